@@ -1,0 +1,87 @@
+"""Column names and Arrow schemas of every table, in one place."""
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+TRACKS = pa.schema(
+    [
+        ("track_id", pa.string()),
+        ("uri", pa.string()),
+        ("content_hash", pa.string()),
+        ("size_bytes", pa.int64()),
+        ("modified_ns", pa.int64()),
+        ("duration_s", pa.float64()),  # as the header claims it; null where the header says nothing credible
+        ("title", pa.string()),
+        ("artist", pa.string()),
+        ("artist_id", pa.string()),
+        ("album", pa.string()),
+        ("genre", pa.string()),
+        ("split", pa.string()),
+    ]
+)
+
+OUTCOMES = pa.schema(
+    [
+        ("track_id", pa.string()),
+        ("stage", pa.string()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("fingerprint", pa.string()),
+        ("seconds", pa.float64()),
+    ]
+)
+OK, SKIPPED, FAILED = "ok", "skipped", "failed"
+
+MEL = pa.schema(
+    [
+        ("track_id", pa.string()),
+        ("mel", pa.list_(pa.float16())),  # dB, row-major [n_mels × n_frames]
+        ("n_frames", pa.int32()),
+    ]
+)
+
+EMBEDDINGS = pa.schema(
+    [
+        ("track_id", pa.string()),
+        ("model_id", pa.string()),
+        ("embedding", pa.list_(pa.float32())),
+    ]
+)
+
+SIMILAR = pa.schema(
+    [
+        ("track_id", pa.string()),
+        ("rank", pa.int16()),
+        ("similar_track_id", pa.string()),
+        ("score", pa.float32()),
+    ]
+)
+
+# Stored in the model's folder, not in a table of its own.
+HISTORY = pa.schema(
+    [
+        ("epoch", pa.int32()),
+        ("loss", pa.float32()),
+        ("accuracy", pa.float32()),
+        ("test_loss", pa.float32()),
+        ("test_accuracy", pa.float32()),
+    ]
+)
+PREDICTIONS = pa.schema(
+    [
+        ("track_id", pa.string()),
+        ("split", pa.string()),
+        ("genre", pa.string()),
+        ("predicted", pa.string()),
+        ("probabilities", pa.list_(pa.float32())),
+    ]
+)
+
+
+def features_schema(names: Iterable[str]) -> pa.Schema:
+    """Schema of the ``features`` table: ``track_id`` and one float32 column a feature."""
+    return pa.schema([("track_id", pa.string()), *((name, pa.float32()) for name in names)])

@@ -1,0 +1,157 @@
+"""What a stage was asked to do: one frozen object a stage, from the command line, a TOML file or OUT itself.
+
+Only what changes a stage's *result* is a setting. How it is run (workers, cluster address, limits) is an option of
+the command and never enters a fingerprint.
+"""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from musicrec.errors import ConfigError
+
+CatalogKind = Literal["auto", "folder", "gtzan", "fma", "manifest"]
+Metric = Literal["cosine", "euclidean"]
+ModelName = Literal["mlp"]
+FeatureSet = Literal["iiitd41", "gtzan57"]
+
+
+S = TypeVar("S", bound="StageSettings")
+
+
+class StageSettings(BaseModel):
+    """Base of the settings of one stage."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    stage: ClassVar[str]
+    code_version: ClassVar[int] = 1  # raise it when the stage's code gives other values for the same settings
+
+    def fingerprint(self, *inputs: str) -> str:
+        """Name of what these settings make of `inputs`: 16 hex digits.
+
+        Parameters
+        ----------
+        *inputs : str
+            Content hashes or fingerprints of what the stage reads.
+        """
+        made_by = [self.stage, self.code_version, self.model_dump(mode="json"), *inputs]
+        return hashlib.blake2b(json.dumps(made_by, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+    def differences(self, other: Self) -> list[str]:
+        """Lines ``name: mine → theirs``, one for each setting that differs."""
+        return [
+            f"{name}: {getattr(self, name)} → {getattr(other, name)}"
+            for name in type(self).model_fields
+            if getattr(self, name) != getattr(other, name)
+        ]
+
+
+class CatalogSettings(StageSettings):
+    """Where the songs are."""
+
+    stage: ClassVar[str] = "catalog"
+    source: str = Field(description="Folder with the songs, or a manifest file.")
+    kind: CatalogKind = Field("auto", description="Layout of the source.")
+
+
+class ExtractSettings(StageSettings):
+    """Which part of a song is decoded, and what is computed from it."""
+
+    stage: ClassVar[str] = "extract"
+    sample_rate: int = Field(22050, ge=2000, le=192_000, description="Sample rate of the clip, in Hz.")
+    offset_s: float = Field(30.0, ge=0, description="Where the clip starts, in seconds.")
+    duration_s: float = Field(30.0, gt=0, le=600, description="Length of the clip, in seconds.")
+    min_duration_s: float = Field(0.1, ge=0.001, description="Shorter audio is skipped, in seconds.")
+    feature_sets: tuple[FeatureSet, ...] = Field(("iiitd41", "gtzan57"), min_length=1, description="Feature sets.")
+    n_mels: int = Field(128, ge=8, le=512, description="Bands of the mel-spectrogram.")
+
+
+class TrainSettings(StageSettings):
+    """Which network is trained, and how."""
+
+    stage: ClassVar[str] = "train"
+    model: ModelName = Field("mlp", description="Model to train.")
+    feature_set: FeatureSet = Field("iiitd41", description="Feature set the model reads.")
+    epochs: int = Field(100, ge=1, description="Passes over the training songs.")
+    batch_size: int = Field(32, ge=1, description="Songs in a step, over all workers.")
+    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of Adam.")
+    l1: float = Field(1e-5, ge=0, description="L1 penalty on the dense weights.")
+    dropout: float = Field(0.2, ge=0, lt=1, description="Dropout after each dense layer.")
+    test_fraction: float = Field(0.2, gt=0, lt=0.6, description="Share of the songs held out for testing.")
+    seed: int = Field(0, ge=0, description="Seed of the split, the weights and the order of songs.")
+
+
+class EmbedSettings(StageSettings):
+    """Which model turns songs into vectors."""
+
+    stage: ClassVar[str] = "embed"
+    model: ModelName = Field("mlp", description="Trained model whose embedding is taken.")
+
+
+class SimilarSettings(StageSettings):
+    """How the recommendation table is made, and what it must satisfy to be published."""
+
+    stage: ClassVar[str] = "similar"
+    n: int = Field(50, ge=1, le=10_000, description="Similar songs kept for each song.")
+    metric: Metric = Field("cosine", description="Similarity: cosine, or minus the Euclidean distance.")
+    min_coverage: float = Field(
+        0.2, ge=0, le=1, description="Gate: least share of songs that stand in somebody's list."
+    )
+    max_hub_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Gate: largest share of all lists one song may stand in (from 20·n songs on).",
+    )
+    max_churn: float = Field(
+        1.0, ge=0, le=1, description="Gate: largest share of a list that may change from the table before."
+    )
+
+
+STAGES: dict[str, type[StageSettings]] = {
+    s.stage: s for s in (CatalogSettings, ExtractSettings, TrainSettings, EmbedSettings, SimilarSettings)
+}
+
+
+def read_toml(path: Path) -> dict[str, dict[str, Any]]:
+    """Settings file with one table a stage, such as the ``settings.toml`` that every OUT holds.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing, is not TOML, or names a stage that does not exist.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise ConfigError(f"settings file {path}: {e.strerror}; give the path of a TOML file") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise ConfigError(f"settings file {path} is not valid TOML: {e}") from e
+    unknown = sorted(set(content) - set(STAGES))
+    if unknown:
+        raise ConfigError(f"settings file {path}: unknown table [{unknown[0]}]; expected one of {', '.join(STAGES)}")
+    return content
+
+
+def resolve(cls: type[S], *layers: Mapping[str, Any]) -> S:
+    """Settings from layers of values, the earlier layer winning.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of range or a name is unknown; the message says which and what was expected.
+    """
+    merged: dict[str, Any] = {}
+    for layer in reversed(layers):
+        merged.update({name: value for name, value in layer.items() if value is not None})
+    try:
+        return cls(**merged)
+    except ValidationError as e:
+        problem = e.errors()[0]
+        name = ".".join([cls.stage, *map(str, problem["loc"])])
+        raise ConfigError(f"setting {name} = {problem.get('input')!r}: {problem['msg']}") from e

@@ -1,0 +1,307 @@
+"""Where the tables of one OUT live, and how a new version of one becomes the published one.
+
+``OUT/<table>`` is a symbolic link to ``OUT/_versions/<table>/<version>``, a folder of Parquet parts. A stage writes a
+version that nobody sees, then swaps the link: a reader finds the old table or the new one, whole, never a mixture, and
+``pandas.read_parquet("OUT/features")`` needs nothing of this project. Model folders are published the same way.
+"""
+
+import datetime
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+import tomli_w
+
+from musicrec.columns import OUTCOMES, SCHEMA_VERSION
+from musicrec.errors import ConfigError, SchemaError
+from musicrec.settings import STAGES, StageSettings, read_toml, resolve
+
+ROW_GROUP_ROWS = 8192  # a reader decodes a row group at a time: small enough for lookups, large enough to compress
+FOOTER_KEY = b"musicrec"
+
+
+class Version:
+    """A version in the making: a hidden folder nobody reads before :meth:`Store.publish`.
+
+    Parameters
+    ----------
+    name : str
+        Table or model the version is of.
+    folder : pathlib.Path
+        Existing empty folder.
+    footer : dict
+        What made it; stored in the footer of every part.
+    """
+
+    def __init__(self, name: str, folder: Path, footer: Mapping[str, Any]) -> None:
+        self.name = name
+        self.folder = folder
+        self._footer = {FOOTER_KEY: json.dumps(footer).encode()}
+        self._parts = 0
+
+    def write_part(self, table: pa.Table) -> None:
+        """Add `table` as the next Parquet part."""
+        write_parquet(self.folder / f"part-{self._parts:05d}.parquet", table.replace_schema_metadata(self._footer))
+        self._parts += 1
+
+
+class Store:
+    """The tables, models and settings under one OUT folder.
+
+    Parameters
+    ----------
+    out : path-like
+        The folder. It need not exist: :meth:`create` makes it.
+    """
+
+    def __init__(self, out: str | os.PathLike[str]) -> None:
+        if "://" in str(out):
+            raise ConfigError(f"OUT {out}: only a local folder can hold the tables in this version; give a path")
+        self.out = Path(out).absolute()
+
+    # --- the folder ---------------------------------------------------------------------------------------------
+
+    def create(self) -> None:
+        """Make the OUT folder.
+
+        Raises
+        ------
+        ConfigError
+            It cannot be written, or it already holds something that is not an OUT.
+        """
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.out):
+                pass
+        except OSError as e:
+            raise ConfigError(f"OUT {self.out} cannot be written ({e.strerror}); choose another folder") from e
+        strangers = [p.name for p in self.out.iterdir() if not p.name.startswith((".", "_"))]
+        if strangers and not self._settings_file.exists():
+            raise ConfigError(
+                f"OUT {self.out} holds {strangers[0]!r} and was not made by musicrec; choose an empty or new folder"
+            )
+
+    def require(self) -> None:
+        """Raise ConfigError unless this is an OUT that `musicrec catalog` has made."""
+        if not self._settings_file.exists():
+            raise ConfigError(
+                f"{self.out} is not a musicrec OUT; make one with: musicrec run {self.out} --source FOLDER"
+            )
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold OUT for writing; the system frees the lock when its holder dies.
+
+        Raises
+        ------
+        ConfigError
+            Another run holds it.
+        """
+        lock = filelock.FileLock(self.out / ".lock", blocking=False)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise ConfigError(f"OUT {self.out} is in use by another musicrec run; wait for it to end") from None
+        except OSError as e:
+            raise ConfigError(f"OUT {self.out} cannot be written ({e.strerror}); choose another folder") from e
+        try:
+            yield
+        finally:
+            lock.release()
+
+    # --- settings -----------------------------------------------------------------------------------------------
+
+    @property
+    def _settings_file(self) -> Path:
+        return self.out / "settings.toml"
+
+    def recorded(self, stage: str) -> dict[str, Any]:
+        """Settings with which `stage` last ran here; empty if it never did."""
+        return read_toml(self._settings_file).get(stage, {}) if self._settings_file.exists() else {}
+
+    def record(self, settings: StageSettings) -> None:
+        """Keep the settings of a stage in ``settings.toml``."""
+        content = read_toml(self._settings_file) if self._settings_file.exists() else {}
+        content[settings.stage] = settings.model_dump(mode="json", exclude_none=True)
+        ordered = {stage: content[stage] for stage in STAGES if stage in content}
+        write_atomic(self._settings_file, tomli_w.dumps(ordered).encode())
+
+    def check_settings(self, settings: StageSettings, *, force: bool) -> None:
+        """Refuse to redo costly work because an option differs from how OUT was made.
+
+        Raises
+        ------
+        ConfigError
+            `settings` differ from the recorded ones and `force` is false.
+        """
+        recorded = self.recorded(settings.stage)
+        if not recorded or force:
+            return
+        differences = resolve(type(settings), recorded).differences(settings)
+        if differences:
+            raise ConfigError(
+                f"OUT {self.out} was made by other {settings.stage} settings ({'; '.join(differences)}); "
+                f"use another OUT, or add --force to redo what depends on them"
+            )
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def path(self, name: str) -> Path:
+        """Folder of the published version of a table or model.
+
+        Raises
+        ------
+        SchemaError
+            Nothing is published under that name.
+        """
+        path = self.out / name
+        if not path.exists():
+            raise SchemaError(f"{self.out} has no {name} yet; run the stage that makes it (musicrec --help)")
+        return path
+
+    def exists(self, name: str) -> bool:
+        """Whether a version of `name` is published."""
+        return (self.out / name).exists()
+
+    def dataset(self, name: str) -> pads.Dataset:
+        """The published table as an Arrow dataset, for reading piece by piece."""
+        folder = self.path(name).resolve()  # the version stays the same while it is read
+        dataset = pads.dataset(folder, format="parquet")
+        check_footer(dataset.schema, str(self.out / name))
+        return dataset
+
+    def read(self, name: str, columns: list[str] | None = None, filter: pc.Expression | None = None) -> pa.Table:
+        """The published table, or some of its columns or rows."""
+        return self.dataset(name).to_table(columns=columns, filter=filter)
+
+    def footer(self, name: str) -> dict[str, Any]:
+        """What made the published table: schema version, algorithm, settings, lineage."""
+        return read_footer(self.dataset(name).schema)
+
+    # --- publishing ---------------------------------------------------------------------------------------------
+
+    def new_version(self, name: str, settings: StageSettings, fingerprint: str, **lineage: Any) -> Version:  # noqa: ANN401
+        """Start a version of `name`; the leftovers of killed runs are removed first."""
+        root = self.out / "_versions" / name
+        root.mkdir(parents=True, exist_ok=True)
+        for leftover in root.glob(".*"):
+            shutil.rmtree(leftover)
+        numbers = [0, *(int(p.name.split("-")[0]) for p in root.iterdir())]
+        folder = root / f".{max(numbers) + 1:05d}-{fingerprint[:8]}"
+        folder.mkdir()
+        return Version(
+            name,
+            folder,
+            {
+                "schema_version": SCHEMA_VERSION,
+                "algorithm": f"{settings.stage} {settings.code_version}",
+                "settings": settings.model_dump(mode="json"),
+                "fingerprint": fingerprint,
+                "lineage": lineage,
+                "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            },
+        )
+
+    def publish(self, version: Version, *, keep: int = 1) -> None:
+        """Make `version` the published one by one atomic swap; `keep` versions before it stay on disk."""
+        for file in version.folder.rglob("*"):
+            _fsync(file)
+        _fsync(version.folder)
+        folder = version.folder.rename(version.folder.with_name(version.folder.name[1:]))
+        pointer = self.out / version.name
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        fresh = pointer.with_name(f".{pointer.name}.{os.getpid()}")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(os.path.relpath(folder, pointer.parent))
+        fresh.replace(pointer)
+        _fsync(pointer.parent)
+        older = sorted(p for p in folder.parent.iterdir() if p != folder)
+        for old in older[: max(0, len(older) - keep)]:
+            shutil.rmtree(old)
+
+    def save_outcomes(self, stage: str, rows: pa.Table, settings: StageSettings, fingerprint: str) -> None:
+        """Replace the rows of `stage` in the ``outcomes`` table."""
+        if self.exists("outcomes"):
+            others = self.read("outcomes", filter=pc.field("stage") != stage)
+            rows = pa.concat_tables([others.cast(OUTCOMES), rows.cast(OUTCOMES)])
+        version = self.new_version("outcomes", settings, fingerprint)
+        version.write_part(rows.sort_by([("stage", "ascending"), ("track_id", "ascending")]))
+        self.publish(version)
+
+    # --- work in progress ---------------------------------------------------------------------------------------
+
+    def staged(self, stage: str) -> list[Path]:
+        """Shards that tasks of an unfinished run of `stage` have completed."""
+        return sorted((self.out / "_work" / stage).glob("*.parquet"))
+
+    def stage_shard(self, stage: str, name: str, table: pa.Table) -> None:
+        """Write one shard of `stage`, whole or not at all; writing it again changes nothing."""
+        folder = self.out / "_work" / stage
+        folder.mkdir(parents=True, exist_ok=True)
+        write_parquet(folder / f"{name}.parquet", table)
+
+    def clear_staged(self, stage: str) -> None:
+        """Remove the shards of `stage`, once what they held is published."""
+        shutil.rmtree(self.out / "_work" / stage, ignore_errors=True)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file that appears complete or not at all."""
+    with _replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file that appears complete or not at all."""
+    with _replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        _fsync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _fsync(path.parent)
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_footer(schema: pa.Schema) -> dict[str, Any]:
+    """The project's entry in a Parquet footer; empty if there is none."""
+    footer: dict[str, Any] = json.loads((schema.metadata or {}).get(FOOTER_KEY, b"{}"))
+    return footer
+
+
+def check_footer(schema: pa.Schema, where: str) -> None:
+    """Raise SchemaError unless the table at `where` has this program's schema version."""
+    version = read_footer(schema).get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise SchemaError(
+            f"table {where} has schema version {version}, this program reads {SCHEMA_VERSION}; "
+            f"make it anew in another OUT"
+        )
