@@ -188,6 +188,10 @@ class Store:
         """What made the published table: schema version, algorithm, settings, lineage."""
         return read_footer(self.dataset(name).schema)
 
+    def track_ids(self) -> list[str]:
+        """Ids of the catalog, sorted."""
+        return sorted(self.read("tracks", ["track_id"])["track_id"].to_pylist())
+
     # --- publishing ---------------------------------------------------------------------------------------------
 
     def new_version(self, name: str, settings: StageSettings, fingerprint: str, **lineage: Any) -> Version:  # noqa: ANN401
@@ -240,18 +244,22 @@ class Store:
 
     # --- work in progress ---------------------------------------------------------------------------------------
 
+    def work_folder(self, stage: str) -> Path:
+        """Folder for what an unfinished run of `stage` has done; it outlives the run."""
+        folder = self.out / "_work" / stage
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def staged(self, stage: str) -> list[Path]:
         """Shards that tasks of an unfinished run of `stage` have completed."""
         return sorted((self.out / "_work" / stage).glob("*.parquet"))
 
     def stage_shard(self, stage: str, name: str, table: pa.Table) -> None:
         """Write one shard of `stage`, whole or not at all; writing it again changes nothing."""
-        folder = self.out / "_work" / stage
-        folder.mkdir(parents=True, exist_ok=True)
-        write_parquet(folder / f"{name}.parquet", table)
+        write_parquet(self.work_folder(stage) / f"{name}.parquet", table)
 
-    def clear_staged(self, stage: str) -> None:
-        """Remove the shards of `stage`, once what they held is published."""
+    def clear_work(self, stage: str) -> None:
+        """Remove the work folder of `stage`, once what it held is published."""
         shutil.rmtree(self.out / "_work" / stage, ignore_errors=True)
 
 

@@ -1,0 +1,131 @@
+"""The first stage: list a source, read each file's tags and content hash, publish the ``tracks`` table."""
+
+import hashlib
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from tinytag import TinyTag, TinyTagException
+
+from musicrec.accounting import Counts, Outcome, count, digest, outcomes_table
+from musicrec.columns import OK, SKIPPED, TRACKS
+from musicrec.progress import Progress
+from musicrec.settings import CatalogSettings
+from musicrec.sources import Track, list_source, uri_of
+from musicrec.storage import Store
+
+MAX_CREDIBLE_DURATION_S = 7 * 24 * 3600.0
+READERS = 8  # threads that read files; hashing and reading release the interpreter lock
+
+
+def catalog(store: Store, settings: CatalogSettings, *, force: bool = False) -> Counts:
+    """List the songs of a source and publish them as ``tracks``.
+
+    A file whose size and time of change are those of the catalog before is not read again.
+
+    Parameters
+    ----------
+    store : Store
+        OUT.
+    settings : CatalogSettings
+        Where the songs are.
+    force : bool
+        Accept another source than the one OUT was made from.
+
+    Raises
+    ------
+    CatalogError
+        The source is missing, empty, or holds no audio.
+    ConfigError
+        OUT was made from another source.
+    """
+    store.check_settings(settings, force=force)
+    listing = list_source(Path(settings.source), settings.kind, exclude=store.out)
+    before = _rows_before(store)
+    fresh = 0
+    rows: list[dict[str, Any]] = []
+    with Progress("catalog", len(listing.tracks)) as progress, ThreadPoolExecutor(READERS) as pool:
+        for row, was_read in pool.map(lambda track: _row(track, before.get(track.track_id)), listing.tracks):
+            rows.append(row)
+            fresh += was_read
+            progress.advance()
+    tracks = pa.Table.from_pylist(rows, schema=TRACKS)
+    store.record(settings)
+    if not store.exists("tracks") or not store.read("tracks").equals(tracks):
+        version = store.new_version("tracks", settings, digest(tracks["content_hash"].to_pylist()), kind=listing.kind)
+        version.write_part(tracks)
+        store.publish(version)
+    outcomes = outcomes_table(
+        [
+            *(Outcome(row["track_id"], "catalog", OK) for row in rows),
+            *(Outcome(name, "catalog", SKIPPED, reason, "not listed in tracks") for name, reason in listing.ignored),
+        ]
+    )
+    store.save_outcomes("catalog", outcomes, settings, settings.fingerprint())
+    return count("catalog", outcomes["track_id"].to_pylist(), outcomes, fresh)
+
+
+def _rows_before(store: Store) -> dict[str, dict[str, Any]]:
+    if not store.exists("tracks"):
+        return {}
+    return {row["track_id"]: row for row in store.read("tracks").to_pylist()}
+
+
+def _row(track: Track, before: dict[str, Any] | None) -> tuple[dict[str, Any], bool]:
+    """Row of ``tracks``, and whether the file had to be read for it."""
+    try:
+        stat = track.path.stat()
+    except OSError:  # listed, but gone or closed to us: extract will say so
+        return {"track_id": track.track_id, "uri": uri_of(track.path), "title": track.path.stem, **track.facts}, True
+    row = {
+        "track_id": track.track_id,
+        "uri": uri_of(track.path),
+        "size_bytes": stat.st_size,
+        "modified_ns": stat.st_mtime_ns,
+    }
+    if before and before["content_hash"] and all(before[k] == row[k] for k in ("size_bytes", "modified_ns")):
+        return {**before, **row, **_stated(track.facts)}, False
+    tags = _tags(track.path)
+    facts = {**tags, **_stated(track.facts)}
+    if facts.get("artist") and not facts.get("artist_id"):
+        facts["artist_id"] = str(facts["artist"]).casefold()
+    return {**row, "content_hash": _content_hash(track.path), **facts}, True
+
+
+def _stated(facts: dict[str, str | None]) -> dict[str, str | None]:
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _content_hash(path: Path) -> str | None:
+    try:
+        with path.open("rb") as f:
+            return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError:
+        return None
+
+
+def _tags(path: Path) -> dict[str, Any]:
+    """Title, artist, album, genre and claimed duration, as the tags state them; without a title, the name."""
+    name = path.stem.encode("utf-8", "replace").decode()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tag = TinyTag.get(path)
+    except (TinyTagException, OSError, ValueError, ArithmeticError, LookupError, TypeError):
+        return {"title": name}  # tags are a courtesy: whether the audio decodes is for extract to say
+    duration = tag.duration if tag.duration and 0 < tag.duration < MAX_CREDIBLE_DURATION_S else None
+    return {
+        "title": _clean(tag.title) or name,
+        "artist": _clean(tag.artist),
+        "album": _clean(tag.album),
+        "genre": _clean(tag.genre),
+        "duration_s": duration,
+    }
+
+
+def _clean(text: str | None) -> str | None:
+    if text is None:
+        return None
+    return text.encode("utf-8", "replace").decode().replace("\0", " ").strip() or None

@@ -1,0 +1,132 @@
+"""The little of Ray that the stages share: connect, and run tasks with a bounded number in flight."""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import ray
+
+from musicrec.errors import ConfigError, MusicrecError
+from musicrec.storage import Store
+
+Item = TypeVar("Item")
+
+
+class WorkerLost(NamedTuple):
+    """Instead of a result: the task's process died, retries included."""
+
+    cause: str
+
+
+TASKS_PER_CPU = 2  # in flight: one runs, one waits
+
+
+def connect(address: str | None = None) -> None:
+    """Connect to a Ray cluster, or start one inside this process.
+
+    Parameters
+    ----------
+    address : str, optional
+        ``auto`` or ``host:port`` of an existing cluster; without it the environment's ``RAY_ADDRESS``; without that,
+        an embedded Ray on this machine.
+
+    Raises
+    ------
+    ConfigError
+        There is no cluster at the address.
+    """
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (ConnectionError, ValueError) as e:
+        reason = str(e).splitlines()[0]
+        raise ConfigError(f"no Ray cluster at {address} ({reason}); start one, or leave --address out") from e
+
+
+def run_bounded(
+    submit: Callable[[Item], "ray.ObjectRef[Any]"], items: Iterable[Item]
+) -> Iterator[tuple[Item, Any | WorkerLost]]:
+    """Run one task an item, a few more at a time than there are CPUs, and yield results as they come.
+
+    Parameters
+    ----------
+    submit : callable
+        Starts the task of one item.
+    items : iterable
+        May be long: it is read only as tasks finish.
+
+    Yields
+    ------
+    item, result
+        What the task returned, or :class:`WorkerLost` if it took its process with it, again and again.
+
+    Raises
+    ------
+    MusicrecError
+        A task raised an error.
+    """
+    rest = iter(items)
+    window = TASKS_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    running = {submit(item): item for item in islice(rest, window)}
+    while running:
+        done, _ = ray.wait(list(running), num_returns=1)
+        yield running.pop(done[0]), _result(done[0])
+        running.update({submit(item): item for item in islice(rest, 1)})
+
+
+def _result(reference: "ray.ObjectRef[Any]") -> Any | WorkerLost:  # noqa: ANN401 - whatever the task returns
+    try:
+        return ray.get(reference)
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as e:
+        return WorkerLost(type(e).__name__)
+    except ray.exceptions.RayTaskError as e:
+        if isinstance(e.cause, MusicrecError):
+            raise e.cause from None
+        raise MusicrecError(f"a task on the cluster failed: {type(e.cause).__name__}: {e.cause}") from e
+
+
+def run_staged(
+    store: Store,
+    stage: str,
+    starts: Mapping[str, int],
+    submit: Callable[[str, int], "ray.ObjectRef[Any]"],
+    progress: Callable[[int], None],
+) -> list[Path]:
+    """Run one task a shard, leaving out shards that an interrupted run has staged.
+
+    Parameters
+    ----------
+    store : Store
+        Where the tasks stage their shards.
+    stage : str
+        Stage they belong to.
+    starts : mapping of str to int
+        Name of each shard and its first row. A name says what the shard was made from, so that an old one is not
+        mistaken for it.
+    submit : callable
+        Starts the task that stages the shard of a name and first row.
+    progress : callable
+        Called with the first row of each shard that is there.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The staged shards, in the order of `starts`.
+    """
+    staged = {path.stem: path for path in store.staged(stage)}
+    for name in starts.keys() & staged.keys():
+        progress(starts[name])
+    todo = [name for name in starts if name not in staged]
+    for name, result in run_bounded(lambda name: submit(name, starts[name]), todo):
+        if isinstance(result, WorkerLost):
+            raise MusicrecError(f"{stage}: the worker of shard {name} died again and again ({result.cause})")
+        progress(starts[name])
+    return [store.work_folder(stage) / f"{name}.parquet" for name in starts]

@@ -1,0 +1,115 @@
+"""Named feature sets: which columns, in which order, and how each is computed from a clip's analysis.
+
+``iiitd41`` is the set of the 12-genre reference system, ``gtzan57`` that of the public GTZAN table; both keep the
+names of their tables.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicrec.errors import ConfigError
+from musicrec.features.analysis import Analysis, Array
+
+
+class Feature(NamedTuple):
+    """One column: a statistic of one of the quantities of :class:`Analysis`."""
+
+    name: str
+    quantity: str
+    statistic: Callable[[Array], float]
+    row: int | None = None  # of a quantity with several rows, such as mfcc
+
+    def value(self, analysis: Analysis) -> float:
+        """The feature of one clip."""
+        values = getattr(analysis, self.quantity)
+        return self.statistic(values if self.row is None else values[self.row])
+
+
+def _mean(values: NDArray[np.floating]) -> float:
+    return float(np.mean(values, dtype=np.float64))
+
+
+def _var(values: NDArray[np.floating]) -> float:
+    return float(np.var(values, dtype=np.float64))
+
+
+def _mean_var(name: str, quantity: str, row: int | None = None) -> list[Feature]:
+    return [Feature(f"{name}_mean", quantity, _mean, row), Feature(f"{name}_var", quantity, _var, row)]
+
+
+FEATURE_SETS: dict[str, list[Feature]] = {
+    "iiitd41": [
+        *_mean_var("rms", "rms"),
+        *_mean_var("chroma_stft", "chroma"),
+        *_mean_var("spectral_centroid", "spectral_centroid"),
+        *_mean_var("spectral_bandwidth", "spectral_bandwidth"),
+        *_mean_var("spectral_rolloff", "spectral_rolloff"),
+        *_mean_var("zero_crossing_rate", "zero_crossing_rate"),
+        Feature("tempo_mean", "tempo", _mean),
+        *_mean_var("spectral_contrast", "spectral_contrast"),
+        *_mean_var("spectral_flatness", "spectral_flatness"),
+        *_mean_var("flux", "onset_strength"),
+        *_mean_var("harmony", "harmonic"),
+        *(Feature(f"mel_spec{band + 1}", "mel_decibels_20", _mean, band) for band in range(20)),
+    ],
+    "gtzan57": [
+        *_mean_var("chroma_stft", "chroma"),
+        *_mean_var("rms", "rms"),
+        *_mean_var("spectral_centroid", "spectral_centroid"),
+        *_mean_var("spectral_bandwidth", "spectral_bandwidth"),
+        *_mean_var("rolloff", "spectral_rolloff"),
+        *_mean_var("zero_crossing_rate", "zero_crossing_rate"),
+        *_mean_var("harmony", "harmonic"),
+        *_mean_var("perceptr", "percussive"),
+        Feature("tempo", "tempo", _mean),
+        *(feature for i in range(20) for feature in _mean_var(f"mfcc{i + 1}", "mfcc", i)),
+    ],
+}
+
+
+def feature_names(feature_sets: str | Sequence[str]) -> list[str]:
+    """Columns of one or several feature sets, each name once, in the sets' order.
+
+    Raises
+    ------
+    ConfigError
+        A set is unknown.
+    """
+    return [feature.name for feature in _features(feature_sets)]
+
+
+def extract(y: Array, sample_rate: int, feature_set: str | Sequence[str]) -> dict[str, float]:
+    """Features of one clip.
+
+    Parameters
+    ----------
+    y : numpy.ndarray
+        float32 [n_samples], mono, finite, at least one sample.
+    sample_rate : int
+        In Hz; above 12 800 for the sets with spectral contrast.
+    feature_set : str or sequence of str
+        ``iiitd41``, ``gtzan57``, or several sets, which then share their intermediate results.
+
+    Returns
+    -------
+    dict of str to float
+        One value a column, in the order of :func:`feature_names`.
+
+    Raises
+    ------
+    ConfigError
+        The set is unknown.
+    """
+    analysis = Analysis(y, sample_rate)
+    return {feature.name: feature.value(analysis) for feature in _features(feature_set)}
+
+
+def _features(feature_sets: str | Sequence[str]) -> list[Feature]:
+    names = [feature_sets] if isinstance(feature_sets, str) else feature_sets
+    unknown = [name for name in names if name not in FEATURE_SETS]
+    if unknown:
+        raise ConfigError(f"unknown feature set {unknown[0]!r}; expected one of {', '.join(FEATURE_SETS)}")
+    return list({feature.name: feature for name in names for feature in FEATURE_SETS[name]}.values())

@@ -1,0 +1,252 @@
+"""Layouts of music collections: which files are tracks, what they are called, and which genre they belong to.
+
+A track id does not depend on the machine, the run or the mount point: it is the path below the source, or the id that
+the collection itself uses (GTZAN, FMA).
+"""
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from musicrec.errors import CatalogError
+
+AUDIO_EXTENSIONS = frozenset(
+    f".{extension}"
+    for extension in (
+        *("aac", "aif", "aifc", "aiff", "au", "caf", "flac", "m4a", "mp2", "mp3", "mp4", "oga", "ogg", "opus"),
+        *("rf64", "snd", "sph", "w64", "wav", "wma"),
+    )
+)
+GTZAN_NAME = re.compile(r"(?P<genre>[a-z]+)\.\d{5}$")
+FMA_NAME = re.compile(r"\d{6}$")
+
+
+@dataclass
+class Track:
+    """What a layout knows of one track before the file is opened."""
+
+    track_id: str
+    path: Path
+    facts: dict[str, str | None] = field(default_factory=dict)  # genre, title, artist, … : columns of ``tracks``
+
+
+@dataclass
+class Listing:
+    """What stands in a source: tracks, and files that are none, each with the reason."""
+
+    kind: str
+    tracks: list[Track]
+    ignored: list[tuple[str, str]]
+
+
+def list_source(source: Path, kind: str, *, exclude: Path) -> Listing:
+    """All tracks of a source.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        Folder, or manifest file.
+    kind : str
+        ``folder``, ``gtzan``, ``fma``, ``manifest``, or ``auto`` to look at the files.
+    exclude : pathlib.Path
+        Folder that is not searched even if it lies inside the source: OUT.
+
+    Raises
+    ------
+    CatalogError
+        The source does not exist, cannot be read, or holds no audio.
+    """
+    if not source.exists():
+        raise CatalogError(f"source {source} does not exist; give the folder that holds the songs")
+    if source.is_file():
+        if kind not in ("auto", "manifest"):
+            raise CatalogError(f"source {source} is a file; --kind {kind} expects a folder")
+        listing = Listing("manifest", _from_manifest(source), [])
+    elif kind == "manifest":
+        raise CatalogError(f"source {source} is a folder; --kind manifest expects a CSV or Parquet file")
+    else:
+        files, ignored = _audio_files(source, exclude)
+        kind = _guess(source, files) if kind == "auto" else kind
+        listing = Listing(kind, FOLDER_KINDS[kind](source, files), ignored)
+    if not listing.tracks:
+        raise CatalogError(f"source {source} holds no audio ({len(listing.ignored)} other files); check the path")
+    _make_ids_unique(listing.tracks, source)
+    listing.tracks.sort(key=lambda track: track.track_id)
+    return listing
+
+
+def relative_id(path: Path, source: Path) -> str:
+    """Path below the source as text: POSIX separators, composed characters, undecodable bytes as %XX."""
+    relative = path.relative_to(source).as_posix()
+    try:
+        relative.encode()
+    except UnicodeEncodeError:
+        return quote(os.fsencode(relative))
+    return unicodedata.normalize("NFC", relative)
+
+
+def uri_of(path: Path) -> str:
+    """The path itself, or a file:// URI where its bytes are not text and could not stand in a table."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return "file://" + quote(os.fsencode(path))
+    return str(path)
+
+
+# --- layouts ------------------------------------------------------------------------------------------------------
+
+
+def _from_folder(source: Path, files: list[Path]) -> list[Track]:
+    """A folder for each genre; songs that lie directly in the source have none."""
+    return [Track(relative_id(path, source), path, {"genre": _top_folder(path, source)}) for path in files]
+
+
+def _from_gtzan(source: Path, files: list[Path]) -> list[Track]:
+    """``<genre>/<genre>.NNNNN.<ext>``: the name is the id."""
+    tracks = []
+    for path in files:
+        if match := GTZAN_NAME.match(path.stem):
+            tracks.append(Track(path.stem, path, {"genre": match["genre"]}))
+        else:
+            tracks += _from_folder(source, [path])
+    return tracks
+
+
+def _from_fma(source: Path, files: list[Path]) -> list[Track]:
+    """``…/000/000002.mp3`` with the collection's tracks.csv (two header rows) for names, genre and split."""
+    table = _fma_metadata(source)
+    tracks = []
+    for path in files:
+        if FMA_NAME.match(path.stem) and int(path.stem) in table.index:
+            row = table.loc[int(path.stem)]
+            tracks.append(Track(path.stem, path, {name: _text(row[name]) for name in table.columns}))
+        else:
+            tracks.append(Track(relative_id(path, source), path))
+    return tracks
+
+
+def _fma_metadata(source: Path) -> pd.DataFrame:
+    file = next(iter(sorted(source.rglob("tracks.csv"))), None)
+    if file is None:
+        raise CatalogError(
+            f"source {source} has no tracks.csv; put FMA's metadata folder inside it or use --kind folder"
+        )
+    wanted = {
+        ("track", "title"): "title",
+        ("artist", "name"): "artist",
+        ("artist", "id"): "artist_id",
+        ("album", "title"): "album",
+        ("track", "genre_top"): "genre",
+        ("set", "split"): "split",
+    }
+    table = pd.read_csv(file, header=[0, 1], index_col=0, dtype=str)
+    table.index = table.index.astype(int)
+    missing = [column for column in wanted if column not in table.columns]
+    if missing:
+        raise CatalogError(f"{file} has no column {missing[0]}; expected FMA's tracks.csv with its two header rows")
+    return table[list(wanted)].set_axis(list(wanted.values()), axis=1)
+
+
+FOLDER_KINDS: dict[str, Callable[[Path, list[Path]], list[Track]]] = {
+    "folder": _from_folder,
+    "gtzan": _from_gtzan,
+    "fma": _from_fma,
+}
+
+
+def _from_manifest(file: Path) -> list[Track]:
+    """CSV or Parquet with a column ``path`` (below the manifest, or absolute) and any of the columns of ``tracks``."""
+    try:
+        table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, dtype=str)
+    except (ValueError, OSError) as e:
+        raise CatalogError(f"manifest {file} cannot be read: {e}".splitlines()[0]) from e
+    if "path" not in table.columns:
+        raise CatalogError(f"manifest {file} has no column 'path'; expected one path to an audio file a row")
+    columns = [c for c in ("title", "artist", "artist_id", "album", "genre", "split") if c in table.columns]
+    tracks = []
+    for row in table.to_dict("records"):
+        path = Path(os.path.normpath(file.parent / row["path"]))
+        track_id = _text(row.get("track_id")) or unicodedata.normalize("NFC", Path(row["path"]).as_posix())
+        tracks.append(Track(track_id, path, {c: _text(row[c]) for c in columns}))
+    return tracks
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def _audio_files(source: Path, exclude: Path) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Audio files below the source, and the other files with the reason they are none."""
+    files, ignored = [], []
+    for path, problem in _walk(source, exclude):
+        reason = problem or ("hidden" if path.name.startswith(".") else None if _is_audio(path) else "not_audio")
+        if reason is None:
+            files.append(path)
+        else:
+            ignored.append((relative_id(path, source), reason))
+    return files, ignored
+
+
+def _walk(source: Path, exclude: Path) -> Iterator[tuple[Path, str | None]]:
+    """Every file, links followed (a folder met twice is entered once); folders that cannot be opened as problems."""
+    problems: list[Path] = []
+    entered = {exclude.resolve()}
+    walk = os.walk(source, followlinks=True, onerror=lambda e: problems.append(Path(e.filename)))
+    for folder, subfolders, names in walk:
+        entered.add(Path(folder).resolve())
+        subfolders[:] = sorted(s for s in subfolders if (Path(folder) / s).resolve() not in entered)
+        for name in sorted(names):
+            yield Path(folder) / name, None
+    yield from ((path, "unreadable") for path in problems)
+
+
+def _is_audio(path: Path) -> bool:
+    """Whether the name or the first bytes say that a file is audio."""
+    if path.suffix.lower() in AUDIO_EXTENSIONS:
+        return True
+    try:
+        with path.open("rb") as f:
+            head = f.read(12)
+    except OSError:
+        return False
+    containers = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd", b"NIST", b"ID3")
+    mpeg_frame = len(head) > 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06 and head[2] >> 4 != 15
+    return head.startswith(containers) or bool(mpeg_frame)
+
+
+def _guess(source: Path, files: list[Path]) -> str:
+    if files and any(source.rglob("tracks.csv")) and all(FMA_NAME.match(path.stem) for path in files):
+        return "fma"
+    if files and all(GTZAN_NAME.match(path.stem) for path in files):
+        return "gtzan"
+    return "folder"
+
+
+def _top_folder(path: Path, source: Path) -> str | None:
+    relative = relative_id(path, source)
+    return relative.split("/")[0] if "/" in relative else None
+
+
+def _text(value: Any) -> str | None:  # noqa: ANN401 - a cell of a table
+    return None if value is None or pd.isna(value) or not str(value).strip() else str(value).strip()
+
+
+def _make_ids_unique(tracks: list[Track], source: Path) -> None:
+    """Ids that a collection gives twice become paths; if even those coincide, they are numbered in path order."""
+    seen = Counter(track.track_id for track in tracks)
+    for track in tracks:
+        if seen[track.track_id] > 1 and track.path.is_relative_to(source):
+            track.track_id = relative_id(track.path, source)
+    used: Counter[str] = Counter()
+    for track in sorted(tracks, key=lambda t: os.fsencode(t.path)):
+        used[track.track_id] += 1
+        if used[track.track_id] > 1:
+            track.track_id += f"#{used[track.track_id]}"
