@@ -1,0 +1,242 @@
+"""The third stage: train a genre network with Ray Train and publish its folder.
+
+Every worker reads the published features itself and takes its share of each batch; worker 0 writes the finished model
+folder into the last checkpoint, from where it is published. The driver never imports TensorFlow.
+"""
+
+import json
+import os
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import ray.train
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+from musicrec import features
+from musicrec.accounting import Counts, Outcome, check_failures, count, digest, outcomes_table
+from musicrec.cluster import connect
+from musicrec.columns import HISTORY, OK, PREDICTIONS, SKIPPED
+from musicrec.errors import ConfigError, MusicrecError
+from musicrec.models import MODEL_FILES, NETWORKS, Network, TrainingSet, training_set
+from musicrec.models.dataset import standardisation
+from musicrec.progress import Progress
+from musicrec.settings import ExtractSettings, TrainSettings, resolve
+from musicrec.storage import Store
+from musicrec.tfconfig import TensorFlowConfig
+
+SECONDS_BETWEEN_LOOKS = 0.5
+RESTARTS = 2  # of the worker group, after a worker was lost
+WORKER_GROUP_START_TIMEOUT_S = "240"  # importing TensorFlow on a busy node takes longer than Ray's 60 s
+
+
+def train(store: Store, settings: TrainSettings, *, address: str | None = None, workers: int = 1) -> Counts:
+    """Train a network on the published features and publish it as ``models/<name>``.
+
+    Parameters
+    ----------
+    store : Store
+        OUT, with ``tracks`` and ``features``.
+    settings : TrainSettings
+        Model and hyper-parameters.
+    address : str, optional
+        Ray cluster; embedded by default.
+    workers : int
+        Data-parallel workers; the result is the same for any number, to float tolerance.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        The features lack the model's set; the songs do not suffice to train on.
+    """
+    songs = load_training_set(store.out, settings)
+    model_id = settings.fingerprint(
+        store.footer("features")["fingerprint"], digest(songs.track_ids, [songs.classes[i] for i in songs.y])
+    )
+    name = f"models/{settings.model}"
+    is_current = store.exists(name) and published_card(store, settings.model)["model_id"] == model_id
+    if not is_current:
+        connect(address)
+        folder = _fit_on_ray(store, settings, model_id, workers)
+        version = store.new_version(name, settings, model_id)
+        for file in MODEL_FILES:
+            shutil.copy(folder / file, version.folder / file)
+        store.publish(version)
+        store.clear_work(settings.stage)
+    store.record(settings)
+    outcomes = _outcomes(store, songs, model_id)
+    store.save_outcomes(settings.stage, outcomes, settings, model_id)
+    counts = count(settings.stage, store.track_ids(), outcomes, 0 if is_current else len(songs.track_ids))
+    check_failures(counts, 1.0)
+    return counts
+
+
+def published_card(store: Store, model: str) -> dict[str, Any]:
+    """What ``model.json`` of the published model says."""
+    card: dict[str, Any] = json.loads((store.path(f"models/{model}") / "model.json").read_text(encoding="utf-8"))
+    return card
+
+
+def load_training_set(out: Path, settings: TrainSettings) -> TrainingSet:
+    """Songs, genres and split for `settings` from the published tables of `out`; the same on every machine."""
+    store = Store(out)
+    names = features.feature_names(settings.feature_set)
+    have = resolve(ExtractSettings, store.footer("features")["settings"]).feature_sets
+    if settings.feature_set not in have:
+        raise ConfigError(
+            f"{store.out} has the feature sets {', '.join(have)}; model {settings.model} reads {settings.feature_set}"
+        )
+    songs = {row["track_id"]: row for row in store.read("tracks", ["track_id", "genre", "artist_id"]).to_pylist()}
+    table = store.read("features", ["track_id", *names], pc.field("track_id").isin(list(songs))).sort_by("track_id")
+    track_ids = table["track_id"].to_pylist()
+    return training_set(
+        track_ids,
+        table.select(names).to_pandas().to_numpy("float32"),
+        [songs[track_id]["genre"] for track_id in track_ids],
+        [songs[track_id]["artist_id"] or track_id for track_id in track_ids],
+        test_fraction=settings.test_fraction,
+        seed=settings.seed,
+    )
+
+
+def _outcomes(store: Store, songs: TrainingSet, model_id: str) -> pa.Table:
+    used = set(songs.track_ids)
+    rows = []
+    for track_id in store.track_ids():
+        if track_id in used:
+            rows.append(Outcome(track_id, "train", OK, fingerprint=model_id))
+        else:
+            rows.append(Outcome(track_id, "train", SKIPPED, songs.left_out.get(track_id, "no_features")))
+    return outcomes_table(rows)
+
+
+# --- Ray Train ----------------------------------------------------------------------------------------------------
+
+
+def _fit_on_ray(store: Store, settings: TrainSettings, model_id: str, workers: int) -> Path:
+    """Train on `workers` workers; return the folder of the last checkpoint, which holds the finished model."""
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", WORKER_GROUP_START_TIMEOUT_S)
+    run = f"{model_id}-{time.time_ns()}"  # Ray would resume a run of the same name
+    folder = store.work_folder(settings.stage)
+    curve = folder / f"{run}.jsonl"
+    trainer = DataParallelTrainer(
+        train_on_worker,
+        train_loop_config={
+            "out": str(store.out),
+            "settings": settings.model_dump(),
+            "model_id": model_id,
+            "curve": str(curve),
+        },
+        backend_config=TensorFlowConfig(),
+        scaling_config=ScalingConfig(num_workers=workers),
+        run_config=RunConfig(
+            name=run,
+            storage_path=str(folder),
+            failure_config=FailureConfig(max_failures=RESTARTS),
+            checkpoint_config=CheckpointConfig(num_to_keep=1),
+        ),
+    )
+    with Progress(f"train {settings.model}", settings.epochs) as progress, ThreadPoolExecutor(1) as pool:
+        fitting = pool.submit(trainer.fit)
+        while not wait([fitting], timeout=SECONDS_BETWEEN_LOOKS).done:
+            _show(curve, progress)
+        try:
+            result = fitting.result()
+        except TrainingFailedError as e:
+            raise MusicrecError(f"train: {str(e.__cause__ or e).strip().splitlines()[-1]}") from e
+    if result.checkpoint is None:
+        raise MusicrecError("train: the workers ended without a model; see the logs of the Ray session")
+    return Path(result.checkpoint.path)
+
+
+def _show(curve: Path, progress: Progress) -> None:
+    """Bring the progress up to the last epoch that worker 0 has written down."""
+    lines = curve.read_text(encoding="utf-8").splitlines() if curve.exists() else []
+    if lines:
+        epoch = json.loads(lines[-1])
+        note = f"test accuracy {epoch['test_accuracy']:.3f}"
+        progress.advance(max(0, epoch["epoch"] - progress.done), note)
+    else:
+        progress.advance(0, "starting TensorFlow")
+
+
+def train_on_worker(config: dict[str, Any]) -> None:
+    """What each worker runs: fit, and on worker 0 write the model folder into a checkpoint."""
+    import tempfile
+
+    from musicrec.models.fitting import fit
+    from musicrec.models.network import import_keras, standardise
+
+    import_keras()
+    settings = TrainSettings(**config["settings"])
+    context = ray.train.get_context()
+    songs = load_training_set(Path(config["out"]), settings)
+    card = _card(settings, songs, config["model_id"])
+    rank, world = context.get_world_rank(), context.get_world_size()
+    history: list[dict[str, float]] = []
+
+    def on_epoch(metrics: dict[str, float]) -> None:
+        history.append(metrics)
+        if rank == 0:
+            with Path(config["curve"]).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(metrics) + "\n")
+
+    X = standardise(songs.X, card)
+    test, learn = songs.is_test, ~songs.is_test
+    network = fit(
+        lambda: NETWORKS[settings.model].build(X.shape[1], len(songs.classes), settings),
+        (X[learn], songs.y[learn]),
+        (X[test], songs.y[test]),
+        settings,
+        rank=rank,
+        world=world,
+        on_epoch=on_epoch,
+    )
+    if rank > 0:
+        ray.train.report(history[-1])
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        _write_model(Path(folder), Network(network, card), songs, history)
+        ray.train.report(history[-1], checkpoint=Checkpoint.from_directory(folder))
+
+
+def _card(settings: TrainSettings, songs: TrainingSet, model_id: str) -> dict[str, Any]:
+    return {
+        "model": settings.model,
+        "model_id": model_id,
+        "classes": songs.classes,
+        "feature_set": settings.feature_set,
+        "feature_names": features.feature_names(settings.feature_set),
+        "standardise": standardisation(songs.X[~songs.is_test]),
+        "settings": settings.model_dump(mode="json"),
+    }
+
+
+def _write_model(folder: Path, network: Network, songs: TrainingSet, history: list[dict[str, float]]) -> None:
+    probabilities = network.predict_proba(songs.X)
+    predicted = probabilities.argmax(axis=1)
+    hits = predicted == songs.y
+    network.card["parameters"] = network.network.count_params()
+    network.card["metrics"] = {
+        "test_accuracy": float(hits[songs.is_test].mean()),
+        "train_accuracy": float(hits[~songs.is_test].mean()),
+        "n_test": int(songs.is_test.sum()),
+        "n_train": int((~songs.is_test).sum()),
+        "grouped_by_artist": songs.grouped_by_artist,
+    }
+    network.save(folder)
+    pq.write_table(pa.Table.from_pylist(history, schema=HISTORY), folder / "history.parquet")
+    rows = {
+        "track_id": songs.track_ids,
+        "split": ["test" if t else "train" for t in songs.is_test],
+        "genre": [songs.classes[i] for i in songs.y],
+        "predicted": [songs.classes[i] for i in predicted],
+        "probabilities": list(probabilities),
+    }
+    pq.write_table(pa.table(rows, schema=PREDICTIONS), folder / "predictions.parquet")
