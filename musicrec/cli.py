@@ -1,0 +1,243 @@
+"""The command line. Each command opens OUT, reads its settings and calls one stage; heavy imports wait until then."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from musicrec.errors import ConfigError, MusicrecError
+from musicrec.options import (
+    OUT,
+    address_option,
+    failure_options,
+    force_option,
+    settings_of,
+    settings_options,
+    workers_option,
+)
+from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings
+from musicrec.storage import Store
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave with its exit code: 0 done, 1 failed, 2 wrong usage."""
+    try:
+        code = cli.main(arguments, standalone_mode=False)
+    except click.ClickException as e:
+        e.show()
+        code = e.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _complain("interrupted; run the same command again to go on")
+        code = EXIT_INTERRUPTED
+    except MusicrecError as e:
+        _complain(str(e))
+        code = EXIT_USAGE if isinstance(e, ConfigError) else EXIT_FAILED
+    except Exception as e:  # the person at the terminal gets a line; a developer asks for more
+        if os.environ.get("MUSICREC_DEBUG"):
+            raise
+        _complain(f"{type(e).__name__}: {' '.join(str(e).split())} (set MUSICREC_DEBUG=1 for the traceback)")
+        code = EXIT_FAILED
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str) -> None:
+    click.echo(f"musicrec: {message}", err=True)
+
+
+@contextmanager
+def _open(out: Path, *, create: bool = False) -> Iterator[Store]:
+    store = Store(out)
+    if create:
+        store.create()
+    else:
+        store.require()
+    with store.lock():
+        yield store
+
+
+def _example(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  musicrec {line}" for line in lines)
+
+
+@click.group(epilog=_example("demo", "run OUT --source ~/Music", 'lookup OUT "blues.00002"'))
+@click.version_option(package_name="musicrec")
+def cli() -> None:
+    """Turn a folder of songs into a table of similar songs.
+
+    OUT is a folder of plain Parquet tables that any tool can read. The stages are catalog → extract → train → embed →
+    similar → report; `run` does them all, and does again only what is not up to date.
+    """
+
+
+@cli.command(
+    epilog=_example("run OUT --source ~/Music", "run OUT --source /data/gtzan -n 20", "run OUT --settings my.toml")
+)
+@OUT
+@settings_options(
+    CatalogSettings, ExtractSettings, TrainSettings, SimilarSettings,
+    leave_out=("sample_rate", "min_duration_s", "n_mels", "l1", "dropout", "feature_set", "feature_sets"),
+)  # fmt: skip
+@failure_options
+@workers_option
+@address_option
+@force_option
+def run(out: Path, settings_file: Path | None, **options: Any) -> None:  # noqa: ANN401
+    """Run the whole chain on the songs in a source.
+
+    Finished work is not done again, and a run that was stopped goes on where it stopped.
+    """
+    if options["source"] is None and settings_file is None and not Store(out).recorded("catalog"):
+        raise click.UsageError("Missing option '--source'.")
+    with _open(out, create=True) as store:
+        _run_chain(store, settings_file, options)
+
+
+def _run_chain(store: Store, settings_file: Path | None, options: dict[str, Any]) -> None:
+    from musicrec.pipeline import ChainSettings, run
+
+    options = options | _absolute_source(options)
+    classes = ChainSettings.__annotations__.values()
+    settings = ChainSettings(*(settings_of(cls, store, settings_file, options) for cls in classes))
+    how = ("address", "workers", "retry_failed", "max_failed_fraction", "force")
+    report = run(store, settings, **{name: options[name] for name in how if name in options}, tell=click.echo)
+    click.echo(f"tables: {store.out}\nreport: {report}")
+
+
+def _absolute_source(options: dict[str, Any]) -> dict[str, Any]:
+    return {"source": str(Path(options["source"]).absolute())} if options.get("source") else {}
+
+
+@cli.command(epilog=_example("catalog OUT --source ~/Music", "catalog OUT --source songs.csv --kind manifest"))
+@OUT
+@settings_options(CatalogSettings)
+@force_option
+def catalog(out: Path, settings_file: Path | None, force: bool, **options: Any) -> None:  # noqa: ANN401
+    """List the songs of a source: tags, genre, content hash."""
+    from musicrec.catalog import catalog as stage
+
+    if options["source"] is None and settings_file is None and not Store(out).recorded("catalog"):
+        raise click.UsageError("Missing option '--source'.")
+    with _open(out, create=True) as store:
+        options |= _absolute_source(options)
+        click.echo(stage(store, settings_of(CatalogSettings, store, settings_file, options), force=force))
+
+
+@cli.command(epilog=_example("extract OUT", "extract OUT --retry-failed", "extract OUT --address auto"))
+@OUT
+@settings_options(ExtractSettings)
+@failure_options
+@address_option
+@force_option
+def extract(out: Path, settings_file: Path | None, **options: Any) -> None:  # noqa: ANN401
+    """Decode each song once; compute its features and mel-spectrogram."""
+    from musicrec.extract import extract as stage
+
+    with _open(out) as store:
+        how = {name: options[name] for name in ("address", "retry_failed", "max_failed_fraction", "force")}
+        click.echo(stage(store, settings_of(ExtractSettings, store, settings_file, options), **how))
+
+
+@cli.command(epilog=_example("train OUT --model mlp", "train OUT --epochs 200 --seed 1", "train OUT --workers 2"))
+@OUT
+@settings_options(TrainSettings)
+@workers_option
+@address_option
+def train(out: Path, settings_file: Path | None, workers: int, address: str | None, **options: Any) -> None:  # noqa: ANN401
+    """Train a genre network on the features."""
+    from musicrec.train import published_card
+    from musicrec.train import train as stage
+
+    with _open(out) as store:
+        settings = settings_of(TrainSettings, store, settings_file, options)
+        click.echo(stage(store, settings, address=address, workers=workers))
+        metrics = published_card(store, settings.model)["metrics"]
+        click.echo(f"test accuracy {metrics['test_accuracy']:.3f} on {metrics['n_test']} songs")
+
+
+@cli.command(epilog=_example("embed OUT", "embed OUT --model mlp"))
+@OUT
+@settings_options(EmbedSettings)
+@address_option
+def embed(out: Path, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
+    """Turn every song into a vector by the trained network."""
+    from musicrec.embed import embed as stage
+
+    with _open(out) as store:
+        click.echo(stage(store, settings_of(EmbedSettings, store, settings_file, options), address=address))
+
+
+@cli.command(epilog=_example("similar OUT", "similar OUT -n 20 --metric euclidean"))
+@OUT
+@settings_options(SimilarSettings)
+@address_option
+def similar(out: Path, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
+    """Find the most similar songs of every song and publish the table."""
+    from musicrec.similar import similar as stage
+
+    with _open(out) as store:
+        click.echo(stage(store, settings_of(SimilarSettings, store, settings_file, options), address=address))
+
+
+@cli.command(epilog=_example('lookup OUT "blues.00002"', "lookup OUT rock/anthem.mp3 -n 5 --json"))
+@OUT
+@click.argument("track")
+@click.option("-n", "n", type=click.IntRange(1), default=10, show_default=True, help="How many songs to show.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def lookup(out: Path, track: str, n: int, as_json: bool) -> None:
+    """Show the songs most similar to TRACK: an id, a file name or a title."""
+    from musicrec.lookup import SimilarTable
+
+    table = SimilarTable(out)
+    song, similar_songs = table.song(track), table.similar(track, n)
+    if as_json:
+        rows = [{"rank": s.rank, **s.song._asdict(), "score": s.score} for s in similar_songs]
+        click.echo(json.dumps({"song": song._asdict(), "similar": rows}, ensure_ascii=False, indent=2))
+        return
+    click.echo(f"Similar songs to {song.track_id} ({song.genre or 'no genre'}):")
+    width = max([len("song"), *(len(s.song.track_id) for s in similar_songs)])
+    genre_width = max([len("genre"), *(len(s.song.genre or "") for s in similar_songs)])
+    click.echo(f"rank  {'song':{width}}  {'genre':{genre_width}}   score")
+    for s in similar_songs:
+        click.echo(f"{s.rank:4}  {s.song.track_id:{width}}  {s.song.genre or '':{genre_width}}  {s.score:6.3f}")
+
+
+@cli.command(epilog=_example("report OUT"))
+@OUT
+def report(out: Path) -> None:
+    """Write OUT/report.html, one page with figures and examples."""
+    from musicrec.report import write_report
+
+    with _open(out) as store:
+        click.echo(f"report: {write_report(store)}")
+
+
+@cli.command(epilog=_example("demo", "demo /tmp/musicrec-demo"))
+@click.argument("out", type=click.Path(path_type=Path), default=Path("musicrec-demo"))
+@click.option("--songs", type=click.IntRange(2), default=10, show_default=True, help="Synthetic songs in each style.")
+def demo(out: Path, songs: int) -> None:
+    """Make a small synthetic catalog, run the whole chain on it, and look one song up.
+
+    The songs go to OUT-synthetic-catalog, the tables to OUT.
+    """
+    from musicrec.demo import write_catalog
+    from musicrec.lookup import SimilarTable
+
+    source = out.absolute().with_name(f"{out.name}-synthetic-catalog")
+    written = write_catalog(source, songs_per_style=songs)
+    click.echo(f"synthetic catalog: {source} ({written} files written)")
+    with _open(out, create=True) as store:
+        _run_chain(store, None, {"source": str(source)})
+    song = next(iter(SimilarTable(out).songs()))
+    click.echo()
+    click.get_current_context().invoke(lookup, out=out, track=song.track_id, n=10, as_json=False)
+
+
+if __name__ == "__main__":
+    main()

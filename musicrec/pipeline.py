@@ -1,0 +1,78 @@
+"""The whole chain, from a folder of songs to a published table and a report."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from musicrec.accounting import Counts
+from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings
+from musicrec.storage import Store
+
+
+class ChainSettings(NamedTuple):
+    """The settings of every stage of the chain."""
+
+    catalog: CatalogSettings
+    extract: ExtractSettings
+    train: TrainSettings
+    embed: EmbedSettings
+    similar: SimilarSettings
+
+
+def run(
+    store: Store,
+    settings: ChainSettings,
+    *,
+    address: str | None = None,
+    workers: int = 1,
+    retry_failed: bool = False,
+    max_failed_fraction: float = 0.5,
+    force: bool = False,
+    tell: Callable[[Counts], None] = print,
+) -> Path:
+    """Run every stage that is not up to date.
+
+    Parameters
+    ----------
+    store : Store
+        OUT, locked by the caller.
+    settings : ChainSettings
+        Of each stage.
+    address, workers, retry_failed, max_failed_fraction, force
+        As for the stages.
+    tell : callable
+        Called with the counts of each stage as it ends.
+
+    Returns
+    -------
+    pathlib.Path
+        The report.
+    """
+    from musicrec.catalog import catalog
+    from musicrec.embed import embed
+    from musicrec.extract import extract
+    from musicrec.report import write_report
+    from musicrec.similar import similar
+    from musicrec.train import train
+
+    stages: list[Callable[[], Counts]] = [
+        lambda: catalog(store, settings.catalog, force=force),
+        lambda: extract(
+            store,
+            settings.extract,
+            address=address,
+            retry_failed=retry_failed,
+            max_failed_fraction=max_failed_fraction,
+            force=force,
+        ),
+        lambda: train(store, settings.train, address=address, workers=workers),
+        lambda: embed(store, settings.embed, address=address),
+        lambda: similar(store, settings.similar, address=address),
+    ]
+    fresh = 0
+    for stage in stages:
+        counts = stage()
+        fresh += counts.fresh
+        tell(counts)
+    report = store.out / "report.html"
+    return report if report.exists() and not fresh else write_report(store)
