@@ -1,0 +1,273 @@
+"""Figures of the page: arrays and data frames in, matplotlib figures out. No pyplot, so no state between two pages.
+
+Every figure has a transparent ground and dark ink; in a dark page the style sheet inverts it. Colours go together
+with marker shapes, so that nothing depends on telling colours apart.
+"""
+
+import base64
+import io
+import warnings
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from sklearn.metrics import ConfusionMatrixDisplay
+
+from musicrec.report.numbers import NO_GENRE
+
+WIDTH_IN = 9.0
+MAX_GENRES = 20  # more bars, cells or colours than this are no longer legible
+OTHER = "other genres"
+INK, MUTED, RULE, ACCENT, SECOND = "#24292f", "#6a737d", "#d8dee4", "#2f6690", "#c8553d"
+# After Paul Tol's "muted" scheme, made for all colour vision; sky blue and sand darkened to show on white.
+PALETTE = ("#332288", "#cc6677", "#44aa99", "#999933", "#3f9fd8", "#882255", "#117733", "#ddaa33", "#aa4499", "#5c5c5c")
+MARKERS = "osD^v"
+ROUND_STEPS = [1, 2, 5, 10]
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same page on every machine
+    "font.size": 9,
+    "text.color": INK,
+    "text.parse_math": False,  # a genre may contain dollar signs
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+    "savefig.transparent": True,
+    "savefig.dpi": 150,
+    "svg.hashsalt": "musicrec",
+}
+styled = mpl.rc_context(STYLE)
+
+
+@styled
+def data_uri(figure: Figure) -> str:
+    """The figure as an SVG image in a ``data:`` address; the same bytes for the same figure."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the tables below spell such a name out
+        unsigned = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", metadata=unsigned)
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def label(name: str, length: int = 24) -> str:
+    """`name` made fit for a figure: printable, and no longer than `length` characters."""
+    printable = "".join(c if c.isprintable() else " " for c in name)
+    return printable if len(printable) <= length else printable[: length - 1] + "…"
+
+
+def fold_rare(genres: pd.Series, most: int = MAX_GENRES) -> pd.Series:
+    """`genres` with all but the `most` commonest ones called ``other genres``."""
+    counts = genres.value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    return genres if len(counts) <= most else genres.where(genres.isin(counts.index[:most]), OTHER)
+
+
+@styled
+def genre_bars(genres: pd.Series) -> Figure:
+    """Songs in each of the largest genres, the largest on top.
+
+    Parameters
+    ----------
+    genres : pandas.Series
+        One entry a song.
+    """
+    counts = genres.value_counts().sort_index().sort_values(ascending=False, kind="stable")[:MAX_GENRES][::-1]
+    figure = Figure(figsize=(WIDTH_IN, 0.6 + 0.25 * len(counts)))
+    ax = figure.add_subplot()
+    bars = ax.barh([label(g) for g in counts.index], counts, color=ACCENT, height=0.72)
+    ax.bar_label(bars, fmt="{:,.0f}", padding=4)
+    ax.spines[["bottom", "left"]].set_visible(False)
+    ax.tick_params(left=False, bottom=False, labelbottom=False)
+    ax.margins(x=0.06, y=0.01)
+    return figure
+
+
+@styled
+def confusion_matrix(truth: pd.Series, predicted: pd.Series) -> Figure:
+    """Songs of each genre (rows) by the genre the model named (columns).
+
+    Parameters
+    ----------
+    truth, predicted : pandas.Series
+        One entry a song.
+    """
+    common = set(fold_rare(pd.concat([truth, predicted])))
+    folded = [names.where(names.isin(common), OTHER) for names in (truth, predicted)]
+    names = sorted({*folded[0], *folded[1]}, key=lambda g: (g == OTHER, g))
+    figure = Figure(figsize=(WIDTH_IN, 1.6 + 0.36 * len(names)))
+    ax = figure.add_subplot()
+    display = ConfusionMatrixDisplay.from_predictions(
+        *folded, labels=names, display_labels=[label(g, 20) for g in names],
+        cmap="Blues", colorbar=False, xticks_rotation=45, ax=ax,
+    )  # fmt: skip
+    for text in display.text_.flat:
+        text.set_text("" if text.get_text() == "0" else text.get_text())
+    ax.set(xlabel="genre the model named", ylabel="true genre")
+    for tick in ax.get_xticklabels():
+        tick.set(horizontalalignment="right", rotation_mode="anchor")
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    return figure
+
+
+@styled
+def learning_curves(history: pd.DataFrame) -> Figure:
+    """Loss and accuracy of each epoch, on the training and on the test songs.
+
+    Parameters
+    ----------
+    history : pandas.DataFrame
+        Columns of ``musicrec.columns.HISTORY``, one row an epoch.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 2.9))
+    for ax, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        ax.plot(history["epoch"], history[quantity], color=ACCENT, label="train")
+        ax.plot(history["epoch"], history[f"test_{quantity}"], color=SECOND, linestyle=(0, (4, 1.5)), label="test")
+        ax.set(title=quantity, xlabel="epoch")
+        ax.set_xlim(0, None)
+        ax.set_ylim(0, 1.02 if quantity == "accuracy" else None)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=ROUND_STEPS))
+        ax.grid(axis="y")
+        ax.legend(loc="best")
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+    return figure
+
+
+@styled
+def embedding_map(points: npt.NDArray[np.float32], genres: pd.Series) -> Figure:
+    """Songs on a plane, one colour and marker a genre.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, 2)
+    genres : pandas.Series
+        Genre of each point.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 5.8))
+    ax = figure.add_subplot()
+    shown = fold_rare(genres).to_numpy()
+    names = sorted(set(shown) - {OTHER, NO_GENRE})
+    styles = [(name, PALETTE[i % 10], MARKERS[(i + i // 10) % 5]) for i, name in enumerate(names)]
+    styles += [(name, "#b0b7bf", ".") for name in (OTHER, NO_GENRE) if name in shown]
+    size = float(np.clip(6000 / len(points), 10, 30))  # points²
+    handles = []
+    for name, colour, marker in styles:
+        x, y = points[shown == name].T
+        ax.scatter(x, y, s=size, c=colour, marker=marker, alpha=0.85, linewidths=0, rasterized=len(points) > 500)
+        handles.append(Line2D([], [], color=colour, marker=marker, linestyle="", markersize=5))
+    names = [label(name).replace("_", " ", 1).lstrip() for name, *_ in styles]  # matplotlib hides "_names"
+    ax.legend(handles, names, loc="center left", bbox_to_anchor=(1.0, 0.5), labelspacing=0.7)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(True)
+    ax.spines[:].set_color(RULE)
+    return figure
+
+
+@styled
+def feature_histograms(features: pd.DataFrame, columns: int = 6) -> Figure:
+    """Small histogram of each feature between its 1st and its 99th percentile.
+
+    Parameters
+    ----------
+    features : pandas.DataFrame, shape (n_songs, n_features)
+    columns : int
+        Histograms side by side.
+    """
+    rows = -(-features.shape[1] // columns)
+    figure = Figure(figsize=(WIDTH_IN, 0.3 + 1.05 * rows))
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for ax, name in zip(grid.flat, features.columns, strict=False):
+        _small_histogram(ax, features[name].to_numpy(np.float64))
+        ax.set_title(label(name, 25), fontsize=7, pad=3)
+    for ax in grid.flat[features.shape[1] :]:
+        ax.set_visible(False)
+    return figure
+
+
+def _small_histogram(ax: Axes, values: npt.NDArray[np.float64]) -> None:
+    finite = values[np.isfinite(values)]
+    low, high = np.percentile(finite, [1, 99]) if len(finite) else (0.0, 1.0)
+    if not np.spacing(max(abs(low), abs(high))) * 100 < high - low:  # a constant, but for rounding
+        low, high = low - 0.5, high + 0.5
+    counts, edges = np.histogram(finite, bins=24, range=(low, high))
+    ax.stairs(counts, edges, fill=True, color=ACCENT)
+    ax.set(yticks=[], xlim=(low, high), xticks=[low, high], xticklabels=[_short(low), _short(high)])
+    ax.tick_params(labelsize=6, length=0, pad=2, labelcolor=MUTED)
+    ax.spines["left"].set_visible(False)
+    left, right = ax.get_xticklabels()
+    left.set_horizontalalignment("left")
+    right.set_horizontalalignment("right")
+
+
+def _short(value: float) -> str:
+    """Three digits, without an exponent where that is short."""
+    plain = f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
+    return plain.replace("e-0", "e-").replace("-", "−")
+
+
+@styled
+def feature_correlations(features: pd.DataFrame) -> Figure:
+    """Pearson correlation of every two features, as a heat map.
+
+    Parameters
+    ----------
+    features : pandas.DataFrame, shape (n_songs, n_features)
+    """
+    finite = features.astype(np.float64).replace([np.inf, -np.inf], np.nan)
+    n = features.shape[1]
+    figure = Figure(figsize=(WIDTH_IN, WIDTH_IN * 0.92))
+    ax = figure.add_subplot()
+    image = ax.imshow(finite.corr(), cmap="RdBu_r", vmin=-1, vmax=1)
+    names = [label(name, 28) for name in features.columns]
+    size = float(np.clip(300 / n, 4.5, 9))
+    ax.set_xticks(range(n), names, rotation=90, fontsize=size)
+    ax.set_yticks(range(n), names, fontsize=size)
+    ax.tick_params(length=0, pad=2)
+    ax.spines[:].set_visible(False)
+    bar = figure.colorbar(image, ax=ax, shrink=0.4, aspect=24, ticks=[-1, -0.5, 0, 0.5, 1])
+    bar.outline.set_visible(False)
+    return figure
+
+
+@styled
+def occurrence_histogram(counts: npt.NDArray[np.int64], expected: float) -> Figure:
+    """How many songs stand in how many lists.
+
+    Parameters
+    ----------
+    counts : ndarray of int, shape (n_songs,)
+        Lists each song stands in.
+    expected : float
+        Lists a song stands in on average.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 2.9))
+    ax = figure.add_subplot()
+    step = max(1, -(-(int(counts.max()) + 1) // 60))
+    edges = np.arange(0, counts.max() + 1 + step, step) - 0.5
+    ax.hist(counts, bins=edges.tolist(), color=ACCENT, rwidth=0.92)
+    ax.axvline(expected, color=SECOND, linewidth=1.2, linestyle=(0, (4, 1.5)))
+    ax.annotate(f"mean {expected:.3g}", (expected, 1), (4, -2), xycoords=ax.get_xaxis_transform(),
+                textcoords="offset points", color=SECOND, va="top")  # fmt: skip
+    ax.set(xlabel="lists a song stands in", ylabel="songs")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=ROUND_STEPS))
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=ROUND_STEPS))
+    ax.grid(axis="y")
+    return figure

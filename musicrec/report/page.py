@@ -1,0 +1,111 @@
+"""The report page: assembles the sections and writes ``OUT/report.html``."""
+
+import datetime
+import shlex
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from musicrec.report import sections
+from musicrec.storage import Store, write_atomic
+
+TEMPLATE = "report.html.jinja"
+
+
+def write_report(store: Store) -> Path:
+    """Write ``report.html``: one page that needs no other file, no network and no JavaScript.
+
+    A section whose table does not exist yet is one line that names the command that makes it. Apart from the time
+    of writing, the same tables give the same page.
+
+    Parameters
+    ----------
+    store : Store
+
+    Returns
+    -------
+    pathlib.Path
+        The page, ``OUT/report.html``.
+
+    Raises
+    ------
+    ConfigError
+        The folder is not an OUT.
+    SchemaError
+        A table was written by another schema version.
+    """
+    store.require()
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("musicrec.report", ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"count": _count, "percent": _percent, "fixed": _fixed, "moment": _moment}
+    page = environment.get_template(TEMPLATE).render(_content(store))
+    path = store.out / "report.html"
+    write_atomic(path, page.encode("utf-8"))
+    return path
+
+
+def _content(store: Store) -> dict[str, Any]:
+    genres = sections.read_genres(store)
+    model = sections.read_model(store)
+    listed = sections.listed_ids(store)
+    source = str(store.recorded("catalog").get("source", ""))
+    return {
+        "out": str(store.out),
+        "source": source,
+        "written_at": datetime.datetime.now(datetime.UTC).isoformat(),
+        "synthetic": _is_synthetic(source, genres),
+        "songs": None if genres is None else len(genres),
+        "listed": None if listed is None else len(listed),
+        "commands": _commands(store),
+        "accounting": sections.accounting(store, genres),
+        "genres": sections.genre_counts(genres),
+        "model": sections.model(store, model),
+        "embedding": sections.embedding_space(store, genres),
+        "features": sections.features(store, model["feature_names"] if model else None),
+        "table": sections.recommendations(store, listed, model),
+        "examples": sections.examples(store, listed, genres, sections.unseen_songs(store, model)),
+    }
+
+
+def _commands(store: Store) -> dict[str, str]:
+    """Command that makes what each section needs."""
+    out = shlex.quote(str(store.out))
+    stages = {
+        "accounting": "extract",
+        "model": "train",
+        "embedding": "embed",
+        "features": "extract",
+        "table": "similar",
+        "examples": "similar",
+    }
+    catalog = f"musicrec catalog {out} --source FOLDER"
+    return {"genres": catalog} | {section: f"musicrec {stage} {out}" for section, stage in stages.items()}
+
+
+def _is_synthetic(source: str, genres: pd.Series | None) -> bool:
+    if "synthetic" in Path(source).name.lower():
+        return True
+    return genres is not None and bool(genres.str.lower().str.startswith("synthetic").any())
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None or share != share else f"{100 * share:.1f}\u00a0%"  # noqa: PLR0124 - NaN
+
+
+def _fixed(number: float, digits: int = 3) -> str:
+    return f"{number:.{digits}f}".replace("-", "−")
+
+
+def _moment(iso: str) -> str:
+    return datetime.datetime.fromisoformat(iso).astimezone(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,299 @@
+"""What each section of the page shows: reads the tables of one OUT, returns what the template prints.
+
+A function returns None where its table is not there yet.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from musicrec.columns import OK
+from musicrec.report import figures, numbers
+from musicrec.report.figures import data_uri
+from musicrec.report.numbers import NO_GENRE, SEED
+from musicrec.settings import STAGES
+from musicrec.storage import Store
+
+Content = dict[str, Any]
+Genres = pd.Series  # genre by track id; null where none is known
+
+MAX_MAPPED = 2000  # t-SNE of more songs takes minutes and shows no more
+MAX_FEATURE_ROWS = 20_000
+MAX_QUERIES = 20_000
+SMALL_TEST = 300  # below this, the 95 % interval of an accuracy is wider than about ten points
+N_EXAMPLES, EXAMPLE_RANKS = 6, 10
+COMPARED_RANKS = (5, 10)
+GATE = {
+    "coverage": "share of the songs that stand in at least one list",
+    "antihub_share": "share of the songs that no list names",
+    "max_hub_share": "share of all lists in which the most recommended song stands",
+    "hub_skew": "skewness of the histogram below; well above 1, a few hubs crowd the lists",
+    "churn": "share of the lists that changed since the table before",
+}
+
+
+def read_genres(store: Store) -> Genres | None:
+    """Genre of every song of the catalog, by track id."""
+    if not store.exists("tracks"):
+        return None
+    tracks = store.read("tracks", columns=["track_id", "genre"]).to_pandas()
+    genres: Genres = tracks.set_index("track_id")["genre"].replace("", None)
+    return genres
+
+
+def accounting(store: Store, genres: Genres | None) -> Content | None:
+    """Every song of the catalog in every stage, and why songs were left out."""
+    if genres is None or not store.exists("outcomes"):
+        return None
+    pairs = (
+        store.read("outcomes", columns=["stage", "status"]).group_by(["stage", "status"]).aggregate([([], "count_all")])
+    )
+    counts = pairs.to_pandas().rename(columns={"count_all": "count"})
+    stages = [*STAGES, *sorted(set(counts["stage"]) - set(STAGES))]
+    columns = ["track_id", "stage", "status", "reason", "detail"]
+    failed = store.read("outcomes", columns=columns, filter=pc.field("status") != OK).to_pandas()
+    return {
+        "catalog": len(genres),
+        "stages": numbers.account(counts, len(genres), stages),
+        "problems": numbers.find_problems(failed, stages),
+    }
+
+
+def genre_counts(genres: Genres | None) -> Content | None:
+    """Songs a genre."""
+    if genres is None:
+        return None
+    return {
+        "songs": len(genres),
+        "genres": genres.nunique(),
+        "unlabelled": int(genres.isna().sum()),
+        "shown": figures.MAX_GENRES,
+        "bars": data_uri(figures.genre_bars(genres.fillna(NO_GENRE))) if len(genres) else None,
+    }
+
+
+def model_name(store: Store) -> str:
+    """Name under ``models/`` of the model the page is about: the one whose embeddings are published, if any are."""
+    embedded = store.footer("embeddings")["lineage"] if store.exists("embeddings") else {}
+    return f"models/{embedded.get('model') or store.recorded('train').get('model', 'mlp')}"
+
+
+def read_model(store: Store) -> Content | None:
+    """Content of the model's ``model.json``."""
+    if not store.exists(model_name(store)):
+        return None
+    description: Content = json.loads((store.path(model_name(store)) / "model.json").read_text(encoding="utf-8"))
+    return description
+
+
+def read_predictions(store: Store) -> pd.DataFrame:
+    """The model's predictions for the songs whose genre is known."""
+    file = store.path(model_name(store)) / "predictions.parquet"
+    predictions = pq.read_table(file, columns=["track_id", "split", "genre", "predicted"]).to_pandas()
+    return predictions.dropna(subset=["genre", "predicted"])
+
+
+def model(store: Store, description: Content | None) -> Content | None:
+    """How well the model names the genre of songs it was not trained on."""
+    if description is None:
+        return None
+    predictions = read_predictions(store)
+    history = pq.read_table(store.path(model_name(store)) / "history.parquet").to_pandas()
+    test = predictions[predictions["split"] == "test"]
+    return {
+        **description,
+        "curves": data_uri(figures.learning_curves(history)) if len(history) else None,
+        "small": len(test) < SMALL_TEST,
+        "shown": figures.MAX_GENRES,
+        "test": _test_scores(test) if len(test) else None,
+    }
+
+
+def _test_scores(test: pd.DataFrame) -> Content:
+    correct = int((test["genre"] == test["predicted"]).sum())
+    low, high = numbers.wilson(correct, len(test))
+    scores = numbers.genre_scores(test["genre"], test["predicted"])
+    confused = len(set(test["genre"]) | set(test["predicted"])) > 1
+    return {
+        "n": len(test),
+        "correct": correct,
+        "accuracy": correct / len(test),
+        "constant": float(test["genre"].value_counts(normalize=True).max()),
+        "low": low,
+        "high": high,
+        "scores": scores.to_dict("records"),
+        "mean": scores[["precision", "recall", "f1"]].mean().to_dict(),
+        "matrix": data_uri(figures.confusion_matrix(test["genre"], test["predicted"])) if confused else None,
+    }
+
+
+def embedding_space(store: Store, genres: Genres | None) -> Content | None:
+    """A map of the songs by their embeddings."""
+    if not store.exists("embeddings"):
+        return None
+    table, songs = _sample(store, "embeddings", ["track_id", "embedding"], MAX_MAPPED)
+    content: Content = {"songs": songs, "mapped": len(table), "map": None}
+    if len(table) < 5:
+        return content
+    metric = store.recorded("similar").get("metric", "cosine")
+    vectors = pc.list_flatten(table["embedding"]).to_numpy().reshape(len(table), -1)
+    named = _genres_of(table["track_id"].to_pandas(), genres).fillna(NO_GENRE)
+    figure = figures.embedding_map(numbers.project(vectors, metric), named)
+    return {**content, "dimensions": vectors.shape[1], "metric": metric, "map": data_uri(figure)}
+
+
+def features(store: Store, names: list[str] | None) -> Content | None:
+    """How the features are distributed, and which go together.
+
+    Parameters
+    ----------
+    store : Store
+    names : list of str or None
+        Features of the model's set; all features of the table if there is no model.
+    """
+    if not store.exists("features"):
+        return None
+    held = [name for name in store.dataset("features").schema.names if name != "track_id"]
+    shown = [name for name in names or () if name in held] or held
+    table, songs = _sample(store, "features", shown, MAX_FEATURE_ROWS)
+    frame = table.to_pandas()
+    content: Content = {"songs": songs, "sampled": len(frame), "features": frame.shape[1], "histograms": None}
+    if len(frame) < 2 or frame.shape[1] < 1:
+        return content
+    return {
+        **content,
+        "histograms": data_uri(figures.feature_histograms(frame)),
+        "correlations": data_uri(figures.feature_correlations(frame)),
+    }
+
+
+def listed_ids(store: Store) -> "pd.Index[str] | None":
+    """Track ids of the songs that have a list of similar songs."""
+    if not store.exists("similar"):
+        return None
+    first = store.read("similar", columns=["track_id"], filter=pc.field("rank") == 1)
+    return pd.Index(first["track_id"].to_pandas())
+
+
+def recommendations(store: Store, ids: "pd.Index[str] | None", description: Content | None) -> Content | None:
+    """The recommendation table, and the figures its gate looked at."""
+    if ids is None:
+        return None
+    footer = store.footer("similar")
+    settings, gate = footer["settings"], footer["lineage"].get("gate", {})
+    pieces = store.dataset("similar").to_batches(columns=["similar_track_id"])
+    counts = numbers.count_occurrences(ids, (piece.column(0).to_pandas() for piece in pieces))
+    return {
+        "songs": len(ids),
+        "n": settings["n"],
+        "metric": settings["metric"],
+        "created_at": footer["created_at"],
+        "gate": [(name, gate[name], meaning) for name, meaning in GATE.items() if name in gate],
+        "other_model": description is not None and not _made_by(store, description),
+        "occurrences": data_uri(figures.occurrence_histogram(counts, float(counts.mean()))) if len(ids) else None,
+    }
+
+
+def _made_by(store: Store, description: Content) -> bool:
+    """Whether the recommendation table was made from this model's embeddings."""
+    return bool(store.footer("similar")["lineage"].get("model_id") == description["model_id"])
+
+
+def unseen_songs(store: Store, description: Content | None) -> set[str]:
+    """Songs that the model behind the recommendation table was not trained on; none if that model is gone."""
+    if description is None or not store.exists("similar") or not _made_by(store, description):
+        return set()
+    predictions = read_predictions(store)
+    return set(predictions.loc[predictions["split"] == "test", "track_id"])
+
+
+def examples(store: Store, ids: "pd.Index[str] | None", genres: Genres | None, unseen: set[str]) -> Content | None:
+    """Lists of similar songs, and how often neighbours share the genre.
+
+    Parameters
+    ----------
+    store : Store
+    ids : pandas.Index or None
+        Songs that have a list.
+    genres : pandas.Series or None
+        Genre by track id.
+    unseen : set of str
+        Songs the model was not trained on.
+    """
+    if ids is None or genres is None:
+        return None
+    named = genres.reindex(ids)
+    chosen = numbers.pick_examples(named, N_EXAMPLES)
+    rng = np.random.default_rng(SEED)
+    queries = ids if len(ids) <= MAX_QUERIES else pd.Index(rng.choice(ids, MAX_QUERIES, replace=False))
+    pairs = _lists(store, list(queries), genres)
+    few = _lists(store, chosen, genres)
+    songs = _songs(store, few)
+    ranks = sorted({min(k, int(pairs["rank"].max())) for k in COMPARED_RANKS}) if len(pairs) else []
+    groups = {"all songs": pairs, "songs the model was not trained on": pairs[pairs["track_id"].isin(unseen)]}
+    return {
+        "songs": len(ids),
+        "queries": len(queries),
+        "ranks": ranks,
+        "shares": [
+            _shares(name, group, named, ranks) for name, group in groups.items() if group["genre"].notna().any()
+        ],
+        "lists": [_example(song, few, songs) for song in chosen],
+    }
+
+
+def _shares(label: str, pairs: pd.DataFrame, pool: Genres, ranks: list[int]) -> Content:
+    queries = pairs.drop_duplicates("track_id")["genre"]
+    return {
+        "label": label,
+        "queries": int(queries.notna().sum()),
+        "shares": [numbers.same_genre_share(pairs, k) for k in ranks],
+        "chance": numbers.chance_share(queries, pool),
+    }
+
+
+def _lists(store: Store, ids: list[str], genres: Genres) -> pd.DataFrame:
+    """The first ranks of the lists of `ids`, with the genres of both songs."""
+    wanted = pc.field("track_id").isin(pa.array(ids, pa.string())) & (pc.field("rank") <= EXAMPLE_RANKS)
+    pairs = store.read("similar", filter=wanted).to_pandas().sort_values(["track_id", "rank"], ignore_index=True)
+    pairs["genre"] = _genres_of(pairs["track_id"], genres)
+    pairs["similar_genre"] = _genres_of(pairs["similar_track_id"], genres)
+    return pairs
+
+
+def _songs(store: Store, pairs: pd.DataFrame) -> dict[str, Content]:
+    """Title, artist and genre of every song in `pairs`, by track id."""
+    ids = pd.unique(pd.concat([pairs["track_id"], pairs["similar_track_id"]]))
+    columns = ["track_id", "title", "artist", "genre"]
+    rows = store.read("tracks", columns, filter=pc.field("track_id").isin(pa.array(ids, pa.string()))).to_pylist()
+    return {row["track_id"]: row for row in rows}
+
+
+def _example(track_id: str, pairs: pd.DataFrame, songs: dict[str, Content]) -> Content:
+    unknown: Content = {"title": None, "artist": None, "genre": None}
+    rows = pairs[pairs["track_id"] == track_id]
+    similar = [
+        {"track_id": other, **songs.get(other, unknown), "rank": rank, "score": score}
+        for other, rank, score in zip(rows["similar_track_id"], rows["rank"], rows["score"], strict=True)
+    ]
+    return {"track_id": track_id, **songs.get(track_id, unknown), "similar": similar}
+
+
+def _genres_of(ids: pd.Series, genres: Genres | None) -> pd.Series:
+    return pd.Series(NO_GENRE, ids.index) if genres is None else ids.map(genres)
+
+
+def _sample(store: Store, name: str, columns: list[str], most: int) -> tuple[pa.Table, int]:
+    """At most `most` rows of a table, always the same ones, and how many rows the table has."""
+    dataset = store.dataset(name)
+    rows = dataset.count_rows()
+    if rows <= most:
+        return dataset.to_table(columns=columns), rows
+    chosen: npt.NDArray[np.int64] = np.sort(np.random.default_rng(SEED).choice(rows, most, replace=False))
+    return dataset.take(pa.array(chosen), columns=columns), rows
