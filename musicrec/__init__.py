@@ -1,5 +1,3 @@
 """Content-based music recommendation at catalog scale: audio in, recommendation tables out."""
 
-from importlib.metadata import version
-
-__version__ = version("musicrec")
+__version__ = "0.1.0"  # here and not in the package's metadata: a submitted job ships the code without installing it

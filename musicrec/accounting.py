@@ -24,6 +24,15 @@ class Outcome(NamedTuple):
     seconds: float | None = None
 
 
+DOINGS = {
+    "catalog": "read",
+    "extract": "decoded",
+    "train": "trained on",
+    "embed": "embedded",
+    "similar": "compared",
+}
+
+
 @dataclass(frozen=True)
 class Counts:
     """How many tracks a stage has done, skipped and failed; `fresh` of them in this run."""
@@ -42,7 +51,7 @@ class Counts:
     def __str__(self) -> str:
         return (
             f"{self.stage}: {self.ok} ok + {self.skipped} skipped + {self.failed} failed = {self.total} "
-            f"({self.fresh} worked on now)"
+            f"({self.fresh or 'none'} {DOINGS[self.stage]} now)"
         )
 
 

@@ -123,16 +123,16 @@ def _read_clip(file: sf.SoundFile, offset_s: float, duration_s: float) -> Sample
         clip = _concatenate(_mono_blocks(file, stop - start))
         if len(clip) == stop - start:
             return clip
-        file.seek(0)
+    if not _seek(file, 0):
+        raise DecodeError("corrupt", "the decoder stopped and cannot go back to the start")
     return _read_through(file, offset_s, duration_s)
 
 
 def _seek(file: sf.SoundFile, frame: int) -> bool:
-    """Go to a frame, or stay at the start if the header promised more than there is."""
+    """Go to a frame; False if the decoder cannot, as when a header promises more than there is."""
     try:
         return bool(file.seek(frame) == frame)
     except sf.LibsndfileError:
-        file.seek(0)
         return False
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from musicrec import __version__
 from musicrec.errors import ConfigError, MusicrecError
 from musicrec.options import (
     OUT,
@@ -67,7 +68,7 @@ def _example(*lines: str) -> str:
 
 
 @click.group(epilog=_example("demo", "run OUT --source ~/Music", 'lookup OUT "blues.00002"'))
-@click.version_option(package_name="musicrec")
+@click.version_option(__version__, prog_name="musicrec")
 def cli() -> None:
     """Turn a folder of songs into a table of similar songs.
 

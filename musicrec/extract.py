@@ -151,28 +151,27 @@ def extract_track(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
     """Row of one track: its outcome, and where that is ``ok`` its features and mel-spectrogram."""
     started = time.perf_counter()
     try:
-        y = audio.load(
-            track.uri,
-            sample_rate=settings.sample_rate,
-            offset_s=settings.offset_s,
-            duration_s=settings.duration_s,
-        )
-        if len(y) < settings.min_duration_s * settings.sample_rate:
-            detail = f"{len(y)} samples, less than {settings.min_duration_s:g} s"
-            return _row(track, settings, SKIPPED, "too_short", detail)
-        if np.abs(y).max() < SILENCE_PEAK:
-            return _row(track, settings, SKIPPED, "silent", "every sample of the clip is zero")
-        values = features.extract(y, settings.sample_rate, settings.feature_sets)
-        if not np.isfinite(np.array(list(values.values()), np.float32)).all():
-            return _row(track, settings, FAILED, "not_finite", "a feature is NaN or infinite")
-        mel = features.mel(y, settings.sample_rate, n_mels=settings.n_mels)
+        row = _features_row(track, settings)
     except DecodeError as e:
-        return _row(track, settings, FAILED, e.reason, e.detail)
-    except Exception as e:
-        return _row(track, settings, FAILED, "error", f"{type(e).__name__}: {e}".splitlines()[0])
-    row = _row(track, settings, OK)
-    row |= values | {"mel": mel.astype(np.float16).ravel(), "n_frames": mel.shape[1]}
+        row = _row(track, settings, FAILED, e.reason, e.detail)
+    except Exception as e:  # one file, whatever is wrong with it, must not cost the others
+        row = _row(track, settings, FAILED, "error", f"{type(e).__name__}: {e}".splitlines()[0])
     return row | {"seconds": time.perf_counter() - started}
+
+
+def _features_row(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
+    rate = settings.sample_rate
+    y = audio.load(track.uri, sample_rate=rate, offset_s=settings.offset_s, duration_s=settings.duration_s)
+    if len(y) < settings.min_duration_s * rate:
+        detail = f"{len(y)} samples, less than {settings.min_duration_s:g} s"
+        return _row(track, settings, SKIPPED, "too_short", detail)
+    if np.abs(y).max() < SILENCE_PEAK:
+        return _row(track, settings, SKIPPED, "silent", "every sample of the clip is zero")
+    values = features.extract(y, rate, settings.feature_sets)
+    if not np.isfinite(np.array(list(values.values()), np.float32)).all():
+        return _row(track, settings, FAILED, "not_finite", "a feature is NaN or infinite")
+    mel = features.mel(y, rate, n_mels=settings.n_mels).astype(np.float16)
+    return _row(track, settings, OK) | values | {"mel": mel.ravel(), "n_frames": mel.shape[1]}
 
 
 def _row(

@@ -235,11 +235,14 @@ class Store:
 
     def save_outcomes(self, stage: str, rows: pa.Table, settings: StageSettings, fingerprint: str) -> None:
         """Replace the rows of `stage` in the ``outcomes`` table."""
-        if self.exists("outcomes"):
-            others = self.read("outcomes", filter=pc.field("stage") != stage)
-            rows = pa.concat_tables([others.cast(OUTCOMES), rows.cast(OUTCOMES)])
+        before = self.read("outcomes").cast(OUTCOMES) if self.exists("outcomes") else OUTCOMES.empty_table()
+        others = before.filter(pc.field("stage") != stage)
+        now = pa.concat_tables([others, rows.cast(OUTCOMES)])
+        now = now.sort_by([("stage", "ascending"), ("track_id", "ascending")])
+        if now.equals(before):
+            return
         version = self.new_version("outcomes", settings, fingerprint)
-        version.write_part(rows.sort_by([("stage", "ascending"), ("track_id", "ascending")]))
+        version.write_part(now)
         self.publish(version)
 
     # --- work in progress ---------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def train(store: Store, settings: TrainSettings, *, address: str | None = None, 
     address : str, optional
         Ray cluster; embedded by default.
     workers : int
-        Data-parallel workers; the result is the same for any number, to float tolerance.
+        Data-parallel workers; apart from the masks of dropout, any number gives the same network to float tolerance.
 
     Raises
     ------

@@ -1,0 +1,92 @@
+"""The jobs run under `ray job submit`, and the cluster file is one that Ray accepts."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from musicrec.demo import write_catalog
+
+ROOT = Path(__file__).parent.parent
+# On the cluster, `python` is the one that runs the tests.
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+RAY = str(Path(sys.executable).with_name("ray"))
+
+
+def validate(config: dict) -> None:
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    validate_config(prepare_config(config))
+
+
+def test_cluster_file_is_valid_for_ray() -> None:
+    validate(yaml.safe_load((ROOT / "cluster.yaml").read_text()))
+
+
+@pytest.mark.parametrize("fault", [{"max_wrkers": 2}, {"max_workers": "eight"}, {"head_node_type": "nope"}])
+def test_the_validation_bites(fault: dict) -> None:
+    with pytest.raises(Exception, match=r".+"):
+        validate(yaml.safe_load((ROOT / "cluster.yaml").read_text()) | fault)
+
+
+def test_every_stage_has_a_job_that_answers_help() -> None:
+    jobs = sorted((ROOT / "jobs").glob("*.py"))
+    assert {job.stem for job in jobs} >= {"catalog", "extract", "train", "embed", "similar", "report", "run"}
+    for job in jobs:
+        usage = subprocess.run([sys.executable, job, "--help"], capture_output=True, text=True, cwd=ROOT, check=True)
+        assert "Examples:" in usage.stdout
+
+
+@pytest.fixture
+def dashboard(tmp_path: Path) -> Iterator[str]:
+    """Address of a one-node cluster of its own, as `ray job submit` wants it."""
+    ports = []
+    for _ in range(3):
+        with socket.socket() as s:
+            s.bind(("", 0))
+            ports.append(s.getsockname()[1])
+    gcs, board, client = ports
+    head = subprocess.Popen(
+        [RAY, "start", "--head", "--block", f"--port={gcs}", f"--dashboard-port={board}", "--num-cpus=2",
+         f"--ray-client-server-port={client}", "--disable-usage-stats"],
+        env=os.environ | {"RAY_AUTH_MODE": "disabled", "PATH": PATH}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    yield f"http://127.0.0.1:{board}"
+    head.terminate()
+    head.wait(30)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_extract_runs_as_a_submitted_job(dashboard: str, tmp_path: Path) -> None:
+    source, out = tmp_path / "synthetic-catalog", tmp_path / "out"
+    write_catalog(source, songs_per_style=1, seconds=2)
+    submitted = tmp_path / "project"  # what a checkout holds, and nothing that is installed
+    for part in ("musicrec", "jobs"):
+        shutil.copytree(ROOT / part, submitted / part)
+
+    def submit(*job: str) -> subprocess.CompletedProcess[str]:
+        command = [RAY, "job", "submit", "--address", dashboard, "--working-dir", ".", "--", "python", *job]
+        environment = os.environ | {"RAY_AUTH_MODE": "disabled", "RAY_RUNTIME_ENV_HOOK": ""}
+        return subprocess.run(command, cwd=submitted, env=environment, capture_output=True, text=True, check=False)
+
+    for attempt in range(60):  # until the dashboard answers
+        catalog = submit("jobs/catalog.py", str(out), "--source", str(source))
+        if catalog.returncode == 0 or "Failed to connect" not in catalog.stdout + catalog.stderr or attempt == 59:
+            break
+    assert catalog.returncode == 0, catalog.stdout + catalog.stderr
+    extract = submit("jobs/extract.py", str(out))
+    assert extract.returncode == 0, extract.stdout + extract.stderr
+    outcomes = pd.read_parquet(out / "outcomes").query("stage == 'extract'")
+    assert len(outcomes) == len(pd.read_parquet(out / "tracks"))
+    wrong = submit("jobs/extract.py", str(tmp_path / "no-such-out"))
+    assert wrong.returncode != 0
+    assert "is not a musicrec OUT" in wrong.stdout + wrong.stderr
