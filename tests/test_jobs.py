@@ -53,12 +53,14 @@ def dashboard(tmp_path: Path) -> Iterator[str]:
             s.bind(("", 0))
             ports.append(s.getsockname()[1])
     gcs, board, client = ports
+    options = [f"--port={gcs}", f"--dashboard-port={board}", f"--ray-client-server-port={client}", "--num-cpus=2"]
     head = subprocess.Popen(
-        [RAY, "start", "--head", "--block", f"--port={gcs}", f"--dashboard-port={board}", "--num-cpus=2",
-         f"--ray-client-server-port={client}", "--disable-usage-stats"],
-        env=os.environ | {"RAY_AUTH_MODE": "disabled", "PATH": PATH}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [RAY, "start", "--head", "--block", "--disable-usage-stats", *options],
+        env=os.environ | {"RAY_AUTH_MODE": "disabled", "PATH": PATH},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         start_new_session=True,
-    )  # fmt: skip
+    )
     yield f"http://127.0.0.1:{board}"
     head.terminate()
     head.wait(30)
