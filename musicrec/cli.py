@@ -152,13 +152,13 @@ def extract(out: Path, settings_file: Path | None, **options: Any) -> None:  # n
 @address_option
 def train(out: Path, settings_file: Path | None, workers: int, address: str | None, **options: Any) -> None:  # noqa: ANN401
     """Train a genre network on the features."""
-    from musicrec.train import published_card
+    from musicrec.models import read_card
     from musicrec.train import train as stage
 
     with _open(out) as store:
         settings = settings_of(TrainSettings, store, settings_file, options)
         click.echo(stage(store, settings, address=address, workers=workers))
-        metrics = published_card(store, settings.model)["metrics"]
+        metrics = read_card(store.path(f"models/{settings.model}"))["metrics"]
         click.echo(f"test accuracy {metrics['test_accuracy']:.3f} on {metrics['n_test']} songs")
 
 

@@ -12,11 +12,10 @@ import ray
 from musicrec.accounting import Counts, Outcome, check_failures, count, outcomes_table
 from musicrec.cluster import connect, run_staged
 from musicrec.columns import EMBEDDINGS, FAILED, OK, SKIPPED
-from musicrec.models import Network
+from musicrec.models import Network, read_card
 from musicrec.progress import Progress
 from musicrec.settings import EmbedSettings
 from musicrec.storage import Store
-from musicrec.train import published_card
 
 TRACKS_PER_SHARD = 50_000
 
@@ -33,7 +32,7 @@ def embed(store: Store, settings: EmbedSettings, *, address: str | None = None) 
     address : str, optional
         Ray cluster; embedded by default.
     """
-    model_id = published_card(store, settings.model)["model_id"]
+    model_id = read_card(store.path(f"models/{settings.model}"))["model_id"]
     name = settings.fingerprint(model_id, store.footer("features")["fingerprint"])
     is_current = store.exists("embeddings") and store.footer("embeddings")["fingerprint"] == name
     if not is_current:

@@ -24,7 +24,7 @@ from musicrec.accounting import Counts, Outcome, check_failures, count, digest, 
 from musicrec.cluster import connect
 from musicrec.columns import HISTORY, OK, PREDICTIONS, SKIPPED
 from musicrec.errors import ConfigError, MusicrecError
-from musicrec.models import MODEL_FILES, NETWORKS, Network, TrainingSet, training_set
+from musicrec.models import MODEL_FILES, NETWORKS, Network, TrainingSet, read_card, training_set
 from musicrec.models.dataset import standardisation
 from musicrec.progress import Progress
 from musicrec.settings import ExtractSettings, TrainSettings, resolve
@@ -60,7 +60,7 @@ def train(store: Store, settings: TrainSettings, *, address: str | None = None, 
         store.footer("features")["fingerprint"], digest(songs.track_ids, [songs.classes[i] for i in songs.y])
     )
     name = f"models/{settings.model}"
-    is_current = store.exists(name) and published_card(store, settings.model)["model_id"] == model_id
+    is_current = store.exists(name) and read_card(store.path(name))["model_id"] == model_id
     if not is_current:
         connect(address)
         folder = _fit_on_ray(store, settings, model_id, workers)
@@ -75,12 +75,6 @@ def train(store: Store, settings: TrainSettings, *, address: str | None = None, 
     counts = count(settings.stage, store.track_ids(), outcomes, 0 if is_current else len(songs.track_ids))
     check_failures(counts, 1.0)
     return counts
-
-
-def published_card(store: Store, model: str) -> dict[str, Any]:
-    """What ``model.json`` of the published model says."""
-    card: dict[str, Any] = json.loads((store.path(f"models/{model}") / "model.json").read_text(encoding="utf-8"))
-    return card
 
 
 def load_training_set(out: Path, settings: TrainSettings) -> TrainingSet:

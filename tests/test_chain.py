@@ -14,11 +14,12 @@ import pytest
 from musicrec.embed import embed
 from musicrec.errors import ConfigError, ModelError, MusicrecError, PublishError
 from musicrec.lookup import SimilarTable
+from musicrec.models import read_card
 from musicrec.pipeline import ChainSettings, run
 from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings
 from musicrec.similar import similar
 from musicrec.storage import Store
-from musicrec.train import published_card, train
+from musicrec.train import train
 
 TRAIN = TrainSettings(epochs=30)
 TABLES = ("tracks", "outcomes", "features", "mel", "embeddings", "similar")
@@ -75,7 +76,7 @@ def test_a_second_run_changes_nothing(chain: Store, synthetic: Path) -> None:
 
 
 def test_the_network_is_the_reference_one_and_learns(chain: Store) -> None:
-    card = published_card(chain, "mlp")
+    card = read_card(chain.path("models/mlp"))
     assert card["parameters"] == 46_732  # twelve genres, 41 features: the reference system's count
     history = pd.read_parquet(chain.path("models/mlp") / "history.parquet")
     assert history.epoch.tolist() == list(range(1, TRAIN.epochs + 1))
@@ -98,7 +99,7 @@ def test_no_artist_stands_on_both_sides_of_the_split(chain: Store) -> None:
 def test_embeddings_are_the_forward_pass_written_in_numpy(chain: Store) -> None:
     import keras
 
-    card = published_card(chain, "mlp")
+    card = read_card(chain.path("models/mlp"))
     network = keras.models.load_model(chain.path("models/mlp") / "network.keras", compile=False)
     weights = {f"{layer.name}/{w.name}": w.numpy() for layer in network.layers for w in layer.weights}
     features = chain.read("features").to_pandas().set_index("track_id")[card["feature_names"]]

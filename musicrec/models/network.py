@@ -38,6 +38,21 @@ def standardise(X: Array, card: Mapping[str, Any]) -> Array:
     return standardised
 
 
+def read_card(folder: Path) -> dict[str, Any]:
+    """What ``model.json`` of a model folder says, without loading the network.
+
+    Raises
+    ------
+    ModelError
+        The folder does not hold a whole model.
+    """
+    try:
+        card: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise ModelError(f"model folder {folder} cannot be read ({e}); train the model again") from e
+    return card
+
+
 class Network(NamedTuple):
     """A network and the card that describes it.
 
@@ -61,10 +76,9 @@ class Network(NamedTuple):
         ModelError
             The folder does not hold a whole model.
         """
-        keras = import_keras()
+        card = read_card(folder)
         try:
-            card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-            return cls(keras.models.load_model(folder / "network.keras", compile=False), card)
+            return cls(import_keras().models.load_model(folder / "network.keras", compile=False), card)
         except (OSError, ValueError) as e:
             raise ModelError(f"model folder {folder} cannot be loaded ({e}); train the model again") from e
 
