@@ -69,14 +69,16 @@ def count(stage: str, track_ids: Collection[str], outcomes: pa.Table, fresh: int
     MusicrecError
         The outcomes are not one row for each of `track_ids`.
     """
-    seen = Counter(outcomes["track_id"].to_pylist())
-    wrong = [t for t in track_ids if seen[t] != 1] + [t for t in seen if t not in set(track_ids)]
+    expected, seen = Counter(track_ids), Counter(outcomes["track_id"].to_pylist())
+    status = Counter(outcomes["status"].to_pylist())
+    wrong = [t for t in expected | seen if not expected[t] == seen[t] == 1] + sorted(
+        status.keys() - {OK, SKIPPED, FAILED}
+    )
     if wrong:
         raise MusicrecError(
             f"{stage}: the counts do not add up: {len(seen)} tracks with an outcome, {len(track_ids)} in the catalog, "
             f"for example {wrong[0]!r}; this is a defect of musicrec, please report it"
         )
-    status = Counter(outcomes["status"].to_pylist())
     return Counts(stage, status[OK], status[SKIPPED], status[FAILED], fresh)
 
 
@@ -86,7 +88,7 @@ def check_failures(counts: Counts, max_failed_fraction: float) -> None:
         raise MusicrecError(
             f"{counts.stage}: none of {counts.total} tracks came through; OUT/outcomes holds the reason of each"
         )
-    if counts.failed > max_failed_fraction * counts.total:
+    if counts.total and counts.failed / counts.total > max_failed_fraction:
         raise MusicrecError(
             f"{counts.stage}: {counts.failed} of {counts.total} tracks failed, more than --max-failed-fraction "
             f"{max_failed_fraction:g}; OUT/outcomes holds the reasons; mend the files or allow a larger fraction"

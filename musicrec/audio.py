@@ -5,7 +5,9 @@ file's length, channels or claims are.
 """
 
 import math
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -19,7 +21,8 @@ from musicrec.errors import DecodeError
 Samples = NDArray[np.float32]
 
 CLIP_SLACK_S = 1.0  # clips cut to 30 s are often some frames longer (GTZAN: 30.013 s); all of such a clip is used
-BLOCK_FRAMES = 65_536
+PREROLL_S = 0.5  # an mp3 frame needs those before it: what follows a seek is garbled at first
+BLOCK_SAMPLES = 1 << 24  # 64 MiB; no mp3 clip needs more, and soundfile seeks after each read
 MAX_CHANNELS = 32
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
 
@@ -52,17 +55,12 @@ def load(uri: str, *, sample_rate: int = 22050, offset_s: float = 30.0, duration
     """
     path = local_path(uri)
     _check_file(path)
-    try:
-        file = sf.SoundFile(path)
-    except (sf.LibsndfileError, TypeError) as e:  # TypeError: an extension that promises headerless data
-        raise DecodeError("undecodable", f"no audio that libsndfile {sf.__libsndfile_version__} can decode") from e
-    with file:
-        _check_format(file)
-        try:
-            clip = _read_clip(file, offset_s, duration_s)
-        except sf.LibsndfileError as e:
-            raise DecodeError("corrupt", f"the decoder stopped: {e.error_string.strip()}") from e
+    with _open(path) as file:
         rate = file.samplerate
+        clip = _read_by_seeking(file, offset_s, duration_s)
+    if clip is None:
+        with _open(path) as file:
+            clip = _read_through(file, offset_s, duration_s)
     if not len(clip):
         raise DecodeError("empty", "the file decodes to no samples")
     if not np.isfinite(clip).all():
@@ -107,33 +105,34 @@ def _check_file(path: Path) -> None:
         raise DecodeError("unreadable", f"{path}: {e.strerror}") from e
 
 
-def _check_format(file: sf.SoundFile) -> None:
-    if file.channels > MAX_CHANNELS:
-        raise DecodeError("unsupported", f"{file.channels} channels; at most {MAX_CHANNELS} are read")
-    if not MIN_RATE_HZ <= file.samplerate <= MAX_RATE_HZ:
-        raise DecodeError(
-            "unsupported", f"sample rate {file.samplerate} Hz; expected {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz"
-        )
-
-
-def _read_clip(file: sf.SoundFile, offset_s: float, duration_s: float) -> Samples:
-    """Clip at the file's own rate: by seeking where the header holds, else by reading through."""
-    start, stop = clip_window(file.frames, file.samplerate, offset_s, duration_s)
-    if _seek(file, start):
-        clip = _concatenate(_mono_blocks(file, stop - start))
-        if len(clip) == stop - start:
-            return clip
-    if not _seek(file, 0):
-        raise DecodeError("corrupt", "the decoder stopped and cannot go back to the start")
-    return _read_through(file, offset_s, duration_s)
-
-
-def _seek(file: sf.SoundFile, frame: int) -> bool:
-    """Go to a frame; False if the decoder cannot, as when a header promises more than there is."""
+@contextmanager
+def _open(path: Path) -> Iterator[sf.SoundFile]:
     try:
-        return bool(file.seek(frame) == frame)
+        file = sf.SoundFile(os.fsencode(path))
+    except (sf.LibsndfileError, TypeError) as e:  # TypeError: an extension that promises headerless data
+        raise DecodeError("undecodable", f"no audio that libsndfile {sf.__libsndfile_version__} can decode") from e
+    with file:
+        if file.channels > MAX_CHANNELS:
+            raise DecodeError("unsupported", f"{file.channels} channels; at most {MAX_CHANNELS} are read")
+        if not MIN_RATE_HZ <= file.samplerate <= MAX_RATE_HZ:
+            expected = f"expected {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz"
+            raise DecodeError("unsupported", f"sample rate {file.samplerate} Hz; {expected}")
+        try:
+            yield file
+        except sf.LibsndfileError as e:
+            raise DecodeError("corrupt", f"the decoder stopped: {e.error_string.strip()}") from e
+
+
+def _read_by_seeking(file: sf.SoundFile, offset_s: float, duration_s: float) -> Samples | None:
+    """Clip at the file's own rate; None if the header promised more than there is."""
+    start, stop = clip_window(file.frames, file.samplerate, offset_s, duration_s)
+    preroll = min(start, round(PREROLL_S * file.samplerate))
+    try:
+        file.seek(start - preroll)
+        clip = _concatenate(_mono_blocks(file, stop - start + preroll))[preroll:]
     except sf.LibsndfileError:
-        return False
+        return None
+    return clip if len(clip) == stop - start else None
 
 
 def _read_through(file: sf.SoundFile, offset_s: float, duration_s: float) -> Samples:
@@ -153,7 +152,7 @@ def _read_through(file: sf.SoundFile, offset_s: float, duration_s: float) -> Sam
 def _mono_blocks(file: sf.SoundFile, frames: int) -> Iterator[Samples]:
     """Up to `frames` frames, in mono blocks, so that no buffer is sized by a header."""
     while frames > 0:
-        block = file.read(min(frames, BLOCK_FRAMES), dtype="float32", always_2d=True)
+        block = file.read(min(frames, BLOCK_SAMPLES // file.channels), dtype="float32", always_2d=True)
         if not len(block):
             return
         frames -= len(block)

@@ -1,8 +1,9 @@
 """Read the published table of similar songs. No Ray, no TensorFlow: a service can hold a table open and ask it."""
 
+import re
 from collections.abc import Iterator
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 
 from musicrec.columns import FAILED, SKIPPED
 from musicrec.errors import UnknownTrack
-from musicrec.storage import Store
+from musicrec.storage import Store, check_footer
 
 SIDECAR = "_sidecar"  # Parquet readers pass over names with an underscore
 SIDECAR_COLUMNS = ["track_id", "title", "artist", "genre"]
 NAMES_OFFERED = 3
+AUDIO_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,3}$")  # not the .00002 of a GTZAN id
 
 
 class Song(NamedTuple):
@@ -58,6 +60,7 @@ class SimilarTable:
         self._store.require()
         folder = self._store.path("similar").resolve() / SIDECAR
         self._songs: pa.Table = pa.ipc.open_file(pa.memory_map(str(folder / "songs.arrow"))).read_all()
+        check_footer(self._songs.schema, str(self._store.out / "similar"))
         self._ids: NDArray[np.int32] = np.load(folder / "neighbours.npy", mmap_mode="r")
         self._scores: NDArray[np.float32] = np.load(folder / "scores.npy", mmap_mode="r")
 
@@ -115,7 +118,7 @@ class SimilarTable:
         if rows:
             track_id = tracks["track_id"][rows[0]].as_py()
             return f"{track_id} is in the catalog but not in the table: {self._first_problem(track_id)}"
-        close = _closest(name, self._songs["track_id"].to_pylist())
+        close = _closest(name, self._songs)
         return f"no song {name!r} in {self._store.out}; the closest names are: {', '.join(close)}"
 
     def _first_problem(self, track_id: str) -> str:
@@ -135,7 +138,7 @@ def write_sidecar(folder: Path, songs: pa.Table, ids: Any, scores: Any) -> None:
     folder : pathlib.Path
         Folder of the version.
     songs : pyarrow.Table
-        ``SIDECAR_COLUMNS``, one row a song, in the order of the ids.
+        ``SIDECAR_COLUMNS``, one row a song, in the order of the ids; its metadata says what made the version.
     ids, scores : numpy.ndarray
         int32 and float32 [N, n].
     """
@@ -148,15 +151,22 @@ def write_sidecar(folder: Path, songs: pa.Table, ids: Any, scores: Any) -> None:
 
 def _rows_called(name: str, songs: pa.Table) -> list[int]:
     """Rows whose title, file name or file name without extension is `name`, upper and lower case alike."""
-    wanted = pa.scalar(name.casefold())
-    file_name = pc.replace_substring_regex(pc.utf8_lower(songs["track_id"]), ".*/", "")
-    stem = pc.replace_substring_regex(file_name, r"\.[a-z0-9]{2,4}$", "")
-    columns = [file_name, stem, pc.utf8_lower(songs["title"])]
-    hits = [pc.fill_null(pc.equal(column, wanted), False).to_numpy() for column in columns]
-    return [int(row) for row in np.flatnonzero(np.logical_or.reduce(hits))]
+    wanted = name.casefold()
+    return [row for row, names in enumerate(_names(songs)) if wanted in (n.casefold() for n in names)]
 
 
-def _closest(name: str, track_ids: list[str]) -> list[str]:
-    from rapidfuzz import process
+def _names(songs: pa.Table) -> Iterator[tuple[str, str, str]]:
+    """What each song may be called: its file name, that without extension, its title."""
+    for track_id, title in zip(songs["track_id"].to_pylist(), songs["title"].to_pylist(), strict=True):
+        path = PurePosixPath(track_id)
+        yield path.name, path.stem if AUDIO_SUFFIX.match(path.suffix) else path.name, title or ""
 
-    return [match for match, *_ in process.extract(name, track_ids, limit=NAMES_OFFERED)]
+
+def _closest(name: str, songs: pa.Table) -> list[str]:
+    """Ids of the songs of which some name is closest to `name`."""
+    from rapidfuzz import process, utils
+
+    track_ids = songs["track_id"].to_pylist()
+    id_of = {called: t for t, names in zip(track_ids, _names(songs), strict=True) for called in (*names, t)}
+    matches = process.extract(name, list(id_of), processor=utils.default_process, limit=4 * NAMES_OFFERED)
+    return list(dict.fromkeys(id_of[match] for match, *_ in matches))[:NAMES_OFFERED]

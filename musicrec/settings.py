@@ -27,7 +27,7 @@ S = TypeVar("S", bound="StageSettings")
 class StageSettings(BaseModel):
     """Base of the settings of one stage."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     stage: ClassVar[str]
     code_version: ClassVar[int] = 1  # raise it when the stage's code gives other values for the same settings
 
@@ -135,6 +135,9 @@ def read_toml(path: Path) -> dict[str, dict[str, Any]]:
     unknown = sorted(set(content) - set(STAGES))
     if unknown:
         raise ConfigError(f"settings file {path}: unknown table [{unknown[0]}]; expected one of {', '.join(STAGES)}")
+    for stage, values in content.items():
+        if not isinstance(values, dict):
+            raise ConfigError(f"settings file {path}: {stage} = {values!r}; expected a table [{stage}] of settings")
     return content
 
 
@@ -154,4 +157,5 @@ def resolve(cls: type[S], *layers: Mapping[str, Any]) -> S:
     except ValidationError as e:
         problem = e.errors()[0]
         name = ".".join([cls.stage, *map(str, problem["loc"])])
-        raise ConfigError(f"setting {name} = {problem.get('input')!r}: {problem['msg']}") from e
+        value = "" if problem["type"] == "missing" else f" = {problem['input']!r}"
+        raise ConfigError(f"setting {name}{value}: {problem['msg']}") from e

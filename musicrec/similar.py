@@ -131,7 +131,7 @@ def _publish(store: Store, settings: SimilarSettings, name: str, names: pa.Table
             scores[rows].ravel(),
         ]
         version.write_part(pa.table(columns, schema=SIMILAR))
-    write_sidecar(version.folder, names, ids, scores)
+    write_sidecar(version.folder, names.replace_schema_metadata(version.metadata), ids, scores)
     store.publish(version, keep=VERSIONS_KEPT)
     store.clear_work(settings.stage)
 

@@ -10,13 +10,15 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
 
-from musicrec.errors import CatalogError
+from musicrec.audio import local_path
+from musicrec.errors import CatalogError, DecodeError
 
 AUDIO_EXTENSIONS = frozenset(
     f".{extension}"
@@ -148,11 +150,18 @@ def _fma_metadata(source: Path) -> pd.DataFrame:
         ("track", "genre_top"): "genre",
         ("set", "split"): "split",
     }
-    table = pd.read_csv(file, header=[0, 1], index_col=0, dtype=str)
-    table.index = table.index.astype(int)
+    try:
+        table = pd.read_csv(file, header=[0, 1], index_col=0, dtype=str)
+        table.index = table.index.astype(int)
+    except (ValueError, OSError) as e:
+        raise CatalogError(f"{file} is not FMA's tracks.csv with its two header rows: {e}".splitlines()[0]) from e
     missing = [column for column in wanted if column not in table.columns]
     if missing:
         raise CatalogError(f"{file} has no column {missing[0]}; expected FMA's tracks.csv with its two header rows")
+    if not table.index.is_unique:
+        raise CatalogError(
+            f"{file} has track {table.index[table.index.duplicated()][0]} twice; expected one row a track"
+        )
     return table[list(wanted)].set_axis(list(wanted.values()), axis=1)
 
 
@@ -173,9 +182,15 @@ def _from_manifest(file: Path) -> list[Track]:
         raise CatalogError(f"manifest {file} has no column 'path'; expected one path to an audio file a row")
     columns = [c for c in ("title", "artist", "artist_id", "album", "genre", "split") if c in table.columns]
     tracks = []
-    for row in table.to_dict("records"):
-        path = Path(os.path.normpath(file.parent / row["path"]))
-        track_id = _text(row.get("track_id")) or unicodedata.normalize("NFC", Path(row["path"]).as_posix())
+    for number, row in enumerate(table.to_dict("records"), start=1):
+        written = _text(row["path"])
+        if written is None:
+            raise CatalogError(f"manifest {file}: row {number} has no path; expected one path to an audio file a row")
+        try:
+            path = Path(os.path.normpath(file.parent / local_path(written)))
+        except DecodeError as e:
+            raise CatalogError(f"manifest {file}, row {number}: {e.detail}") from e
+        track_id = _text(row.get("track_id")) or unicodedata.normalize("NFC", Path(written).as_posix())
         tracks.append(Track(track_id, path, {c: _text(row[c]) for c in columns}))
     return tracks
 
@@ -198,11 +213,19 @@ def _audio_files(source: Path, exclude: Path) -> tuple[list[Path], list[tuple[st
 def _walk(source: Path, exclude: Path) -> Iterator[tuple[Path, str | None]]:
     """Every file, links followed (a folder met twice is entered once); folders that cannot be opened as problems."""
     problems: list[Path] = []
-    entered = {exclude.resolve()}
+    entered = {exclude.resolve(), source.resolve()}
+
+    def enter(folder: Path) -> bool:
+        """Whether a folder is met for the first time."""
+        real = folder.resolve()
+        is_new = real not in entered
+        entered.add(real)
+        return is_new
+
     walk = os.walk(source, followlinks=True, onerror=lambda e: problems.append(Path(e.filename)))
     for folder, subfolders, names in walk:
-        entered.add(Path(folder).resolve())
-        subfolders[:] = sorted(s for s in subfolders if (Path(folder) / s).resolve() not in entered)
+        links_last = sorted(subfolders, key=lambda s: ((Path(folder) / s).is_symlink(), s))
+        subfolders[:] = [s for s in links_last if enter(Path(folder) / s)]
         for name in sorted(names):
             yield Path(folder) / name, None
     yield from ((path, "unreadable") for path in problems)
@@ -245,8 +268,10 @@ def _make_ids_unique(tracks: list[Track], source: Path) -> None:
     for track in tracks:
         if seen[track.track_id] > 1 and track.path.is_relative_to(source):
             track.track_id = relative_id(track.path, source)
-    used: Counter[str] = Counter()
-    for track in sorted(tracks, key=lambda t: os.fsencode(t.path)):
-        used[track.track_id] += 1
-        if used[track.track_id] > 1:
-            track.track_id += f"#{used[track.track_id]}"
+    seen = Counter(track.track_id for track in tracks)
+    taken = {track_id for track_id, times in seen.items() if times == 1}
+    doubled = [track for track in tracks if track.track_id not in taken]
+    for track in sorted(doubled, key=lambda t: os.fsencode(t.path)):
+        numbered = (f"{track.track_id}#{i}" for i in count(2))
+        track.track_id = next(name for name in chain([track.track_id], numbered) if name not in taken)
+        taken.add(track.track_id)

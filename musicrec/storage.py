@@ -13,18 +13,20 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import tomli_w
 
 from musicrec.columns import OUTCOMES, SCHEMA_VERSION
 from musicrec.errors import ConfigError, SchemaError
 from musicrec.settings import STAGES, StageSettings, read_toml, resolve
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads
 
 ROW_GROUP_ROWS = 8192  # a reader decodes a row group at a time: small enough for lookups, large enough to compress
 FOOTER_KEY = b"musicrec"
@@ -46,12 +48,12 @@ class Version:
     def __init__(self, name: str, folder: Path, footer: Mapping[str, Any]) -> None:
         self.name = name
         self.folder = folder
-        self._footer = {FOOTER_KEY: json.dumps(footer).encode()}
+        self.metadata = {FOOTER_KEY: json.dumps(footer).encode()}
         self._parts = 0
 
     def write_part(self, table: pa.Table) -> None:
         """Add `table` as the next Parquet part."""
-        write_parquet(self.folder / f"part-{self._parts:05d}.parquet", table.replace_schema_metadata(self._footer))
+        write_parquet(self.folder / f"part-{self._parts:05d}.parquet", table.replace_schema_metadata(self.metadata))
         self._parts += 1
 
 
@@ -173,8 +175,10 @@ class Store:
         """Whether a version of `name` is published."""
         return (self.out / name).exists()
 
-    def dataset(self, name: str) -> pads.Dataset:
+    def dataset(self, name: str) -> "pads.Dataset":
         """The published table as an Arrow dataset, for reading piece by piece."""
+        import pyarrow.dataset as pads  # imports pandas: too slow for a lookup that does not need it
+
         folder = self.path(name).resolve()  # the version stays the same while it is read
         dataset = pads.dataset(folder, format="parquet")
         check_footer(dataset.schema, str(self.out / name))
@@ -195,13 +199,15 @@ class Store:
     # --- publishing ---------------------------------------------------------------------------------------------
 
     def new_version(self, name: str, settings: StageSettings, fingerprint: str, **lineage: Any) -> Version:  # noqa: ANN401
-        """Start a version of `name`; the leftovers of killed runs are removed first."""
+        """Start a version of `name`; what killed runs left, newer than the published version, is removed first."""
         root = self.out / "_versions" / name
         root.mkdir(parents=True, exist_ok=True)
-        for leftover in root.glob(".*"):
-            shutil.rmtree(leftover)
-        numbers = [0, *(int(p.name.split("-")[0]) for p in root.iterdir())]
-        folder = root / f".{max(numbers) + 1:05d}-{fingerprint[:8]}"
+        published = self.path(name).resolve().name if self.exists(name) else ""
+        for leftover in root.iterdir():
+            if leftover.name.startswith(".") or leftover.name > published:
+                shutil.rmtree(leftover)
+        number = int(published.split("-")[0]) + 1 if published else 1
+        folder = root / f".{number:05d}-{fingerprint[:8]}"
         folder.mkdir()
         return Version(
             name,
@@ -224,7 +230,7 @@ class Store:
         folder = version.folder.rename(version.folder.with_name(version.folder.name[1:]))
         pointer = self.out / version.name
         pointer.parent.mkdir(parents=True, exist_ok=True)
-        fresh = pointer.with_name(f".{pointer.name}.{os.getpid()}")
+        fresh = pointer.with_name(f".{pointer.name}")
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(os.path.relpath(folder, pointer.parent))
         fresh.replace(pointer)

@@ -1,7 +1,8 @@
 """Exact top-N of every row against all rows, in a total order: score descending, then row number.
 
 A blocked matrix product finds the candidates; their scores are then computed pair by pair in float64 by one fixed
-order of summation. So the result is the same for any block size, any split of the rows and either order of a pair.
+order of summation, and rounded to float32 before they are ranked: scores that a reader sees as equal are ties. So the
+result is the same for any block size, any split of the rows and either order of a pair.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from musicrec.errors import ConfigError
 Matrix = NDArray[np.float64]
 
 BLOCK_ROWS = 256
-RELATIVE_ERROR = 1e-11  # of a float64 product of some thousand terms, with room to spare
+PRODUCT_ERROR = 1e-11  # relative, of a float64 product of some thousand terms, with room to spare
+ROUNDING_ERROR = 3e-7  # relative, of a float32 score or its square
 
 
 class Metric(NamedTuple):
@@ -23,7 +25,7 @@ class Metric(NamedTuple):
 
     prepare: Callable[[Matrix], Matrix]
     screen: Callable[[Matrix, Matrix], Matrix]
-    score: Callable[[Matrix, Matrix], Matrix]
+    score: Callable[[Matrix, Matrix, float], Matrix]
 
 
 def top_n(
@@ -64,10 +66,11 @@ def top_n(
     if matrix.ndim != 2 or not np.isfinite(matrix).all():
         raise ValueError(f"vectors of shape {matrix.shape}: expected a finite matrix [N, d]")
     prepare, screen, score = METRICS[metric]
-    matrix = prepare(matrix)
-    tolerance = RELATIVE_ERROR * float((matrix * matrix).sum(axis=1).max(initial=0.0))
+    unit = _power_of_two(matrix)  # squares neither overflow nor vanish, and no bit of a score changes
+    matrix = prepare(matrix / unit)
+    product_error = PRODUCT_ERROR * float((matrix * matrix).sum(axis=1).max(initial=0.0))
     start, stop = rows or (0, len(matrix))
-    n = min(n, len(matrix) - 1)
+    n = max(0, min(n, len(matrix) - 1))
     ids = np.empty((stop - start, n), np.int32)
     scores = np.empty((stop - start, n), np.float32)
     for first in range(start, stop, BLOCK_ROWS) if n > 0 else ():
@@ -76,11 +79,18 @@ def top_n(
         for row, approximate in zip(range(block.start, block.stop), screened, strict=True):
             approximate[row] = -np.inf
             nth = np.partition(approximate, -n)[-n]
-            candidates = np.flatnonzero(approximate >= nth - 2 * tolerance)
-            exact = score(matrix[row], matrix[candidates])
+            margin = 2 * (product_error + ROUNDING_ERROR * abs(nth))
+            candidates = np.flatnonzero(approximate >= nth - margin)
+            exact = score(matrix[row], matrix[candidates], unit).astype(np.float32)
             best = np.lexsort((candidates, -exact))[:n]
             ids[row - start], scores[row - start] = candidates[best], exact[best]
     return ids, scores
+
+
+def _power_of_two(x: Matrix) -> float:
+    """Power of two next to the largest magnitude."""
+    _, exponent = np.frexp(np.abs(x).max(initial=0.0))
+    return float(np.ldexp(1.0, exponent))
 
 
 def _unit_rows(x: Matrix) -> Matrix:
@@ -88,7 +98,7 @@ def _unit_rows(x: Matrix) -> Matrix:
     return np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
 
 
-def _cosine(a: Matrix, others: Matrix) -> Matrix:
+def _cosine(a: Matrix, others: Matrix, unit: float) -> Matrix:
     return np.clip((others * a).sum(axis=1), -1.0, 1.0)
 
 
@@ -96,8 +106,8 @@ def _minus_squared_distance(block: Matrix, x: Matrix) -> Matrix:
     return 2 * (block @ x.T) - (x * x).sum(axis=1) - (block * block).sum(axis=1)[:, None]
 
 
-def _minus_distance(a: Matrix, others: Matrix) -> Matrix:
-    return -np.sqrt(((others - a) ** 2).sum(axis=1))
+def _minus_distance(a: Matrix, others: Matrix, unit: float) -> Matrix:
+    return -np.sqrt(((others - a) ** 2).sum(axis=1)) * unit
 
 
 METRICS = {
