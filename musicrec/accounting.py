@@ -57,7 +57,7 @@ class Counts:
 
 def outcomes_table(outcomes: Iterable[Outcome]) -> pa.Table:
     """Outcomes as Arrow rows, sorted by track."""
-    rows = [outcome._asdict() for outcome in sorted(outcomes)]
+    rows = [outcome._asdict() for outcome in sorted(outcomes, key=lambda o: o.track_id)]
     return pa.Table.from_pylist(rows, schema=OUTCOMES)
 
 

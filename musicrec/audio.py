@@ -22,7 +22,7 @@ Samples = NDArray[np.float32]
 
 CLIP_SLACK_S = 1.0  # clips cut to 30 s are often some frames longer (GTZAN: 30.013 s); all of such a clip is used
 PREROLL_S = 0.5  # an mp3 frame needs those before it: what follows a seek is garbled at first
-BLOCK_SAMPLES = 1 << 24  # 64 MiB; no mp3 clip needs more, and soundfile seeks after each read
+BLOCK_FRAMES = 65_536
 MAX_CHANNELS = 32
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
 
@@ -79,8 +79,9 @@ def local_path(uri: str) -> Path:
     if "://" not in uri:
         return Path(uri)
     parts = urlsplit(uri)
-    if parts.scheme != "file":
-        raise DecodeError("unsupported", f"{parts.scheme}:// is not read by this version; expected a path or file://")
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
+        place = f"{parts.scheme}://{parts.netloc}"
+        raise DecodeError("unsupported", f"{place} is not read by this version; expected a path or file:///path")
     return Path(unquote(parts.path, errors="surrogateescape"))
 
 
@@ -96,19 +97,31 @@ def clip_window(n: float, rate: int, offset_s: float, duration_s: float) -> tupl
 
 def _check_file(path: Path) -> None:
     try:
+        if path.exists() and not path.is_file():
+            raise DecodeError("unreadable", f"{path} is not a regular file")
         with path.open("rb") as f:
             if not f.read(1):
                 raise DecodeError("empty", "the file has no bytes")
-    except FileNotFoundError as e:
-        raise DecodeError("missing", f"no file {path}") from e
+    except (FileNotFoundError, ValueError) as e:  # ValueError: no file has a name with a zero byte
+        raise DecodeError("missing", f"no file {str(path)!r}") from e
     except OSError as e:
         raise DecodeError("unreadable", f"{path}: {e.strerror}") from e
+
+
+class _Stream(sf.SoundFile):
+    """A sound file that reads on from where it is.
+
+    ``SoundFile.read`` seeks after every block, which garbles mp3 and loses the last block of a FLAC that ends early.
+    """
+
+    def seekable(self) -> bool:
+        return False
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[sf.SoundFile]:
     try:
-        file = sf.SoundFile(os.fsencode(path))
+        file = _Stream(os.fsencode(path))
     except (sf.LibsndfileError, TypeError) as e:  # TypeError: an extension that promises headerless data
         raise DecodeError("undecodable", f"no audio that libsndfile {sf.__libsndfile_version__} can decode") from e
     with file:
@@ -152,7 +165,7 @@ def _read_through(file: sf.SoundFile, offset_s: float, duration_s: float) -> Sam
 def _mono_blocks(file: sf.SoundFile, frames: int) -> Iterator[Samples]:
     """Up to `frames` frames, in mono blocks, so that no buffer is sized by a header."""
     while frames > 0:
-        block = file.read(min(frames, BLOCK_SAMPLES // file.channels), dtype="float32", always_2d=True)
+        block = file.read(min(frames, BLOCK_FRAMES), dtype="float32", always_2d=True)
         if not len(block):
             return
         frames -= len(block)

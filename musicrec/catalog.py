@@ -17,6 +17,7 @@ from musicrec.sources import Track, list_source, uri_of
 from musicrec.storage import Store
 
 MAX_CREDIBLE_DURATION_S = 7 * 24 * 3600.0
+UNCHANGED = ("size_bytes", "modified_ns")  # a file that keeps both is taken to be the same
 READERS = 8  # threads that read files; hashing and reading release the interpreter lock
 
 
@@ -41,8 +42,8 @@ def catalog(store: Store, settings: CatalogSettings, *, force: bool = False) -> 
     ConfigError
         OUT was made from another source.
     """
-    store.check_settings(settings, force=force)
     listing = list_source(Path(settings.source), settings.kind, exclude=store.out)
+    store.check_settings(settings, force=force)
     before = _rows_before(store)
     fresh = 0
     rows: list[dict[str, Any]] = []
@@ -75,27 +76,19 @@ def _rows_before(store: Store) -> dict[str, dict[str, Any]]:
 
 def _row(track: Track, before: dict[str, Any] | None) -> tuple[dict[str, Any], bool]:
     """Row of ``tracks``, and whether the file had to be read for it."""
+    row: dict[str, Any] = {"track_id": track.track_id, "uri": uri_of(track.path)}
     try:
         stat = track.path.stat()
     except OSError:  # listed, but gone or closed to us: extract will say so
-        return {"track_id": track.track_id, "uri": uri_of(track.path), "title": track.path.stem, **track.facts}, True
-    row = {
-        "track_id": track.track_id,
-        "uri": uri_of(track.path),
-        "size_bytes": stat.st_size,
-        "modified_ns": stat.st_mtime_ns,
-    }
-    if before and before["content_hash"] and all(before[k] == row[k] for k in ("size_bytes", "modified_ns")):
-        return {**before, **row, **_stated(track.facts)}, False
-    tags = _tags(track.path)
-    facts = {**tags, **_stated(track.facts)}
-    if facts.get("artist") and not facts.get("artist_id"):
-        facts["artist_id"] = str(facts["artist"]).casefold()
-    return {**row, "content_hash": _content_hash(track.path), **facts}, True
-
-
-def _stated(facts: dict[str, str | None]) -> dict[str, str | None]:
-    return {name: value for name, value in facts.items() if value is not None}
+        return row | {"title": _clean(track.path.stem)} | track.facts, False
+    row |= {"size_bytes": stat.st_size, "modified_ns": stat.st_mtime_ns}
+    known_hash = before["content_hash"] if before and all(before[k] == row[k] for k in UNCHANGED) else None
+    if before and known_hash and all(before[name] == fact for name, fact in track.facts.items()):
+        return before | row, False
+    row |= _tags(track.path) | track.facts
+    if row.get("artist") and not row.get("artist_id"):
+        row["artist_id"] = row["artist"].casefold()
+    return row | {"content_hash": known_hash or _content_hash(track.path)}, known_hash is None
 
 
 def _content_hash(path: Path) -> str | None:
@@ -108,7 +101,7 @@ def _content_hash(path: Path) -> str | None:
 
 def _tags(path: Path) -> dict[str, Any]:
     """Title, artist, album, genre and claimed duration, as the tags state them; without a title, the name."""
-    name = path.stem.encode("utf-8", "replace").decode()
+    name = _clean(path.stem)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -53,7 +53,7 @@ def _complain(message: str) -> None:
 
 
 @contextmanager
-def _open(out: Path, *, create: bool = False) -> Iterator[Store]:
+def _open(out: str, *, create: bool = False) -> Iterator[Store]:
     store = Store(out)
     if create:
         store.create()
@@ -89,7 +89,7 @@ def cli() -> None:
 @workers_option
 @address_option
 @force_option
-def run(out: Path, settings_file: Path | None, **options: Any) -> None:  # noqa: ANN401
+def run(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa: ANN401
     """Run the whole chain on the songs in a source.
 
     Finished work is not done again, and a run that was stopped goes on where it stopped.
@@ -103,31 +103,33 @@ def run(out: Path, settings_file: Path | None, **options: Any) -> None:  # noqa:
 def _run_chain(store: Store, settings_file: Path | None, options: dict[str, Any]) -> None:
     from musicrec.pipeline import ChainSettings, run
 
-    options = options | _absolute_source(options)
-    classes = ChainSettings.__annotations__.values()
-    settings = ChainSettings(*(settings_of(cls, store, settings_file, options) for cls in classes))
+    settings = ChainSettings(
+        _catalog_settings(store, settings_file, options),
+        *(settings_of(cls, store, settings_file, options) for cls in list(ChainSettings.__annotations__.values())[1:]),
+    )
     how = ("address", "workers", "retry_failed", "max_failed_fraction", "force")
     report = run(store, settings, **{name: options[name] for name in how if name in options}, tell=click.echo)
     click.echo(f"tables: {store.out}\nreport: {report}")
 
 
-def _absolute_source(options: dict[str, Any]) -> dict[str, Any]:
-    return {"source": str(Path(options["source"]).absolute())} if options.get("source") else {}
+def _catalog_settings(store: Store, settings_file: Path | None, options: dict[str, Any]) -> CatalogSettings:
+    """Settings with the source's one true path, whatever folder and link the command was given from and by."""
+    settings = settings_of(CatalogSettings, store, settings_file, options)
+    return settings.model_copy(update={"source": str(Path(settings.source).resolve())})
 
 
 @cli.command(epilog=_example("catalog OUT --source ~/Music", "catalog OUT --source songs.csv --kind manifest"))
 @OUT
 @settings_options(CatalogSettings)
 @force_option
-def catalog(out: Path, settings_file: Path | None, force: bool, **options: Any) -> None:  # noqa: ANN401
+def catalog(out: str, settings_file: Path | None, force: bool, **options: Any) -> None:  # noqa: ANN401
     """List the songs of a source: tags, genre, content hash."""
     from musicrec.catalog import catalog as stage
 
     if options["source"] is None and settings_file is None and not Store(out).recorded("catalog"):
         raise click.UsageError("Missing option '--source'.")
     with _open(out, create=True) as store:
-        options |= _absolute_source(options)
-        click.echo(stage(store, settings_of(CatalogSettings, store, settings_file, options), force=force))
+        click.echo(stage(store, _catalog_settings(store, settings_file, options), force=force))
 
 
 @cli.command(epilog=_example("extract OUT", "extract OUT --retry-failed", "extract OUT --address auto"))
@@ -136,7 +138,7 @@ def catalog(out: Path, settings_file: Path | None, force: bool, **options: Any) 
 @failure_options
 @address_option
 @force_option
-def extract(out: Path, settings_file: Path | None, **options: Any) -> None:  # noqa: ANN401
+def extract(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa: ANN401
     """Decode each song once; compute its features and mel-spectrogram."""
     from musicrec.extract import extract as stage
 
@@ -150,7 +152,7 @@ def extract(out: Path, settings_file: Path | None, **options: Any) -> None:  # n
 @settings_options(TrainSettings)
 @workers_option
 @address_option
-def train(out: Path, settings_file: Path | None, workers: int, address: str | None, **options: Any) -> None:  # noqa: ANN401
+def train(out: str, settings_file: Path | None, workers: int, address: str | None, **options: Any) -> None:  # noqa: ANN401
     """Train a genre network on the features."""
     from musicrec.models import read_card
     from musicrec.train import train as stage
@@ -166,7 +168,7 @@ def train(out: Path, settings_file: Path | None, workers: int, address: str | No
 @OUT
 @settings_options(EmbedSettings)
 @address_option
-def embed(out: Path, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
+def embed(out: str, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
     """Turn every song into a vector by the trained network."""
     from musicrec.embed import embed as stage
 
@@ -178,7 +180,7 @@ def embed(out: Path, settings_file: Path | None, address: str | None, **options:
 @OUT
 @settings_options(SimilarSettings)
 @address_option
-def similar(out: Path, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
+def similar(out: str, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
     """Find the most similar songs of every song and publish the table."""
     from musicrec.similar import similar as stage
 
@@ -191,12 +193,13 @@ def similar(out: Path, settings_file: Path | None, address: str | None, **option
 @click.argument("track")
 @click.option("-n", "n", type=click.IntRange(1), default=10, show_default=True, help="How many songs to show.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def lookup(out: Path, track: str, n: int, as_json: bool) -> None:
+def lookup(out: str, track: str, n: int, as_json: bool) -> None:
     """Show the songs most similar to TRACK: an id, a file name or a title."""
     from musicrec.lookup import SimilarTable
 
     table = SimilarTable(out)
-    song, similar_songs = table.song(track), table.similar(track, n)
+    song = table.song(track.encode("utf-8", "replace").decode())
+    similar_songs = table.similar(song.track_id, n)
     if as_json:
         rows = [{"rank": s.rank, **s.song._asdict(), "score": s.score} for s in similar_songs]
         click.echo(json.dumps({"song": song._asdict(), "similar": rows}, ensure_ascii=False, indent=2))
@@ -211,7 +214,7 @@ def lookup(out: Path, track: str, n: int, as_json: bool) -> None:
 
 @cli.command(epilog=_example("report OUT"))
 @OUT
-def report(out: Path) -> None:
+def report(out: str) -> None:
     """Write OUT/report.html, one page with figures and examples."""
     from musicrec.report import write_report
 
@@ -220,9 +223,9 @@ def report(out: Path) -> None:
 
 
 @cli.command(epilog=_example("demo", "demo /tmp/musicrec-demo"))
-@click.argument("out", type=click.Path(path_type=Path), default=Path("musicrec-demo"))
+@click.argument("out", default="musicrec-demo")
 @click.option("--songs", type=click.IntRange(2), default=10, show_default=True, help="Synthetic songs in each style.")
-def demo(out: Path, songs: int) -> None:
+def demo(out: str, songs: int) -> None:
     """Make a small synthetic catalog, run the whole chain on it, and look one song up.
 
     The songs go to OUT-synthetic-catalog, the tables to OUT.
@@ -230,7 +233,7 @@ def demo(out: Path, songs: int) -> None:
     from musicrec.demo import write_catalog
     from musicrec.lookup import SimilarTable
 
-    source = out.absolute().with_name(f"{out.name}-synthetic-catalog")
+    source = Path(f"{Path(out).absolute()}-synthetic-catalog")
     written = write_catalog(source, songs_per_style=songs)
     click.echo(f"synthetic catalog: {source} ({written} files written)")
     with _open(out, create=True) as store:

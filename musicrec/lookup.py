@@ -1,6 +1,7 @@
 """Read the published table of similar songs. No Ray, no TensorFlow: a service can hold a table open and ask it."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path, PurePosixPath
@@ -100,8 +101,9 @@ class SimilarTable:
         return Song(*(column[row].as_py() for column in self._songs.columns))
 
     def _row(self, name: str) -> int:
-        row: int = pc.index(self._songs["track_id"], name).as_py()
-        if row >= 0:
+        track_ids = self._songs["track_id"]
+        row = bisect_left(range(len(self)), name, key=lambda i: track_ids[i].as_py())
+        if row < len(self) and track_ids[row].as_py() == name:
             return row
         rows = _rows_called(name, self._songs)
         if len(rows) == 1:
@@ -113,21 +115,24 @@ class SimilarTable:
 
     def _why_missing(self, name: str) -> str:
         tracks = self._store.read("tracks", SIDECAR_COLUMNS)
-        row = pc.index(tracks["track_id"], name).as_py()
-        rows = [row] if row >= 0 else _rows_called(name, tracks)
+        track_ids = tracks["track_id"].to_pylist()
+        rows = [track_ids.index(name)] if name in track_ids else _rows_called(name, tracks)
         if rows:
-            track_id = tracks["track_id"][rows[0]].as_py()
-            return f"{track_id} is in the catalog but not in the table: {self._first_problem(track_id)}"
+            track_id = track_ids[rows[0]]
+            why = self._first_problem(track_id) or "it was added after the table was made; run the chain again"
+            return f"{track_id} is in the catalog but not in the table: {why}"
+        if problem := self._first_problem(name):
+            return f"{name} is a file of the source but no song: {problem}"
         close = _closest(name, self._songs)
         return f"no song {name!r} in {self._store.out}; the closest names are: {', '.join(close)}"
 
-    def _first_problem(self, track_id: str) -> str:
+    def _first_problem(self, track_id: str) -> str | None:
         outcomes = self._store.read("outcomes", filter=pc.field("track_id") == track_id).to_pylist()
         for outcome in outcomes:
             if outcome["status"] in (FAILED, SKIPPED) and outcome["reason"] not in ("no_genre", "no_features"):
                 detail = f" ({outcome['detail']})" if outcome["detail"] else ""
                 return f"{outcome['stage']} {outcome['status']}, {outcome['reason']}{detail}"
-        return "it was added after the table was made; run the chain again"
+        return None
 
 
 def write_sidecar(folder: Path, songs: pa.Table, ids: Any, scores: Any) -> None:  # noqa: ANN401 - arrays

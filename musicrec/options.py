@@ -13,7 +13,7 @@ from musicrec.storage import Store
 Command = Callable[..., Any]
 S = TypeVar("S", bound=StageSettings)
 
-OUT = click.argument("out", type=click.Path(path_type=Path))
+OUT = click.argument("out")
 
 
 def settings_options(*classes: type[StageSettings], leave_out: tuple[str, ...] = ()) -> Callable[[Command], Command]:

@@ -55,7 +55,7 @@ class CatalogSettings(StageSettings):
     """Where the songs are."""
 
     stage: ClassVar[str] = "catalog"
-    source: str = Field(description="Folder with the songs, or a manifest file.")
+    source: str = Field(min_length=1, description="Folder with the songs, or a manifest file.")
     kind: CatalogKind = Field("auto", description="Layout of the source.")
 
 

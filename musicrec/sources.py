@@ -10,7 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain, count
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -37,7 +37,7 @@ class Track:
 
     track_id: str
     path: Path
-    facts: dict[str, str | None] = field(default_factory=dict)  # genre, title, artist, … : columns of ``tracks``
+    facts: dict[str, str | None] = field(default_factory=dict)  # columns of ``tracks``; they overrule the file's tags
 
 
 @dataclass
@@ -80,8 +80,7 @@ def list_source(source: Path, kind: str, *, exclude: Path) -> Listing:
         listing = Listing(kind, FOLDER_KINDS[kind](source, files), ignored)
     if not listing.tracks:
         raise CatalogError(f"source {source} holds no audio ({len(listing.ignored)} other files); check the path")
-    _make_ids_unique(listing.tracks, source)
-    listing.tracks.sort(key=lambda track: track.track_id)
+    _make_ids_unique(listing, source)
     return listing
 
 
@@ -109,7 +108,11 @@ def uri_of(path: Path) -> str:
 
 def _from_folder(source: Path, files: list[Path]) -> list[Track]:
     """A folder for each genre; songs that lie directly in the source have none."""
-    return [Track(relative_id(path, source), path, {"genre": _top_folder(path, source)}) for path in files]
+    tracks = []
+    for path in files:
+        name = relative_id(path, source)
+        tracks.append(Track(name, path, {"genre": name.split("/")[0]} if "/" in name else {}))
+    return tracks
 
 
 def _from_gtzan(source: Path, files: list[Path]) -> list[Track]:
@@ -202,11 +205,13 @@ def _audio_files(source: Path, exclude: Path) -> tuple[list[Path], list[tuple[st
     """Audio files below the source, and the other files with the reason they are none."""
     files, ignored = [], []
     for path, problem in _walk(source, exclude):
-        reason = problem or ("hidden" if path.name.startswith(".") else None if _is_audio(path) else "not_audio")
+        name = relative_id(path, source)
+        hidden = any(part.startswith(".") for part in name.split("/"))
+        reason = problem or ("hidden" if hidden else None if _is_audio(path) else "not_audio")
         if reason is None:
             files.append(path)
         else:
-            ignored.append((relative_id(path, source), reason))
+            ignored.append((name, reason))
     return files, ignored
 
 
@@ -236,6 +241,8 @@ def _is_audio(path: Path) -> bool:
     if path.suffix.lower() in AUDIO_EXTENSIONS:
         return True
     try:
+        if not path.is_file():  # a pipe would never answer
+            return False
         with path.open("rb") as f:
             head = f.read(12)
     except OSError:
@@ -253,25 +260,32 @@ def _guess(source: Path, files: list[Path]) -> str:
     return "folder"
 
 
-def _top_folder(path: Path, source: Path) -> str | None:
-    relative = relative_id(path, source)
-    return relative.split("/")[0] if "/" in relative else None
-
-
 def _text(value: Any) -> str | None:  # noqa: ANN401 - a cell of a table
     return None if value is None or pd.isna(value) or not str(value).strip() else str(value).strip()
 
 
-def _make_ids_unique(tracks: list[Track], source: Path) -> None:
-    """Ids that a collection gives twice become paths; if even those coincide, they are numbered in path order."""
-    seen = Counter(track.track_id for track in tracks)
-    for track in tracks:
+def _make_ids_unique(listing: Listing, source: Path) -> None:
+    """Ids that a collection gives twice become paths; names that even then coincide are numbered in path order."""
+    seen = Counter(track.track_id for track in listing.tracks)
+    for track in listing.tracks:
         if seen[track.track_id] > 1 and track.path.is_relative_to(source):
             track.track_id = relative_id(track.path, source)
-    seen = Counter(track.track_id for track in tracks)
-    taken = {track_id for track_id, times in seen.items() if times == 1}
-    doubled = [track for track in tracks if track.track_id not in taken]
-    for track in sorted(doubled, key=lambda t: os.fsencode(t.path)):
-        numbered = (f"{track.track_id}#{i}" for i in count(2))
-        track.track_id = next(name for name in chain([track.track_id], numbered) if name not in taken)
-        taken.add(track.track_id)
+    listing.tracks.sort(key=lambda track: os.fsencode(track.path))
+    names = [track.track_id for track in listing.tracks] + [name for name, _ in listing.ignored]
+    distinct = iter(_distinct(names))
+    for track in listing.tracks:
+        track.track_id = next(distinct)
+    listing.ignored = [(next(distinct), reason) for _, reason in listing.ignored]
+    listing.tracks.sort(key=lambda track: track.track_id)
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """The names, those that stand there again with a number that makes them unlike all others."""
+    taken, given = set(names), set[str]()
+    distinct = []
+    for name in names:
+        free = (f"{name}#{i}" for i in count(2))
+        chosen = name if name not in given else next(n for n in free if n not in taken | given)
+        given.add(chosen)
+        distinct.append(chosen)
+    return distinct

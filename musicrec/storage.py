@@ -204,7 +204,7 @@ class Store:
         root.mkdir(parents=True, exist_ok=True)
         published = self.path(name).resolve().name if self.exists(name) else ""
         for leftover in root.iterdir():
-            if leftover.name.startswith(".") or leftover.name > published:
+            if leftover.is_dir() and (leftover.name.startswith(".") or leftover.name > published):
                 shutil.rmtree(leftover)
         number = int(published.split("-")[0]) + 1 if published else 1
         folder = root / f".{number:05d}-{fingerprint[:8]}"
@@ -228,6 +228,7 @@ class Store:
             _fsync(file)
         _fsync(version.folder)
         folder = version.folder.rename(version.folder.with_name(version.folder.name[1:]))
+        _fsync(folder.parent)
         pointer = self.out / version.name
         pointer.parent.mkdir(parents=True, exist_ok=True)
         fresh = pointer.with_name(f".{pointer.name}")
@@ -235,7 +236,7 @@ class Store:
         fresh.symlink_to(os.path.relpath(folder, pointer.parent))
         fresh.replace(pointer)
         _fsync(pointer.parent)
-        older = sorted(p for p in folder.parent.iterdir() if p != folder)
+        older = sorted(p for p in folder.parent.iterdir() if p.is_dir() and p != folder)
         for old in older[: max(0, len(older) - keep)]:
             shutil.rmtree(old)
 

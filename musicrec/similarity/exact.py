@@ -107,7 +107,7 @@ def _minus_squared_distance(block: Matrix, x: Matrix) -> Matrix:
 
 
 def _minus_distance(a: Matrix, others: Matrix, unit: float) -> Matrix:
-    return -np.sqrt(((others - a) ** 2).sum(axis=1)) * unit
+    return 0.0 - np.sqrt(((others - a) ** 2).sum(axis=1)) * unit  # 0, not -0, for equal vectors
 
 
 METRICS = {

@@ -1,0 +1,334 @@
+"""Lookups find a song by any name it goes by, say why one is missing, and start without the heavy libraries."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from musicrec import storage
+from musicrec.accounting import Outcome, outcomes_table
+from musicrec.cli import main
+from musicrec.columns import SIMILAR, TRACKS
+from musicrec.errors import ConfigError, SchemaError, UnknownTrack
+from musicrec.lookup import SIDECAR_COLUMNS, SimilarTable, Song, write_sidecar
+from musicrec.settings import CatalogSettings, SimilarSettings
+from musicrec.similarity import top_n
+from musicrec.storage import Store
+
+SONGS = [  # in order of id
+    Song("blues/blues.00002.wav", "Hoochie", "Muddy", "blues"),
+    Song("blues/ärger.mp3", "Ärger im Großraum", None, "blues"),
+    Song("jazz/夜曲.ogg", "夜の歌", "上原", "jazz"),
+    Song("pop/anthem.flac", "Hymn, to nobody", "The B", None),
+    Song("pop/two.wav", "Nocturne", "The B", "pop"),
+    Song("rock/Anthem.mp3", "Take (it) [all].*", "The A", "rock"),
+    Song("rock/third.m4a", "nocturne", None, "rock"),
+    Song("rock/έρωτας.mp3", "Ο έρωτας", None, "rock"),
+]
+IDS = [song.track_id for song in SONGS]
+MISSING = {
+    "rock/broken.mp3": Outcome("rock/broken.mp3", "extract", "failed", "not_audio", "no frame found"),
+    "rock/short.wav": Outcome("rock/short.wav", "extract", "skipped", "too_short", "0.02 s"),
+    "rock/nan.wav": Outcome("rock/nan.wav", "embed", "failed", "not_finite"),
+    "rock/late.wav": Outcome("rock/late.wav", "catalog", "ok"),
+}
+SETTINGS = SimilarSettings(n=50)
+
+
+def publish(store, name, table, write_more=lambda version: None):
+    version = store.new_version(name, SETTINGS, "0123456789abcdef")
+    version.write_part(table)
+    write_more(version)
+    store.publish(version)
+
+
+def publish_similar(store, seed=1):
+    """Lists of random vectors, as `musicrec similar` publishes them."""
+    ids, scores = top_n(np.random.default_rng(seed).normal(size=(len(SONGS), 3)), SETTINGS.n)
+    n = ids.shape[1]
+    columns = [np.repeat(IDS, n), np.tile(np.arange(1, n + 1), len(ids)), np.array(IDS)[ids.ravel()], scores.ravel()]
+    table = pa.table([pa.array(c, f.type) for c, f in zip(columns, SIMILAR, strict=True)], schema=SIMILAR)
+    names = pa.table(list(zip(*SONGS, strict=True)), schema=pa.schema([TRACKS.field(name) for name in SIDECAR_COLUMNS]))
+
+    def sidecar(version):
+        write_sidecar(version.folder, names.replace_schema_metadata(version.metadata), ids, scores)
+
+    publish(store, "similar", table, sidecar)
+    return ids, scores
+
+
+def problems(track_id):
+    """Outcomes of a track at every stage: its own, and what follows from it."""
+    own = MISSING.get(track_id, Outcome(track_id, "similar", "ok"))
+    first = [Outcome(track_id, "catalog", "ok")] if own.stage != "catalog" else []
+    later = [("embed", "no_features")] if own.stage == "extract" else []
+    later += [("train", "no_genre"), ("similar", "no_embedding")] if track_id in MISSING else []
+    consequences = later if own.status != "ok" else []
+    return [*first, own, *(Outcome(track_id, stage, "skipped", reason) for stage, reason in consequences)]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("lookup") / "OUT")
+    store.create()
+    store.record(CatalogSettings(source="/music"))
+    missing = [Song(t, t.split("/")[1].split(".")[0].title(), None, None) for t in MISSING]
+    tracks = [{"uri": "file:///x", **song._asdict()} for song in (*SONGS, *missing)]
+    publish(store, "tracks", pa.Table.from_pylist(tracks, schema=TRACKS))
+    outcomes = outcomes_table(o for t in (*IDS, *MISSING) for o in problems(t))
+    publish(store, "outcomes", outcomes.sort_by([("stage", "ascending"), ("track_id", "ascending")]))
+    return store, *publish_similar(store)
+
+
+@pytest.fixture
+def out(made):
+    return made[0].out
+
+
+@pytest.fixture
+def table(out):
+    return SimilarTable(out)
+
+
+# --- the table ----------------------------------------------------------------------------------------------------
+
+
+def test_all_songs_are_there_in_order_of_id(table):
+    assert len(table) == len(SONGS)
+    assert list(table.songs()) == SONGS
+    assert table.song(IDS[2]) == SONGS[2]
+
+
+@pytest.mark.parametrize("n", [1, 3, 7, 8, 1000])
+def test_similar_gives_ranks_songs_and_scores_best_first_and_at_most_what_there_is(made, table, n):
+    _, ids, scores = made
+    for row, track_id in enumerate(IDS):
+        found = table.similar(track_id, n)
+        assert [s.rank for s in found] == list(range(1, min(n, len(SONGS) - 1) + 1))
+        assert [s.song for s in found] == [SONGS[i] for i in ids[row, :n]]
+        assert [s.score for s in found] == scores[row, :n].tolist()
+
+
+def test_the_sidecar_and_the_parquet_table_say_the_same(made, table):
+    rows = made[0].read("similar").to_pylist()
+    looked_up = [(t, s.rank, s.song.track_id, s.score) for t in IDS for s in table.similar(t, 100)]
+    assert looked_up == [tuple(row.values()) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("blues/blues.00002.wav", 0),
+        ("blues.00002.wav", 0),
+        ("blues.00002", 0),
+        ("BLUES.00002", 0),
+        ("hoochie", 0),
+        ("ärger", 1),
+        ("ÄRGER.MP3", 1),
+        ("夜曲", 2),
+        ("夜の歌", 2),
+        ("hymn, TO nobody", 3),
+        ("anthem.flac", 3),
+        ("two", 4),
+        ("anthem.mp3", 5),
+        ("Take (it) [all].*", 5),
+        ("third", 6),
+        ("Ärger im Großraum", 1),
+        ("ärger im GROSSRAUM", 1),
+        ("έρωτας", 7),
+        ("Ο Έρωτας", 7),
+    ],
+)
+def test_a_song_is_found_by_id_file_name_stem_or_title_in_any_case(table, name, row):
+    assert table.song(name) == SONGS[row]
+    assert table.similar(name, 3) == table.similar(IDS[row], 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [("anthem", [3, 5]), ("Nocturne", [4, 6]), ("NOCTURNE", [4, 6])],
+)
+def test_a_name_of_several_songs_lists_their_ids(table, name, rows):
+    with pytest.raises(UnknownTrack, match=f"2 songs are called {name!r}") as e:
+        table.similar(name)
+    assert [t for t in IDS if t in str(e.value)] == [IDS[row] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("name", "closest"),
+    [
+        ("rock/antem.mp3", IDS[5]),
+        ("bluse.0002", IDS[0]),
+        ("THRID.m4a", IDS[6]),
+        ("Hochie", IDS[0]),
+        ("夜曲.mp3", IDS[2]),
+    ],
+)
+def test_an_unknown_name_offers_the_closest(table, out, name, closest):
+    with pytest.raises(UnknownTrack, match=f"no song {name!r}") as e:
+        table.song(name)
+    assert closest in str(e.value)
+    assert str(out) in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("rock/broken.mp3", ["rock/broken.mp3", "extract failed, not_audio (no frame found)"]),
+        ("broken", ["rock/broken.mp3", "extract failed, not_audio (no frame found)"]),
+        ("SHORT.wav", ["rock/short.wav", "extract skipped, too_short (0.02 s)"]),
+        ("nan", ["rock/nan.wav", "embed failed, not_finite"]),
+        ("late", ["rock/late.wav", "added after the table was made; run the chain again"]),
+    ],
+)
+def test_a_song_that_did_not_come_through_says_at_what_stage_and_why(table, name, said):
+    with pytest.raises(UnknownTrack, match="in the catalog but not in the table") as e:
+        table.similar(name)
+    assert all(text in str(e.value) for text in said)
+
+
+def small_out(folder):
+    store = Store(folder / "out")
+    store.create()
+    store.record(CatalogSettings(source="/music"))
+    return store
+
+
+def test_an_open_table_goes_on_showing_its_version(tmp_path):
+    store = small_out(tmp_path)
+    lists = {}
+    opened = []
+    for seed in (1, 2, 3):
+        lists[seed] = publish_similar(store, seed)[0]
+        opened.append(SimilarTable(store.out))
+    assert not np.array_equal(lists[1], lists[3])
+    for table, ids in zip(opened, lists.values(), strict=True):  # even the first, which is gone from the disk
+        assert [[s.song for s in table.similar(t, 9)] for t in IDS] == [[SONGS[i] for i in row] for row in ids]
+
+
+def test_a_publish_while_a_table_is_being_opened_makes_no_mixture(tmp_path, monkeypatch):
+    store = small_out(tmp_path)
+    ids, scores = publish_similar(store, 1)
+    load = np.load
+
+    def load_and_publish(path, **how):
+        array = load(path, **how)
+        monkeypatch.undo()
+        publish_similar(store, 2)
+        return array
+
+    monkeypatch.setattr(np, "load", load_and_publish)
+    found = SimilarTable(store.out).similar(IDS[0], 9)
+    assert [(s.song, s.score) for s in found] == [(SONGS[i], score) for i, score in zip(ids[0], scores[0], strict=True)]
+
+
+def test_a_lookup_needs_no_lock(out):
+    with Store(out).lock():
+        assert len(SimilarTable(out)) == len(SONGS)
+
+
+def test_what_is_no_out_or_has_no_table_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="not a musicrec OUT"):
+        SimilarTable(tmp_path / "nowhere")
+    with pytest.raises(SchemaError, match="has no similar yet"):
+        SimilarTable(small_out(tmp_path).out)
+
+
+def test_a_table_of_another_schema_version_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "SCHEMA_VERSION", 99)
+    store = small_out(tmp_path)
+    publish_similar(store)
+    monkeypatch.undo()
+    with pytest.raises(SchemaError, match="99"):
+        SimilarTable(store.out)
+
+
+# --- the command --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lookup(out, capsys):
+    """Run ``musicrec lookup``; exit code, output, complaint."""
+
+    def run(*arguments, out=out):
+        with pytest.raises(SystemExit) as e:
+            main(["lookup", str(out), *map(str, arguments)])
+        return e.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_text_shows_rank_song_genre_and_score(lookup, table):
+    code, text, complaint = lookup("夜曲", "-n", 5)
+    assert (code, complaint) == (0, "")
+    title, head, *lines = text.splitlines()
+    assert title == "Similar songs to jazz/夜曲.ogg (jazz):"
+    assert head.split() == ["rank", "song", "genre", "score"]
+    found = [re.fullmatch(r" *(\d+)  (\S+) +(\w*) +(-?\d\.\d{3})", line).groups() for line in lines]
+    assert found == [
+        (str(s.rank), s.song.track_id, s.song.genre or "", f"{s.score:.3f}") for s in table.similar(IDS[2], 5)
+    ]
+
+
+@pytest.mark.parametrize("row", [1, 2, 3])
+def test_json_holds_what_the_table_holds(lookup, table, row):
+    code, text, complaint = lookup(IDS[row], "-n", 100, "--json")
+    assert (code, complaint) == (0, "")
+    assert json.loads(text) == {
+        "song": SONGS[row]._asdict(),
+        "similar": [{"rank": s.rank, **s.song._asdict(), "score": s.score} for s in table.similar(IDS[row], 100)],
+    }
+    assert "\\u" not in text
+
+
+def test_ten_songs_are_shown_unless_asked_otherwise(lookup):
+    assert len(lookup(IDS[0])[1].splitlines()) == 2 + min(10, len(SONGS) - 1)
+    assert len(lookup(IDS[0], "-n", 1)[1].splitlines()) == 2 + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "said"),
+    [("no such song", 1, "the closest names are"), ("anthem", 1, "2 songs are called"), ("broken", 1, "not_audio")],
+)
+def test_an_unknown_track_is_one_line_and_exit_code_1(lookup, name, code, said):
+    found, text, complaint = lookup(name)
+    assert (found, text) == (code, "")
+    assert re.fullmatch(r"musicrec: .+\n", complaint)
+    assert said in complaint
+
+
+def test_a_missing_out_is_exit_code_2_and_a_missing_table_1(lookup, tmp_path):
+    assert lookup("x", out=tmp_path / "nowhere")[0] == 2
+    code, _, complaint = lookup("x", out=small_out(tmp_path).out)
+    assert code == 1
+    assert "has no similar yet" in complaint
+
+
+# --- starting -----------------------------------------------------------------------------------------------------
+
+HEAVY = {"ray", "tensorflow", "keras", "sklearn", "pandas", "librosa", "scipy", "numba", "matplotlib"}
+LOADED = """
+import sys
+from musicrec.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    sys.stderr.write(" ".join({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["lookup", "OUT", "夜曲"]],
+)
+def test_help_and_lookup_load_no_heavy_library(out, arguments):
+    command = [sys.executable, "-c", LOADED, *arguments]
+    ended = subprocess.run(command, cwd=out.parent, capture_output=True, text=True, check=True)
+    assert ended.stdout
+    loaded = set(ended.stderr.split())
+    assert "musicrec" in loaded
+    assert not HEAVY & loaded

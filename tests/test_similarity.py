@@ -1,0 +1,248 @@
+"""Top-N equals brute force to the bit, however it is split; the gate catches each fault; the figures are right."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
+from sklearn.neighbors import NearestNeighbors
+
+from musicrec.errors import ConfigError, PublishError
+from musicrec.similarity import METRICS, check_lists, churn, exact, quality, top_n
+
+metrics = pytest.mark.parametrize("metric", sorted(METRICS))
+
+
+SCORE = {
+    "cosine": lambda a, b: np.clip(np.sum(a * b), -1.0, 1.0),
+    "euclidean": lambda a, b: 0.0 - np.sqrt(np.sum((b - a) ** 2)),
+}
+
+
+def unit(v):
+    return v / np.sqrt(np.sum(v * v)) if v.any() else v
+
+
+def brute_force(vectors, n, metric):
+    """All pairs one by one in float64, rounded to float32, each list sorted by score and then by row number."""
+    x = np.asarray(vectors, np.float64)
+    if metric == "cosine":
+        x = [unit(v) for v in x]
+    ids, scores = [], []
+    for i, a in enumerate(x):
+        others = np.array([j for j in range(len(x)) if j != i], int)
+        against = np.array([SCORE[metric](a, x[j]) for j in others], np.float32)
+        best = np.lexsort((others, -against))[:n]
+        ids.append(others[best])
+        scores.append(against[best])
+    shape = len(x), min(n, len(x) - 1)
+    return np.array(ids, np.int32).reshape(shape), np.array(scores, np.float32).reshape(shape)
+
+
+def assert_same(one, other):
+    for a, b, dtype in zip(one, other, (np.int32, np.float32), strict=True):
+        assert a.dtype == b.dtype == dtype
+        assert a.shape == b.shape
+        assert a.tobytes() == b.tobytes(), (a, b)
+
+
+ELEMENTS = {
+    "few values, so many ties and zero vectors": st.integers(-1, 1).map(float),
+    "any size": st.floats(-(2.0**60), 2.0**60, width=32, allow_subnormal=True),
+    "denormal or not": st.one_of(st.integers(-9, 9).map(lambda k: k * 2.0**-149), st.integers(-1, 1).map(float)),
+    "small on a large offset": st.integers(-3, 3).map(lambda k: 1e6 + k / 16),
+    "unit": st.floats(-1, 1, width=32),
+}
+
+
+@st.composite
+def matrices(draw):
+    """float32 [1…12, 1…20], some rows of which may be exact copies of others."""
+    elements = draw(st.sampled_from(sorted(ELEMENTS)).map(ELEMENTS.get))
+    different = draw(hnp.arrays(np.float32, st.tuples(st.integers(1, 12), st.integers(1, 20)), elements=elements))
+    copies = draw(st.lists(st.integers(0, len(different) - 1), max_size=4))
+    return np.concatenate([different, different[copies]])
+
+
+@metrics
+@settings(max_examples=250, deadline=None)
+@given(vectors=matrices(), n=st.integers(1, 20), block_rows=st.integers(1, 8), data=st.data())
+def test_top_n_is_brute_force_for_any_split_and_block_size(metric, vectors, n, block_rows, data):
+    expected = brute_force(vectors, n, metric)
+    assume((np.abs(expected[1][expected[1] != 0]) > np.finfo(np.float32).tiny).all())  # which float32 cannot tell apart
+    assert_same(top_n(vectors, n, metric), expected)
+    cut = data.draw(st.integers(0, len(vectors)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exact, "BLOCK_ROWS", block_rows)
+        halves = [top_n(vectors, n, metric, rows=rows) for rows in ((0, cut), (cut, len(vectors)))]
+    assert_same([np.concatenate(part) for part in zip(*halves, strict=True)], expected)
+
+
+@metrics
+@pytest.mark.parametrize(("offset", "spread"), [(0, 1), (1e4, 1e-3)], ids=["spread out", "close together and far out"])
+def test_top_n_is_brute_force_over_several_blocks_of_the_usual_size(metric, offset, spread):
+    vectors = offset + spread * np.random.default_rng(1).normal(size=(exact.BLOCK_ROWS + 10, 24))
+    vectors[::7] = vectors[3]
+    vectors[100] = 0
+    assert_same(top_n(vectors, 50, metric), brute_force(vectors, 50, metric))
+
+
+@metrics
+@pytest.mark.parametrize("n", [1, 4, 5, 6])
+def test_the_smallest_row_numbers_win_a_tie_at_the_cut(metric, n):
+    ids, scores = top_n(np.ones((7, 3)), n, metric)
+    assert ids.tolist() == [[j for j in range(7) if j != i][:n] for i in range(7)]
+    assert np.allclose(scores, 1.0 if metric == "cosine" else 0.0)
+
+
+@metrics
+@pytest.mark.parametrize("n_songs", [0, 1, 2, 3])
+def test_fewer_songs_than_asked_for_give_all_of_them(metric, n_songs):
+    ids, scores = top_n(np.zeros((n_songs, 4)), 5, metric)
+    assert ids.shape == scores.shape == (n_songs, max(0, n_songs - 1))
+    assert all(set(row) == set(range(n_songs)) - {i} for i, row in enumerate(ids.tolist()))
+
+
+@metrics
+def test_top_n_agrees_with_scikit_learn(metric):
+    vectors = np.random.default_rng(2).normal(size=(400, 16)).astype(np.float32)
+    ids, scores = top_n(vectors, 10, metric)
+    peer = NearestNeighbors(n_neighbors=11, algorithm="brute", metric=metric).fit(vectors.astype(np.float64))
+    distances, neighbours = peer.kneighbors()
+    assert np.array_equal(ids, neighbours[:, :10])
+    assert np.allclose(scores, 1 - distances[:, :10] if metric == "cosine" else -distances[:, :10], atol=1e-6)
+
+
+def test_zero_vectors_have_cosine_0_with_every_song():
+    ids, scores = top_n([[0, 0], [3, 4], [0, 0], [-3, -4]], 3)
+    assert ids.tolist() == [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 2, 1]]
+    assert scores.tolist() == [[0, 0, 0], [0, 0, -1], [0, 0, 0], [0, 0, -1]]
+
+
+@pytest.mark.parametrize(
+    ("metric", "power"),
+    [("cosine", -1000), ("cosine", -700), ("cosine", 700), ("cosine", 1020), ("euclidean", -100), ("euclidean", 100)],
+)
+def test_the_order_does_not_depend_on_the_scale_of_the_vectors(metric, power):
+    vectors = np.random.default_rng(3).normal(size=(9, 4))
+    assert np.array_equal(top_n(vectors * 2.0**power, 4, metric)[0], top_n(vectors, 4, metric)[0])
+
+
+def test_published_ties_are_in_order_of_row_number():
+    ids, scores = top_n(np.outer([1, 3, 7, 9, 11], [0.1, 0.7, 0.3]).astype(np.float32), 4)
+    tied = scores[:, 1:] == scores[:, :-1]
+    assert tied.any()
+    assert (ids[:, 1:] > ids[:, :-1])[tied].all()
+
+
+@pytest.mark.parametrize(
+    ("vectors", "n", "metric", "error", "complaint"),
+    [
+        ([[0.0, np.nan], [1.0, 1.0]], 1, "cosine", ValueError, "finite"),
+        ([[0.0, np.inf], [1.0, 1.0]], 1, "euclidean", ValueError, "finite"),
+        ([1.0, 2.0], 1, "cosine", ValueError, "shape \\(2,\\).*matrix"),
+        (np.zeros((2, 2, 2)), 1, "cosine", ValueError, "matrix"),
+        ([[0.0], [1.0]], 0, "cosine", ConfigError, "n = 0"),
+        ([[0.0], [1.0]], -3, "cosine", ConfigError, "n = -3"),
+        ([[0.0], [1.0]], 1, "manhattan", ConfigError, "'manhattan'; expected one of cosine, euclidean"),
+    ],
+)
+def test_what_cannot_be_ranked_is_refused(vectors, n, metric, error, complaint):
+    with pytest.raises(error, match=complaint):
+        top_n(vectors, n, metric)
+
+
+# --- the gate -----------------------------------------------------------------------------------------------------
+
+
+def put(where, value):
+    def mutate(ids, scores):
+        (ids if isinstance(value, int) else scores)[where] = value
+
+    return mutate
+
+
+@metrics
+@pytest.mark.parametrize(
+    ("mutate", "fault"),
+    [
+        (put((3, 0), 3), "recommends the song itself"),
+        (lambda ids, _: ids.__setitem__((3, 0), ids[3, 4]), "repeats a song"),
+        (put((3, 2), 12), "does not exist"),
+        (put((3, 2), -1), "does not exist"),
+        (lambda _, scores: scores[3].sort(), "order of score"),
+        (put((3, 0), 1.5), "out of range"),
+        (put((3, 4), np.nan), "out of range"),
+        (put((3, 0), np.inf), "out of range"),
+    ],
+    ids=["self", "repeat", "id too large", "id negative", "order", "score too large", "score NaN", "score infinite"],
+)
+def test_the_gate_catches(metric, mutate, fault):
+    ids, scores = top_n(np.random.default_rng(4).normal(size=(12, 3)), 5, metric)
+    check_lists(ids, scores, metric)
+    mutate(ids, scores)
+    with pytest.raises(PublishError, match=f"row 3 .*{fault}"):
+        check_lists(ids, scores, metric)
+
+
+def test_a_cosine_below_minus_one_is_out_of_range_but_a_distance_is_not():
+    ids, scores = np.array([[1], [0]], np.int32), np.full((2, 1), -1.5, np.float32)
+    check_lists(ids, scores, "euclidean")
+    with pytest.raises(PublishError, match="out of range"):
+        check_lists(ids, scores, "cosine")
+
+
+def test_the_gate_counts_the_lists_with_a_fault():
+    with pytest.raises(PublishError, match=r"row 1 .* \(2 such lists\)"):
+        check_lists(np.array([[1], [1], [2]], np.int32), np.zeros((3, 1), np.float32), "cosine")
+
+
+@metrics
+@settings(max_examples=60, deadline=None)
+@given(vectors=matrices(), n=st.integers(1, 20))
+def test_what_top_n_gives_passes_the_gate(metric, vectors, n):
+    check_lists(*top_n(vectors, n, metric), metric)
+
+
+# --- figures ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        ([[1], [0], [0], [0]], (0.5, 0.5, 0.75, 1.5**-0.5)),  # occurrences 3 1 0 0
+        ([[1], [2], [3], [0]], (1.0, 0.0, 0.25, 0.0)),
+        ([[1, 2], [2, 0], [0, 1]], (1.0, 0.0, 2 / 3, 0.0)),
+    ],
+)
+def test_coverage_and_hubs_of_lists_counted_by_hand(ids, expected):
+    assert quality(np.array(ids, np.int32)) == pytest.approx(expected)
+
+
+@metrics
+def test_hub_skew_is_the_skewness_of_the_occurrences(metric):
+    ids, _ = top_n(np.random.default_rng(5).normal(size=(200, 30)), 5, metric)
+    occurrences = np.bincount(ids.ravel(), minlength=200)
+    figures = quality(ids)
+    assert figures.hub_skew == pytest.approx(stats.skew(occurrences))
+    assert figures.max_hub_share == occurrences.max() / 200
+    assert figures.coverage + figures.antihub_share == 1
+    assert figures.antihub_share == pytest.approx(np.mean(occurrences == 0))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        ({}, {"a": {"b"}}, None),
+        ({"x": {"y"}}, {"a": {"b"}}, None),
+        ({"a": {"b", "c"}}, {"a": {"c", "b"}}, 0.0),
+        ({"a": {"b", "c"}}, {"a": {"d", "e"}}, 1.0),
+        ({"a": {"b", "c"}, "b": {"a"}}, {"a": {"b", "d"}, "b": {"a"}, "new": {"a"}}, 0.25),
+        ({"a": {"b", "c", "d", "e"}}, {"a": {"b"}}, 0.0),
+        ({"a": {"b"}}, {"a": {"b", "c", "d", "e"}}, 0.75),
+        ({"a": {"b"}}, {"a": set()}, 0.0),
+    ],
+)
+def test_churn_is_the_share_of_new_songs_in_the_lists_of_songs_that_stayed(before, now, expected):
+    assert churn(before, now) == expected
