@@ -167,10 +167,11 @@ def _features_row(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
         return _row(track, settings, SKIPPED, "too_short", detail)
     if np.abs(y).max() < SILENCE_PEAK:
         return _row(track, settings, SKIPPED, "silent", "every sample of the clip is zero")
-    values = features.extract(y, rate, settings.feature_sets)
+    analysis = features.Analysis(y, rate)
+    values = features.evaluate(analysis, settings.feature_sets)
     if not np.isfinite(np.array(list(values.values()), np.float32)).all():
         return _row(track, settings, FAILED, "not_finite", "a feature is NaN or infinite")
-    mel = features.mel(y, rate, n_mels=settings.n_mels).astype(np.float16)
+    mel = analysis.mel(settings.n_mels).astype(np.float16)
     return _row(track, settings, OK) | values | {"mel": mel.ravel(), "n_frames": mel.shape[1]}
 
 

@@ -11,15 +11,17 @@ from functools import cached_property
 
 import librosa
 import numpy as np
-from librosa.decompose import hpss
 from librosa.onset import onset_strength
 from numpy.typing import NDArray
+
+from musicrec.features.median import running_median
 
 Array = NDArray[np.float32]
 
 N_FFT = 2048
 HOP_LENGTH = 512
 N_MELS = 128
+HPSS_WINDOW = 31  # frames, and frequencies
 
 
 def mel(y: Array, sample_rate: int, *, n_mels: int = N_MELS, n_fft: int = N_FFT, hop_length: int = HOP_LENGTH) -> Array:
@@ -39,10 +41,7 @@ def mel(y: Array, sample_rate: int, *, n_mels: int = N_MELS, n_fft: int = N_FFT,
     numpy.ndarray
         float32 [n_mels, n_frames] in [-80, 0], n_frames = 1 + n_samples // hop_length.
     """
-    with _short_clips_are_fine():
-        power = librosa.feature.melspectrogram(y=y, sr=sample_rate, n_mels=n_mels, n_fft=n_fft, hop_length=hop_length)
-    decibels: Array = librosa.power_to_db(power, ref=np.max)
-    return decibels
+    return Analysis(y, sample_rate, n_fft=n_fft, hop_length=hop_length).mel(n_mels)
 
 
 class Analysis:
@@ -54,27 +53,30 @@ class Analysis:
         float32 [n_samples], mono, finite.
     sample_rate : int
         In Hz.
+    n_fft, hop_length : int
+        Samples of a frame, samples between frames. The feature sets are defined at the default values.
     """
 
-    def __init__(self, y: Array, sample_rate: int) -> None:
+    def __init__(self, y: Array, sample_rate: int, *, n_fft: int = N_FFT, hop_length: int = HOP_LENGTH) -> None:
         self.y = y
         self.sample_rate = sample_rate
+        self.n_fft = n_fft
+        self.hop_length = hop_length
 
     @cached_property
     def stft(self) -> NDArray[np.complex64]:
-        """Complex spectrum [1025, n_frames]."""
+        """Complex spectrum [n_fft // 2 + 1, n_frames]."""
         with _short_clips_are_fine():
-            spectrum: NDArray[np.complex64] = librosa.stft(self.y, n_fft=N_FFT, hop_length=HOP_LENGTH)
-        return spectrum
+            return librosa.stft(self.y, n_fft=self.n_fft, hop_length=self.hop_length)
 
     @cached_property
     def magnitude(self) -> Array:
-        """|STFT|, [1025, n_frames]."""
+        """Absolute value of the spectrum."""
         return np.abs(self.stft)
 
     @cached_property
     def power(self) -> Array:
-        """|STFT|², [1025, n_frames]."""
+        """Square of the magnitude."""
         return self.magnitude**2
 
     # --- loudness and time domain -------------------------------------------------------------------------------
@@ -82,12 +84,12 @@ class Analysis:
     @cached_property
     def rms(self) -> Array:
         """Root mean square of each frame, [1, n_frames]."""
-        return librosa.feature.rms(y=self.y, frame_length=N_FFT, hop_length=HOP_LENGTH)
+        return librosa.feature.rms(y=self.y, frame_length=self.n_fft, hop_length=self.hop_length)
 
     @cached_property
     def zero_crossing_rate(self) -> Array:
         """Share of samples at which the sign changes, [1, n_frames]."""
-        return librosa.feature.zero_crossing_rate(self.y, frame_length=N_FFT, hop_length=HOP_LENGTH)
+        return librosa.feature.zero_crossing_rate(self.y, frame_length=self.n_fft, hop_length=self.hop_length)
 
     # --- shape of the spectrum ----------------------------------------------------------------------------------
 
@@ -125,6 +127,11 @@ class Analysis:
 
     # --- mel scale ----------------------------------------------------------------------------------------------
 
+    def mel(self, n_mels: int) -> Array:
+        """Mel-spectrogram in dB below its loudest cell, [n_mels, n_frames] in [-80, 0]."""
+        power = librosa.feature.melspectrogram(S=self.power, sr=self.sample_rate, n_mels=n_mels)
+        return librosa.power_to_db(power, ref=np.max)
+
     @cached_property
     def mel_decibels(self) -> Array:
         """Power of 128 mel bands, in dB re 1, [128, n_frames]."""
@@ -158,13 +165,22 @@ class Analysis:
     @cached_property
     def harmonic(self) -> Array:
         """Harmonic part of the samples, [n_samples]."""
-        spectrum, _ = hpss(self.stft)
-        return librosa.istft(spectrum, hop_length=HOP_LENGTH, n_fft=N_FFT, length=len(self.y), dtype=self.y.dtype)
+        steady = running_median(np.ascontiguousarray(self.magnitude.T), HPSS_WINDOW).T  # over frames
+        broad = running_median(np.ascontiguousarray(self.magnitude), HPSS_WINDOW)  # over frequencies
+        mask = _soft_mask(steady, broad)
+        return librosa.istft(self.stft * mask, hop_length=self.hop_length, n_fft=self.n_fft, length=len(self.y))
 
     @cached_property
     def percussive(self) -> Array:
         """Percussive part of the samples, [n_samples]: the soft masks of the two parts add up to one."""
         return self.y - self.harmonic
+
+
+def _soft_mask(x: Array, other: Array) -> Array:
+    """x² / (x² + other²); one half where both are zero."""
+    x, other = x**2, other**2
+    total = x + other
+    return np.divide(x, total, out=np.full_like(total, 0.5), where=total > 0)
 
 
 @contextmanager

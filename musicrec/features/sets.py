@@ -103,7 +103,11 @@ def extract(y: Array, sample_rate: int, feature_set: str | Sequence[str]) -> dic
     ConfigError
         The set is unknown.
     """
-    analysis = Analysis(y, sample_rate)
+    return evaluate(Analysis(y, sample_rate), feature_set)
+
+
+def evaluate(analysis: Analysis, feature_set: str | Sequence[str]) -> dict[str, float]:
+    """Features of a clip whose other quantities are wanted too; see :func:`extract`."""
     return {feature.name: feature.value(analysis) for feature in _features(feature_set)}
 
 
