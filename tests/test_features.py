@@ -104,8 +104,10 @@ def assert_librosas(y, feature_set: str) -> None:
     tempo = "tempo" if feature_set == "gtzan57" else "tempo_mean"
     assert mine[tempo] == theirs[tempo]
     for name, value in mine.items():
-        around_zero = 1e-7 * y.std() if name in AROUND_ZERO else 0
-        assert value == pytest.approx(theirs[name], rel=1e-6, abs=float(around_zero)), name
+        # float32 transforms: a mean is compared in standard deviations over time, where there is one
+        spread = theirs.get(name.replace("_mean", "_var"), 0.0) ** 0.5 if name.endswith("_mean") else 0.0
+        relative = 1e-4 if name.endswith("_var") else 1e-6
+        assert value == pytest.approx(theirs[name], rel=relative, abs=1e-4 * float(spread)), name
 
 
 # --- librosa ----------------------------------------------------------------------------------------------------
@@ -242,8 +244,9 @@ def test_features_of_all_originals_are_those_of_the_public_gtzan_table(originals
 def test_with_the_padding_of_its_days_the_public_gtzan_table_is_met_exactly(originals, kaggle, name):
     y, table = originals[name], kaggle.loc[name]
     analysis = features.Analysis(y, RATE)
-    analysis.stft = librosa.stft(y, pad_mode="reflect")
-    analysis.rms = librosa.feature.rms(y=y, pad_mode="reflect")
+    spectrum = librosa.stft(y, pad_mode="reflect").T.copy()
+    analysis._spectrum_and_magnitude = spectrum, np.abs(spectrum)
+    analysis._energy_and_crossings = librosa.feature.rms(y=y, pad_mode="reflect"), analysis.zero_crossing_rate
     # librosa.effects.hpss lost the samples after the last hop and filled them up with zeros
     n_kept = len(y) // features.HOP_LENGTH * features.HOP_LENGTH
     harmonic, percussive = analysis.harmonic, analysis.percussive

@@ -4,23 +4,31 @@ Every quantity has the value that librosa 0.11 gives for the same samples with i
 (n_fft 2048, hop 512, Hann window, centred frames).
 """
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
 from functools import cached_property
 
 import librosa
 import numpy as np
+import scipy.fft
 from librosa.onset import onset_strength
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from scipy.signal import get_window
 
+from musicrec.features import filters, kernels
 from musicrec.features.median import running_median
+from musicrec.features.stft import Spectrum, istft, stft
 
 Array = NDArray[np.float32]
 
 N_FFT = 2048
 HOP_LENGTH = 512
 N_MELS = 128
+CROSSING_THRESHOLD = 1e-10  # samples closer to zero have no sign
+ROLLOFF_SHARE = 0.85
+TUNING_RANGE_HZ = (150.0, 4000.0)  # where spectral peaks are taken for pitches
+PEAK_THRESHOLD = 0.1  # of the loudest bin of the frame
+TEMPO_WINDOW_S = 8.0
 HPSS_WINDOW = 31  # frames, and frequencies
 
 
@@ -64,15 +72,18 @@ class Analysis:
         self.hop_length = hop_length
 
     @cached_property
-    def stft(self) -> NDArray[np.complex64]:
-        """Complex spectrum [n_fft // 2 + 1, n_frames]."""
-        with _short_clips_are_fine():
-            return librosa.stft(self.y, n_fft=self.n_fft, hop_length=self.hop_length)
+    def _spectrum_and_magnitude(self) -> tuple[Spectrum, Array]:
+        return stft(self.y, self.n_fft, self.hop_length)
 
-    @cached_property
+    @property
+    def spectrum(self) -> Spectrum:
+        """Complex spectrum, [n_frames, n_fft // 2 + 1]."""
+        return self._spectrum_and_magnitude[0]
+
+    @property
     def magnitude(self) -> Array:
         """Absolute value of the spectrum."""
-        return np.abs(self.stft)
+        return self._spectrum_and_magnitude[1]
 
     @cached_property
     def power(self) -> Array:
@@ -82,65 +93,90 @@ class Analysis:
     # --- loudness and time domain -------------------------------------------------------------------------------
 
     @cached_property
-    def rms(self) -> Array:
-        """Root mean square of each frame, [1, n_frames]."""
-        return librosa.feature.rms(y=self.y, frame_length=self.n_fft, hop_length=self.hop_length)
+    def _energy_and_crossings(self) -> tuple[Array, Array]:
+        return kernels.energy_and_crossings(self.y, self.n_fft, self.hop_length, CROSSING_THRESHOLD)
 
-    @cached_property
+    @property
+    def rms(self) -> Array:
+        """Root mean square of each frame, [n_frames]."""
+        return self._energy_and_crossings[0]
+
+    @property
     def zero_crossing_rate(self) -> Array:
-        """Share of samples at which the sign changes, [1, n_frames]."""
-        return librosa.feature.zero_crossing_rate(self.y, frame_length=self.n_fft, hop_length=self.hop_length)
+        """Share of samples at which the sign changes, [n_frames]."""
+        return self._energy_and_crossings[1]
 
     # --- shape of the spectrum ----------------------------------------------------------------------------------
 
     @cached_property
+    def _centroid_and_bandwidth(self) -> tuple[Array, Array]:
+        return kernels.centroid_and_bandwidth(self.magnitude, np.float32(self.sample_rate / self.n_fft))
+
+    @property
     def spectral_centroid(self) -> Array:
-        """Mean frequency, in Hz, [1, n_frames]."""
-        return librosa.feature.spectral_centroid(S=self.magnitude, sr=self.sample_rate)
+        """Mean frequency, in Hz, [n_frames]."""
+        return self._centroid_and_bandwidth[0]
 
-    @cached_property
+    @property
     def spectral_bandwidth(self) -> Array:
-        """Standard deviation of the frequency, in Hz, [1, n_frames]."""
-        return librosa.feature.spectral_bandwidth(
-            S=self.magnitude, sr=self.sample_rate, centroid=self.spectral_centroid
-        )
+        """Standard deviation of the frequency, in Hz, [n_frames]."""
+        return self._centroid_and_bandwidth[1]
 
     @cached_property
-    def spectral_rolloff(self) -> Array:
-        """Frequency below which 85 % of the magnitude lies, in Hz, [1, n_frames]."""
-        return librosa.feature.spectral_rolloff(S=self.magnitude, sr=self.sample_rate)
+    def spectral_rolloff(self) -> NDArray[np.float64]:
+        """Frequency below which 85 % of the magnitude lies, in Hz, [n_frames]."""
+        return kernels.rolloff_bin(self.magnitude, np.float32(ROLLOFF_SHARE)) * (self.sample_rate / self.n_fft)
 
     @cached_property
     def spectral_contrast(self) -> Array:
         """Peak minus valley of seven octave bands, in dB, [7, n_frames] (Jiang et al., ICME 2002)."""
-        return librosa.feature.spectral_contrast(S=self.magnitude, sr=self.sample_rate)
+        peaks, valleys = kernels.peaks_and_valleys(self.magnitude, *filters.octave_bands(self.sample_rate, self.n_fft))
+        return librosa.power_to_db(peaks) - librosa.power_to_db(valleys)
 
     @cached_property
     def spectral_flatness(self) -> Array:
-        """Geometric over arithmetic mean of the power, in [0, 1], [1, n_frames]."""
-        return librosa.feature.spectral_flatness(S=self.magnitude)
+        """Geometric over arithmetic mean of the power, in [0, 1], [n_frames]."""
+        return kernels.flatness(self.power)
+
+    @cached_property
+    def tuning(self) -> float:
+        """Deviation from A440, in semitones, that most spectral peaks share."""
+        low, high = (math.ceil(hz * self.n_fft / self.sample_rate) for hz in TUNING_RANGE_HZ)
+        at, height = kernels.spectral_peaks(self.power, low, high, PEAK_THRESHOLD)
+        if not len(at):
+            return 0.0
+        loud = at[height >= np.median(height)]
+        return librosa.pitch_tuning(loud * np.float32(self.sample_rate / self.n_fft))
 
     @cached_property
     def chroma(self) -> Array:
         """Energy of the twelve pitch classes at the clip's own tuning, largest 1, [12, n_frames]."""
-        return librosa.feature.chroma_stft(S=self.power, sr=self.sample_rate)
+        raw = filters.chroma(self.sample_rate, self.n_fft, self.tuning) @ self.power.T
+        return librosa.util.normalize(raw, norm=np.inf, axis=0)
 
     # --- mel scale ----------------------------------------------------------------------------------------------
 
+    def mel_power(self, n_mels: int) -> Array:
+        """Power of mel bands, [n_mels, n_frames]."""
+        return kernels.filter_bank(self.power, *filters.mel(self.sample_rate, self.n_fft, n_mels))
+
     def mel(self, n_mels: int) -> Array:
         """Mel-spectrogram in dB below its loudest cell, [n_mels, n_frames] in [-80, 0]."""
-        power = librosa.feature.melspectrogram(S=self.power, sr=self.sample_rate, n_mels=n_mels)
-        return librosa.power_to_db(power, ref=np.max)
+        return librosa.power_to_db(self._mel_power_128 if n_mels == N_MELS else self.mel_power(n_mels), ref=np.max)
+
+    @cached_property
+    def _mel_power_128(self) -> Array:
+        return self.mel_power(N_MELS)
 
     @cached_property
     def mel_decibels(self) -> Array:
         """Power of 128 mel bands, in dB re 1, [128, n_frames]."""
-        return librosa.power_to_db(librosa.feature.melspectrogram(S=self.power, sr=self.sample_rate, n_mels=N_MELS))
+        return librosa.power_to_db(self._mel_power_128)
 
     @cached_property
     def mel_decibels_20(self) -> Array:
         """Power of 20 mel bands, in dB re 1, [20, n_frames]."""
-        return librosa.power_to_db(librosa.feature.melspectrogram(S=self.power, sr=self.sample_rate, n_mels=20))
+        return librosa.power_to_db(self.mel_power(20))
 
     @cached_property
     def mfcc(self) -> Array:
@@ -157,18 +193,19 @@ class Analysis:
     @cached_property
     def tempo(self) -> Array:
         """Tempo, in beats a minute, [1]."""
-        with _short_clips_are_fine():
-            return librosa.feature.tempo(onset_envelope=self.onset_strength, sr=self.sample_rate)
+        tempogram = mean_tempogram(self.onset_strength, int(TEMPO_WINDOW_S * self.sample_rate / self.hop_length))
+        return librosa.feature.tempo(tg=tempogram[:, None], sr=self.sample_rate, hop_length=self.hop_length)
 
     # --- harmonic and percussive parts (Fitzgerald, DAFx 2010) --------------------------------------------------
 
     @cached_property
     def harmonic(self) -> Array:
         """Harmonic part of the samples, [n_samples]."""
-        steady = running_median(np.ascontiguousarray(self.magnitude.T), HPSS_WINDOW).T  # over frames
-        broad = running_median(np.ascontiguousarray(self.magnitude), HPSS_WINDOW)  # over frequencies
-        mask = _soft_mask(steady, broad)
-        return librosa.istft(self.stft * mask, hop_length=self.hop_length, n_fft=self.n_fft, length=len(self.y))
+        steady = running_median(self.magnitude, HPSS_WINDOW)  # over frames
+        broad = kernels.transposed(running_median(kernels.transposed(self.magnitude), HPSS_WINDOW))  # over frequencies
+        masked = self.spectrum.copy()
+        kernels.apply_soft_mask(masked, steady, broad)
+        return istft(masked, len(self.y), self.n_fft, self.hop_length)
 
     @cached_property
     def percussive(self) -> Array:
@@ -176,16 +213,28 @@ class Analysis:
         return self.y - self.harmonic
 
 
-def _soft_mask(x: Array, other: Array) -> Array:
-    """x² / (x² + other²); one half where both are zero."""
-    x, other = x**2, other**2
-    total = x + other
-    return np.divide(x, total, out=np.full_like(total, 0.5), where=total > 0)
+def mean_tempogram(onset_strength: Array, window: int) -> NDArray[np.float64]:
+    """Local autocorrelation of the onset strength, largest value 1, averaged over all frames.
 
+    Parameters
+    ----------
+    onset_strength : numpy.ndarray
+        [n_frames].
+    window : int
+        Frames of a Hann-weighted stretch, and number of lags.
 
-@contextmanager
-def _short_clips_are_fine() -> Iterator[None]:
-    """Silence librosa's remark that a clip is shorter than a frame: it is padded, as wanted."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="n_fft=")
-        yield
+    Returns
+    -------
+    numpy.ndarray
+        float64 [window]: the mean over time of ``librosa.feature.tempogram``. Only one inverse transform is needed,
+        because an autocorrelation is largest at lag zero, where it is the sum of squares.
+    """
+    padded = np.pad(onset_strength.astype(np.float64), window // 2, mode="linear_ramp", end_values=0)
+    stretches = sliding_window_view(padded, window)[: len(onset_strength)] * get_window("hann", window)
+    largest = np.einsum("tl,tl->t", stretches, stretches)
+    weights = 1 / np.where(largest > np.finfo(np.float64).tiny, largest, 1.0)
+    size = scipy.fft.next_fast_len(2 * window - 1, real=True)
+    spectrum = scipy.fft.rfft(stretches, n=size, axis=1)
+    density = weights @ (spectrum.real**2 + spectrum.imag**2) / len(onset_strength)
+    autocorrelation: NDArray[np.float64] = scipy.fft.irfft(density, n=size)[:window]
+    return autocorrelation
