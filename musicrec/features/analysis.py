@@ -5,6 +5,7 @@ Every quantity has the value that librosa 0.11 gives for the same samples with i
 """
 
 import math
+from collections.abc import Iterator
 from functools import cached_property
 
 import librosa
@@ -29,6 +30,8 @@ ROLLOFF_SHARE = 0.85
 TUNING_RANGE_HZ = (150.0, 4000.0)  # where spectral peaks are taken for pitches
 PEAK_THRESHOLD = 0.1  # of the loudest bin of the frame
 TEMPO_WINDOW_S = 8.0
+FRAMES_AT_ONCE = 128  # what is made from so many frames stays in the second-level cache
+TINY = np.finfo(np.float32).tiny
 HPSS_WINDOW = 31  # frames, and frequencies
 
 
@@ -201,11 +204,15 @@ class Analysis:
     @cached_property
     def harmonic(self) -> Array:
         """Harmonic part of the samples, [n_samples]."""
-        steady = running_median(self.magnitude, HPSS_WINDOW)  # over frames
-        broad = kernels.transposed(running_median(kernels.transposed(self.magnitude), HPSS_WINDOW))  # over frequencies
-        masked = self.spectrum.copy()
-        kernels.apply_soft_mask(masked, steady, broad)
-        return istft(masked, len(self.y), self.n_fft, self.hop_length)
+        return istft(self._harmonic_spectrum(), len(self.y), self.n_fft, self.hop_length)
+
+    def _harmonic_spectrum(self) -> Iterator[Spectrum]:
+        """Spectrum under the soft mask of what is steady over time against what is broad in frequency."""
+        steady = running_median(self.magnitude, HPSS_WINDOW)
+        for start in range(0, len(steady), FRAMES_AT_ONCE):
+            block = slice(start, start + FRAMES_AT_ONCE)
+            broad = running_median(kernels.transposed(self.magnitude[block]), HPSS_WINDOW)
+            yield kernels.soft_masked(self.spectrum[block], steady[block], kernels.transposed(broad))
 
     @cached_property
     def percussive(self) -> Array:
@@ -229,12 +236,15 @@ def mean_tempogram(onset_strength: Array, window: int) -> NDArray[np.float64]:
         float64 [window]: the mean over time of ``librosa.feature.tempogram``. Only one inverse transform is needed,
         because an autocorrelation is largest at lag zero, where it is the sum of squares.
     """
-    padded = np.pad(onset_strength.astype(np.float64), window // 2, mode="linear_ramp", end_values=0)
-    stretches = sliding_window_view(padded, window)[: len(onset_strength)] * get_window("hann", window)
-    largest = np.einsum("tl,tl->t", stretches, stretches)
-    weights = 1 / np.where(largest > np.finfo(np.float64).tiny, largest, 1.0)
+    padded = np.pad(onset_strength, window // 2, mode="linear_ramp", end_values=0)
+    stretches = sliding_window_view(padded, window)[: len(onset_strength)]
+    weights = get_window("hann", window).astype(np.float32)
     size = scipy.fft.next_fast_len(2 * window - 1, real=True)
-    spectrum = scipy.fft.rfft(stretches, n=size, axis=1)
-    density = weights @ (spectrum.real**2 + spectrum.imag**2) / len(onset_strength)
-    autocorrelation: NDArray[np.float64] = scipy.fft.irfft(density, n=size)[:window]
+    density = np.zeros(size // 2 + 1)
+    for start in range(0, len(stretches), FRAMES_AT_ONCE):
+        block = stretches[start : start + FRAMES_AT_ONCE] * weights
+        largest = np.einsum("tl,tl->t", block, block)
+        spectrum = scipy.fft.rfft(block, n=size, axis=1)
+        density += 1 / np.where(largest > TINY, largest, 1) @ (spectrum.real**2 + spectrum.imag**2)
+    autocorrelation: NDArray[np.float64] = scipy.fft.irfft(density / len(stretches), n=size)[:window]
     return autocorrelation

@@ -188,13 +188,15 @@ def filter_bank(power, starts, weights):  # type: ignore[no-untyped-def]  # noqa
 
 
 @compiled
-def apply_soft_mask(spectrum, x, other):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """Multiply a spectrum in place by x² / (x² + other²), by one half where both are zero (``softmask``, power 2)."""
+def soft_masked(spectrum, x, other):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """A spectrum times x² / (x² + other²), or one half where both are zero (``softmask``, power 2)."""
     n_frames, n_bins = x.shape
+    masked = np.empty_like(spectrum)
     for t in range(n_frames):
         for k in range(n_bins):
             a, b = x[t, k] * x[t, k], other[t, k] * other[t, k]
-            spectrum[t, k] *= a / (a + b) if a + b > 0 else np.float32(0.5)
+            masked[t, k] = spectrum[t, k] * (a / (a + b) if a + b > 0 else np.float32(0.5))
+    return masked
 
 
 @compiled

@@ -3,6 +3,7 @@
 Frames are centred, padded by zeros and weighted by a periodic Hann window, as in librosa.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -48,26 +49,28 @@ def stft(y: Array, n_fft: int, hop_length: int) -> tuple[Spectrum, Array]:
     return spectrum, magnitude
 
 
-def istft(spectrum: Spectrum, n_samples: int, n_fft: int, hop_length: int) -> Array:
-    """Samples, float32 [n_samples], whose spectrum is nearest to `spectrum`.
+def istft(blocks: Iterable[Spectrum], n_samples: int, n_fft: int, hop_length: int) -> Array:
+    """Samples, float32 [n_samples], whose spectrum is nearest to the one given.
 
     Parameters
     ----------
-    spectrum : numpy.ndarray
-        complex64 [n_frames, n_fft // 2 + 1].
+    blocks : iterable of numpy.ndarray
+        The spectrum, complex64 [n_frames, n_fft // 2 + 1], some frames at a time.
     n_samples : int
         Of the signal.
     n_fft, hop_length : int
         As for :func:`stft`; `n_fft` is a multiple of `hop_length`.
     """
-    hops = n_fft // hop_length
+    n_frames, hops = 1 + n_samples // hop_length, n_fft // hop_length
     window = _hann(n_fft, np.float32)
-    sums = np.zeros((len(spectrum) + hops - 1, hop_length), np.float32)
-    for i in range(0, len(spectrum), FRAMES_AT_ONCE):
-        frames = scipy.fft.irfft(spectrum[i : i + FRAMES_AT_ONCE], n=n_fft, axis=1) * window
+    sums = np.zeros((n_frames + hops - 1, hop_length), np.float32)
+    at = 0
+    for block in blocks:
+        frames = scipy.fft.irfft(block, n=n_fft, axis=1) * window
         for hop in range(hops):
-            sums[i + hop : i + hop + len(frames)] += frames[:, hop * hop_length : (hop + 1) * hop_length]
-    sums *= _inverse_window_sum(len(spectrum), n_fft, hop_length)
+            sums[at + hop : at + hop + len(frames)] += frames[:, hop * hop_length : (hop + 1) * hop_length]
+        at += len(frames)
+    sums *= _inverse_window_sum(n_frames, n_fft, hop_length)
     return sums.ravel()[n_fft // 2 :][:n_samples]
 
 
