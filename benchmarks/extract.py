@@ -52,7 +52,7 @@ def with_librosa(path: Path) -> tuple[dict[str, float], Any]:
 
 def with_musicrec(path: Path) -> tuple[dict[str, float], Any]:
     """The same, as the extract stage computes it."""
-    analysis = features.Analysis(audio.load(str(path)), RATE)
+    analysis = features.analyse(audio.load(str(path)), RATE)
     return features.evaluate(analysis, "gtzan57"), analysis.mel(128)
 
 

@@ -167,7 +167,7 @@ def _features_row(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
         return _row(track, settings, SKIPPED, "too_short", detail)
     if np.abs(y).max() < SILENCE_PEAK:
         return _row(track, settings, SKIPPED, "silent", "every sample of the clip is zero")
-    analysis = features.Analysis(y, rate)
+    analysis = features.analyse(y, rate)
     values = features.evaluate(analysis, settings.feature_sets)
     if not np.isfinite(np.array(list(values.values()), np.float32)).all():
         return _row(track, settings, FAILED, "not_finite", "a feature is NaN or infinite")

@@ -51,7 +51,6 @@ def run(
     from musicrec.catalog import catalog
     from musicrec.embed import embed
     from musicrec.extract import extract
-    from musicrec.report import write_report
     from musicrec.similar import similar
     from musicrec.train import train
 
@@ -75,4 +74,8 @@ def run(
         fresh += counts.fresh
         tell(counts)
     report = store.out / "report.html"
-    return report if report.exists() and not fresh else write_report(store)
+    if fresh or not report.exists():
+        from musicrec.report import write_report
+
+        write_report(store)
+    return report

@@ -12,24 +12,22 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import ray.train
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from numpy.typing import NDArray
 
 from musicrec import features
 from musicrec.accounting import Counts, Outcome, check_failures, count, digest, outcomes_table
 from musicrec.cluster import connect
 from musicrec.columns import HISTORY, OK, PREDICTIONS, SKIPPED
 from musicrec.errors import ConfigError, MusicrecError
-from musicrec.models import MODEL_FILES, NETWORKS, Network, TrainingSet, read_card, training_set
+from musicrec.models import MODEL_FILES, NETWORKS, Network, TrainingSet, held_out, read_card, training_set
 from musicrec.models.dataset import standardisation
 from musicrec.progress import Progress
 from musicrec.settings import ExtractSettings, TrainSettings, resolve
 from musicrec.storage import Store
-from musicrec.tfconfig import TensorFlowConfig
 
 SECONDS_BETWEEN_LOOKS = 0.5
 RESTARTS = 2  # of the worker group, after a worker was lost
@@ -57,11 +55,13 @@ def train(store: Store, settings: TrainSettings, *, address: str | None = None, 
     """
     songs = load_training_set(store.out, settings)
     model_id = settings.fingerprint(
-        store.footer("features")["fingerprint"], digest(songs.track_ids, [songs.classes[i] for i in songs.y])
+        store.footer("features")["fingerprint"],
+        digest(songs.track_ids, songs.groups, [songs.classes[i] for i in songs.y]),
     )
     name = f"models/{settings.model}"
     is_current = store.exists(name) and read_card(store.path(name))["model_id"] == model_id
     if not is_current:
+        held_out(songs, settings.test_fraction, settings.seed)  # songs that cannot be split are said before Ray starts
         connect(address)
         folder = _fit_on_ray(store, settings, model_id, workers)
         version = store.new_version(name, settings, model_id)
@@ -93,9 +93,7 @@ def load_training_set(out: Path, settings: TrainSettings) -> TrainingSet:
         track_ids,
         table.select(names).to_pandas().to_numpy("float32"),
         [songs[track_id]["genre"] for track_id in track_ids],
-        [songs[track_id]["artist_id"] or track_id for track_id in track_ids],
-        test_fraction=settings.test_fraction,
-        seed=settings.seed,
+        [songs[track_id]["artist_id"] for track_id in track_ids],
     )
 
 
@@ -115,6 +113,11 @@ def _outcomes(store: Store, songs: TrainingSet, model_id: str) -> pa.Table:
 
 def _fit_on_ray(store: Store, settings: TrainSettings, model_id: str, workers: int) -> Path:
     """Train on `workers` workers; return the folder of the last checkpoint, which holds the finished model."""
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+    from musicrec.tfconfig import TensorFlowConfig
+
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", WORKER_GROUP_START_TIMEOUT_S)
     run = f"{model_id}-{time.time_ns()}"  # Ray would resume a run of the same name
     folder = store.work_folder(settings.stage)
@@ -164,14 +167,17 @@ def train_on_worker(config: dict[str, Any]) -> None:
     """What each worker runs: fit, and on worker 0 write the model folder into a checkpoint."""
     import tempfile
 
+    from ray.train import Checkpoint, get_context, report
+
     from musicrec.models.fitting import fit
     from musicrec.models.network import import_keras, standardise
 
     import_keras()
     settings = TrainSettings(**config["settings"])
-    context = ray.train.get_context()
+    context = get_context()
     songs = load_training_set(Path(config["out"]), settings)
-    card = _card(settings, songs, config["model_id"])
+    test = held_out(songs, settings.test_fraction, settings.seed)
+    card = _card(settings, songs, config["model_id"]) | {"standardise": standardisation(songs.X[~test])}
     rank, world = context.get_world_rank(), context.get_world_size()
     history: list[dict[str, float]] = []
 
@@ -182,10 +188,9 @@ def train_on_worker(config: dict[str, Any]) -> None:
                 file.write(json.dumps(metrics) + "\n")
 
     X = standardise(songs.X, card)
-    test, learn = songs.is_test, ~songs.is_test
     network = fit(
         lambda: NETWORKS[settings.model].build(X.shape[1], len(songs.classes), settings),
-        (X[learn], songs.y[learn]),
+        (X[~test], songs.y[~test]),
         (X[test], songs.y[test]),
         settings,
         rank=rank,
@@ -193,11 +198,11 @@ def train_on_worker(config: dict[str, Any]) -> None:
         on_epoch=on_epoch,
     )
     if rank > 0:
-        ray.train.report(history[-1])
+        report(history[-1])
         return
     with tempfile.TemporaryDirectory() as folder:
-        _write_model(Path(folder), Network(network, card), songs, history)
-        ray.train.report(history[-1], checkpoint=Checkpoint.from_directory(folder))
+        _write_model(Path(folder), Network(network, card), songs, test, history)
+        report(history[-1], checkpoint=Checkpoint.from_directory(folder))
 
 
 def _card(settings: TrainSettings, songs: TrainingSet, model_id: str) -> dict[str, Any]:
@@ -207,28 +212,29 @@ def _card(settings: TrainSettings, songs: TrainingSet, model_id: str) -> dict[st
         "classes": songs.classes,
         "feature_set": settings.feature_set,
         "feature_names": features.feature_names(settings.feature_set),
-        "standardise": standardisation(songs.X[~songs.is_test]),
         "settings": settings.model_dump(mode="json"),
     }
 
 
-def _write_model(folder: Path, network: Network, songs: TrainingSet, history: list[dict[str, float]]) -> None:
+def _write_model(
+    folder: Path, network: Network, songs: TrainingSet, test: NDArray[np.bool_], history: list[dict[str, float]]
+) -> None:
     probabilities = network.predict_proba(songs.X)
     predicted = probabilities.argmax(axis=1)
     hits = predicted == songs.y
     network.card["parameters"] = network.network.count_params()
     network.card["metrics"] = {
-        "test_accuracy": float(hits[songs.is_test].mean()),
-        "train_accuracy": float(hits[~songs.is_test].mean()),
-        "n_test": int(songs.is_test.sum()),
-        "n_train": int((~songs.is_test).sum()),
+        "test_accuracy": float(hits[test].mean()),
+        "train_accuracy": float(hits[~test].mean()),
+        "n_test": int(test.sum()),
+        "n_train": int((~test).sum()),
         "grouped_by_artist": songs.grouped_by_artist,
     }
     network.save(folder)
     pq.write_table(pa.Table.from_pylist(history, schema=HISTORY), folder / "history.parquet")
     rows = {
         "track_id": songs.track_ids,
-        "split": ["test" if t else "train" for t in songs.is_test],
+        "split": ["test" if t else "train" for t in test],
         "genre": [songs.classes[i] for i in songs.y],
         "predicted": [songs.classes[i] for i in predicted],
         "probabilities": list(probabilities),

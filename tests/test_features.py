@@ -243,7 +243,7 @@ def test_features_of_all_originals_are_those_of_the_public_gtzan_table(originals
 @pytest.mark.parametrize("name", ["blues.00001", "disco.00000"])
 def test_with_the_padding_of_its_days_the_public_gtzan_table_is_met_exactly(originals, kaggle, name):
     y, table = originals[name], kaggle.loc[name]
-    analysis = features.Analysis(y, RATE)
+    analysis = features.analyse(y, RATE)
     spectrum = librosa.stft(y, pad_mode="reflect").T.copy()
     analysis._spectrum_and_magnitude = spectrum, np.abs(spectrum)
     analysis._energy_and_crossings = librosa.feature.rms(y=y, pad_mode="reflect"), analysis.zero_crossing_rate

@@ -22,9 +22,7 @@ from musicrec.features.stft import Spectrum, istft, stft
 
 Array = NDArray[np.float32]
 
-N_FFT = 2048
-HOP_LENGTH = 512
-N_MELS = 128
+N_MELS = 128  # bands from which cepstral coefficients, onset strength and tempo are computed
 CROSSING_THRESHOLD = 1e-10  # samples closer to zero have no sign
 ROLLOFF_SHARE = 0.85
 TUNING_RANGE_HZ = (150.0, 4000.0)  # where spectral peaks are taken for pitches
@@ -33,26 +31,6 @@ TEMPO_WINDOW_S = 8.0
 FRAMES_AT_ONCE = 128  # what is made from so many frames stays in the second-level cache
 TINY = np.finfo(np.float32).tiny
 HPSS_WINDOW = 31  # frames, and frequencies
-
-
-def mel(y: Array, sample_rate: int, *, n_mels: int = N_MELS, n_fft: int = N_FFT, hop_length: int = HOP_LENGTH) -> Array:
-    """Mel-spectrogram in dB below the clip's loudest cell.
-
-    Parameters
-    ----------
-    y : numpy.ndarray
-        float32 [n_samples], mono.
-    sample_rate : int
-        In Hz.
-    n_mels, n_fft, hop_length : int
-        Mel bands, samples of a frame, samples between frames.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32 [n_mels, n_frames] in [-80, 0], n_frames = 1 + n_samples // hop_length.
-    """
-    return Analysis(y, sample_rate, n_fft=n_fft, hop_length=hop_length).mel(n_mels)
 
 
 class Analysis:
@@ -65,10 +43,10 @@ class Analysis:
     sample_rate : int
         In Hz.
     n_fft, hop_length : int
-        Samples of a frame, samples between frames. The feature sets are defined at the default values.
+        Samples of a frame, samples between frames.
     """
 
-    def __init__(self, y: Array, sample_rate: int, *, n_fft: int = N_FFT, hop_length: int = HOP_LENGTH) -> None:
+    def __init__(self, y: Array, sample_rate: int, n_fft: int, hop_length: int) -> None:
         self.y = y
         self.sample_rate = sample_rate
         self.n_fft = n_fft

@@ -5,13 +5,18 @@ names of their tables.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musicrec.errors import ConfigError
-from musicrec.features.analysis import Analysis, Array
+
+if TYPE_CHECKING:
+    from musicrec.features.analysis import Analysis
+
+N_FFT = 2048  # samples of a frame, at which both sets are defined
+HOP_LENGTH = 512
 
 
 class Feature(NamedTuple):
@@ -19,10 +24,10 @@ class Feature(NamedTuple):
 
     name: str
     quantity: str
-    statistic: Callable[[Array], float]
+    statistic: Callable[[NDArray[Any]], float]
     row: int | None = None  # of a quantity with several rows, such as mfcc
 
-    def value(self, analysis: Analysis) -> float:
+    def value(self, analysis: "Analysis") -> float:
         """The feature of one clip."""
         values = getattr(analysis, self.quantity)
         return self.statistic(values if self.row is None else values[self.row])
@@ -81,33 +86,8 @@ def feature_names(feature_sets: str | Sequence[str]) -> list[str]:
     return [feature.name for feature in _features(feature_sets)]
 
 
-def extract(y: Array, sample_rate: int, feature_set: str | Sequence[str]) -> dict[str, float]:
-    """Features of one clip.
-
-    Parameters
-    ----------
-    y : numpy.ndarray
-        float32 [n_samples], mono, finite, at least one sample.
-    sample_rate : int
-        In Hz; above 12 800 for the sets with spectral contrast.
-    feature_set : str or sequence of str
-        ``iiitd41``, ``gtzan57``, or several sets, which then share their intermediate results.
-
-    Returns
-    -------
-    dict of str to float
-        One value a column, in the order of :func:`feature_names`.
-
-    Raises
-    ------
-    ConfigError
-        The set is unknown.
-    """
-    return evaluate(Analysis(y, sample_rate), feature_set)
-
-
-def evaluate(analysis: Analysis, feature_set: str | Sequence[str]) -> dict[str, float]:
-    """Features of a clip whose other quantities are wanted too; see :func:`extract`."""
+def evaluate(analysis: "Analysis", feature_set: str | Sequence[str]) -> dict[str, float]:
+    """Features of an analysed clip, one value a column, in the order of :func:`feature_names`."""
     return {feature.name: feature.value(analysis) for feature in _features(feature_set)}
 
 

@@ -11,27 +11,25 @@ from musicrec.errors import ModelError
 
 
 class TrainingSet(NamedTuple):
-    """Songs with features and a genre, and their split."""
+    """Songs that have features and a genre to learn."""
 
     track_ids: list[str]
     X: NDArray[np.float32]  # [n_songs, n_features], as extracted
     y: NDArray[np.int32]  # [n_songs], index into classes
     classes: list[str]
-    is_test: NDArray[np.bool_]
-    grouped_by_artist: bool  # whether any artist is known, and so kept on one side
+    groups: list[str]  # artist of each song; a song whose artist is unknown is a group of its own
     left_out: dict[str, str]  # track id → why it is not used
+
+    @property
+    def grouped_by_artist(self) -> bool:
+        """Whether any artist is known, and so kept on one side of the split."""
+        return self.groups != self.track_ids
 
 
 def training_set(
-    track_ids: list[str],
-    X: NDArray[np.float32],
-    genres: list[str | None],
-    groups: list[str],
-    *,
-    test_fraction: float,
-    seed: int,
+    track_ids: list[str], X: NDArray[np.float32], genres: list[str | None], artists: list[str | None]
 ) -> TrainingSet:
-    """Stratified split by genre in which no group (artist) stands on both sides.
+    """Songs to learn from: those of genres with two songs at least.
 
     Parameters
     ----------
@@ -39,20 +37,13 @@ def training_set(
         Of the songs that have features, sorted.
     X : numpy.ndarray
         float32 [n_songs, n_features].
-    genres : list of str or None
-        Songs without a genre are left out, and so are genres with a single song.
-    groups : list of str
-        Artist of each song; a song whose artist is unknown is a group of its own.
-    test_fraction : float
-        Share of the songs held out; one fold of ``StratifiedGroupKFold``. A genre whose songs would all be held out
-        is trained on instead.
-    seed : int
-        Of the shuffle before the split.
+    genres, artists : list of str or None
+        Of each song, where known.
 
     Raises
     ------
     ModelError
-        Fewer than two genres have two songs, or no genre has songs of two artists.
+        Fewer than two genres have two songs.
     """
     songs = Counter(genre for genre in genres if genre is not None)
     left_out = {
@@ -67,32 +58,50 @@ def training_set(
             f"put the songs into one folder a genre, or give genres in a manifest"
         )
     used = [i for i, track_id in enumerate(track_ids) if track_id not in left_out]
-    y = np.array([classes.index(str(genres[i])) for i in used], np.int32)
-    is_test = _held_out(y, [groups[i] for i in used], test_fraction, seed)
-    if not is_test.any():
-        raise ModelError("every genre has songs of one artist only, so none can be tested; add songs of other artists")
-    used_ids = [track_ids[i] for i in used]
-    grouped_by_artist = any(groups[i] != track_ids[i] for i in used)
-    return TrainingSet(used_ids, X[used], y, classes, is_test, grouped_by_artist, left_out)
+    return TrainingSet(
+        track_ids=[track_ids[i] for i in used],
+        X=X[used],
+        y=np.array([classes.index(str(genres[i])) for i in used], np.int32),
+        classes=classes,
+        groups=[artists[i] or track_ids[i] for i in used],
+        left_out=left_out,
+    )
 
 
-def _held_out(y: NDArray[np.int32], groups: list[str], test_fraction: float, seed: int) -> NDArray[np.bool_]:
+def held_out(songs: TrainingSet, test_fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Which songs are for testing: a split stratified by genre in which no artist stands on both sides.
+
+    Parameters
+    ----------
+    songs : TrainingSet
+        What is split.
+    test_fraction : float
+        Share of the songs held out; one fold of ``StratifiedGroupKFold``. A genre whose songs would all be held out
+        is trained on instead.
+    seed : int
+        Of the shuffle before the split.
+
+    Raises
+    ------
+    ModelError
+        No genre has songs of two artists.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
+    y, groups = songs.y, np.array(songs.groups)
     largest_class = int(np.bincount(y).max())
-    n_splits = max(2, min(round(1 / test_fraction), len(set(groups)), largest_class))
+    n_splits = max(2, min(round(1 / test_fraction), len(set(songs.groups)), largest_class))
     folds = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")  # small genres are allowed
         warnings.filterwarnings("ignore", message="The number of unique classes")
-        _, test = next(folds.split(np.zeros((len(y), 1)), y, groups))
-    is_test: NDArray[np.bool_] = np.zeros(len(y), bool)
-    is_test[test] = True
+        _, test = next(folds.split(songs.X, y, groups))
+    is_test = np.isin(np.arange(len(y)), test)
     only_tested = set(y[is_test]) - set(y[~is_test])
-    needed = {group for group, label in zip(groups, y, strict=True) if label in only_tested}
-    return is_test & ~np.isin(
-        np.array(groups), sorted(needed)
-    )  # a genre that cannot be learned cannot be tested either
+    is_test &= ~np.isin(groups, groups[np.isin(y, list(only_tested))])  # what cannot be learned cannot be tested
+    if not is_test.any():
+        raise ModelError("every genre has songs of one artist only, so none can be tested; add songs of other artists")
+    return is_test
 
 
 def standardisation(X: NDArray[np.float32]) -> dict[str, Any]:
