@@ -154,7 +154,7 @@ def _fit_on_ray(store: Store, settings: TrainSettings, model_id: str, workers: i
 
 def _show(curve: Path, progress: Progress) -> None:
     """Bring the progress up to the last epoch that worker 0 has written down."""
-    lines = curve.read_text(encoding="utf-8").splitlines() if curve.exists() else []
+    *lines, _being_written = curve.read_text(encoding="utf-8").split("\n") if curve.exists() else [""]
     if lines:
         epoch = json.loads(lines[-1])
         note = f"test accuracy {epoch['test_accuracy']:.3f}"
