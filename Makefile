@@ -28,6 +28,7 @@ lint: setup
 
 bench: setup
 	$(BIN)/python benchmarks/chain.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/extract.py $${MUSICREC_DATA:-../shared/data}/gtzan
 
 lock: setup
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

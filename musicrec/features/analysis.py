@@ -47,7 +47,7 @@ class Analysis:
     """
 
     def __init__(self, y: Array, sample_rate: int, n_fft: int, hop_length: int) -> None:
-        self.y = y
+        self.y: Array = np.ascontiguousarray(y, np.float32)
         self.sample_rate = sample_rate
         self.n_fft = n_fft
         self.hop_length = hop_length
