@@ -17,7 +17,7 @@ from musicrec.sources import Track, list_source, uri_of
 from musicrec.storage import Store
 
 MAX_CREDIBLE_DURATION_S = 7 * 24 * 3600.0
-UNCHANGED = ("size_bytes", "modified_ns")  # a file that keeps both is taken to be the same
+UNCHANGED = ("uri", "size_bytes", "modified_ns")  # a file that keeps all three is taken to be the same
 READERS = 8  # threads that read files; hashing and reading release the interpreter lock
 
 
@@ -44,18 +44,23 @@ def catalog(store: Store, settings: CatalogSettings, *, force: bool = False) -> 
     """
     listing = list_source(Path(settings.source), settings.kind, exclude=store.out)
     store.check_settings(settings, force=force)
-    before = _rows_before(store)
+    columns = sorted({name for track in listing.tracks for name in track.facts})
+    before = {row["track_id"]: row for row in store.read("tracks").to_pylist()} if store.exists("tracks") else {}
+    same_columns = bool(before) and store.footer("tracks")["lineage"]["columns"] == columns
     fresh = 0
     rows: list[dict[str, Any]] = []
     with Progress("catalog", len(listing.tracks)) as progress, ThreadPoolExecutor(READERS) as pool:
-        for row, was_read in pool.map(lambda track: _row(track, before.get(track.track_id)), listing.tracks):
+        read = pool.map(lambda track: _row(track, before.get(track.track_id), same_columns), listing.tracks)
+        for row, was_read in read:
             rows.append(row)
             fresh += was_read
             progress.advance()
     tracks = pa.Table.from_pylist(rows, schema=TRACKS)
     store.record(settings)
     if not store.exists("tracks") or not store.read("tracks").equals(tracks):
-        version = store.new_version("tracks", settings, digest(tracks["content_hash"].to_pylist()), kind=listing.kind)
+        version = store.new_version(
+            "tracks", settings, digest(tracks["content_hash"].to_pylist()), kind=listing.kind, columns=columns
+        )
         version.write_part(tracks)
         store.publish(version)
     outcomes = outcomes_table(
@@ -68,24 +73,23 @@ def catalog(store: Store, settings: CatalogSettings, *, force: bool = False) -> 
     return count("catalog", outcomes["track_id"].to_pylist(), outcomes, fresh)
 
 
-def _rows_before(store: Store) -> dict[str, dict[str, Any]]:
-    if not store.exists("tracks"):
-        return {}
-    return {row["track_id"]: row for row in store.read("tracks").to_pylist()}
+def _row(track: Track, before: dict[str, Any] | None, same_columns: bool) -> tuple[dict[str, Any], bool]:
+    """Row of ``tracks``, and whether the file had to be read for it.
 
-
-def _row(track: Track, before: dict[str, Any] | None) -> tuple[dict[str, Any], bool]:
-    """Row of ``tracks``, and whether the file had to be read for it."""
+    `same_columns`: the source names the same facts as before, so that no fact in `before` can be one it has withdrawn.
+    """
     row: dict[str, Any] = {"track_id": track.track_id, "uri": uri_of(track.path)}
     try:
         stat = track.path.stat()
     except OSError:  # listed, but gone or closed to us: extract will say so
         return row | {"title": _clean(track.path.stem)} | track.facts, False
-    row |= {"size_bytes": stat.st_size, "modified_ns": stat.st_mtime_ns}
+    row |= {"size_bytes": stat.st_size, "modified_ns": max(stat.st_mtime_ns, stat.st_ctime_ns)}
     known_hash = before["content_hash"] if before and all(before[k] == row[k] for k in UNCHANGED) else None
-    if before and known_hash and all(before[name] == fact for name, fact in track.facts.items()):
+    if before and known_hash and same_columns and all(before[name] == fact for name, fact in track.facts.items()):
         return before | row, False
-    row |= _tags(track.path) | track.facts
+    tags = _tags(track.path)
+    row |= tags | track.facts
+    row["title"] = row["title"] or tags["title"]
     if row.get("artist") and not row.get("artist_id"):
         row["artist_id"] = row["artist"].casefold()
     return row | {"content_hash": known_hash or _content_hash(track.path)}, known_hash is None

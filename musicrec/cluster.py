@@ -22,6 +22,7 @@ class WorkerLost(NamedTuple):
 
 
 TASKS_PER_CPU = 2  # in flight: one runs, one waits
+LEAST_TASKS = 32  # in flight even on a cluster that has no workers yet
 
 
 def connect(address: str | None = None) -> None:
@@ -74,12 +75,16 @@ def run_bounded(
         A task raised an error.
     """
     rest = iter(items)
-    window = TASKS_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
-    running = {submit(item): item for item in islice(rest, window)}
+    running = {submit(item): item for item in islice(rest, _window())}
     while running:
         done, _ = ray.wait(list(running), num_returns=1)
         yield running.pop(done[0]), _result(done[0])
-        running.update({submit(item): item for item in islice(rest, 1)})
+        running.update({submit(item): item for item in islice(rest, max(0, _window() - len(running)))})
+
+
+def _window() -> int:
+    """Tasks to keep in flight on the cluster as it is now; enough of them for an autoscaler to see a need."""
+    return max(LEAST_TASKS, TASKS_PER_CPU * int(ray.cluster_resources().get("CPU", 1)))
 
 
 def _result(reference: "ray.ObjectRef[Any]") -> Any | WorkerLost:  # noqa: ANN401 - whatever the task returns

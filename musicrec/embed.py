@@ -41,7 +41,9 @@ def embed(store: Store, settings: EmbedSettings, *, address: str | None = None) 
     store.record(settings)
     outcomes = _outcomes(store, name)
     store.save_outcomes(settings.stage, outcomes, settings, name)
-    counts = count(settings.stage, store.track_ids(), outcomes, 0 if is_current else outcomes.num_rows)
+    counts = count(
+        settings.stage, store.track_ids(), outcomes, 0 if is_current else store.dataset("embeddings").count_rows()
+    )
     check_failures(counts, 1.0)
     return counts
 

@@ -7,6 +7,7 @@ before. So a run that is killed anywhere is taken up where it stopped, and each 
 
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,13 +21,14 @@ from musicrec import audio, features
 from musicrec.accounting import Counts, Outcome, check_failures, count, digest
 from musicrec.cluster import WorkerLost, connect, run_bounded
 from musicrec.columns import FAILED, MEL, OK, OUTCOMES, SKIPPED, features_schema
-from musicrec.errors import DecodeError
+from musicrec.errors import DecodeError, SchemaError
 from musicrec.progress import Progress
 from musicrec.settings import ExtractSettings
-from musicrec.storage import Store
+from musicrec.storage import Store, write_parquet
 
 TRACKS_PER_SHARD = 16  # about twenty seconds of work: little is lost with a killed task
 TRACKS_PER_PART = 256  # of the mel table: about 80 MB of float16 at 30 s and 128 bands
+ROWS_FILE = "_rows.parquet"  # track and fingerprint of each row of a version; readers pass over the underscore
 SILENCE_PEAK = 1e-6  # -120 dB: below the last bit of 16-bit audio
 
 
@@ -54,7 +56,7 @@ def extract(
     max_failed_fraction : float
         The stage fails if more than this share of the catalog failed.
     force : bool
-        Accept other settings than those OUT was made by, and compute everything anew.
+        Accept other settings than those OUT was made by, and compute what depends on them anew.
 
     Raises
     ------
@@ -63,8 +65,8 @@ def extract(
     """
     store.check_settings(settings, force=force)
     tracks = _wanted(store, settings)
-    done = _done(store, retry_failed)
-    todo = [track for track in tracks if done.get(track.track_id) != track.fingerprint]
+    done = _done(store, settings, retry_failed)
+    todo = [track for track in tracks if (track.track_id, track.fingerprint) not in done]
     with Progress("extract", len(tracks), len(tracks) - len(todo)) as progress:
         if todo:
             connect(address)
@@ -80,6 +82,7 @@ def extract(
 
 
 Item = TypeVar("Item")
+Row = tuple[str, str]  # track id, fingerprint of content and settings
 
 
 class Wanted(NamedTuple):
@@ -98,19 +101,34 @@ def _wanted(store: Store, settings: ExtractSettings) -> list[Wanted]:
     ]
 
 
-def _done(store: Store, retry_failed: bool) -> dict[str, str]:
-    """Fingerprint with which each track has been extracted, in published tables or by an unfinished run."""
-    done: dict[str, str] = {}
-    columns = ["track_id", "fingerprint", "status"]
-    if store.exists("outcomes"):
-        published = store.read("outcomes", columns, pc.field("stage") == ExtractSettings.stage)
-        if retry_failed:
-            published = published.filter(pc.field("status") != FAILED)
-        done.update(zip(published["track_id"].to_pylist(), published["fingerprint"].to_pylist(), strict=True))
-    for shard in store.staged(ExtractSettings.stage):
-        staged = pq.read_table(shard, columns=columns)
-        done.update(zip(staged["track_id"].to_pylist(), staged["fingerprint"].to_pylist(), strict=True))
+def _done(store: Store, settings: ExtractSettings, retry_failed: bool) -> set[Row]:
+    """What has an outcome, and if that is ``ok`` stands in both tables; an unfinished run's shards count too."""
+    done: set[Row] = set()
+    published = _published_outcomes(store)
+    whole = _rows(store, "features") & _rows(store, "mel")
+    for track_id, fingerprint, status in zip(*_columns(published, "track_id", "fingerprint", "status"), strict=True):
+        retried = retry_failed and status == FAILED
+        if not retried and (status != OK or (track_id, fingerprint) in whole):
+            done.add((track_id, fingerprint))
+    for shard in store.staged(_work(settings)):
+        done.update(zip(*_columns(_identities(shard)), strict=True))
     return done
+
+
+def _rows(store: Store, table: str) -> set[Row]:
+    """Track and fingerprint of each row of a published table."""
+    if not store.exists(table):
+        return set()
+    return set(zip(*_columns(pq.read_table(store.path(table) / ROWS_FILE)), strict=True))
+
+
+def _columns(table: pa.Table, *names: str) -> list[list[Any]]:
+    return [table[name].to_pylist() for name in names or table.column_names]
+
+
+def _work(settings: ExtractSettings) -> str:
+    """Work folder of these settings: what was staged under others is never mistaken for theirs."""
+    return f"{settings.stage}/{settings.fingerprint()}"
 
 
 def _slices(items: list[Item], size: int) -> list[list[Item]]:
@@ -166,7 +184,7 @@ def _features_row(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
         detail = f"{len(y)} samples, less than {settings.min_duration_s:g} s"
         return _row(track, settings, SKIPPED, "too_short", detail)
     if np.abs(y).max() < SILENCE_PEAK:
-        return _row(track, settings, SKIPPED, "silent", "every sample of the clip is zero")
+        return _row(track, settings, SKIPPED, "silent", "the whole clip lies below -120 dB")
     analysis = features.analyse(y, rate)
     values = features.evaluate(analysis, settings.feature_sets)
     if not np.isfinite(np.array(list(values.values()), np.float32)).all():
@@ -185,7 +203,7 @@ def _stage(store: Store, settings: ExtractSettings, rows: list[dict[str, Any]]) 
     names = features.feature_names(settings.feature_sets)
     schema = pa.unify_schemas([OUTCOMES, features_schema(names), MEL])
     name = digest([row["track_id"] for row in rows], [row["fingerprint"] for row in rows])
-    store.stage_shard(settings.stage, name, pa.Table.from_pylist(rows, schema=schema))
+    store.stage_shard(_work(settings), name, pa.Table.from_pylist(rows, schema=schema))
 
 
 # --- publishing ---------------------------------------------------------------------------------------------------
@@ -193,20 +211,23 @@ def _stage(store: Store, settings: ExtractSettings, rows: list[dict[str, Any]]) 
 
 def _publish(store: Store, settings: ExtractSettings, tracks: list[Wanted]) -> pa.Table:
     """Merge staged shards into the tables of before, unless these are as wanted; return the stage's outcomes."""
-    shards = [pq.read_table(path, columns=OUTCOMES.names) for path in store.staged(settings.stage)]
+    shards = [pq.read_table(path, columns=OUTCOMES.names) for path in store.staged(_work(settings))]
     outcomes = _merged_outcomes(store, tracks, shards)
-    good = outcomes.filter(pc.field("status") == OK)
-    name = settings.fingerprint(digest(good["track_id"].to_pylist(), good["fingerprint"].to_pylist()))
+    count(settings.stage, [track.track_id for track in tracks], outcomes, 0)
+    rows = outcomes.filter(pc.field("status") == OK).select(["track_id", "fingerprint"])
+    name = settings.fingerprint(digest(*_columns(rows)))
     tables = {"features": features_schema(features.feature_names(settings.feature_sets)), "mel": MEL}
-    if any(not store.exists(table) or store.footer(table)["fingerprint"] != name for table in tables):
-        for table, schema in tables.items():
-            version = store.new_version(table, settings, name, hop_length=features.HOP_LENGTH)
-            for part in _merged_parts(store, table, schema, good["track_id"].to_pylist(), shards):
-                version.write_part(part)
-            store.publish(version)
+    for table, schema in tables.items():
+        if store.exists(table) and store.footer(table)["fingerprint"] == name:
+            continue
+        version = store.new_version(table, settings, name, hop_length=features.HOP_LENGTH)
+        for part in _merged_parts(store, settings, table, schema, rows):
+            version.write_part(part)
+        write_parquet(version.folder / ROWS_FILE, rows)
+        store.publish(version)
     if shards or outcomes != _published_outcomes(store):
         store.save_outcomes(settings.stage, outcomes, settings, name)  # last: till then the staged shards count
-        store.clear_work(settings.stage)
+    store.clear_work(settings.stage)
     return outcomes
 
 
@@ -226,16 +247,27 @@ def _merged_outcomes(store: Store, tracks: list[Wanted], shards: list[pa.Table])
 
 
 def _merged_parts(
-    store: Store, table: str, schema: pa.Schema, track_ids: list[str], shards: list[pa.Table]
+    store: Store, settings: ExtractSettings, table: str, schema: pa.Schema, rows: pa.Table
 ) -> Iterator[pa.Table]:
-    """Rows of `track_ids` in their order, a part at a time, whichever file holds them."""
-    files = store.staged(ExtractSettings.stage)
-    shard_of = {track_id: i for i, shard in enumerate(shards) for track_id in shard["track_id"].to_pylist()}
-    for ids in _slices(track_ids, TRACKS_PER_PART):
-        parts = []
-        for i in sorted({shard_of[t] for t in ids if t in shard_of}):
-            wanted = pa.array([t for t in ids if shard_of.get(t) == i])
-            parts.append(pq.read_table(files[i], columns=schema.names, filters=pc.field("track_id").isin(wanted)))
-        if kept := [t for t in ids if t not in shard_of]:
-            parts.append(store.read(table, schema.names, pc.field("track_id").isin(kept)))
-        yield pa.concat_tables([part.cast(schema) for part in parts]).sort_by("track_id")
+    """The wanted rows in their order, a part at a time, whichever file holds them; one empty part if there are none."""
+    published = cache(lambda: store.dataset(table))  # opened once, and only if it is there to be opened
+    files = store.staged(_work(settings))
+    staged_in = {row: i for i, f in enumerate(files) for row in zip(*_columns(_identities(f)), strict=True)}
+    wanted = list(zip(*_columns(rows), strict=True))
+    for part in _slices(wanted, TRACKS_PER_PART) or [[]]:
+        pieces = [schema.empty_table()]
+        for i in sorted({staged_in[row] for row in part if row in staged_in}):
+            ids = [row[0] for row in part if staged_in.get(row) == i]
+            pieces.append(pq.read_table(files[i], columns=schema.names, filters=pc.field("track_id").isin(ids)))
+        if kept := [track_id for track_id, fingerprint in part if (track_id, fingerprint) not in staged_in]:
+            track_id = pc.field("track_id")
+            inside = (track_id >= kept[0]) & (track_id <= kept[-1]) & track_id.isin(kept)  # whole parts are passed over
+            pieces.append(published().to_table(columns=schema.names, filter=inside))
+        merged = pa.concat_tables([piece.cast(schema) for piece in pieces]).sort_by("track_id")
+        if merged["track_id"].to_pylist() != [row[0] for row in part]:
+            raise SchemaError(f"{store.out / table} lacks songs that outcomes lists; run extract in another OUT")
+        yield merged
+
+
+def _identities(shard: Path) -> pa.Table:
+    return pq.read_table(shard, columns=["track_id", "fingerprint"])

@@ -59,7 +59,7 @@ def settings_of(cls: type[S], store: Store, settings_file: Path | None, options:
 address_option = click.option(
     "--address", help="Ray cluster to run on, such as auto or HOST:PORT.  [default: RAY_ADDRESS, else embedded]"
 )
-force_option = click.option("--force", is_flag=True, help="Accept other settings than OUT was made by, and redo.")
+force_option = click.option("--force", is_flag=True, help="Accept other settings than OUT was made by.")
 workers_option = click.option(
     "--workers", type=click.IntRange(1), default=1, show_default=True, help="Data-parallel training workers."
 )

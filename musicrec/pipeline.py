@@ -68,13 +68,10 @@ def run(
         lambda: embed(store, settings.embed, address=address),
         lambda: similar(store, settings.similar, address=address),
     ]
-    fresh = 0
     for stage in stages:
-        counts = stage()
-        fresh += counts.fresh
-        tell(counts)
+        tell(stage())
     report = store.out / "report.html"
-    if fresh or not report.exists():
+    if not report.exists() or store.state() not in report.read_text(encoding="utf-8"):
         from musicrec.report import write_report
 
         write_report(store)

@@ -78,11 +78,13 @@ class TrainSettings(StageSettings):
     model: ModelName = Field("mlp", description="Model to train.")
     feature_set: FeatureSet = Field("iiitd41", description="Feature set the model reads.")
     epochs: int = Field(100, ge=1, description="Passes over the training songs.")
-    batch_size: int = Field(32, ge=1, description="Songs in a step, over all workers.")
+    batch_size: int = Field(32, ge=2, description="Songs in a step, over all workers.")
     learning_rate: float = Field(1e-3, gt=0, description="Learning rate of Adam.")
     l1: float = Field(1e-5, ge=0, description="L1 penalty on the dense weights.")
     dropout: float = Field(0.2, ge=0, lt=1, description="Dropout after each dense layer.")
-    test_fraction: float = Field(0.2, gt=0, lt=0.6, description="Share of the songs held out for testing.")
+    test_fraction: float = Field(
+        0.2, gt=0, lt=0.6, description="Share of the songs held out for testing, about one in 2, 3, 4, …"
+    )
     seed: int = Field(0, ge=0, description="Seed of the split, the weights and the order of songs.")
 
 

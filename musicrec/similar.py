@@ -61,10 +61,11 @@ def similar(store: Store, settings: SimilarSettings, *, address: str | None = No
         raise MusicrecError(f"similar: {embeddings.num_rows} songs have an embedding; a table needs at least two")
     made_of = [store.footer("embeddings")["fingerprint"], digest(*(c.to_pylist() for c in names.columns))]
     name = settings.fingerprint(*made_of)
+    shards = digest([made_of[0], str(settings.n), settings.metric])  # neither names nor limits change a list
     is_current = store.exists("similar") and store.footer("similar")["fingerprint"] == name
     if not is_current:
         connect(address)
-        lists = _top_n_on_ray(store, settings, name, embeddings)
+        lists = _top_n_on_ray(store, settings, shards, embeddings)
         _publish(store, settings, name, names, lists)
     store.record(settings)
     outcomes = _outcomes(store, names["track_id"].to_pylist(), name)

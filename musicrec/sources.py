@@ -154,7 +154,7 @@ def _fma_metadata(source: Path) -> pd.DataFrame:
         ("set", "split"): "split",
     }
     try:
-        table = pd.read_csv(file, header=[0, 1], index_col=0, dtype=str)
+        table = _read_csv(file, header=[0, 1], index_col=0)
         table.index = table.index.astype(int)
     except (ValueError, OSError) as e:
         raise CatalogError(f"{file} is not FMA's tracks.csv with its two header rows: {e}".splitlines()[0]) from e
@@ -178,7 +178,7 @@ FOLDER_KINDS: dict[str, Callable[[Path, list[Path]], list[Track]]] = {
 def _from_manifest(file: Path) -> list[Track]:
     """CSV or Parquet with a column ``path`` (below the manifest, or absolute) and any of the columns of ``tracks``."""
     try:
-        table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, dtype=str)
+        table = pd.read_parquet(file) if file.suffix == ".parquet" else _read_csv(file)
     except (ValueError, OSError) as e:
         raise CatalogError(f"manifest {file} cannot be read: {e}".splitlines()[0]) from e
     if "path" not in table.columns:
@@ -253,11 +253,16 @@ def _is_audio(path: Path) -> bool:
 
 
 def _guess(source: Path, files: list[Path]) -> str:
-    if files and any(source.rglob("tracks.csv")) and all(FMA_NAME.match(path.stem) for path in files):
+    """The layout that most files have: a stray song must not give all others another id."""
+    if sum(bool(FMA_NAME.match(path.stem)) for path in files) > len(files) / 2 and any(source.rglob("tracks.csv")):
         return "fma"
-    if files and all(GTZAN_NAME.match(path.stem) for path in files):
+    if sum(bool(GTZAN_NAME.match(path.stem)) for path in files) > len(files) / 2:
         return "gtzan"
     return "folder"
+
+
+def _read_csv(file: Path, **options: Any) -> pd.DataFrame:  # noqa: ANN401 - as pandas
+    return pd.read_csv(file, dtype=str, keep_default_na=False, **options)  # a song may be called "None"
 
 
 def _text(value: Any) -> str | None:  # noqa: ANN401 - a cell of a table

@@ -6,6 +6,7 @@ version that nobody sees, then swaps the link: a reader finds the old table or t
 """
 
 import datetime
+import hashlib
 import json
 import os
 import shutil
@@ -196,6 +197,11 @@ class Store:
         """Ids of the catalog, sorted."""
         return sorted(self.read("tracks", ["track_id"])["track_id"].to_pylist())
 
+    def state(self) -> str:
+        """Name of everything that is published: it changes with any of it."""
+        links = sorted(p for p in [*self.out.iterdir(), *(self.out / "models").glob("*")] if p.is_symlink())
+        return hashlib.blake2b(repr([(p.name, p.readlink().name) for p in links]).encode(), digest_size=8).hexdigest()
+
     # --- publishing ---------------------------------------------------------------------------------------------
 
     def new_version(self, name: str, settings: StageSettings, fingerprint: str, **lineage: Any) -> Version:  # noqa: ANN401
@@ -203,6 +209,8 @@ class Store:
         root = self.out / "_versions" / name
         root.mkdir(parents=True, exist_ok=True)
         published = self.path(name).resolve().name if self.exists(name) else ""
+        if published and not (self.out / name).is_symlink():
+            raise ConfigError(f"{self.out / name} is no link: OUT was copied without its links; copy it with cp -a")
         for leftover in root.iterdir():
             if leftover.is_dir() and (leftover.name.startswith(".") or leftover.name > published):
                 shutil.rmtree(leftover)

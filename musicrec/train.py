@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import ray
 from numpy.typing import NDArray
 
 from musicrec import features
@@ -53,6 +54,8 @@ def train(store: Store, settings: TrainSettings, *, address: str | None = None, 
     ConfigError, ModelError
         The features lack the model's set; the songs do not suffice to train on.
     """
+    if workers > settings.batch_size:
+        raise ConfigError(f"{workers} workers cannot share a batch of {settings.batch_size} songs; raise --batch-size")
     songs = load_training_set(store.out, settings)
     model_id = settings.fingerprint(
         store.footer("features")["fingerprint"],
@@ -141,8 +144,12 @@ def _fit_on_ray(store: Store, settings: TrainSettings, model_id: str, workers: i
     )
     with Progress(f"train {settings.model}", settings.epochs) as progress, ThreadPoolExecutor(1) as pool:
         fitting = pool.submit(trainer.fit)
-        while not wait([fitting], timeout=SECONDS_BETWEEN_LOOKS).done:
-            _show(curve, progress)
+        try:
+            while not wait([fitting], timeout=SECONDS_BETWEEN_LOOKS).done:
+                _show(curve, progress)
+        except BaseException:
+            ray.shutdown()  # else leaving this block would wait for the training to end
+            raise
         try:
             result = fitting.result()
         except TrainingFailedError as e:

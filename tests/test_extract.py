@@ -157,6 +157,82 @@ def test_a_file_that_kills_its_worker_takes_no_other_file_with_it(
     pd.testing.assert_frame_equal(outcomes.drop(deadly), expected.drop(deadly))
 
 
+# --- stopped at the worst moments ---------------------------------------------------------------------------------
+
+
+def interrupt(name: str, store: Store, settings: ExtractSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run extract and die where it would call `name`."""
+
+    def die(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(name, die)
+        with pytest.raises(SystemExit):
+            extract(store, settings)
+
+
+def own_source(synthetic: Path, tmp_path: Path) -> tuple[Path, list[Path]]:
+    source = tmp_path / "synthetic"
+    for style in ("synthetic-drone", "synthetic-pluck"):
+        shutil.copytree(synthetic / style, source / style)
+    return source, sorted(source.rglob("*.wav"))
+
+
+def assert_as_fresh(store: Store, source: Path, fresh: Path) -> None:
+    other = new_out(fresh, source)
+    extract(other, SETTINGS)
+    assert_same(tables(store), tables(other))
+    assert not list((store.out / "_work").rglob("*.parquet"))
+
+
+def test_shards_of_older_content_and_of_other_settings_are_not_mistaken_for_todays(
+    ray_session: None, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, songs = own_source(synthetic, tmp_path)
+    store = new_out(tmp_path / "out", source)
+    for settings in (SETTINGS, ExtractSettings(n_mels=40), ExtractSettings(feature_sets=("iiitd41",))):
+        interrupt("musicrec.extract._publish", store, settings, monkeypatch)
+        (store.out / "settings.toml").write_text(f'[catalog]\nsource = "{source}"\n')  # as after a first run cut short
+    shutil.copy(songs[0], songs[1])
+    catalog(store, CatalogSettings(source=str(source)))
+    assert extract(store, SETTINGS).fresh == 1
+    assert_as_fresh(store, source, tmp_path / "fresh")
+
+
+def test_a_song_that_left_and_came_back_around_a_kill_has_its_rows(
+    ray_session: None, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, songs = own_source(synthetic, tmp_path)
+    store = new_out(tmp_path / "out", source)
+    extract(store, SETTINGS)
+    songs[0].rename(tmp_path / "away.wav")
+    catalog(store, CatalogSettings(source=str(source)))
+    interrupt("musicrec.storage.Store.save_outcomes", store, SETTINGS, monkeypatch)
+    (tmp_path / "away.wav").rename(songs[0])
+    monkeypatch.undo()
+    catalog(store, CatalogSettings(source=str(source)))
+    assert extract(store, SETTINGS).fresh == 1
+    assert_as_fresh(store, source, tmp_path / "fresh")
+
+
+def test_an_out_in_which_nothing_succeeded_takes_good_songs_later(
+    ray_session: None, synthetic: Path, tmp_path: Path
+) -> None:
+    _, songs = own_source(synthetic, tmp_path)
+    source = tmp_path / "synthetic-bad"
+    source.mkdir()
+    (source / "text.mp3").write_text("no audio")
+    store = new_out(tmp_path / "out", source)
+    with pytest.raises(MusicrecError, match="none of 1 tracks came through"):
+        extract(store, SETTINGS)
+    shutil.copy(songs[0], source)
+    catalog(store, CatalogSettings(source=str(source)))
+    counts = extract(store, SETTINGS)
+    assert (counts.ok, counts.failed, counts.fresh) == (1, 1, 1)
+    assert store.read("features").num_rows == store.read("mel").num_rows == 1
+
+
 # --- kill -9 ------------------------------------------------------------------------------------------------------
 
 
@@ -167,7 +243,7 @@ def start_extract(out: Path) -> subprocess.Popen[bytes]:
 
 
 def wait_for_a_shard(store: Store, process: subprocess.Popen[bytes]) -> None:
-    while not store.staged("extract"):
+    while not store.staged(stage._work(SETTINGS)):
         assert process.poll() is None, "extract ended before it could be killed"
         time.sleep(0.01)
 
@@ -203,8 +279,8 @@ def test_each_track_stands_once_after_a_kill_in_mid_extract(
     assert (process.returncode == 0) == (kill is kill_worker)
     if kill is kill_driver:
         assert not store.exists("features")
-        staged = {t for shard in store.staged("extract") for t in pq.read_table(shard)["track_id"].to_pylist()}
+        staged = sum(pq.read_table(shard).num_rows for shard in store.staged(stage._work(SETTINGS)))
         counts = extract(store, SETTINGS)
-        assert 0 < counts.fresh <= counts.total - len(staged)
+        assert 0 < counts.fresh <= counts.total - staged
     assert_same(tables(store), tables(undisturbed))
-    assert not store.staged("extract")
+    assert not store.staged(stage._work(SETTINGS))

@@ -59,6 +59,7 @@ def _content(store: Store) -> dict[str, Any]:
     return {
         "out": str(store.out),
         "source": source,
+        "state": store.state(),
         "written_at": datetime.datetime.now(datetime.UTC).isoformat(),
         "synthetic": _is_synthetic(source, genres),
         "songs": None if genres is None else len(genres),
