@@ -28,7 +28,7 @@ from musicrec.storage import Store, write_parquet
 
 TRACKS_PER_SHARD = 16  # about twenty seconds of work: little is lost with a killed task
 TRACKS_PER_PART = 256  # of the mel table: about 80 MB of float16 at 30 s and 128 bands
-ROWS_FILE = "_rows.parquet"  # track and fingerprint of each row of a version; readers pass over the underscore
+ROWS_FILE = "_rows"  # Parquet: track and fingerprint of each row of a version; no reader of *.parquet sees it
 SILENCE_PEAK = 1e-6  # -120 dB: below the last bit of 16-bit audio
 
 
