@@ -8,15 +8,16 @@ import json
 import os
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import ray
 from numpy.typing import NDArray
 
 from musicrec import features
@@ -142,21 +143,31 @@ def _fit_on_ray(store: Store, settings: TrainSettings, model_id: str, workers: i
             checkpoint_config=CheckpointConfig(num_to_keep=1),
         ),
     )
-    with Progress(f"train {settings.model}", settings.epochs) as progress, ThreadPoolExecutor(1) as pool:
-        fitting = pool.submit(trainer.fit)
-        try:
-            while not wait([fitting], timeout=SECONDS_BETWEEN_LOOKS).done:
-                _show(curve, progress)
-        except BaseException:
-            ray.shutdown()  # else leaving this block would wait for the training to end
-            raise
-        try:
-            result = fitting.result()
-        except TrainingFailedError as e:
-            raise MusicrecError(f"train: {str(e.__cause__ or e).strip().splitlines()[-1]}") from e
+    fitting = _in_background(trainer.fit)
+    with Progress(f"train {settings.model}", settings.epochs) as progress:
+        while not wait([fitting], timeout=SECONDS_BETWEEN_LOOKS).done:
+            _show(curve, progress)
+    try:
+        result = fitting.result()
+    except TrainingFailedError as e:
+        raise MusicrecError(f"train: {str(e.__cause__ or e).strip().splitlines()[-1]}") from e
     if result.checkpoint is None:
         raise MusicrecError("train: the workers ended without a model; see the logs of the Ray session")
     return Path(result.checkpoint.path)
+
+
+def _in_background(call: Callable[[], Any]) -> "Future[Any]":
+    """Result of a call that runs in a thread which does not keep an interrupted program from ending."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as e:
+            future.set_exception(e)
+
+    Thread(target=run, daemon=True).start()
+    return future
 
 
 def _show(curve: Path, progress: Progress) -> None:
