@@ -5,6 +5,8 @@ all, with a row for every track, good or bad; when all shards are there, they ar
 before. So a run that is killed anywhere is taken up where it stopped, and each track stands in the tables exactly once.
 """
 
+import os
+import tempfile
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -16,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray
+from filelock import FileLock
 
 from musicrec import audio, features
 from musicrec.accounting import Counts, Outcome, check_failures, count, digest
@@ -160,9 +163,23 @@ def _extract_all(store: Store, settings: ExtractSettings, todo: list[Wanted], pr
 @ray.remote(num_cpus=1, max_retries=1)
 def _extract_shard(out: Path, shard: list[Wanted], settings: ExtractSettings) -> int:
     """Stage one shard; return how many of its tracks failed."""
+    _compile()
     rows = [extract_track(track, settings) for track in shard]
     _stage(Store(out), settings, rows)
     return sum(row["status"] == FAILED for row in rows)
+
+
+@cache
+def _compile() -> None:
+    """Compile librosa's and our own loops, one process of a node at a time.
+
+    numba's cache on disk does not bear two writers: a compiled loop can end up under another's types, and crash.
+    """
+    with FileLock(Path(tempfile.gettempdir()) / f"musicrec-compile-{os.getuid()}.lock"):
+        noise = np.random.default_rng(0).normal(size=22050).astype(np.float32)
+        analysis = features.analyse(noise, 22050)
+        features.evaluate(analysis, tuple(features.FEATURE_SETS))
+        analysis.mel(128)
 
 
 def extract_track(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
