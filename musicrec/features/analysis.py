@@ -5,32 +5,26 @@ Every quantity has the value that librosa 0.11 gives for the same samples with i
 """
 
 import math
-from collections.abc import Iterator
 from functools import cached_property
 
 import librosa
 import numpy as np
-import scipy.fft
 from librosa.onset import onset_strength
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.signal import get_window
+from scipy.fft import irfft
 
-from musicrec.features import filters, kernels
-from musicrec.features.median import running_median
-from musicrec.features.stft import Spectrum, istft, stft
+from musicrec.features import filters, fourier, hpss, kernels
+from musicrec.features.lanes import LANES, empty
 
 Array = NDArray[np.float32]
 
 N_MELS = 128  # bands from which cepstral coefficients, onset strength and tempo are computed
+N_MFCC = 20
 CROSSING_THRESHOLD = 1e-10  # samples closer to zero have no sign
 ROLLOFF_SHARE = 0.85
 TUNING_RANGE_HZ = (150.0, 4000.0)  # where spectral peaks are taken for pitches
 PEAK_THRESHOLD = 0.1  # of the loudest bin of the frame
 TEMPO_WINDOW_S = 8.0
-FRAMES_AT_ONCE = 128  # what is made from so many frames stays in the second-level cache
-TINY = np.finfo(np.float32).tiny
-HPSS_WINDOW = 31  # frames, and frequencies
 
 
 class Analysis:
@@ -43,7 +37,7 @@ class Analysis:
     sample_rate : int
         In Hz.
     n_fft, hop_length : int
-        Samples of a frame, samples between frames.
+        Samples of a frame, a power of two; samples between frames.
     """
 
     def __init__(self, y: Array, sample_rate: int, n_fft: int, hop_length: int) -> None:
@@ -51,25 +45,33 @@ class Analysis:
         self.sample_rate = sample_rate
         self.n_fft = n_fft
         self.hop_length = hop_length
+        self.n_frames = 1 + len(self.y) // hop_length
+        self.n_blocks = -(-self.n_frames // LANES)
 
     @cached_property
-    def _spectrum_and_magnitude(self) -> tuple[Spectrum, Array]:
-        return stft(self.y, self.n_fft, self.hop_length)
+    def _padded(self) -> Array:
+        """The clip between zeros, with room for the frames that fill up the last block."""
+        after = (self.n_blocks * LANES - 1) * self.hop_length + self.n_fft // 2 - len(self.y)
+        return np.pad(self.y, (self.n_fft // 2, after))
 
-    @property
-    def spectrum(self) -> Spectrum:
-        """Complex spectrum, [n_frames, n_fft // 2 + 1]."""
-        return self._spectrum_and_magnitude[0]
+    @cached_property
+    def _spectrum(self) -> Array:
+        """Absolute value of the STFT, in lanes: [n_blocks, n_fft / 2 + 1, LANES].
+
+        The transform runs in float64: beside a pure tone, the rounding error of float32 would be louder than all the
+        other bins together.
+        """
+        spectrum = empty(self.n_blocks, self.n_fft // 2 + 1, LANES)
+        kernels.magnitude(self._padded, self.hop_length, fourier.plan(fourier.hann(self.n_fft), np.float64), spectrum)
+        return spectrum
+
+    def _rows(self, n: int) -> Array:
+        return empty(n, self.n_blocks * LANES)
 
     @property
     def magnitude(self) -> Array:
-        """Absolute value of the spectrum."""
-        return self._spectrum_and_magnitude[1]
-
-    @cached_property
-    def power(self) -> Array:
-        """Square of the magnitude."""
-        return self.magnitude**2
+        """Absolute value of the STFT, [n_frames, n_fft // 2 + 1]."""
+        return self._spectrum.swapaxes(1, 2).reshape(-1, self.n_fft // 2 + 1)[: self.n_frames]
 
     # --- loudness and time domain -------------------------------------------------------------------------------
 
@@ -90,40 +92,48 @@ class Analysis:
     # --- shape of the spectrum ----------------------------------------------------------------------------------
 
     @cached_property
-    def _centroid_and_bandwidth(self) -> tuple[Array, Array]:
-        return kernels.centroid_and_bandwidth(self.magnitude, np.float32(self.sample_rate / self.n_fft))
+    def _centroid_bandwidth_rolloff(self) -> Array:
+        """In Hz, [3, n_frames]."""
+        shape = self._rows(3)
+        kernels.centroid_bandwidth_rolloff(self._spectrum, ROLLOFF_SHARE, *shape)
+        return shape[:, : self.n_frames] * (self.sample_rate / self.n_fft)
 
     @property
     def spectral_centroid(self) -> Array:
         """Mean frequency, in Hz, [n_frames]."""
-        return self._centroid_and_bandwidth[0]
+        return self._centroid_bandwidth_rolloff[0]
 
     @property
     def spectral_bandwidth(self) -> Array:
         """Standard deviation of the frequency, in Hz, [n_frames]."""
-        return self._centroid_and_bandwidth[1]
+        return self._centroid_bandwidth_rolloff[1]
 
-    @cached_property
-    def spectral_rolloff(self) -> NDArray[np.float64]:
+    @property
+    def spectral_rolloff(self) -> Array:
         """Frequency below which 85 % of the magnitude lies, in Hz, [n_frames]."""
-        return kernels.rolloff_bin(self.magnitude, np.float32(ROLLOFF_SHARE)) * (self.sample_rate / self.n_fft)
+        return self._centroid_bandwidth_rolloff[2]
 
     @cached_property
     def spectral_contrast(self) -> Array:
         """Peak minus valley of seven octave bands, in dB, [7, n_frames] (Jiang et al., ICME 2002)."""
-        peaks, valleys = kernels.peaks_and_valleys(self.magnitude, *filters.octave_bands(self.sample_rate, self.n_fft))
-        return librosa.power_to_db(peaks) - librosa.power_to_db(valleys)
+        bands, counts = filters.octave_bands(self.sample_rate, self.n_fft)
+        peaks, valleys = self._rows(len(bands)), self._rows(len(bands))
+        kernels.peaks_and_valleys(self._spectrum, bands, counts, peaks, valleys)
+        inside = slice(self.n_frames)
+        return librosa.power_to_db(peaks[:, inside]) - librosa.power_to_db(valleys[:, inside])
 
     @cached_property
     def spectral_flatness(self) -> Array:
         """Geometric over arithmetic mean of the power, in [0, 1], [n_frames]."""
-        return kernels.flatness(self.power)
+        (flatness,) = self._rows(1)
+        kernels.flatness(self._spectrum, flatness)
+        return flatness[: self.n_frames]
 
     @cached_property
     def tuning(self) -> float:
         """Deviation from A440, in semitones, that most spectral peaks share."""
         low, high = (math.ceil(hz * self.n_fft / self.sample_rate) for hz in TUNING_RANGE_HZ)
-        at, height = kernels.spectral_peaks(self.power, low, high, PEAK_THRESHOLD)
+        at, height = kernels.spectral_peaks(self._spectrum, self.n_frames, low, high, PEAK_THRESHOLD)
         if not len(at):
             return 0.0
         loud = at[height >= np.median(height)]
@@ -132,27 +142,27 @@ class Analysis:
     @cached_property
     def chroma(self) -> Array:
         """Energy of the twelve pitch classes at the clip's own tuning, largest 1, [12, n_frames]."""
-        raw = filters.chroma(self.sample_rate, self.n_fft, self.tuning) @ self.power.T
-        return librosa.util.normalize(raw, norm=np.inf, axis=0)
+        raw = self._rows(12)
+        kernels.pitch_classes(self._spectrum, filters.chroma(self.sample_rate, self.n_fft, self.tuning), raw)
+        return librosa.util.normalize(raw[:, : self.n_frames], norm=np.inf, axis=0)
 
     # --- mel scale ----------------------------------------------------------------------------------------------
 
     def mel_power(self, n_mels: int) -> Array:
         """Power of mel bands, [n_mels, n_frames]."""
-        return kernels.filter_bank(self.power, *filters.mel(self.sample_rate, self.n_fft, n_mels))
+        bands = self._rows(n_mels)
+        kernels.filter_bank(self._spectrum, *filters.mel(self.sample_rate, self.n_fft, n_mels), bands)
+        return bands[:, : self.n_frames]
 
     def mel(self, n_mels: int) -> Array:
         """Mel-spectrogram in dB below its loudest cell, [n_mels, n_frames] in [-80, 0]."""
-        return librosa.power_to_db(self._mel_power_128 if n_mels == N_MELS else self.mel_power(n_mels), ref=np.max)
-
-    @cached_property
-    def _mel_power_128(self) -> Array:
-        return self.mel_power(N_MELS)
+        decibels = self.mel_decibels if n_mels == N_MELS else librosa.power_to_db(self.mel_power(n_mels))
+        return decibels - decibels.max()
 
     @cached_property
     def mel_decibels(self) -> Array:
         """Power of 128 mel bands, in dB re 1, [128, n_frames]."""
-        return librosa.power_to_db(self._mel_power_128)
+        return librosa.power_to_db(self.mel_power(N_MELS))
 
     @cached_property
     def mel_decibels_20(self) -> Array:
@@ -162,7 +172,7 @@ class Analysis:
     @cached_property
     def mfcc(self) -> Array:
         """Twenty mel-frequency cepstral coefficients, [20, n_frames]."""
-        return librosa.feature.mfcc(S=self.mel_decibels, sr=self.sample_rate, n_mfcc=20)
+        return filters.cosines(N_MELS, N_MFCC) @ self.mel_decibels
 
     # --- rhythm -------------------------------------------------------------------------------------------------
 
@@ -177,20 +187,12 @@ class Analysis:
         tempogram = mean_tempogram(self.onset_strength, int(TEMPO_WINDOW_S * self.sample_rate / self.hop_length))
         return librosa.feature.tempo(tg=tempogram[:, None], sr=self.sample_rate, hop_length=self.hop_length)
 
-    # --- harmonic and percussive parts (Fitzgerald, DAFx 2010) --------------------------------------------------
+    # --- harmonic and percussive parts --------------------------------------------------------------------------
 
     @cached_property
     def harmonic(self) -> Array:
         """Harmonic part of the samples, [n_samples]."""
-        return istft(self._harmonic_spectrum(), len(self.y), self.n_fft, self.hop_length)
-
-    def _harmonic_spectrum(self) -> Iterator[Spectrum]:
-        """Spectrum under the soft mask of what is steady over time against what is broad in frequency."""
-        steady = running_median(self.magnitude, HPSS_WINDOW)
-        for start in range(0, len(steady), FRAMES_AT_ONCE):
-            block = slice(start, start + FRAMES_AT_ONCE)
-            broad = running_median(kernels.transposed(self.magnitude[block]), HPSS_WINDOW)
-            yield kernels.soft_masked(self.spectrum[block], steady[block], kernels.transposed(broad))
+        return hpss.harmonic(self._padded, len(self.y), self._spectrum, self.n_fft, self.hop_length)
 
     @cached_property
     def percussive(self) -> Array:
@@ -214,15 +216,11 @@ def mean_tempogram(onset_strength: Array, window: int) -> NDArray[np.float64]:
         float64 [window]: the mean over time of ``librosa.feature.tempogram``. Only one inverse transform is needed,
         because an autocorrelation is largest at lag zero, where it is the sum of squares.
     """
-    padded = np.pad(onset_strength, window // 2, mode="linear_ramp", end_values=0)
-    stretches = sliding_window_view(padded, window)[: len(onset_strength)]
-    weights = get_window("hann", window).astype(np.float32)
-    size = scipy.fft.next_fast_len(2 * window - 1, real=True)
-    density = np.zeros(size // 2 + 1)
-    for start in range(0, len(stretches), FRAMES_AT_ONCE):
-        block = stretches[start : start + FRAMES_AT_ONCE] * weights
-        largest = np.einsum("tl,tl->t", block, block)
-        spectrum = scipy.fft.rfft(block, n=size, axis=1)
-        density += 1 / np.where(largest > TINY, largest, 1) @ (spectrum.real**2 + spectrum.imag**2)
-    autocorrelation: NDArray[np.float64] = scipy.fft.irfft(density / len(stretches), n=size)[:window]
+    n_frames = len(onset_strength)
+    n_fft = 1 << (2 * window - 1).bit_length()  # no lag comes round again
+    envelope = np.pad(onset_strength, window // 2, mode="linear_ramp", end_values=0)
+    weights = np.pad(fourier.hann(window), (0, n_fft - window))
+    plan = fourier.plan(weights, np.float32)
+    power = kernels.autocorrelation_spectrum(np.pad(envelope, (0, n_fft + LANES)), n_frames, window, plan)
+    autocorrelation: NDArray[np.float64] = irfft(power.sum(axis=1, dtype=np.float64))[:window] / n_frames
     return autocorrelation

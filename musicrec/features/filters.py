@@ -8,6 +8,7 @@ import numpy as np
 from librosa.filters import chroma as chroma_filters
 from librosa.filters import mel as mel_filters
 from numpy.typing import NDArray
+from scipy.fft import dct
 
 Array = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -18,13 +19,21 @@ CONTRAST_SHARE = 0.02  # of a band's bins that make its peak, and its valley
 
 
 @lru_cache(maxsize=16)
-def mel(sample_rate: int, n_fft: int, n_mels: int) -> tuple[Indices, Array]:
-    """Mel filters without their zeros: first bin of each, and weights [n_mels, width] from there on."""
+def mel(sample_rate: int, n_fft: int, n_mels: int) -> tuple[Indices, Indices, Array]:
+    """Mel filters without their zeros: first bin and width of each, and weights [n_mels, widest] from there on."""
     dense = mel_filters(sr=sample_rate, n_fft=n_fft, n_mels=n_mels)
-    widths = (dense > 0).sum(axis=1)
-    starts = np.minimum((dense > 0).argmax(axis=1), dense.shape[1] - widths.max())
-    columns = starts[:, None] + np.arange(widths.max())
-    return starts, np.ascontiguousarray(np.take_along_axis(dense, columns, axis=1), np.float32)
+    starts, widths = (dense > 0).argmax(axis=1), (dense > 0).sum(axis=1)
+    weights = np.zeros((n_mels, widths.max()), np.float32)
+    for band, (start, width) in enumerate(zip(starts, widths, strict=True)):
+        weights[band, :width] = dense[band, start : start + width]
+    return starts, widths, weights
+
+
+@lru_cache(maxsize=8)
+def cosines(n_bands: int, n_coefficients: int) -> Array:
+    """First rows of the orthonormal cosine transform (type 2), [n_coefficients, n_bands]."""
+    transform: Array = dct(np.eye(n_bands, dtype=np.float32), axis=0, norm="ortho")[:n_coefficients]
+    return transform
 
 
 @lru_cache(maxsize=128)

@@ -1,213 +1,317 @@
-"""The loops of the feature extraction, compiled: each reads the spectrum once, frame by frame, and allocates little.
+"""The loops of the feature extraction, compiled.
 
-All arrays are float32 and C-contiguous; a spectrum is [n_frames, n_bins], so that a frame lies together in memory.
-The values are those of the librosa functions named in each docstring, to rounding.
+A magnitude spectrum stands in lanes: float32 [n_blocks, n_bins, LANES], where frame t is lane t % LANES of block
+t // LANES. Results have a value for every lane of every block; those after the last frame mean nothing. The values are
+those of the librosa functions named in each docstring, to rounding.
 """
 
 import math
 
 import numpy as np
-from numba import njit
+
+from musicrec.features import fourier
+from musicrec.features.lanes import (
+    LANES,
+    as_in,
+    bits,
+    exponent,
+    kernel,
+    lane_sum,
+    less,
+    load,
+    load_at,
+    maximum,
+    minimum,
+    significand,
+    spread,
+    sqrt,
+    store,
+)
 
 TINY = np.float32(np.finfo(np.float32).tiny)
-FLATNESS_FLOOR = 1e-10  # librosa's amin: power below it counts as this much
-LOGS_AT_ONCE = 8  # powers multiplied before one logarithm is taken: the product stays well inside float64
-
-compiled = njit(fastmath={"contract", "reassoc", "arcp", "nsz"}, nogil=True, cache=True, error_model="numpy")
-# A strict order of summation, where librosa's own running sum decides which bin is meant.
-compiled_in_order = njit(nogil=True, cache=True, error_model="numpy")
+FLATNESS_FLOOR = np.float32(1e-10)  # librosa's amin: power below it counts as this much
+SIGNIFICANDS_AT_ONCE = 64  # multiplied before a logarithm is taken: each is below two, the product below 2^64
 
 
-@compiled
-def centroid_and_bandwidth(magnitude, bin_hz):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """``spectral_centroid`` and ``spectral_bandwidth``, [n_frames] in Hz, of a magnitude spectrum."""
-    n_frames, n_bins = magnitude.shape
-    centroid, bandwidth = np.empty(n_frames, np.float32), np.empty(n_frames, np.float32)
-    for t in range(n_frames):
-        frame = magnitude[t]
-        total, moment = np.float32(0), np.float32(0)
+@kernel
+def magnitude(y, hop_length, plan, out):
+    """``abs(stft(...))`` of the frames that begin at sample 0, hop_length, … of `y`."""
+    n_blocks, n_bins, _ = out.shape
+    for block in range(n_blocks):
+        fourier.take_frames(y, block * LANES * hop_length, hop_length, plan)
+        points, _ = fourier.transform(plan.points, plan.other_points, plan.roots)
+        _magnitudes(points, plan.roots, out, block * n_bins)
+
+
+@kernel
+def _magnitudes(points, roots, out, row):
+    half = len(roots) // 2
+    re, im = as_in(out, load(points, 0)), as_in(out, load(points, 1))
+    store(out, row, maximum(re + im, -1 * (re + im)))
+    store(out, row + half, maximum(re - im, im - re))
+    for k in range(1, half // 2 + 1):
+        a_re, a_im, b_re, b_im = fourier.bins(points, roots, k)
+        re, im = as_in(out, a_re), as_in(out, a_im)
+        store(out, row + k, sqrt(re * re + im * im))
+        re, im = as_in(out, b_re), as_in(out, b_im)
+        store(out, row + half - k, sqrt(re * re + im * im))
+
+
+@kernel
+def centroid_bandwidth_rolloff(magnitude, share, centroid, bandwidth, rolloff):
+    """``spectral_centroid``, ``spectral_bandwidth`` and ``spectral_rolloff``, in bins, [n_blocks * LANES] each."""
+    n_blocks, n_bins, _ = magnitude.shape
+    for block in range(n_blocks):
+        row = block * n_bins
+        total = moment = spread(np.float32(0))
         for k in range(n_bins):
-            total += frame[k]
-            moment += np.float32(k) * frame[k]
-        if total < TINY:
-            total = np.float32(1)
-        mean = moment / total
-        spread = np.float32(0)
+            m = load(magnitude, row + k)
+            total += m
+            moment += m * k
+        mean = moment / (total + less(total, TINY))
+        enough = total * np.float32(share)
+        running = spreading = below = spread(np.float32(0))
         for k in range(n_bins):
-            distance = np.float32(k) - mean
-            spread += frame[k] * distance * distance
-        centroid[t] = mean * bin_hz
-        bandwidth[t] = math.sqrt(spread / total) * bin_hz
-    return centroid, bandwidth
+            m = load(magnitude, row + k)
+            running += m
+            below += less(running, enough)
+            distance = k - mean
+            spreading += m * distance * distance
+        store(centroid, block, mean)
+        store(bandwidth, block, sqrt(spreading / (total + less(total, TINY))))
+        store(rolloff, block, below)
 
 
-@compiled_in_order
-def rolloff_bin(magnitude, share):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """``spectral_rolloff``: first bin, int64 [n_frames], up to which a frame has `share` of its magnitude."""
-    n_frames, n_bins = magnitude.shape
-    bins = np.empty(n_frames, np.int64)
-    running = np.empty(n_bins, np.float32)
-    for t in range(n_frames):
-        total = np.float32(0)
-        for k in range(n_bins):
-            total += magnitude[t, k]
-            running[k] = total
-        bins[t] = np.searchsorted(running, share * total)
-    return bins
+@kernel
+def flatness(magnitude, out):
+    """``spectral_flatness``, geometric over arithmetic mean of the power, [n_blocks * LANES].
+
+    The logarithm is summed as exponents, and as significands multiplied together.
+    """
+    n_blocks, n_bins, _ = magnitude.shape
+    products = np.empty(LANES, np.float32)
+    for block in range(n_blocks):
+        row = block * n_bins
+        total = exponents = spread(np.float32(0))
+        logarithm = np.zeros(LANES)
+        for start in range(0, n_bins, SIGNIFICANDS_AT_ONCE):
+            product = spread(np.float32(1))
+            for k in range(start, min(start + SIGNIFICANDS_AT_ONCE, n_bins)):
+                m = load(magnitude, row + k)
+                power = maximum(m * m, FLATNESS_FLOOR)
+                total += power
+                exponents += exponent(power)
+                product *= significand(power)
+            store(products, 0, product)
+            for lane in range(LANES):
+                logarithm[lane] += math.log(products[lane])
+        store(products, 0, exponents)
+        store(out, block, total / n_bins)
+        for lane in range(LANES):
+            geometric = math.exp((logarithm[lane] + products[lane] * math.log(2.0)) / n_bins)
+            out[block * LANES + lane] = geometric / out[block * LANES + lane]
 
 
-@compiled
-def flatness(power):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """``spectral_flatness``: geometric over arithmetic mean of a power spectrum, [n_frames]."""
-    n_frames, n_bins = power.shape
-    result = np.empty(n_frames, np.float32)
-    whole = n_bins - n_bins % LOGS_AT_ONCE
-    for t in range(n_frames):
-        frame = power[t]
-        total, log = 0.0, 0.0
-        for k in range(0, whole, LOGS_AT_ONCE):
-            product = 1.0
-            for i in range(LOGS_AT_ONCE):
-                value = max(FLATNESS_FLOOR, np.float64(frame[k + i]))
-                total += value
-                product *= value
-            log += math.log(product)
-        for k in range(whole, n_bins):
-            value = max(FLATNESS_FLOOR, np.float64(frame[k]))
-            total += value
-            log += math.log(value)
-        result[t] = math.exp(log / n_bins) / (total / n_bins)
-    return result
-
-
-@compiled
-def peaks_and_valleys(magnitude, bands, counts):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """Means of the largest and smallest magnitudes of each band, as in ``spectral_contrast``; two [n_bands, n_frames].
+@kernel
+def peaks_and_valleys(magnitude, bands, counts, peaks, valleys):
+    """Means of the largest and smallest magnitudes of each band, as in ``spectral_contrast``, [n_bands, …].
 
     ``bands`` int64 [n_bands, 2]: first bin and last plus one. ``counts`` int64 [n_bands]: how many values are averaged.
     """
-    n_frames = len(magnitude)
-    peaks, valleys = np.empty((len(bands), n_frames), np.float32), np.empty((len(bands), n_frames), np.float32)
-    least, most = np.empty(counts.max(), np.float32), np.empty(counts.max(), np.float32)
-    for t in range(n_frames):
+    n_blocks, n_bins, _ = magnitude.shape
+    most, least = np.empty((counts.max(), LANES), np.float32), np.empty((counts.max(), LANES), np.float32)
+    for block in range(n_blocks):
         for band in range(len(bands)):
-            n = counts[band]
-            least[:n], most[:n] = np.inf, -np.inf
+            count = counts[band]
+            for i in range(count):
+                store(most, i, spread(np.float32(-np.inf)))
+                store(least, i, spread(np.float32(np.inf)))
             for k in range(bands[band, 0], bands[band, 1]):
-                value = magnitude[t, k]
-                if value < least[n - 1]:
-                    i = n - 1
-                    while i > 0 and least[i - 1] > value:
-                        least[i] = least[i - 1]
-                        i -= 1
-                    least[i] = value
-                if value > most[n - 1]:
-                    i = n - 1
-                    while i > 0 and most[i - 1] < value:
-                        most[i] = most[i - 1]
-                        i -= 1
-                    most[i] = value
-            low, high = np.float32(0), np.float32(0)
-            for i in range(n):
-                low += least[i]
-                high += most[i]
-            valleys[band, t], peaks[band, t] = low / n, high / n
-    return peaks, valleys
+                high = low = load(magnitude, block * n_bins + k)
+                for i in range(count):  # each finds its place, and what it displaces moves on
+                    held = load(most, i)
+                    store(most, i, maximum(held, high))
+                    high = minimum(held, high)
+                    held = load(least, i)
+                    store(least, i, minimum(held, low))
+                    low = maximum(held, low)
+            high = low = spread(np.float32(0))
+            for i in range(count):
+                high += load(most, i)
+                low += load(least, i)
+            store(peaks, band * n_blocks + block, high / count)
+            store(valleys, band * n_blocks + block, low / count)
 
 
-@compiled
-def energy_and_crossings(y, n_fft, hop_length, threshold):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@kernel
+def filter_bank(magnitude, starts, widths, weights, out):
+    """Weighted sums of power over the bins of each filter, [n_filters, n_blocks * LANES].
+
+    ``starts``, ``widths`` int64 [n_filters]: first bin, and number of them. ``weights`` [n_filters, widest].
+    """
+    n_blocks, n_bins, _ = magnitude.shape
+    for block in range(n_blocks):
+        for f in range(len(starts)):
+            total = spread(np.float32(0))
+            for i in range(widths[f]):
+                m = load(magnitude, block * n_bins + starts[f] + i)
+                total += m * m * weights[f, i]
+            store(out, f * n_blocks + block, total)
+
+
+@kernel
+def spectral_peaks(magnitude, n_frames, first, last, threshold):
+    """``piptrack`` of the power: interpolated bin and height of local maxima, two float32 arrays in no order.
+
+    Bins `first` … `last` - 1 are searched for what is above `threshold` times the largest of the frame.
+    """
+    n_blocks, n_bins, _ = magnitude.shape
+    at, height = np.empty(n_frames * (last - first), np.float32), np.empty(n_frames * (last - first), np.float32)
+    n = 0
+    half = np.float32(0.5)
+    for block in range(n_blocks):
+        row = block * n_bins
+        largest = spread(np.float32(0))
+        for k in range(n_bins):
+            largest = maximum(largest, load(magnitude, row + k))
+        floor = largest * largest * np.float32(threshold)
+        inside = min(LANES, n_frames - block * LANES)
+        for k in range(max(first, 1), min(last, n_bins - 1)):
+            m = load(magnitude, row + k)
+            found = bits(less(floor, m * m) * less(load(magnitude, row + k - 1), m))
+            found &= ~bits(less(m, load(magnitude, row + k + 1)))
+            lane = 0
+            while found >> lane and lane < inside:
+                if found >> lane & 1:
+                    before, x, after = (
+                        magnitude[block, k - 1, lane],
+                        magnitude[block, k, lane],
+                        magnitude[block, k + 1, lane],
+                    )
+                    before, x, after = before * before, x * x, after * after
+                    curve, slope = after + before - 2 * x, (after - before) * half
+                    shift = np.float32(0) if abs(slope) >= abs(curve) else -slope / curve
+                    at[n], height[n] = k + shift, x + half * slope * shift
+                    n += 1
+                lane += 1
+    return at[:n], height[:n]
+
+
+@kernel
+def pitch_classes(magnitude, weights, out):
+    """Weighted sums of power over all bins: raw ``chroma_stft``, [12, n_blocks * LANES]."""
+    n_blocks, n_bins, _ = magnitude.shape
+    power = np.empty((n_bins, LANES), np.float32)
+    for block in range(n_blocks):
+        for k in range(n_bins):
+            m = load(magnitude, block * n_bins + k)
+            store(power, k, m * m)
+        for c in range(0, len(weights), 4):  # four sums at once: none waits for the one before
+            first = second = third = fourth = spread(np.float32(0))
+            for k in range(n_bins):
+                p = load(power, k)
+                first += p * weights[c, k]
+                second += p * weights[c + 1, k]
+                third += p * weights[c + 2, k]
+                fourth += p * weights[c + 3, k]
+            store(out, c * n_blocks + block, first)
+            store(out, (c + 1) * n_blocks + block, second)
+            store(out, (c + 2) * n_blocks + block, third)
+            store(out, (c + 3) * n_blocks + block, fourth)
+
+
+@kernel
+def energy_and_crossings(y, n_fft, hop_length, threshold):
     """``rms`` (padded by zeros) and ``zero_crossing_rate`` (padded by the edge values) of centred frames, [n_frames].
 
     Each hop of samples is summed once and serves all frames it lies in; `n_fft` is a multiple of ``2 * hop_length``.
     """
     n = len(y)
     n_frames, hops = 1 + n // hop_length, n_fft // hop_length
-    n_hops = n_frames + hops
-    energy, crossings, at_start = np.zeros(n_hops), np.zeros(n_hops, np.int64), np.zeros(n_hops, np.int64)
+    energy, crossings, at_start = np.zeros((3, n_frames + hops))
     for h in range(-(-n // hop_length)):
-        first, last = h * hop_length, min((h + 1) * hop_length, n)
-        total = np.float32(0)
-        for i in range(first, last):
-            total += y[i] * y[i]
-        changes = 0
-        for i in range(max(first, 1), last):
-            changes += (y[i] < -threshold) != (y[i - 1] < -threshold)
-        if first > 0:
-            at_start[h + hops // 2] = (y[first] < -threshold) != (y[first - 1] < -threshold)
-        energy[h + hops // 2] = total
-        crossings[h + hops // 2] = changes
+        place, first, last = h + hops // 2, h * hop_length, min((h + 1) * hop_length, n)
+        energy[place] = _energy(y[first:last])
+        crossings[place] = _crossings(y[first:last], -threshold)
+        at_start[place] = _crossings(y[max(first - 1, 0) : first + 1], -threshold)
     rms, rate = np.empty(n_frames, np.float32), np.empty(n_frames)
-    for t in range(n_frames):
+    for t in range(n_frames):  # a frame's first sample has none before it
         rms[t] = math.sqrt(energy[t : t + hops].sum() / n_fft)
-        rate[t] = (crossings[t : t + hops].sum() - at_start[t]) / n_fft  # a frame's first sample has none before it
+        rate[t] = (crossings[t : t + hops].sum() + at_start[t + 1 : t + hops].sum()) / n_fft
     return rms, rate
 
 
-@compiled_in_order
-def spectral_peaks(power, first, last, threshold):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """``piptrack``: interpolated bin and power of every local maximum above `threshold` times its frame's largest.
+@kernel
+def _energy(y):
+    """Sum of squares."""
+    total = spread(np.float32(0))
+    whole = len(y) // LANES * LANES
+    for i in range(0, whole, LANES):
+        x = load_at(y, i)
+        total += x * x
+    energy = lane_sum(total)
+    for i in range(whole, len(y)):
+        energy += y[i] * y[i]
+    return energy
 
-    Bins `first` … `last` - 1 are searched. Two float32 arrays, in order of frame.
+
+@kernel
+def _crossings(y, threshold):
+    """How often neighbours lie on different sides of a threshold."""
+    total = spread(np.float32(0))
+    whole = (len(y) - 1) // LANES * LANES
+    for i in range(0, whole, LANES):
+        change = less(load_at(y, i + 1), threshold) - less(load_at(y, i), threshold)
+        total += change * change
+    crossings = lane_sum(total)
+    for i in range(whole, len(y) - 1):
+        crossings += (y[i + 1] < threshold) != (y[i] < threshold)
+    return crossings
+
+
+@kernel
+def autocorrelation_spectrum(envelope, n_frames, window, plan):
+    """``tempogram`` before it is transformed back, summed over frames: float32 [n_fft / 2 + 1, LANES], to be added up.
+
+    It is the power of each windowed stretch of the envelope, over its sum of squares.
     """
-    n_frames, n_bins = power.shape
-    at, height = np.empty(n_frames * (last - first), np.float32), np.empty(n_frames * (last - first), np.float32)
-    n = 0
-    half = np.float32(0.5)
-    for t in range(n_frames):
-        frame = power[t]
-        floor = np.float32(threshold) * frame.max()
-        for k in range(max(first, 1), min(last, n_bins - 1)):
-            x, before, after = frame[k], frame[k - 1], frame[k + 1]
-            if x > floor and x > before and x >= after:
-                curve, slope = after + before - 2 * x, (after - before) * half
-                shift = np.float32(0) if abs(slope) >= abs(curve) else -slope / curve
-                at[n], height[n] = k + shift, x + half * slope * shift
-                n += 1
-    return at[:n], height[:n]
-
-
-@compiled
-def filter_bank(power, starts, weights):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """Weighted sums of power over the bins of each filter, [n_filters, n_frames].
-
-    ``starts`` int64 [n_filters]: first bin. ``weights`` [n_filters, width]: of the bins from there on, zero at the end.
-    """
-    n_frames = len(power)
-    n_filters, width = weights.shape
-    bands = np.empty((n_filters, n_frames), np.float32)
-    for t in range(n_frames):
-        frame = power[t]
-        for f in range(n_filters):
-            total = np.float32(0)
-            weight, inside = weights[f], frame[starts[f] : starts[f] + width]
-            for i in range(width):
-                total += weight[i] * inside[i]
-            bands[f, t] = total
-    return bands
-
-
-@compiled
-def soft_masked(spectrum, x, other):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """A spectrum times x² / (x² + other²), or one half where both are zero (``softmask``, power 2)."""
-    n_frames, n_bins = x.shape
-    masked = np.empty_like(spectrum)
-    for t in range(n_frames):
+    n_bins = len(plan.window) // 2 + 1
+    total, spectrum = np.zeros((n_bins, LANES), np.float32), np.empty((n_bins, LANES), np.float32)
+    inside = np.ones(LANES, np.float32)
+    for start in range(0, n_frames, LANES):
+        fourier.take_frames(envelope, start, 1, plan)
+        squares = spread(np.float32(0))
+        for i in range(window):
+            x = load(plan.points, i)
+            squares += x * x
+        inside[n_frames - start :] = 0
+        weight = load(inside, 0) / (squares + less(squares, TINY))  # without an onset there is nothing to divide
+        points, _ = fourier.transform(plan.points, plan.other_points, plan.roots)
+        _magnitudes(points, plan.roots, spectrum, 0)
         for k in range(n_bins):
-            a, b = x[t, k] * x[t, k], other[t, k] * other[t, k]
-            masked[t, k] = spectrum[t, k] * (a / (a + b) if a + b > 0 else np.float32(0.5))
-    return masked
+            m = load(spectrum, k)
+            store(total, k, load(total, k) + m * m * weight)
+    return total
 
 
-@compiled
-def transposed(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """Contiguous transpose, tile by tile so that rows and columns both stay in the cache."""
-    n, m = x.shape
-    tile = 32
-    out = np.empty((m, n), x.dtype)
-    for i0 in range(0, n, tile):
-        for j0 in range(0, m, tile):
-            for j in range(j0, min(j0 + tile, m)):
-                for i in range(i0, min(i0 + tile, n)):
-                    out[j, i] = x[i, j]
-    return out
+@kernel
+def means_and_variances(rows):
+    """Mean and variance of each float32 row, in float64, about the row's first value so that nothing cancels."""
+    n_rows, n = rows.shape
+    means, variances = np.empty(n_rows), np.empty(n_rows)
+    whole = n // LANES * LANES
+    for row in range(n_rows):
+        origin = np.float64(rows[row, 0])
+        distances = squares = spread(0.0)
+        for i in range(0, whole, LANES):
+            distance = as_in(means, load_at(rows, row * n + i)) - origin
+            distances += distance
+            squares += distance * distance
+        total, total_squares = lane_sum(distances), lane_sum(squares)
+        for i in range(whole, n):
+            rest = rows[row, i] - origin
+            total += rest
+            total_squares += rest * rest
+        mean = total / n
+        means[row], variances[row] = origin + mean, max(total_squares / n - mean * mean, 0.0)
+    return means, variances

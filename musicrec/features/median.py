@@ -1,120 +1,86 @@
-"""Running median of a spectrogram by a network of minima and maxima: the same values as scipy's median filter.
+"""Running median by a network of minima and maxima: the same values as sorting every window.
 
-Neighbouring windows share most of their values. Eight medians at a time are found by sorting what all eight windows
-have in common once, keeping only the ranks that can still be a median, and merging in the rest while halving the
-group again and again (A. Adams, "Fast median filters using separable sorting networks", ACM TOG 40(4), 2021; here in
-one dimension). The network has no branches, so many columns go through it at once.
+Neighbouring windows share most of their values. Sixteen medians are found together: what all sixteen windows have in
+common is sorted once, only the ranks that can still be a median are kept, and the rest is merged in while the group
+is halved again and again (A. Adams, "Fast median filters using separable sorting networks", ACM TOG 40(4), 2021; here
+in one dimension). The network has no branches and is written out as instructions, so that it runs in the registers;
+what leads to no median is left out by the compiler.
 """
 
-from functools import lru_cache
-from typing import NamedTuple
+from typing import Any
 
-import numpy as np
-from numba import njit
-from numpy.typing import NDArray
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
-Array = NDArray[np.float32]
+from musicrec.features.lanes import emit_load, emit_maximum, emit_minimum, emit_store
 
-GROUP = 8  # medians that share one network
-LANES = 128  # columns at a time: a few vector registers, and all slots stay in the first-level cache
+GROUP = 16  # medians that share one network
 
-
-class Network(NamedTuple):
-    """A program over slots that each hold the values of ``LANES`` columns."""
-
-    steps: NDArray[np.int64]  # [n_steps, 4]: slots a, b → slot of the minimum, slot of the maximum
-    medians: NDArray[np.int64]  # [GROUP]: slot of each median; slots 0 … window + GROUP - 2 hold the input
-    n_slots: int
+Values = list[ir.Value]
 
 
-def running_median(x: Array, window: int) -> Array:
-    """Median of `window` neighbours along the first axis; edges are mirrored, the edge value included.
+def group_of_medians(window: int) -> Any:
+    """Make the kernel function that finds sixteen neighbouring medians of `window` values, an odd number ≥ 17.
 
-    Parameters
-    ----------
-    x : numpy.ndarray
-        float32 [n, m], C-contiguous, without NaN.
-    window : int
-        Odd, at least ``GROUP``.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32 [n, m]: ``scipy.ndimage.median_filter(x, (window, 1), mode="reflect")``.
+    It is called as ``medians(source, at, stride, target, to, target_stride)`` with flat indices: median i, of the rows
+    i … i + window - 1 of the source, becomes row i of the target; a row is a vector of sixteen lanes.
     """
-    n, m = x.shape
-    if m < LANES:
-        return running_median(np.pad(x, ((0, 0), (0, LANES - m))), window)[:, :m]
-    half = window // 2
-    rows = _mirrored(np.arange(-half, -(-n // GROUP) * GROUP + half), n)
-    network = _network(window)
-    out = np.empty_like(x)
-    _run(x, rows, network, np.empty((network.n_slots, LANES), np.float32), out)
-    return out
+
+    @intrinsic
+    def medians(typing, source, at, stride, target, to, target_stride):
+        def generate(context, builder, signature, arguments):
+            source, at, stride, target, to, target_stride = arguments
+            rows = []
+            for _ in range(window + GROUP - 1):
+                rows.append(emit_load(context, builder, signature.args[0], source, at))
+                at = builder.add(at, stride)
+            for median in _Network(builder, rows, window).medians():
+                emit_store(context, builder, signature.args[3], target, to, median)
+                to = builder.add(to, target_stride)
+
+        return types.void(source, types.intp, types.intp, target, types.intp, types.intp), generate
+
+    return medians
 
 
-def _mirrored(index: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Row that stands at each index if n rows are continued by reflection at both ends."""
-    index = index % (2 * n)
-    return np.minimum(index, 2 * n - 1 - index)
+class _Network:
+    """Writes the instructions that find the medians of the windows of some rows."""
 
+    def __init__(self, builder: ir.IRBuilder, rows: Values, window: int) -> None:
+        self.builder, self.rows, self.window = builder, rows, window
 
-@njit(fastmath=True, nogil=True, cache=True, error_model="numpy")
-def _run(x, rows, network, slots, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    n, m = x.shape
-    steps, medians = network.steps, network.medians
-    n_inputs = len(rows) - (-(-n // GROUP) - 1) * GROUP
-    for first in range(0, n, GROUP):
-        for column in range(0, m, LANES):
-            left = min(column, m - LANES)  # the last columns overlap those before
-            for k in range(n_inputs):
-                source = x[rows[first + k], left : left + LANES]
-                slot = slots[k]
-                for lane in range(LANES):
-                    slot[lane] = source[lane]
-            for s in range(len(steps)):
-                a, b, low, high = slots[steps[s, 0]], slots[steps[s, 1]], slots[steps[s, 2]], slots[steps[s, 3]]
-                for lane in range(LANES):
-                    u, v = a[lane], b[lane]
-                    low[lane] = u if u < v else v
-                    high[lane] = v if u < v else u
-            for k in range(min(GROUP, n - first)):
-                slot = slots[medians[k]]
-                target = out[first + k, left : left + LANES]
-                for lane in range(LANES):
-                    target[lane] = slot[lane]
+    def medians(self) -> Values:
+        shared = range(GROUP - 1, self.window)
+        return self._split(range(GROUP), self.sort(self.rows[shared.start : shared.stop]), shared, 0)
 
+    def _split(self, group: range, ranked: Values, covered: range, rank: int) -> Values:
+        """Medians of a group of windows that all cover `covered`, whose sorted values from `rank` on are `ranked`."""
+        middle, missing = self.window // 2, self.window - len(covered)
+        ranked = ranked[max(0, middle - missing - rank) : middle + 1 - rank]  # the others cannot be a median any more
+        rank = max(rank, middle - missing)
+        if len(group) == 1:
+            return ranked
+        medians = []
+        for half in (group[: len(group) // 2], group[len(group) // 2 :]):
+            common = range(half[-1], half[0] + self.window)
+            new = [*self.rows[common.start : covered.start], *self.rows[covered.stop : common.stop]]
+            medians += self._split(half, self.merge(ranked, self.sort(new)), common, rank)
+        return medians
 
-# --- building the network -----------------------------------------------------------------------------------------
+    def sort(self, values: Values) -> Values:
+        """Batcher's merge sort."""
+        if len(values) < 2:
+            return values
+        middle = len(values) // 2
+        return self.merge(self.sort(values[:middle]), self.sort(values[middle:]))
 
-
-@lru_cache
-def _network(window: int) -> Network:
-    builder = _Builder(window + GROUP - 1)
-    medians = builder.medians(window)
-    return builder.compile(medians)
-
-
-class _Builder:
-    """Writes minima and maxima of numbered values, each value written once."""
-
-    def __init__(self, n_inputs: int) -> None:
-        self.n_inputs = self.n_values = n_inputs
-        self.steps: list[tuple[int, int, int, int]] = []
-
-    def compare(self, a: int, b: int) -> tuple[int, int]:
-        """Values of the minimum and the maximum."""
-        low, high = self.n_values, self.n_values + 1
-        self.n_values += 2
-        self.steps.append((a, b, low, high))
-        return low, high
-
-    def merge(self, a: list[int], b: list[int]) -> list[int]:
+    def merge(self, a: Values, b: Values) -> Values:
         """Batcher's odd-even merge of two sorted lists."""
         if not a or not b:
             return a + b
         if len(a) == len(b) == 1:
-            return list(self.compare(a[0], b[0]))
+            return self.compare(a[0], b[0])
         even, odd = self.merge(a[::2], b[::2]), self.merge(a[1::2], b[1::2])
         merged = [even[0]]
         for i in range(max(len(even) - 1, len(odd))):
@@ -122,56 +88,5 @@ class _Builder:
             merged += self.compare(*pair) if len(pair) == 2 else pair
         return merged
 
-    def sort(self, values: list[int]) -> list[int]:
-        """Batcher's merge sort."""
-        if len(values) < 2:
-            return values
-        middle = len(values) // 2
-        return self.merge(self.sort(values[:middle]), self.sort(values[middle:]))
-
-    def medians(self, window: int) -> list[int]:
-        """Value of the median of inputs i … i + window - 1, for each i of the group."""
-        shared = range(GROUP - 1, window)
-        return self._split(range(GROUP), self.sort(list(shared)), shared, 0, window)
-
-    def _split(self, group: range, ranked: list[int], covered: range, rank: int, window: int) -> list[int]:
-        """Medians of a group of windows that all cover `covered`, whose sorted values from `rank` on are `ranked`."""
-        middle, missing = window // 2, window - len(covered)
-        ranked = ranked[max(0, middle - missing - rank) : middle + 1 - rank]  # the others cannot be a median any more
-        rank = max(rank, middle - missing)
-        if len(group) == 1:
-            return ranked
-        medians = []
-        for half in (group[: len(group) // 2], group[len(group) // 2 :]):
-            common = range(half[-1], half[0] + window)
-            new = [*range(common.start, covered.start), *range(covered.stop, common.stop)]
-            medians += self._split(half, self.merge(ranked, self.sort(new)), common, rank, window)
-        return medians
-
-    def compile(self, results: list[int]) -> Network:
-        """Drop steps that lead to no result, and let values that live at different times share a slot."""
-        last_use = dict.fromkeys(results, len(self.steps))
-        needed = []
-        for at in range(len(self.steps) - 1, -1, -1):
-            a, b, low, high = self.steps[at]
-            if low in last_use or high in last_use:
-                needed.append((at, a, b, low, high))
-                for value in (a, b):
-                    last_use.setdefault(value, at)
-        slot_of = {value: value for value in range(self.n_inputs)}
-        free: list[int] = []
-        n_slots, program = self.n_inputs + 1, []
-        waste = self.n_inputs  # slot for the half of a comparison that nobody needs
-        for at, a, b, low, high in reversed(needed):
-            sources = [slot_of[a], slot_of[b]]
-            for value in (low, high):
-                if value not in last_use:
-                    slot_of[value] = waste
-                elif free:
-                    slot_of[value] = free.pop()
-                else:
-                    slot_of[value], n_slots = n_slots, n_slots + 1
-            # Only now: a step that wrote into what it reads could not be vectorised.
-            free += [slot_of[value] for value in {a, b} if last_use[value] == at]
-            program.append([*sources, slot_of[low], slot_of[high]])
-        return Network(np.array(program), np.array([slot_of[value] for value in results]), n_slots)
+    def compare(self, a: ir.Value, b: ir.Value) -> Values:
+        return [emit_minimum(self.builder, a, b), emit_maximum(self.builder, a, b)]

@@ -1,0 +1,56 @@
+"""Figure of one clip for people: its waveform above its mel-spectrogram."""
+
+import librosa
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from musicrec.features import HOP_LENGTH
+from musicrec.features.images import COLOUR_MAP, LOWEST_DB, envelope
+from musicrec.report.figures import ACCENT, WIDTH_IN, styled
+
+COLUMNS = 900  # of the waveform: one for each pixel or two
+OCTAVES_HZ = 250 * 2 ** np.arange(10)
+
+
+@styled
+def clip_figure(y: npt.NDArray[np.float32], sample_rate: int, mel_db: npt.NDArray[np.floating]) -> Figure:
+    """Waveform and mel-spectrogram of a clip over the same seconds.
+
+    Parameters
+    ----------
+    y : ndarray of float32, shape (n_samples,)
+        Mono, at least one sample.
+    sample_rate : int
+        In Hz.
+    mel_db : ndarray, shape (n_mels, n_frames)
+        In [-80, 0], as of :func:`musicrec.features.mel`, from 0 Hz to half the sample rate.
+    """
+    duration_s = len(y) / sample_rate
+    figure = Figure(figsize=(WIDTH_IN, 4.4))
+    wave, spectrogram = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2))
+
+    low, high = envelope(y, min(COLUMNS, len(y)))
+    edges_s = np.linspace(0, duration_s, len(low) + 1)
+    wave.stairs(high, edges_s, baseline=low, fill=True, color=ACCENT)
+    wave.set(ylabel="amplitude", ylim=(-1.05, 1.05), yticks=[-1, 0, 1])
+
+    n_mels, n_frames = mel_db.shape
+    hop_s = HOP_LENGTH / sample_rate
+    top_mel = librosa.hz_to_mel(sample_rate / 2)
+    image = spectrogram.imshow(
+        mel_db.astype(np.float32), origin="lower", aspect="auto", cmap=COLOUR_MAP, vmin=LOWEST_DB, vmax=0,
+        extent=(-hop_s / 2, (n_frames - 0.5) * hop_s, *_outer_mels(n_mels, top_mel)),
+    )  # fmt: skip
+    ticks_hz = OCTAVES_HZ[sample_rate / 2 > OCTAVES_HZ]
+    spectrogram.set_yticks(librosa.hz_to_mel(ticks_hz), [f"{hz:,}" for hz in ticks_hz])
+    spectrogram.set(xlabel="time (s)", ylabel="frequency (Hz, mel scale)", xlim=(0, duration_s), ylim=(0, top_mel))
+    bar = figure.colorbar(image, ax=spectrogram, label="level (dB)", aspect=24, pad=0.02)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _outer_mels(n_mels: int, top_mel: float) -> tuple[float, float]:
+    """Where the picture of bands begins and ends, in mels: their centres are spaced evenly, a step from both ends."""
+    step = top_mel / (n_mels + 1)
+    return 0.5 * step, top_mel - 0.5 * step
