@@ -1,0 +1,196 @@
+"""Decode by FFmpeg (PyAV) what libsndfile does not read: m4a, aac, alac, wma, opus in webm, the sound of a video.
+
+The clip is the one that decoding from the very start gives: the encoder's delay is dropped as FFmpeg drops it. Only
+where the container tells each packet's place to the sample (mp4 and its kin) is the way to the clip cut short by a
+seek; then the samples are the same but for the noise that AAC draws at random, where its encoder left noise out.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from musicrec.audio.limits import Limits
+from musicrec.audio.window import BLOCK_FRAMES, PREROLL_S, Samples, clip_window, mix_down, read_through, settling_length
+from musicrec.errors import DecodeError
+
+if TYPE_CHECKING:
+    from av import AudioFrame, AudioResampler, AudioStream, FFmpegError
+    from av.container import InputContainer
+
+CONTAINERS = (  # none that names other files, as a playlist does, and none that takes a text for music
+    *("aac", "ac3", "aiff", "amr", "ape", "asf", "avi", "au", "caf", "dsf", "dts", "eac3", "flac", "flv", "matroska"),
+    *("mov", "mp3", "mpc", "mpc8", "mpeg", "mpegts", "ogg", "shn", "tak", "tta", "voc", "w64", "wav", "wv", "xwma"),
+)
+
+
+def decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tuple[Samples, int]:
+    """Clip of a file at the file's own rate; arguments and result as of :func:`musicrec.audio.libsndfile.decode`.
+
+    Raises
+    ------
+    DecodeError
+        With reason ``undecodable`` (not one sample can be decoded), ``corrupt`` (some can), ``unsupported`` or
+        ``too_large``.
+    """
+    with _open(path) as (container, stream):
+        clip = _read_by_seeking(container, stream, offset_s, duration_s, limits)
+    if clip is not None:
+        return clip
+    with _open(path) as (container, stream):
+        frames = _frames(container, stream)
+        first = next(frames, None)
+        if first is None:
+            raise DecodeError("empty", "the file decodes to no samples")
+        limits.check_format(first.sample_rate, first.layout.nb_channels)
+        blocks = _mono_blocks(chain([first], frames))
+        return read_through(blocks, first.sample_rate, offset_s, duration_s, limits), first.sample_rate
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[tuple["InputContainer", "AudioStream"]]:
+    import av
+
+    options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
+    try:
+        container = av.open(f"file:{path}", container_options=options, metadata_errors="replace")
+    except av.FFmpegError as e:
+        raise _undecodable() from e
+    with container:
+        stream = container.streams.best("audio")
+        if not isinstance(stream, av.AudioStream) or not stream.codec_context:
+            raise _undecodable()
+        stream.codec_context.thread_type, stream.codec_context.thread_count = "NONE", 1  # a worker has one core
+        for other in container.streams:
+            if other is not stream:
+                other.discard = av.stream.Discard.all
+        try:
+            yield container, stream
+        except av.FFmpegError as e:
+            raise DecodeError("corrupt", f"FFmpeg stopped: {_told(e)}") from e
+
+
+def _undecodable() -> DecodeError:
+    import av
+
+    return DecodeError("undecodable", f"no audio that libsndfile or FFmpeg {av.ffmpeg_version_info} can decode")
+
+
+def _read_by_seeking(
+    container: "InputContainer", stream: "AudioStream", offset_s: float, duration_s: float, limits: Limits
+) -> tuple[Samples, int] | None:
+    """Clip and rate; None where decoding from the start could give another clip."""
+    if "mov" not in container.format.name.split(","):
+        return None
+    first = next(_frames(container, stream), None)
+    if first is None or first.pts is None or stream.time_base is None:
+        return None
+    rate = first.sample_rate
+    limits.check_format(rate, first.layout.nb_channels)
+    tick = stream.time_base * rate  # in frames
+    start, stop = clip_window(math.inf, rate, offset_s, duration_s)
+    if stop < settling_length(rate, offset_s, duration_s) or (stream.duration or 0) * tick < stop:
+        return None
+    container.seek(first.pts + math.floor((start - PREROLL_S * rate) / tick), stream=stream)
+    frames = _frames(container, stream)
+    landed = next(frames, None)
+    if landed is None or landed.pts is None:
+        return None
+    ahead = start - (landed.pts - first.pts) * tick
+    if ahead < 0 or ahead.denominator != 1:
+        return None
+    clip = _first(int(ahead) + stop - start, _mono_blocks(_unbroken(chain([landed], frames), tick)))[int(ahead) :]
+    return (clip, rate) if len(clip) == stop - start else None
+
+
+def _frames(container: "InputContainer", stream: "AudioStream") -> Iterator["AudioFrame"]:
+    """Frames from where the container stands.
+
+    Packets that cannot be decoded are left out at the start (where a stream was cut into) and at the end (where it
+    was cut off); between others they make the file corrupt.
+    """
+    import av
+
+    damage, has_begun = "", False
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.error.InvalidDataError as e:
+            damage, packet = _told(e), None
+        if packet is None:
+            break
+        try:
+            frames = packet.decode()
+        except av.FFmpegError as e:
+            damage = _told(e)
+            continue
+        for frame in frames:
+            if damage and has_begun:
+                raise DecodeError("corrupt", f"FFmpeg stopped: {damage}")
+            damage, has_begun = "", True
+            yield frame
+    if damage and not has_begun:
+        raise DecodeError("undecodable", f"FFmpeg stopped: {damage}")
+
+
+def _unbroken(frames: Iterator["AudioFrame"], tick: Fraction) -> Iterator["AudioFrame"]:
+    """Frames up to the first that does not start exactly where the one before it ended."""
+    origin, n = None, 0
+    for frame in frames:
+        if frame.pts is None:
+            return
+        origin = frame.pts if origin is None else origin
+        if (frame.pts - origin) * tick.numerator != n * tick.denominator:
+            return
+        n += frame.samples
+        yield frame
+
+
+def _mono_blocks(frames: Iterator["AudioFrame"]) -> Iterator[Samples]:
+    """The frames mixed down and put together: a thousand small ones cost more than their decoding."""
+    from av import AudioFifo, AudioResampler
+
+    queue, to_float, kind = AudioFifo(), AudioResampler(format="flt"), ""
+    for frame in frames:
+        kind = kind or _kind(frame)
+        if kind != _kind(frame):  # the queue itself would not notice other channels
+            raise DecodeError("corrupt", f"{kind} becomes {_kind(frame)} within the song")
+        frame.pts = None  # which samples these are follows from their count
+        queue.write(frame)
+        if queue.samples >= BLOCK_FRAMES:
+            yield from _mono(queue.read(), to_float)
+    yield from _mono(queue.read(), to_float)
+
+
+def _mono(block: "AudioFrame | None", to_float: "AudioResampler") -> Iterator[Samples]:
+    for frame in to_float.resample(block) if block else []:
+        # Interleaved: of eight or more planes PyAV 18 reads one that is not there.
+        samples = frame.to_ndarray().reshape(-1, frame.layout.nb_channels)
+        mono = np.empty(len(samples), np.float32)
+        mix_down(samples, mono)
+        yield mono
+
+
+def _kind(frame: "AudioFrame") -> str:
+    return f"{frame.layout.name} {frame.format.name} at {frame.sample_rate} Hz"
+
+
+def _first(n: int, blocks: Iterator[Samples]) -> Samples:
+    """The first `n` samples, or all if there are fewer."""
+    taken: list[Samples] = []
+    for block in blocks:
+        taken.append(block[:n])
+        n -= len(taken[-1])
+        if not n:
+            break
+    return np.concatenate([np.zeros(0, np.float32), *taken])
+
+
+def _told(error: "FFmpegError") -> str:
+    return error.strerror or type(error).__name__

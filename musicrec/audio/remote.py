@@ -1,0 +1,122 @@
+"""Fetch one object over HTTP or from S3 into a file: bounded in bytes and in time, never whole in memory."""
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import fsspec
+from fsspec.callbacks import Callback
+
+from musicrec.audio.limits import Limits
+from musicrec.errors import DecodeError
+
+CONNECT_TIMEOUT_S = 10
+READ_TIMEOUT_S = 60  # without a single byte
+PAUSES_S = (0.5, 2.0)  # before the second and the third attempt
+PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})  # of HTTP: another attempt may succeed
+GONE = 410
+
+
+def fetch(uri: str, path: Path, limits: Limits) -> None:
+    """Write the object to `path`.
+
+    What passes by itself (a lost connection, a timeout, a busy server) is tried again.
+
+    Parameters
+    ----------
+    uri : str
+        ``http://``, ``https://`` or ``s3://bucket/key``; S3 takes the usual ``AWS_…`` variables.
+    path : pathlib.Path
+        File to write; it may be left half-written on failure.
+    limits : Limits
+        How many bytes are taken, and how long fetching may last.
+
+    Raises
+    ------
+    DecodeError
+        With reason ``missing``, ``unreadable`` or ``too_large``.
+    """
+    meter = _Meter(limits)
+    pauses_s = () if _scheme(uri) == "s3" else PAUSES_S  # s3fs makes further attempts of its own
+    for pause_s in (*pauses_s, None):
+        try:
+            file_system(uri, limits).get_file(uri, str(path), callback=meter)
+        except DecodeError:
+            raise
+        except Exception as e:  # each file system raises what its own client library raises
+            if isinstance(e, FileNotFoundError) or getattr(e, "status", None) == GONE:
+                raise DecodeError("missing", f"no object {_place(uri)}") from e
+            if pause_s is None or not _may_pass(e):
+                raise DecodeError("unreadable", f"{_place(uri)}: {_told(e)}") from e
+            time.sleep(pause_s)
+        else:
+            return
+
+
+def file_system(uri: str, limits: Limits) -> Any:  # noqa: ANN401 - fsspec is untyped
+    """The file system that serves a URI, with our timeouts; fsspec keeps one for each process."""
+    if _scheme(uri) == "s3":
+        config = {
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "read_timeout": READ_TIMEOUT_S,
+            "retries": {"total_max_attempts": 1},
+        }
+        return fsspec.filesystem("s3", config_kwargs=config, max_concurrency=1)  # one stream: 64 KiB at a time
+    timeout = aiohttp.ClientTimeout(
+        total=limits.max_download_s, connect=CONNECT_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S
+    )
+    return fsspec.filesystem(_scheme(uri), client_kwargs={"timeout": timeout, "trust_env": True})
+
+
+class _Meter(Callback):
+    """Stops a download that grows too large or lasts too long; the clock runs on from one attempt to the next."""
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__()
+        self.limits = limits
+        self.deadline = time.monotonic() + limits.max_download_s
+
+    def set_size(self, size: int | None) -> None:
+        """Told before the first byte what the server says the size is."""
+        super().set_size(size)
+        self.value = 0  # of this attempt
+        self._check(size or 0)
+
+    def relative_update(self, inc: int = 1) -> None:
+        """Told after each chunk how many bytes it had."""
+        super().relative_update(inc)
+        self._check(self.value)
+
+    def _check(self, n_bytes: int) -> None:
+        if n_bytes > self.limits.max_download_bytes:
+            most = self.limits.max_download_bytes
+            raise DecodeError("too_large", f"{n_bytes} bytes or more; at most {most} are fetched")
+        if time.monotonic() > self.deadline:
+            raise DecodeError("unreadable", f"not fetched within {self.limits.max_download_s:g} s")
+
+
+def _scheme(uri: str) -> str:
+    return uri.partition("://")[0].lower()
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether another attempt may succeed."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return error.status in PASSING_STATUS
+    return isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | TimeoutError)
+
+
+def _place(uri: str) -> str:
+    """The URI for people: without a password or the signature of a query."""
+    return repr(re.sub(r"//[^/]*@", "//", re.split("[?#]", uri)[0]))
+
+
+def _told(error: Exception) -> str:
+    """The error in one line, without the query of any URL."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"HTTP {error.status} {error.message}"
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    return re.sub(r"\?\S+", "?…", " ".join(f"{type(error).__name__}: {error}".split()))
