@@ -14,7 +14,6 @@ from musicrec.features.lanes import (
     LANES,
     as_in,
     bits,
-    empty,
     exponent,
     kernel,
     lane_sum,
@@ -29,6 +28,7 @@ from musicrec.features.lanes import (
     transpose,
 )
 from musicrec.features.median import GROUP, group_of_medians
+from musicrec.features.memory import empty
 
 RATE, N_FFT, HOP = 22_050, 2048, 512
 
@@ -105,6 +105,15 @@ def test_arrays_for_lanes_begin_at_a_cache_line():
     for shape, dtype in (((3, 5), np.float32), ((7,), np.float64)):
         x = empty(*shape, dtype=dtype)
         assert (x.shape, x.dtype, x.ctypes.data % 64, x.flags.c_contiguous) == (shape, dtype, 0, True)
+
+
+def test_memory_is_used_again_only_when_no_view_of_it_is_left():
+    first = empty(300_000)
+    address, view = first.ctypes.data, first[1000:]
+    del first
+    assert empty(300_000).ctypes.data != address
+    del view
+    assert address in [x.ctypes.data for x in [empty(300_000) for _ in range(3)]]
 
 
 # --- medians ----------------------------------------------------------------------------------------------------------

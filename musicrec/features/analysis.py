@@ -7,14 +7,13 @@ Every quantity has the value that librosa 0.11 gives for the same samples with i
 import math
 from functools import cached_property
 
-import librosa
 import numpy as np
-from librosa.onset import onset_strength
+from librosa.core.convert import hz_to_octs
 from numpy.typing import NDArray
-from scipy.fft import irfft
 
-from musicrec.features import filters, fourier, hpss, kernels
-from musicrec.features.lanes import LANES, empty
+from musicrec.features import filters, fourier, hpss, kernels, rhythm
+from musicrec.features.lanes import LANES
+from musicrec.features.memory import empty
 
 Array = NDArray[np.float32]
 
@@ -24,7 +23,9 @@ CROSSING_THRESHOLD = 1e-10  # samples closer to zero have no sign
 ROLLOFF_SHARE = 0.85
 TUNING_RANGE_HZ = (150.0, 4000.0)  # where spectral peaks are taken for pitches
 PEAK_THRESHOLD = 0.1  # of the loudest bin of the frame
-TEMPO_WINDOW_S = 8.0
+TUNINGS = 100  # of a semitone
+TOP_DB = 80.0  # what is fainter than the loudest cell by more counts as so much fainter
+POWER_FLOOR = 1e-10
 
 
 class Analysis:
@@ -51,8 +52,11 @@ class Analysis:
     @cached_property
     def _padded(self) -> Array:
         """The clip between zeros, with room for the frames that fill up the last block."""
-        after = (self.n_blocks * LANES - 1) * self.hop_length + self.n_fft // 2 - len(self.y)
-        return np.pad(self.y, (self.n_fft // 2, after))
+        before = self.n_fft // 2
+        padded = empty((self.n_blocks * LANES - 1) * self.hop_length + self.n_fft)
+        padded[:before], padded[before + len(self.y) :] = 0, 0
+        padded[before : before + len(self.y)] = self.y
+        return padded
 
     @cached_property
     def _spectrum(self) -> Array:
@@ -120,7 +124,7 @@ class Analysis:
         peaks, valleys = self._rows(len(bands)), self._rows(len(bands))
         kernels.peaks_and_valleys(self._spectrum, bands, counts, peaks, valleys)
         inside = slice(self.n_frames)
-        return librosa.power_to_db(peaks[:, inside]) - librosa.power_to_db(valleys[:, inside])
+        return decibels(peaks[:, inside]) - decibels(valleys[:, inside])
 
     @cached_property
     def spectral_flatness(self) -> Array:
@@ -136,15 +140,20 @@ class Analysis:
         at, height = kernels.spectral_peaks(self._spectrum, self.n_frames, low, high, PEAK_THRESHOLD)
         if not len(at):
             return 0.0
-        loud = at[height >= np.median(height)]
-        return librosa.pitch_tuning(loud * np.float32(self.sample_rate / self.n_fft))
+        loud = at[height >= np.median(height)] * (self.sample_rate / self.n_fft)
+        semitones = filters.SEMITONES * hz_to_octs(loud)
+        counts, edges = np.histogram((semitones + 0.5) % 1 - 0.5, np.linspace(-0.5, 0.5, TUNINGS + 1))
+        return float(edges[np.argmax(counts)])
 
     @cached_property
     def chroma(self) -> Array:
         """Energy of the twelve pitch classes at the clip's own tuning, largest 1, [12, n_frames]."""
         raw = self._rows(12)
         kernels.pitch_classes(self._spectrum, filters.chroma(self.sample_rate, self.n_fft, self.tuning), raw)
-        return librosa.util.normalize(raw[:, : self.n_frames], norm=np.inf, axis=0)
+        raw = raw[:, : self.n_frames]
+        largest = raw.max(axis=0)
+        raw /= np.where(largest > kernels.TINY, largest, np.float32(1))
+        return raw
 
     # --- mel scale ----------------------------------------------------------------------------------------------
 
@@ -156,18 +165,18 @@ class Analysis:
 
     def mel(self, n_mels: int) -> Array:
         """Mel-spectrogram in dB below its loudest cell, [n_mels, n_frames] in [-80, 0]."""
-        decibels = self.mel_decibels if n_mels == N_MELS else librosa.power_to_db(self.mel_power(n_mels))
-        return decibels - decibels.max()
+        mel = self.mel_decibels if n_mels == N_MELS else decibels(self.mel_power(n_mels))
+        return mel - mel.max()
 
     @cached_property
     def mel_decibels(self) -> Array:
         """Power of 128 mel bands, in dB re 1, [128, n_frames]."""
-        return librosa.power_to_db(self.mel_power(N_MELS))
+        return decibels(self.mel_power(N_MELS))
 
     @cached_property
     def mel_decibels_20(self) -> Array:
         """Power of 20 mel bands, in dB re 1, [20, n_frames]."""
-        return librosa.power_to_db(self.mel_power(20))
+        return decibels(self.mel_power(20))
 
     @cached_property
     def mfcc(self) -> Array:
@@ -179,13 +188,12 @@ class Analysis:
     @cached_property
     def onset_strength(self) -> Array:
         """Spectral flux of the mel-spectrogram, in dB a frame, [n_frames]."""
-        return onset_strength(S=self.mel_decibels, sr=self.sample_rate)
+        return rhythm.onset_strength(self.mel_decibels, self.n_fft, self.hop_length)
 
     @cached_property
-    def tempo(self) -> Array:
+    def tempo(self) -> NDArray[np.float64]:
         """Tempo, in beats a minute, [1]."""
-        tempogram = mean_tempogram(self.onset_strength, int(TEMPO_WINDOW_S * self.sample_rate / self.hop_length))
-        return librosa.feature.tempo(tg=tempogram[:, None], sr=self.sample_rate, hop_length=self.hop_length)
+        return np.array([rhythm.tempo(self.onset_strength, self.sample_rate, self.hop_length)])
 
     # --- harmonic and percussive parts --------------------------------------------------------------------------
 
@@ -197,30 +205,10 @@ class Analysis:
     @cached_property
     def percussive(self) -> Array:
         """Percussive part of the samples, [n_samples]: the soft masks of the two parts add up to one."""
-        return self.y - self.harmonic
+        return np.subtract(self.y, self.harmonic, out=empty(len(self.y)))
 
 
-def mean_tempogram(onset_strength: Array, window: int) -> NDArray[np.float64]:
-    """Local autocorrelation of the onset strength, largest value 1, averaged over all frames.
-
-    Parameters
-    ----------
-    onset_strength : numpy.ndarray
-        [n_frames].
-    window : int
-        Frames of a Hann-weighted stretch, and number of lags.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64 [window]: the mean over time of ``librosa.feature.tempogram``. Only one inverse transform is needed,
-        because an autocorrelation is largest at lag zero, where it is the sum of squares.
-    """
-    n_frames = len(onset_strength)
-    n_fft = 1 << (2 * window - 1).bit_length()  # no lag comes round again
-    envelope = np.pad(onset_strength, window // 2, mode="linear_ramp", end_values=0)
-    weights = np.pad(fourier.hann(window), (0, n_fft - window))
-    plan = fourier.plan(weights, np.float32)
-    power = kernels.autocorrelation_spectrum(np.pad(envelope, (0, n_fft + LANES)), n_frames, window, plan)
-    autocorrelation: NDArray[np.float64] = irfft(power.sum(axis=1, dtype=np.float64))[:window] / n_frames
-    return autocorrelation
+def decibels(power: Array) -> Array:
+    """Power in dB re 1, at most 80 dB below the largest of all: ``power_to_db``."""
+    level: Array = 10 * np.log10(np.maximum(power, np.float32(POWER_FLOOR)))
+    return np.maximum(level, level.max() - np.float32(TOP_DB))

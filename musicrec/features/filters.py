@@ -1,11 +1,13 @@
-"""Filters and bands that depend on the settings alone, made once a process by librosa."""
+"""Filters and bands that depend on the settings alone, made once a process.
+
+Of librosa, only what loads without compiling is used: most of it compiles loops on its first import, for 20 seconds.
+"""
 
 from functools import lru_cache
 from itertools import pairwise
 
-import librosa
 import numpy as np
-from librosa.filters import chroma as chroma_filters
+from librosa.core.convert import fft_frequencies, hz_to_octs
 from librosa.filters import mel as mel_filters
 from numpy.typing import NDArray
 from scipy.fft import dct
@@ -13,6 +15,9 @@ from scipy.fft import dct
 Array = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
+SEMITONES = 12  # of an octave
+CHROMA_CENTRE_OCTAVE, CHROMA_WIDTH_OCTAVES = 5.0, 2.0
+A_TO_C = 3  # semitones from the pitch class that octaves are counted from to the first row
 CONTRAST_OCTAVES = 6
 CONTRAST_LOWEST_HZ = 200.0
 CONTRAST_SHARE = 0.02  # of a band's bins that make its peak, and its valley
@@ -38,9 +43,22 @@ def cosines(n_bands: int, n_coefficients: int) -> Array:
 
 @lru_cache(maxsize=128)
 def chroma(sample_rate: int, n_fft: int, tuning: float) -> Array:
-    """Pitch-class filters [12, n_bins] at a tuning, one of a hundred."""
-    bank: Array = chroma_filters(sr=sample_rate, n_fft=n_fft, tuning=tuning, n_chroma=12)
-    return bank
+    """Pitch-class filters [12, n_bins], C first, at a tuning, one of a hundred.
+
+    A bin goes to the pitch classes near its frequency, by a bell as wide as the bin itself, and counts by how near it
+    lies to the fifth octave (D. Ellis, "Chroma feature analysis and synthesis", 2007); its filters in librosa.
+    """
+    frequencies = fft_frequencies(sr=sample_rate, n_fft=n_fft)[1:]
+    semitones = SEMITONES * hz_to_octs(frequencies, tuning=tuning, bins_per_octave=SEMITONES)
+    semitones = np.concatenate([[semitones[0] - 1.5 * SEMITONES], semitones])  # the bin at 0 Hz has no pitch
+    widths = np.append(np.maximum(np.diff(semitones), 1.0), 1.0)
+    half = SEMITONES // 2
+    distances = (semitones - np.arange(SEMITONES)[:, None] + half) % SEMITONES - half
+    bells = np.exp(-0.5 * (2 * distances / widths) ** 2)
+    bells /= np.linalg.norm(bells, axis=0)
+    octaves = semitones / SEMITONES
+    bells *= np.exp(-0.5 * ((octaves - CHROMA_CENTRE_OCTAVE) / CHROMA_WIDTH_OCTAVES) ** 2)
+    return np.roll(bells, -A_TO_C, axis=0).astype(np.float32)
 
 
 @lru_cache(maxsize=8)
@@ -50,7 +68,7 @@ def octave_bands(sample_rate: int, n_fft: int) -> tuple[Indices, Indices]:
     As in librosa, a band begins one bin early, the last reaches to the end, and the share is of all a band's bins,
     whereas its last bin is left to the band above.
     """
-    frequencies = librosa.fft_frequencies(sr=sample_rate, n_fft=n_fft)
+    frequencies = fft_frequencies(sr=sample_rate, n_fft=n_fft)
     edges = [0.0, *(CONTRAST_LOWEST_HZ * 2.0**octave for octave in range(CONTRAST_OCTAVES + 1))]
     bins, counts = [], []
     for band, (low, high) in enumerate(pairwise(edges)):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from musicrec.features import fourier
 from musicrec.features.lanes import LANES, kernel, load, load_at, store, store_at, transpose
 from musicrec.features.median import group_of_medians
+from musicrec.features.memory import empty
 
 Array = NDArray[np.float32]
 
@@ -43,8 +44,12 @@ def harmonic(padded: Array, n_samples: int, magnitude: Array, n_fft: int, hop_le
     n_frames = 1 + n_samples // hop_length
     hann = fourier.hann(n_fft)
     plan, window = fourier.plan(hann, np.float32), fourier.inverse_window(hann).astype(np.float32)
-    sums = np.zeros((n_frames - 1) * hop_length + n_fft, np.float32)
-    _add_harmonic_frames(padded, n_frames, hop_length, magnitude, plan, window, sums)
+    n_blocks, n_bins, _ = magnitude.shape
+    frames = empty(n_blocks * LANES + 2 * MARGIN, -(-n_bins // LANES) * LANES)
+    sums = empty((n_frames - 1) * hop_length + n_fft)
+    sums[:] = 0
+    _mirrored_frames(magnitude, n_frames, frames)
+    _add_harmonic_frames(padded, n_frames, hop_length, magnitude, frames, plan, window, sums)
     inside = slice(n_fft // 2, n_fft // 2 + n_samples)
     part: Array = sums[inside]
     part *= _inverse_window_sum(n_frames, n_fft, hop_length)[inside]
@@ -63,10 +68,8 @@ def _inverse_window_sum(n_frames: int, n_fft: int, hop_length: int) -> Array:
 
 
 @kernel
-def _add_harmonic_frames(y, n_frames, hop_length, magnitude, plan, window, sums):
-    n_blocks, n_bins, _ = magnitude.shape
-    n_rows = -(-n_bins // LANES) * LANES
-    frames = _mirrored_frames(magnitude, n_frames, n_rows)
+def _add_harmonic_frames(y, n_frames, hop_length, magnitude, frames, plan, window, sums):
+    n_blocks, n_rows = len(magnitude), frames.shape[1]
     column = np.zeros((n_rows + 2 * MARGIN, LANES), np.float32)
     steady, broad = np.empty((n_rows, LANES), np.float32), np.empty((n_rows, LANES), np.float32)
     for block in range(n_blocks):
@@ -85,10 +88,10 @@ def _add_harmonic_frames(y, n_frames, hop_length, magnitude, plan, window, sums)
 
 
 @kernel
-def _mirrored_frames(magnitude, n_frames, n_rows):
+def _mirrored_frames(magnitude, n_frames, frames):
     """Magnitude with a frame's bins side by side, continued by reflection over time, [.., n_rows]."""
     n_blocks, n_bins, _ = magnitude.shape
-    frames = np.empty((n_blocks * LANES + 2 * MARGIN, n_rows), np.float32)
+    n_rows = frames.shape[1]
     column = np.zeros((n_rows, LANES), np.float32)
     for block in range(n_blocks):
         for k in range(n_bins):
@@ -100,7 +103,6 @@ def _mirrored_frames(magnitude, n_frames, n_rows):
         if source != row:
             for k in range(0, n_rows, LANES):
                 store_at(frames, row * n_rows + k, load_at(frames, source * n_rows + k))
-    return frames
 
 
 @kernel

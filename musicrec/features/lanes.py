@@ -13,26 +13,14 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
-from numpy.typing import DTypeLike, NDArray
 
 LANES = 16
-CACHE_LINE = 64  # bytes
 
 kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
-
-
-def empty(*shape: int, dtype: DTypeLike = np.float32) -> NDArray[Any]:
-    """Array that begins at a cache line, so that no vector lies across two."""
-    dtype = np.dtype(dtype)
-    size = int(np.prod(shape)) * dtype.itemsize
-    memory = np.empty(size + CACHE_LINE, np.uint8)
-    start = -memory.ctypes.data % CACHE_LINE
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 class Lanes(types.Type):

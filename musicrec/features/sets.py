@@ -37,6 +37,7 @@ from musicrec.errors import ConfigError
 
 if TYPE_CHECKING:
     from musicrec.features.analysis import Analysis
+    from musicrec.features.tonal import Tonal
 
 N_FFT = 2048  # samples of a frame, at which all sets are defined
 HOP_LENGTH = 512
@@ -129,6 +130,8 @@ def _fma(name: str, quantity: str, n_rows: int) -> list[Feature]:
     ]
 
 
+TONAL = ("chroma_cens", "chroma_cqt", "tonnetz", "windowed_rms")  # quantities of Tonal; the others are Analysis's
+
 FEATURE_SETS: dict[str, list[Feature]] = {
     "iiitd41": [
         *_mean_var("rms", "rms"),
@@ -190,13 +193,16 @@ def evaluate(analysis: "Analysis", feature_set: str | Sequence[str]) -> dict[str
 
 def _values(analysis: "Analysis", features: Sequence[Feature]) -> dict[str, float]:
     """One value a feature; each statistic of a quantity is computed once, for all its rows."""
-    from musicrec.features.tonal import Tonal
 
-    tonal = Tonal(analysis)
+    @cache
+    def tonal() -> "Tonal":
+        from musicrec.features.tonal import Tonal  # takes seconds
+
+        return Tonal(analysis)
 
     @cache
     def rows(quantity: str, *, together: bool) -> Rows:
-        values = np.atleast_2d(getattr(tonal if hasattr(Tonal, quantity) else analysis, quantity))
+        values = np.atleast_2d(getattr(tonal() if quantity in TONAL else analysis, quantity))
         return values.reshape(1, -1) if together else values
 
     @cache
