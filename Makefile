@@ -1,8 +1,10 @@
 # Everything runs in .venv, which `make setup` makes; PYTHON picks the interpreter it is made from.
 PYTHON ?= python3.11
 BIN := .venv/bin
+FILES ?= 1000
+SEED ?= 0
 
-.PHONY: setup demo test test-slow lint bench lock clean
+.PHONY: setup demo test test-slow lint bench bench-peers bench-scaling bench-memory fuzz lock clean
 
 setup: .venv/installed
 
@@ -26,9 +28,15 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: setup
+bench: setup  # the quick ones; each also runs alone, see benchmarks/README.md
 	$(BIN)/python benchmarks/chain.py
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/extract.py $${MUSICREC_DATA:-../shared/data}/gtzan
+	$(BIN)/python benchmarks/extract.py
+
+bench-peers bench-scaling bench-memory: bench-%: setup
+	$(BIN)/python benchmarks/$*.py
+
+fuzz: setup  # FILES damaged files by SEED, then the torture set
+	MUSICREC_FUZZ_FILES=$(FILES) MUSICREC_FUZZ_SEED=$(SEED) $(BIN)/pytest -m "slow or not slow" tests/test_fuzz.py
 
 lock: setup
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

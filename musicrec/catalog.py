@@ -1,23 +1,31 @@
-"""The first stage: list a source, read each file's tags and content hash, publish the ``tracks`` table."""
+"""The first stage: list a source, read each file's tags and content hash, publish the ``tracks`` table.
+
+A song that is not on this machine is not fetched: what its server says of it stands for its content.
+"""
 
 import hashlib
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 from tinytag import TinyTag, TinyTagException
 
 from musicrec.accounting import Counts, Outcome, count, digest, outcomes_table
-from musicrec.columns import OK, SKIPPED, TRACKS
+from musicrec.audio import DEFAULT_LIMITS
+from musicrec.columns import FAILED, OK, SKIPPED, TRACKS
+from musicrec.errors import DecodeError
 from musicrec.progress import Progress
 from musicrec.settings import CatalogSettings
-from musicrec.sources import Track, list_source, uri_of
+from musicrec.sources import Track, list_source
 from musicrec.storage import Store
 
 MAX_CREDIBLE_DURATION_S = 7 * 24 * 3600.0
 UNCHANGED = ("uri", "size_bytes", "modified_ns")  # a file that keeps all three is taken to be the same
+VERSIONS = ("ETag", "Content-MD5", "Digest", "Last-Modified", "LastModified")  # by which a server tells contents apart
+GONE = frozenset({404, 410})  # HTTP status of what is not there
 READERS = 8  # threads that read files; hashing and reading release the interpreter lock
 
 
@@ -47,15 +55,12 @@ def catalog(store: Store, settings: CatalogSettings, *, force: bool = False) -> 
     columns = sorted({name for track in listing.tracks for name in track.facts})
     before = {row["track_id"]: row for row in store.read("tracks").to_pylist()} if store.exists("tracks") else {}
     same_columns = bool(before) and store.footer("tracks")["lineage"]["columns"] == columns
-    fresh = 0
-    rows: list[dict[str, Any]] = []
+    read: list[Read] = []
     with Progress("catalog", len(listing.tracks)) as progress, ThreadPoolExecutor(READERS) as pool:
-        read = pool.map(lambda track: _row(track, before.get(track.track_id), same_columns), listing.tracks)
-        for row, was_read in read:
-            rows.append(row)
-            fresh += was_read
+        for one in pool.map(lambda track: _read(track, before.get(track.track_id), same_columns), listing.tracks):
+            read.append(one)
             progress.advance()
-    tracks = pa.Table.from_pylist(rows, schema=TRACKS)
+    tracks = pa.Table.from_pylist([one.row for one in read], schema=TRACKS)
     store.record(settings)
     if not store.exists("tracks") or not store.read("tracks").equals(tracks):
         version = store.new_version(
@@ -65,34 +70,95 @@ def catalog(store: Store, settings: CatalogSettings, *, force: bool = False) -> 
         store.publish(version)
     outcomes = outcomes_table(
         [
-            *(Outcome(row["track_id"], "catalog", OK) for row in rows),
+            *(_outcome(one) for one in read),
             *(Outcome(name, "catalog", SKIPPED, reason, "not listed in tracks") for name, reason in listing.ignored),
         ]
     )
     store.save_outcomes("catalog", outcomes, settings, settings.fingerprint())
-    return count("catalog", outcomes["track_id"].to_pylist(), outcomes, fresh)
+    return count("catalog", outcomes["track_id"].to_pylist(), outcomes, sum(one.is_fresh for one in read))
 
 
-def _row(track: Track, before: dict[str, Any] | None, same_columns: bool) -> tuple[dict[str, Any], bool]:
-    """Row of ``tracks``, and whether the file had to be read for it.
+class Read(NamedTuple):
+    """Row of ``tracks``, whether the song had to be read for it, and what stood in the way."""
+
+    row: dict[str, Any]
+    is_fresh: bool
+    problem: DecodeError | None = None
+
+
+def _outcome(read: Read) -> Outcome:
+    track_id, problem = read.row["track_id"], read.problem
+    if problem is None:
+        return Outcome(track_id, "catalog", OK)
+    return Outcome(track_id, "catalog", FAILED, problem.reason, problem.detail)
+
+
+def _read(track: Track, before: dict[str, Any] | None, same_columns: bool) -> Read:
+    """Row of a track.
 
     `same_columns`: the source names the same facts as before, so that no fact in `before` can be one it has withdrawn.
     """
-    row: dict[str, Any] = {"track_id": track.track_id, "uri": uri_of(track.path)}
+    if track.path is None:
+        return _read_remote(track, before)
+    row: dict[str, Any] = {"track_id": track.track_id, "uri": track.uri}
     try:
         stat = track.path.stat()
     except OSError:  # listed, but gone or closed to us: extract will say so
-        return row | {"title": _clean(track.path.stem)} | track.facts, False
+        return Read(row | {"title": _clean(track.path.stem)} | track.facts, False)
     row |= {"size_bytes": stat.st_size, "modified_ns": max(stat.st_mtime_ns, stat.st_ctime_ns)}
     known_hash = before["content_hash"] if before and all(before[k] == row[k] for k in UNCHANGED) else None
     if before and known_hash and same_columns and all(before[name] == fact for name, fact in track.facts.items()):
-        return before | row, False
-    tags = _tags(track.path)
-    row |= tags | track.facts
+        return Read(before | row, False)
+    row |= _described(track, _tags(track.path))
+    return Read(row | {"content_hash": known_hash or _content_hash(track.path)}, known_hash is None)
+
+
+def _described(track: Track, tags: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a track: the source knows better than the tags."""
+    row = tags | track.facts
     row["title"] = row["title"] or tags["title"]
     if row.get("artist") and not row.get("artist_id"):
         row["artist_id"] = row["artist"].casefold()
-    return row | {"content_hash": known_hash or _content_hash(track.path)}, known_hash is None
+    return row
+
+
+# --- songs elsewhere ----------------------------------------------------------------------------------------------
+
+
+def _read_remote(track: Track, before: dict[str, Any] | None) -> Read:
+    """Row of a song that is not fetched; while its server does not answer, what was known of it holds."""
+    name = PurePosixPath(unquote(urlsplit(track.uri).path)).stem
+    row = {"track_id": track.track_id, "uri": track.uri} | _described(track, {"title": _clean(name)})
+    known = before if before and before["uri"] == track.uri else None
+    try:
+        info = _server_info(track.uri)
+    except DecodeError as e:
+        kept = known if known and e.reason == "unreadable" else {}
+        return Read(row | {name: kept.get(name) for name in ("size_bytes", "content_hash")}, False, e)
+    version = next((str(info[name]) for name in VERSIONS if info.get(name)), None)
+    row |= {"size_bytes": info.get("size"), "content_hash": _hash_of(track.uri, info.get("size"), version)}
+    return Read(row, known is None or known["content_hash"] != row["content_hash"])
+
+
+def _server_info(uri: str) -> dict[str, Any]:
+    """What a server says of an object: its size, and a mark of its version."""
+    from musicrec.audio.remote import file_system
+
+    try:
+        return file_system(uri, DEFAULT_LIMITS).info(uri)
+    except Exception as e:  # each file system raises what its own client library raises
+        status = getattr(e.__cause__, "status", None)
+        told = f"HTTP status {status}" if status else type(e.__cause__ or e).__name__  # no URL: it may hold a signature
+        if isinstance(e, FileNotFoundError) and (status in GONE or uri.startswith("s3:")):
+            raise DecodeError("missing", f"the server has no such object ({told})") from e
+        raise DecodeError("unreadable", f"the server does not answer as it should ({told})") from e
+
+
+def _hash_of(*parts: object) -> str:
+    return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+
+
+# --- files --------------------------------------------------------------------------------------------------------
 
 
 def _content_hash(path: Path) -> str | None:

@@ -15,8 +15,10 @@ from musicrec.errors import ConfigError, MusicrecError
 from musicrec.options import (
     OUT,
     address_option,
+    dry_run_option,
     failure_options,
     force_option,
+    limit_option,
     settings_of,
     settings_options,
     workers_option,
@@ -85,6 +87,7 @@ def cli() -> None:
     CatalogSettings, ExtractSettings, TrainSettings, SimilarSettings,
     leave_out=("sample_rate", "min_duration_s", "n_mels", "l1", "dropout", "feature_set", "feature_sets"),
 )  # fmt: skip
+@limit_option
 @failure_options
 @workers_option
 @address_option
@@ -107,7 +110,7 @@ def _run_chain(store: Store, settings_file: Path | None, options: dict[str, Any]
         _catalog_settings(store, settings_file, options),
         *(settings_of(cls, store, settings_file, options) for cls in list(ChainSettings.__annotations__.values())[1:]),
     )
-    how = ("address", "workers", "retry_failed", "max_failed_fraction", "force")
+    how = ("address", "workers", "retry_failed", "max_failed_fraction", "seconds_per_file", "limit", "force")
     report = run(store, settings, **{name: options[name] for name in how if name in options}, tell=click.echo)
     click.echo(f"tables: {store.out}\nreport: {report}")
 
@@ -132,19 +135,30 @@ def catalog(out: str, settings_file: Path | None, force: bool, **options: Any) -
         click.echo(stage(store, _catalog_settings(store, settings_file, options), force=force))
 
 
-@cli.command(epilog=_example("extract OUT", "extract OUT --retry-failed", "extract OUT --address auto"))
+@cli.command(epilog=_example("extract OUT", "extract OUT --limit 1000 --dry-run", "extract OUT --segment-s 3 --images"))
 @OUT
 @settings_options(ExtractSettings)
+@dry_run_option
+@limit_option
 @failure_options
 @address_option
 @force_option
-def extract(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa: ANN401
+def extract(out: str, settings_file: Path | None, dry_run: bool, **options: Any) -> None:  # noqa: ANN401
     """Decode each song once; compute its features and mel-spectrogram."""
     from musicrec.extract import extract as stage
+    from musicrec.extract import plan
 
+    what = ("retry_failed", "limit", "force")
+    how = (*what, "address", "max_failed_fraction", "seconds_per_file")
+    if dry_run:
+        store = Store(out)
+        store.require()
+        settings = settings_of(ExtractSettings, store, settings_file, options)
+        click.echo(plan(store, settings, **{name: options[name] for name in what}))
+        return
     with _open(out) as store:
-        how = {name: options[name] for name in ("address", "retry_failed", "max_failed_fraction", "force")}
-        click.echo(stage(store, settings_of(ExtractSettings, store, settings_file, options), **how))
+        settings = settings_of(ExtractSettings, store, settings_file, options)
+        click.echo(stage(store, settings, **{name: options[name] for name in how}))
 
 
 @cli.command(epilog=_example("train OUT --model mlp", "train OUT --epochs 200 --seed 1", "train OUT --workers 2"))

@@ -53,7 +53,7 @@ def connect(address: str | None = None) -> None:
 
 
 def run_bounded(
-    submit: Callable[[Item], "ray.ObjectRef[Any]"], items: Iterable[Item]
+    submit: Callable[[Item], "ray.ObjectRef[Any]"], items: Iterable[Item], *, at_once: int | None = None
 ) -> Iterator[tuple[Item, Any | WorkerLost]]:
     """Run one task an item, a few more at a time than there are CPUs, and yield results as they come.
 
@@ -63,11 +63,13 @@ def run_bounded(
         Starts the task of one item.
     items : iterable
         May be long: it is read only as tasks finish.
+    at_once : int, optional
+        Tasks in flight, if not as many as keep the cluster busy.
 
     Yields
     ------
     item, result
-        What the task returned, or :class:`WorkerLost` if it took its process with it, again and again.
+        What the task returned, or :class:`WorkerLost` if it took its process with it, retries included.
 
     Raises
     ------
@@ -75,22 +77,27 @@ def run_bounded(
         A task raised an error.
     """
     rest = iter(items)
-    running = {submit(item): item for item in islice(rest, _window())}
+    running = {submit(item): item for item in islice(rest, at_once or _window())}
     while running:
         done, _ = ray.wait(list(running), num_returns=1)
         yield running.pop(done[0]), _result(done[0])
-        running.update({submit(item): item for item in islice(rest, max(0, _window() - len(running)))})
+        running.update({submit(item): item for item in islice(rest, max(0, (at_once or _window()) - len(running)))})
+
+
+def cpus() -> int:
+    """CPUs of the cluster as it is now, at least one."""
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
 def _window() -> int:
-    """Tasks to keep in flight on the cluster as it is now; enough of them for an autoscaler to see a need."""
-    return max(LEAST_TASKS, TASKS_PER_CPU * int(ray.cluster_resources().get("CPU", 1)))
+    """Tasks to keep in flight; enough of them for an autoscaler to see a need."""
+    return max(LEAST_TASKS, TASKS_PER_CPU * cpus())
 
 
 def _result(reference: "ray.ObjectRef[Any]") -> Any | WorkerLost:  # noqa: ANN401 - whatever the task returns
     try:
         return ray.get(reference)
-    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as e:
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError) as e:
         return WorkerLost(type(e).__name__)
     except ray.exceptions.RayTaskError as e:
         if isinstance(e.cause, MusicrecError):

@@ -44,6 +44,14 @@ MEL = pa.schema(
     ]
 )
 
+IMAGES = pa.schema(
+    [
+        ("track_id", pa.string()),
+        ("spectrogram", pa.binary()),  # PNG, 256 × 256 × 3
+        ("waveform", pa.binary()),  # PNG, 256 × 256 × 3
+    ]
+)
+
 EMBEDDINGS = pa.schema(
     [
         ("track_id", pa.string()),
@@ -85,3 +93,9 @@ PREDICTIONS = pa.schema(
 def features_schema(names: Iterable[str]) -> pa.Schema:
     """Schema of the ``features`` table: ``track_id`` and one float32 column a feature."""
     return pa.schema([("track_id", pa.string()), *((name, pa.float32()) for name in names)])
+
+
+def segments_schema(names: Iterable[str]) -> pa.Schema:
+    """Schema of the ``segments`` table: a row for each segment of a clip, with the columns of ``features``."""
+    key = [("track_id", pa.string()), ("segment", pa.int16()), ("start_s", pa.float32())]  # start within the clip
+    return pa.schema([*key, *((name, pa.float32()) for name in names)])

@@ -1,4 +1,4 @@
-"""The second stage: decode each track once, compute its features and mel-spectrogram, publish both with outcomes.
+"""The second stage: decode each track once, compute what the tables hold of it, publish them with outcomes.
 
 The catalog's open tracks are cut into shards. A Ray task turns a shard into one staged Parquet file, whole or not at
 all, with a row for every track, good or bad; when all shards are there, they are merged with the tables published
@@ -7,32 +7,43 @@ before. So a run that is killed anywhere is taken up where it stopped, and each 
 
 import os
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import ray
 from filelock import FileLock
 
-from musicrec import audio, features
-from musicrec.accounting import Counts, Outcome, check_failures, count, digest
-from musicrec.cluster import WorkerLost, connect, run_bounded
-from musicrec.columns import FAILED, MEL, OK, OUTCOMES, SKIPPED, features_schema
-from musicrec.errors import DecodeError, SchemaError
+from musicrec import features
+from musicrec.accounting import Counts, check_failures, count, digest
+from musicrec.cluster import WorkerLost, connect, cpus, run_bounded
+from musicrec.columns import FAILED, OK, OUTCOMES
+from musicrec.parts import Staged, published_rows, read_staged, rows_of, slices, stage_shard, withdraw, write_version
 from musicrec.progress import Progress
+from musicrec.rows import Row, Wanted, extract_track, outcome_row, staged_schema, tables_of
 from musicrec.settings import ExtractSettings
-from musicrec.storage import Store, write_parquet
+from musicrec.storage import Store
+from musicrec.watchdog import SECONDS_PER_FILE, Watchdog, stuck
 
-TRACKS_PER_SHARD = 16  # about twenty seconds of work: little is lost with a killed task
-TRACKS_PER_PART = 256  # of the mel table: about 80 MB of float16 at 30 s and 128 bands
-ROWS_FILE = "_rows"  # Parquet: track and fingerprint of each row of a version; no reader of *.parquet sees it
-SILENCE_PEAK = 1e-6  # -120 dB: below the last bit of 16-bit audio
+TRACKS_PER_SHARD = 16, 64  # few in a short catalog, so that every CPU has work; at most a second or two of it
+SHARDS_PER_CPU = 4
+SHARD_BYTES = 64 * 2**20  # that a worker holds at most, about
+FEW = 4  # suspects at once, the second time: they may have died of the memory that they shared
+
+
+@dataclass(frozen=True)
+class ExtractCounts(Counts):
+    """Counts of the tracks that have an outcome; `left` more are for a later run."""
+
+    left: int = 0
+
+    def __str__(self) -> str:
+        return super().__str__() + (f", {self.left} left for a later run" if self.left else "")
 
 
 def extract(
@@ -43,8 +54,10 @@ def extract(
     retry_failed: bool = False,
     max_failed_fraction: float = 0.5,
     force: bool = False,
-) -> Counts:
-    """Bring ``features``, ``mel`` and ``outcomes`` up to date with ``tracks``.
+    limit: int | None = None,
+    seconds_per_file: float = SECONDS_PER_FILE,
+) -> ExtractCounts:
+    """Bring the tables of :func:`tables_of` and ``outcomes`` up to date with ``tracks``.
 
     Parameters
     ----------
@@ -57,26 +70,28 @@ def extract(
     retry_failed : bool
         Try tracks again that failed before.
     max_failed_fraction : float
-        The stage fails if more than this share of the catalog failed.
+        The stage fails if more than this share of the tracks that have an outcome failed.
     force : bool
         Accept other settings than those OUT was made by, and compute what depends on them anew.
+    limit : int, optional
+        Decode only so many tracks, the first by their id; the tables hold what is done, a later run goes on.
+    seconds_per_file : float
+        A track that takes longer has failed.
 
     Raises
     ------
     ConfigError, MusicrecError
         The settings differ and `force` is false; too many tracks failed.
     """
-    store.check_settings(settings, force=force)
-    tracks = _wanted(store, settings)
-    done = _done(store, settings, retry_failed)
-    todo = [track for track in tracks if (track.track_id, track.fingerprint) not in done]
-    with Progress("extract", len(tracks), len(tracks) - len(todo)) as progress:
-        if todo:
+    todo = plan(store, settings, retry_failed=retry_failed, force=force, limit=limit)
+    with Progress("extract", len(todo.now) + todo.n_known, todo.n_known) as progress:
+        if todo.now:
             connect(address)
-            _extract_all(store, settings, todo, progress)
+            _extract_all(store, settings, todo.now, seconds_per_file, progress)
     store.record(settings)
-    outcomes = _publish(store, settings, tracks)
-    counts = count(settings.stage, [track.track_id for track in tracks], outcomes, len(todo))
+    outcomes = _publish(store, settings, todo.covered)
+    done = count(settings.stage, [track.track_id for track in todo.covered], outcomes, len(todo.now))
+    counts = ExtractCounts(**vars(done), left=len(todo.left))
     check_failures(counts, max_failed_fraction)
     return counts
 
@@ -84,16 +99,71 @@ def extract(
 # --- planning -----------------------------------------------------------------------------------------------------
 
 
-Item = TypeVar("Item")
-Row = tuple[str, str]  # track id, fingerprint of content and settings
+class Plan(NamedTuple):
+    """What one run has to do: every track of the catalog is of one of four kinds."""
+
+    now: list[Wanted]  # to decode in this run
+    left: list[Wanted]  # to decode later: beyond the limit
+    kept: list[Wanted]  # up to date
+    failed: list[Wanted]  # failed before, and not tried again
+    seconds_a_track: float | None  # that decoding took before, on one CPU
+
+    @property
+    def covered(self) -> list[Wanted]:
+        """Tracks that have an outcome when the run is over, in order of their ids."""
+        return sorted(self.now + self.kept + self.failed)
+
+    @property
+    def n_known(self) -> int:
+        """How many tracks have an outcome already."""
+        return len(self.kept) + len(self.failed)
+
+    def __str__(self) -> str:
+        sizes = [len(tracks) for tracks in (self.now, self.left, self.kept, self.failed)]
+        now, left, kept, failed = sizes
+        if not now:
+            time = "none"
+        elif self.seconds_a_track is None:
+            time = "unknown, nothing was decoded here before"
+        else:
+            time = f"about {now * self.seconds_a_track:.1f} s of one CPU, at {self.seconds_a_track:.3f} s a track"
+        return (
+            f"extract would decode {now}, leave {left} for a later run, keep {kept} up to date and {failed} "
+            f"that failed before = {sum(sizes)}; time: {time}"
+        )
 
 
-class Wanted(NamedTuple):
-    """A track as the tables should hold it: its file, and the fingerprint of content and settings."""
+def plan(
+    store: Store,
+    settings: ExtractSettings,
+    *,
+    retry_failed: bool = False,
+    force: bool = False,
+    limit: int | None = None,
+) -> Plan:
+    """What :func:`extract` would do, its arguments being the same; nothing is written and Ray is not started.
 
-    track_id: str
-    uri: str
-    fingerprint: str
+    Raises
+    ------
+    ConfigError
+        The settings differ from those OUT was made by and `force` is false.
+    """
+    store.check_settings(settings, force=force)
+    tracks = _wanted(store, settings)
+    published, staged = _published_outcomes(store), read_staged(store, _work(settings)).outcomes
+    known, again = _known(store, settings, published, staged), _failed(published) if retry_failed else set()
+    again -= set(rows_of(staged))  # an unfinished run has tried these again
+    open_ = [track for track in tracks if track.row not in known or track.row in again]
+    now = open_[:limit]
+    rest = sorted(set(tracks) - set(now))
+    seconds = pc.mean(pa.concat_tables([published, staged]).filter(pc.field("status") == OK)["seconds"]).as_py()
+    return Plan(
+        now=now,
+        left=[track for track in rest if track.row not in known],
+        kept=[track for track in rest if known.get(track.row, FAILED) != FAILED],
+        failed=[track for track in rest if known.get(track.row) == FAILED],
+        seconds_a_track=seconds,
+    )
 
 
 def _wanted(store: Store, settings: ExtractSettings) -> list[Wanted]:
@@ -104,29 +174,25 @@ def _wanted(store: Store, settings: ExtractSettings) -> list[Wanted]:
     ]
 
 
-def _done(store: Store, settings: ExtractSettings, retry_failed: bool) -> set[Row]:
-    """What has an outcome, and if that is ``ok`` stands in both tables; an unfinished run's shards count too."""
-    done: set[Row] = set()
-    published = _published_outcomes(store)
-    whole = _rows(store, "features") & _rows(store, "mel")
-    for track_id, fingerprint, status in zip(*_columns(published, "track_id", "fingerprint", "status"), strict=True):
-        retried = retry_failed and status == FAILED
-        if not retried and (status != OK or (track_id, fingerprint) in whole):
-            done.add((track_id, fingerprint))
-    for shard in store.staged(_work(settings)):
-        done.update(zip(*_columns(_identities(shard)), strict=True))
-    return done
+def _known(store: Store, settings: ExtractSettings, published: pa.Table, staged: pa.Table) -> dict[Row, str]:
+    """Status of what has an outcome, and if that is ``ok`` stands in all tables; an unfinished run's shards count."""
+    whole = set.intersection(*(published_rows(store, table.name) for table in tables_of(settings)))
+    known = {row: status for row, status in _statuses(published) if status != OK or row in whole}
+    return known | dict(_statuses(staged))
 
 
-def _rows(store: Store, table: str) -> set[Row]:
-    """Track and fingerprint of each row of a published table."""
-    if not store.exists(table):
-        return set()
-    return set(zip(*_columns(pq.read_table(store.path(table) / ROWS_FILE)), strict=True))
+def _failed(outcomes: pa.Table) -> set[Row]:
+    return {row for row, status in _statuses(outcomes) if status == FAILED}
 
 
-def _columns(table: pa.Table, *names: str) -> list[list[Any]]:
-    return [table[name].to_pylist() for name in names or table.column_names]
+def _statuses(outcomes: pa.Table) -> Iterable[tuple[Row, str]]:
+    return zip(rows_of(outcomes), outcomes["status"].to_pylist(), strict=True)
+
+
+def _published_outcomes(store: Store) -> pa.Table:
+    if not store.exists("outcomes"):
+        return OUTCOMES.empty_table()
+    return store.read("outcomes", filter=pc.field("stage") == ExtractSettings.stage).cast(OUTCOMES)
 
 
 def _work(settings: ExtractSettings) -> str:
@@ -134,43 +200,58 @@ def _work(settings: ExtractSettings) -> str:
     return f"{settings.stage}/{settings.fingerprint()}"
 
 
-def _slices(items: list[Item], size: int) -> list[list[Item]]:
-    return [items[i : i + size] for i in range(0, len(items), size)]
-
-
 # --- extraction ---------------------------------------------------------------------------------------------------
 
 
-def _extract_all(store: Store, settings: ExtractSettings, todo: list[Wanted], progress: Progress) -> None:
-    """Stage every open track; a shard that kills its worker is halved until the deadly file stands alone."""
+def _extract_all(
+    store: Store, settings: ExtractSettings, todo: list[Wanted], seconds_per_file: float, progress: Progress
+) -> None:
+    """Stage every open track. Those that were in a worker when it died are run again each alone, once and once more.
+
+    The second time is for the innocent whose node was taken away. A file that took too long is not tried again.
+    """
     reference = ray.put(settings)
-    queue = _slices(todo, TRACKS_PER_SHARD)
+    shards = slices(todo, _shard_size(settings, len(todo)))
     failed = 0
-    while queue:
-        halves: list[list[Wanted]] = []
-        for shard, result in run_bounded(lambda s: _extract_shard.remote(store.out, s, reference), queue):
-            if isinstance(result, WorkerLost) and len(shard) > 1:
-                halves += _slices(shard, (len(shard) + 1) // 2)
-                continue
-            if isinstance(result, WorkerLost):
-                detail = f"this file ended every worker that decoded it ({result.cause})"
-                _stage(store, settings, [_row(shard[0], settings, FAILED, "crashed", detail)])
-            failed += 1 if isinstance(result, WorkerLost) else result
-            progress.advance(len(shard), f"{failed} failed")
-        queue = halves
+    for at_once in (None, None, FEW):
+        lost: list[Wanted] = []
+        tasks = run_bounded(
+            lambda shard: _extract_shard.remote(store.out, shard, reference, seconds_per_file), shards, at_once=at_once
+        )
+        for shard, result in tasks:
+            again = _after_loss(store, settings, shard, seconds_per_file) if isinstance(result, WorkerLost) else []
+            failed += len(shard) - len(again) if isinstance(result, WorkerLost) else result
+            lost += again
+            progress.advance(len(shard) - len(again), f"{failed} failed")
+        shards = slices(lost, 1)
+    for track in lost:
+        _stage_failure(store, settings, track, "crashed", "this file ended every worker that decoded it")
+    progress.advance(len(lost), f"{failed + len(lost)} failed")
 
 
-@ray.remote(num_cpus=1, max_retries=1)
-def _extract_shard(out: Path, shard: list[Wanted], settings: ExtractSettings) -> int:
+def _shard_size(settings: ExtractSettings, n_tracks: int) -> int:
+    """Tracks of a shard; no result depends on it."""
+    least, most = TRACKS_PER_SHARD
+    bearable = max(1, SHARD_BYTES // sum(table.track_bytes for table in tables_of(settings)))
+    return min(most, bearable, max(least, n_tracks // (SHARDS_PER_CPU * cpus())))
+
+
+@ray.remote(num_cpus=1, max_retries=0)
+def _extract_shard(out: Path, shard: list[Wanted], settings: ExtractSettings, seconds_per_file: float) -> int:
     """Stage one shard; return how many of its tracks failed."""
-    _compile()
-    rows = [extract_track(track, settings) for track in shard]
-    _stage(Store(out), settings, rows)
+    _compile(settings.feature_sets, settings.n_mels)
+    store = Store(out)
+    rows = []
+    with Watchdog(_note(store, settings, shard), seconds_per_file) as watchdog:
+        for number, track in enumerate(shard):
+            with watchdog.over(str(number)):
+                rows.append(extract_track(track, settings))
+    _stage(store, settings, shard, rows)
     return sum(row["status"] == FAILED for row in rows)
 
 
 @cache
-def _compile() -> None:
+def _compile(feature_sets: tuple[str, ...], n_mels: int) -> None:
     """Compile librosa's and our own loops, one process of a node at a time.
 
     numba's cache on disk does not bear two writers: a compiled loop can end up under another's types, and crash.
@@ -178,49 +259,36 @@ def _compile() -> None:
     with FileLock(Path(tempfile.gettempdir()) / f"musicrec-compile-{os.getuid()}.lock"):
         noise = np.random.default_rng(0).normal(size=22050).astype(np.float32)
         analysis = features.analyse(noise, 22050)
-        features.evaluate(analysis, tuple(features.FEATURE_SETS))
-        analysis.mel(128)
+        features.evaluate(analysis, feature_sets)
+        analysis.mel(n_mels)
 
 
-def extract_track(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
-    """Row of one track: its outcome, and where that is ``ok`` its features and mel-spectrogram."""
-    started = time.perf_counter()
-    try:
-        row = _features_row(track, settings)
-    except DecodeError as e:
-        row = _row(track, settings, FAILED, e.reason, e.detail)
-    except Exception as e:  # one file, whatever is wrong with it, must not cost the others
-        row = _row(track, settings, FAILED, "error", f"{type(e).__name__}: {e}".splitlines()[0])
-    return row | {"seconds": time.perf_counter() - started}
+def _after_loss(store: Store, settings: ExtractSettings, shard: list[Wanted], limit_s: float) -> list[Wanted]:
+    """Stage the track over which the watchdog ended a shard's worker, if it did; the others are to be run again."""
+    number = stuck(_note(store, settings, shard))
+    if number is None:
+        return shard
+    track = shard[int(number)]
+    detail = f"took longer than {limit_s:g} s; --seconds-per-file allows more"
+    _stage_failure(store, settings, track, "timeout", detail)
+    return [other for other in shard if other != track]
 
 
-def _features_row(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
-    rate = settings.sample_rate
-    y = audio.load(track.uri, sample_rate=rate, offset_s=settings.offset_s, duration_s=settings.duration_s)
-    if len(y) < settings.min_duration_s * rate:
-        detail = f"{len(y)} samples, less than {settings.min_duration_s:g} s"
-        return _row(track, settings, SKIPPED, "too_short", detail)
-    if np.abs(y).max() < SILENCE_PEAK:
-        return _row(track, settings, SKIPPED, "silent", "the whole clip lies below -120 dB")
-    analysis = features.analyse(y, rate)
-    values = features.evaluate(analysis, settings.feature_sets)
-    if not np.isfinite(np.array(list(values.values()), np.float32)).all():
-        return _row(track, settings, FAILED, "not_finite", "a feature is NaN or infinite")
-    mel = analysis.mel(settings.n_mels).astype(np.float16)
-    return _row(track, settings, OK) | values | {"mel": mel.ravel(), "n_frames": mel.shape[1]}
+def _note(store: Store, settings: ExtractSettings, shard: list[Wanted]) -> Path:
+    """Where the watchdog of a shard's worker writes."""
+    return store.work_folder(_work(settings)) / f"{_name(shard)}.note"
 
 
-def _row(
-    track: Wanted, settings: ExtractSettings, status: str, reason: str | None = None, detail: str | None = None
-) -> dict[str, Any]:
-    return Outcome(track.track_id, settings.stage, status, reason, detail, track.fingerprint)._asdict()
+def _name(tracks: list[Wanted]) -> str:
+    return digest([track.track_id for track in tracks], [track.fingerprint for track in tracks])
 
 
-def _stage(store: Store, settings: ExtractSettings, rows: list[dict[str, Any]]) -> None:
-    names = features.feature_names(settings.feature_sets)
-    schema = pa.unify_schemas([OUTCOMES, features_schema(names), MEL])
-    name = digest([row["track_id"] for row in rows], [row["fingerprint"] for row in rows])
-    store.stage_shard(_work(settings), name, pa.Table.from_pylist(rows, schema=schema))
+def _stage(store: Store, settings: ExtractSettings, shard: list[Wanted], rows: list[dict[str, Any]]) -> None:
+    stage_shard(store, _work(settings), _name(shard), pa.Table.from_pylist(rows, schema=staged_schema(settings)))
+
+
+def _stage_failure(store: Store, settings: ExtractSettings, track: Wanted, reason: str, detail: str) -> None:
+    _stage(store, settings, [track], [outcome_row(track, settings, FAILED, reason, detail)])
 
 
 # --- publishing ---------------------------------------------------------------------------------------------------
@@ -228,63 +296,28 @@ def _stage(store: Store, settings: ExtractSettings, rows: list[dict[str, Any]]) 
 
 def _publish(store: Store, settings: ExtractSettings, tracks: list[Wanted]) -> pa.Table:
     """Merge staged shards into the tables of before, unless these are as wanted; return the stage's outcomes."""
-    shards = [pq.read_table(path, columns=OUTCOMES.names) for path in store.staged(_work(settings))]
-    outcomes = _merged_outcomes(store, tracks, shards)
+    staged = read_staged(store, _work(settings))
+    published = _published_outcomes(store)
+    outcomes = _merged_outcomes(tracks, published, staged)
     count(settings.stage, [track.track_id for track in tracks], outcomes, 0)
     rows = outcomes.filter(pc.field("status") == OK).select(["track_id", "fingerprint"])
-    name = settings.fingerprint(digest(*_columns(rows)))
-    tables = {"features": features_schema(features.feature_names(settings.feature_sets)), "mel": MEL}
-    for table, schema in tables.items():
-        if store.exists(table) and store.footer(table)["fingerprint"] == name:
+    name = settings.fingerprint(digest(*(column.to_pylist() for column in rows.columns)))
+    tables = tables_of(settings)
+    for table in tables:
+        if store.exists(table.name) and store.footer(table.name)["fingerprint"] == name:
             continue
-        version = store.new_version(table, settings, name, hop_length=features.HOP_LENGTH)
-        for part in _merged_parts(store, settings, table, schema, rows):
-            version.write_part(part)
-        write_parquet(version.folder / ROWS_FILE, rows)
+        version = store.new_version(table.name, settings, name, hop_length=features.HOP_LENGTH)
+        write_version(store, version, table, rows, staged)
         store.publish(version)
-    if shards or outcomes != _published_outcomes(store):
+    withdraw(store, tables)
+    if staged.files or not outcomes.equals(published):
         store.save_outcomes(settings.stage, outcomes, settings, name)  # last: till then the staged shards count
     store.clear_work(settings.stage)
     return outcomes
 
 
-def _published_outcomes(store: Store) -> pa.Table:
-    if not store.exists("outcomes"):
-        return OUTCOMES.empty_table()
-    return store.read("outcomes", filter=pc.field("stage") == ExtractSettings.stage)
-
-
-def _merged_outcomes(store: Store, tracks: list[Wanted], shards: list[pa.Table]) -> pa.Table:
+def _merged_outcomes(tracks: list[Wanted], published: pa.Table, staged: Staged) -> pa.Table:
     """One outcome a track, in order of track; a staged one is newer than a published one."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for table in (_published_outcomes(store), *shards):
-        found.update({(row["track_id"], row["fingerprint"]): row for row in table.to_pylist()})
-    rows = [found[key] for track in tracks if (key := (track.track_id, track.fingerprint)) in found]
-    return pa.Table.from_pylist(rows, schema=OUTCOMES)
-
-
-def _merged_parts(
-    store: Store, settings: ExtractSettings, table: str, schema: pa.Schema, rows: pa.Table
-) -> Iterator[pa.Table]:
-    """The wanted rows in their order, a part at a time, whichever file holds them; one empty part if there are none."""
-    published = cache(lambda: store.dataset(table))  # opened once, and only if it is there to be opened
-    files = store.staged(_work(settings))
-    staged_in = {row: i for i, f in enumerate(files) for row in zip(*_columns(_identities(f)), strict=True)}
-    wanted = list(zip(*_columns(rows), strict=True))
-    for part in _slices(wanted, TRACKS_PER_PART) or [[]]:
-        pieces = [schema.empty_table()]
-        for i in sorted({staged_in[row] for row in part if row in staged_in}):
-            ids = [row[0] for row in part if staged_in.get(row) == i]
-            pieces.append(pq.read_table(files[i], columns=schema.names, filters=pc.field("track_id").isin(ids)))
-        if kept := [track_id for track_id, fingerprint in part if (track_id, fingerprint) not in staged_in]:
-            track_id = pc.field("track_id")
-            inside = (track_id >= kept[0]) & (track_id <= kept[-1]) & track_id.isin(kept)  # whole parts are passed over
-            pieces.append(published().to_table(columns=schema.names, filter=inside))
-        merged = pa.concat_tables([piece.cast(schema) for piece in pieces]).sort_by("track_id")
-        if merged["track_id"].to_pylist() != [row[0] for row in part]:
-            raise SchemaError(f"{store.out / table} lacks songs that outcomes lists; run extract in another OUT")
-        yield merged
-
-
-def _identities(shard: Path) -> pa.Table:
-    return pq.read_table(shard, columns=["track_id", "fingerprint"])
+    both = pa.concat_tables([published, staged.outcomes])
+    at = {row: i for i, row in enumerate(rows_of(both))}
+    return both.take(pa.array([at[track.row] for track in tracks if track.row in at], pa.int64()))

@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from musicrec.settings import StageSettings, read_toml, resolve
 from musicrec.storage import Store
+from musicrec.watchdog import SECONDS_PER_FILE
 
 Command = Callable[..., Any]
 S = TypeVar("S", bound=StageSettings)
@@ -34,9 +35,10 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
     default = "" if field.is_required() else f"  [default: {_shown(field.default)}]"
     several = get_origin(field.annotation) is tuple
     kind = get_args(field.annotation)[0] if several else field.annotation
+    long = name.replace("_", "-")
     return click.option(
         *short,
-        f"--{name.replace('_', '-')}",
+        f"--{long}/--no-{long}" if kind is bool else f"--{long}",
         name,
         type=click.Choice(get_args(kind)) if get_origin(kind) is Literal else kind,
         multiple=several,
@@ -63,10 +65,21 @@ force_option = click.option("--force", is_flag=True, help="Accept other settings
 workers_option = click.option(
     "--workers", type=click.IntRange(1), default=1, show_default=True, help="Data-parallel training workers."
 )
+limit_option = click.option(
+    "--limit", type=click.IntRange(1), help="Decode only so many songs this time, the first by their id."
+)
+dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 
 
 def failure_options(command: Command) -> Command:
-    """Options that say how failed tracks are treated."""
+    """Options that say when a track has failed, and how failed tracks are treated."""
+    command = click.option(
+        "--seconds-per-file",
+        type=click.FloatRange(0, min_open=True),
+        default=SECONDS_PER_FILE,
+        show_default=True,
+        help="A song that takes longer to decode and compute has failed.",
+    )(command)
     command = click.option(
         "--max-failed-fraction",
         type=click.FloatRange(0, 1),

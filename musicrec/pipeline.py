@@ -7,6 +7,7 @@ from typing import NamedTuple
 from musicrec.accounting import Counts
 from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings
 from musicrec.storage import Store
+from musicrec.watchdog import SECONDS_PER_FILE
 
 
 class ChainSettings(NamedTuple):
@@ -27,6 +28,8 @@ def run(
     workers: int = 1,
     retry_failed: bool = False,
     max_failed_fraction: float = 0.5,
+    seconds_per_file: float = SECONDS_PER_FILE,
+    limit: int | None = None,
     force: bool = False,
     tell: Callable[[Counts], None] = print,
 ) -> Path:
@@ -38,8 +41,8 @@ def run(
         OUT, locked by the caller.
     settings : ChainSettings
         Of each stage.
-    address, workers, retry_failed, max_failed_fraction, force
-        As for the stages.
+    address, workers, retry_failed, max_failed_fraction, seconds_per_file, limit, force
+        As for the stages; with a limit the stages after extract work on the songs that have been decoded.
     tell : callable
         Called with the counts of each stage as it ends.
 
@@ -62,6 +65,8 @@ def run(
             address=address,
             retry_failed=retry_failed,
             max_failed_fraction=max_failed_fraction,
+            seconds_per_file=seconds_per_file,
+            limit=limit,
             force=force,
         ),
         lambda: train(store, settings.train, address=address, workers=workers),

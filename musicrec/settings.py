@@ -6,20 +6,23 @@ the command and never enters a fingerprint.
 
 import hashlib
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from musicrec.errors import ConfigError
 
 CatalogKind = Literal["auto", "folder", "gtzan", "fma", "manifest"]
 Metric = Literal["cosine", "euclidean"]
 ModelName = Literal["mlp"]
-FeatureSet = Literal["iiitd41", "gtzan57"]
+FeatureSet = Literal["iiitd41", "gtzan57", "fma518"]
 
+
+MIN_SEGMENT_S = 0.1  # of a clip of 600 s at most: their number fits 16 bits
 
 S = TypeVar("S", bound="StageSettings")
 
@@ -69,6 +72,16 @@ class ExtractSettings(StageSettings):
     min_duration_s: float = Field(0.1, ge=0.001, description="Shorter audio is skipped, in seconds.")
     feature_sets: tuple[FeatureSet, ...] = Field(("iiitd41", "gtzan57"), min_length=1, description="Feature sets.")
     n_mels: int = Field(128, ge=8, le=512, description="Bands of the mel-spectrogram.")
+    segment_s: float = Field(0.0, description="Features of segments of this length too, in seconds; 0 for none.")
+    images: bool = Field(False, description="PNG of the spectrogram and the waveform too.")
+
+    @field_validator("segment_s")
+    @classmethod
+    def _segment_fits_the_clip(cls, segment_s: float, others: ValidationInfo) -> float:
+        longest = others.data.get("duration_s", math.inf)
+        if segment_s and not MIN_SEGMENT_S <= segment_s <= longest:
+            raise ValueError(f"expected 0, or {MIN_SEGMENT_S:g} s to the {longest:g} s of the clip")
+        return segment_s
 
 
 class TrainSettings(StageSettings):

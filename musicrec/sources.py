@@ -1,7 +1,7 @@
 """Layouts of music collections: which files are tracks, what they are called, and which genre they belong to.
 
-A track id does not depend on the machine, the run or the mount point: it is the path below the source, or the id that
-the collection itself uses (GTZAN, FMA).
+A track id does not depend on the machine, the run or the mount point: it is the path below the source, the id that the
+collection itself uses (GTZAN, FMA), or what a manifest says.
 """
 
 import os
@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from musicrec.audio import local_path
+from musicrec.audio import is_remote, local_path
 from musicrec.errors import CatalogError, DecodeError
 
 AUDIO_EXTENSIONS = frozenset(
@@ -36,8 +36,13 @@ class Track:
     """What a layout knows of one track before the file is opened."""
 
     track_id: str
-    path: Path
+    path: Path | None  # None: not on this machine's file system
     facts: dict[str, str | None] = field(default_factory=dict)  # columns of ``tracks``; they overrule the file's tags
+    uri: str = ""  # follows from the path, if there is one
+
+    def __post_init__(self) -> None:
+        if self.path is not None:
+            self.uri = uri_of(self.path)
 
 
 @dataclass
@@ -176,26 +181,39 @@ FOLDER_KINDS: dict[str, Callable[[Path, list[Path]], list[Track]]] = {
 
 
 def _from_manifest(file: Path) -> list[Track]:
-    """CSV or Parquet with a column ``path`` (below the manifest, or absolute) and any of the columns of ``tracks``."""
+    """CSV or Parquet with a column ``path`` or ``uri`` and any of the columns of ``tracks``.
+
+    A path is below the manifest, or absolute; a URI is ``file://``, ``http(s)://`` or ``s3://``.
+    """
     try:
         table = pd.read_parquet(file) if file.suffix == ".parquet" else _read_csv(file)
     except (ValueError, OSError) as e:
         raise CatalogError(f"manifest {file} cannot be read: {e}".splitlines()[0]) from e
-    if "path" not in table.columns:
-        raise CatalogError(f"manifest {file} has no column 'path'; expected one path to an audio file a row")
+    places = [c for c in ("uri", "path") if c in table.columns]
+    if not places:
+        raise CatalogError(f"manifest {file} has no column 'path' or 'uri'; expected one audio file a row")
     columns = [c for c in ("title", "artist", "artist_id", "album", "genre", "split") if c in table.columns]
     tracks = []
     for number, row in enumerate(table.to_dict("records"), start=1):
-        written = _text(row["path"])
+        written = next(filter(None, (_text(row[c]) for c in places)), None)
         if written is None:
-            raise CatalogError(f"manifest {file}: row {number} has no path; expected one path to an audio file a row")
+            raise CatalogError(f"manifest {file}: row {number} has no {places[-1]}; expected one audio file a row")
         try:
-            path = Path(os.path.normpath(file.parent / local_path(written)))
+            place = _place(written, file.parent)
         except DecodeError as e:
             raise CatalogError(f"manifest {file}, row {number}: {e.detail}") from e
-        track_id = _text(row.get("track_id")) or unicodedata.normalize("NFC", Path(written).as_posix())
-        tracks.append(Track(track_id, path, {c: _text(row[c]) for c in columns}))
+        track_id = _text(row.get("track_id")) or _manifest_id(written)
+        tracks.append(Track(track_id, place, {c: _text(row[c]) for c in columns}, uri=written))
     return tracks
+
+
+def _place(written: str, folder: Path) -> Path | None:
+    """Path of what a manifest in `folder` names; None if it has to be fetched."""
+    return None if is_remote(written) else Path(os.path.normpath(folder / local_path(written)))
+
+
+def _manifest_id(written: str) -> str:
+    return unicodedata.normalize("NFC", written if is_remote(written) else Path(written).as_posix())
 
 
 # --- files --------------------------------------------------------------------------------------------------------
@@ -273,9 +291,9 @@ def _make_ids_unique(listing: Listing, source: Path) -> None:
     """Ids that a collection gives twice become paths; names that even then coincide are numbered in path order."""
     seen = Counter(track.track_id for track in listing.tracks)
     for track in listing.tracks:
-        if seen[track.track_id] > 1 and track.path.is_relative_to(source):
+        if seen[track.track_id] > 1 and track.path and track.path.is_relative_to(source):
             track.track_id = relative_id(track.path, source)
-    listing.tracks.sort(key=lambda track: os.fsencode(track.path))
+    listing.tracks.sort(key=lambda track: os.fsencode(track.path or track.uri))
     names = [track.track_id for track in listing.tracks] + [name for name, _ in listing.ignored]
     distinct = iter(_distinct(names))
     for track in listing.tracks:

@@ -156,7 +156,7 @@ def test_no_more_than_the_limit_is_fetched(server, path, temporary):
 
 def test_a_download_ends_in_time(server):
     started = time.monotonic()
-    error = refusal(server.url("endless"), limits=audio.Limits(max_download_s=0.5))
+    error = refusal(server.url("endless"), limits=audio.Limits(max_download_s=0.5, max_download_bytes=2**40))
     assert error.reason == "unreadable"
     assert time.monotonic() - started < 10
 

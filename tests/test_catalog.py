@@ -2,6 +2,9 @@
 
 import hashlib
 import os
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -257,6 +260,131 @@ def test_a_changed_manifest_leaves_nothing_of_the_one_before(*, tmp_path, store,
         run(store, manifest(tmp_path, f"path,{text}\n"))
     value = table(store).loc["a.wav", column]
     assert (None if pd.isna(value) else value) == expected
+
+
+# --- songs elsewhere --------------------------------------------------------------------------------------------
+
+
+class Served(SimpleHTTPRequestHandler):
+    """Serves a folder; `broken` names answer 503, and an ETag is sent if `etag` is set."""
+
+    broken: frozenset[str] = frozenset()
+    etag: str | None = None
+
+    def send_head(self):
+        if self.path.partition("?")[0] in self.broken:
+            return self.send_error(503)
+        return super().send_head()
+
+    def end_headers(self):
+        if self.etag:
+            self.send_header("ETag", self.etag)
+        super().end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server over ``tmp_path/there``; address, and the class whose attributes say how it answers."""
+    (tmp_path / "there").mkdir()
+    handler = type("Handler", (Served,), {})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=tmp_path / "there"))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", handler
+    server.shutdown()
+    server.server_close()
+
+
+def songs_elsewhere(tmp_path: Path, *uris: str) -> Path:
+    file = tmp_path / "m.csv"
+    file.write_text("uri,genre,artist\n" + "".join(f"{uri},rock,Abba\n" for uri in uris))
+    return file
+
+
+def outcome(store: Store, track_id: str) -> tuple[str, str | None]:
+    row = table(store, "outcomes").loc[track_id]
+    return row["status"], None if pd.isna(row["reason"]) else row["reason"]
+
+
+def test_a_song_elsewhere_is_listed_by_what_its_server_says(tmp_path, store, server):
+    address, _ = server
+    path = song(tmp_path / "there/Été à Nÿme.wav")
+    uri = f"{address}/%C3%89t%C3%A9%20%C3%A0%20N%C3%BFme.wav?token=secret"
+    counts = run(store, songs_elsewhere(tmp_path, uri))
+    assert (counts.ok, counts.failed, counts.fresh) == (1, 0, 1)
+    row = table(store).loc[uri]
+    assert (row["uri"], row["size_bytes"], row["genre"]) == (uri, path.stat().st_size, "rock")
+    assert (row["title"], row["artist"], row["artist_id"]) == ("Été à Nÿme", "Abba", "abba")
+    assert len(row["content_hash"]) == 32
+    before = version(store)
+    assert run(store, tmp_path / "m.csv").fresh == 0
+    assert version(store) == before
+
+
+def test_another_version_elsewhere_has_another_hash(tmp_path, store, server):
+    address, handler = server
+    path = song(tmp_path / "there/a.wav")
+    uri = f"{address}/a.wav"
+    songs_elsewhere(tmp_path, uri)
+    hashes = []
+
+    def look():
+        counts = run(store, tmp_path / "m.csv")
+        hashes.append(table(store).loc[uri, "content_hash"])
+        assert counts.fresh == (hashes[-1] not in hashes[:-1])
+
+    look()
+    os.utime(path, (1, 1))  # Last-Modified
+    look()
+    handler.etag = '"1"'
+    look()
+    os.utime(path, (2, 2))  # of a server that sends an ETag, only that counts
+    look()
+    handler.etag = '"2"'
+    look()
+    path.write_bytes(path.read_bytes() + b"more")  # an ETag that stays though the size changes is not believed
+    look()
+    assert [hashes.index(h) for h in hashes] == [0, 1, 2, 2, 4, 5]
+
+
+def test_songs_that_cannot_be_reached_have_a_row_and_a_reason(tmp_path, store, server):
+    address, handler = server
+    handler.broken = frozenset({"/broken.wav"})
+    for name in ("here", "broken"):
+        song(tmp_path / f"there/{name}.wav")
+    uris = [f"{address}/{name}.wav?key=secret" for name in ("here", "gone", "broken")]
+    uris.append("http://127.0.0.1:1/refused.wav")
+    counts = run(store, songs_elsewhere(tmp_path, *uris))
+    assert (counts.ok, counts.failed, counts.total) == (1, 3, 4)
+    assert [outcome(store, uri) for uri in uris] == [
+        ("ok", None),
+        ("failed", "missing"),
+        ("failed", "unreadable"),
+        ("failed", "unreadable"),
+    ]
+    details = table(store, "outcomes").loc[uris[1:], "detail"]
+    assert details.str.contains("404|503|Connector").all()
+    assert not details.str.contains("secret").any()
+    assert table(store).loc[uris, "content_hash"].isna().tolist() == [False, True, True, True]
+
+
+def test_what_was_known_of_a_song_holds_while_its_server_is_down_but_not_once_it_is_gone(tmp_path, store, server):
+    address, handler = server
+    path = song(tmp_path / "there/a.wav")
+    uri = f"{address}/a.wav"
+    run(store, songs_elsewhere(tmp_path, uri))
+    known = table(store)
+    handler.broken = frozenset({"/a.wav"})
+    assert run(store, tmp_path / "m.csv").failed == 1
+    assert outcome(store, uri) == ("failed", "unreadable")
+    pd.testing.assert_frame_equal(table(store), known)
+    handler.broken = frozenset()
+    path.unlink()
+    run(store, tmp_path / "m.csv")
+    assert outcome(store, uri) == ("failed", "missing")
+    assert pd.isna(table(store).loc[uri, "content_hash"])
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ def run(capsys, monkeypatch, tmp_path):
     """Run the command line in an empty folder; exit code, output, complaint."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["musicrec"])
+    monkeypatch.setattr(sys.modules["__main__"], "__package__", None)  # else `python -m pytest` is in the usage line
     monkeypatch.delenv("MUSICREC_DEBUG", raising=False)
 
     def run(*arguments):
@@ -65,7 +66,7 @@ def stages(monkeypatch):
         return f"{settings.stage}: done"
 
     for name in STAGES:
-        module = SimpleNamespace(**{name: stage}, published_card=None)
+        module = SimpleNamespace(**{name: stage}, published_card=None, plan=lambda *_, **how: f"a plan: {how}")
         monkeypatch.setitem(sys.modules, f"musicrec.{name}", module)
     return called
 
@@ -122,6 +123,9 @@ def test_the_version_is_shown(run):
         ("train OUT --epochs 2.5", "'2.5' is not a valid integer"),
         ("embed OUT --model lstm", "Invalid value for '--model': 'lstm'"),
         ("extract OUT --max-failed-fraction 2", "2.0 is not in the range 0<=x<=1"),
+        ("extract OUT --limit 0", "0 is not in the range x>=1"),
+        ("extract OUT --seconds-per-file 0", "0.0 is not in the range x>0"),
+        ("run OUT --source songs --limit none", "'none' is not a valid integer"),
         ("extract OUT --feature-sets mfcc", "'mfcc' is not one of 'iiitd41'"),
         ("demo --songs 1", "1 is not in the range x>=2"),
     ],
@@ -142,6 +146,8 @@ def test_wrong_usage_is_exit_code_2_with_the_option_and_what_was_expected(run, s
         ("similar OUT -n 0", ["similar.n = 0", "greater than or equal to 1"]),
         ("train OUT --test-fraction 0.7", ["train.test_fraction = 0.7", "less than 0.6"]),
         ("extract OUT --duration-s nan", ["extract.duration_s = nan"]),
+        ("extract OUT --segment-s 0.01", ["extract.segment_s = 0.01", "expected 0, or 0.1 s to the 30 s of the clip"]),
+        ("extract OUT --segment-s nan", ["extract.segment_s = nan"]),
         ("extract OUT --settings my.toml", ["my.toml", "give the path of a TOML file"]),
         ("extract OUT --settings songs/rock/a.wav", ["a.wav", "not valid TOML"]),
         ("lookup NEW x", ["NEW is not a musicrec OUT", "musicrec run", "--source FOLDER"]),
@@ -254,10 +260,19 @@ def test_the_command_line_wins_over_the_file_over_what_out_records_over_defaults
 @pytest.mark.parametrize(
     ("arguments", "how"),
     [
-        ("extract OUT", {"address": None, "retry_failed": False, "max_failed_fraction": 0.5, "force": False}),
         (
-            "extract OUT --retry-failed --force --max-failed-fraction 0 --address auto",
-            {"address": "auto", "retry_failed": True, "max_failed_fraction": 0.0, "force": True},
+            "extract OUT",
+            {
+                **{"address": None, "retry_failed": False, "max_failed_fraction": 0.5, "force": False},
+                **{"limit": None, "seconds_per_file": 300.0},
+            },
+        ),
+        (
+            "extract OUT --retry-failed --force --max-failed-fraction 0 --address auto --limit 5 --seconds-per-file .5",
+            {
+                **{"address": "auto", "retry_failed": True, "max_failed_fraction": 0.0, "force": True},
+                **{"limit": 5, "seconds_per_file": 0.5},
+            },
         ),
         ("similar OUT --address localhost:6379", {"address": "localhost:6379"}),
     ],
@@ -277,6 +292,24 @@ def test_an_option_given_several_times_is_a_list(run, out, stages):
         ("gtzan57",),
         ("iiitd41", "gtzan57"),
     ]
+
+
+def test_a_dry_run_is_a_plan_and_neither_locks_nor_runs(run, out, stages):
+    with Store(out).lock():
+        code, text, _ = run("extract", "OUT", "--dry-run", "--limit", "7", "--retry-failed")
+    assert (code, text) == (0, "a plan: {'retry_failed': True, 'limit': 7, 'force': False}\n")
+    assert not stages
+    assert run("extract", "NEW", "--dry-run")[0] == 2
+
+
+def test_a_flag_is_a_setting_that_may_be_taken_back(run, out, stages, tmp_path):
+    (tmp_path / "my.toml").write_text("[extract]\nimages = true\nsegment_s = 3\n")
+    run("extract", "OUT", "--images", "--segment-s", "3")
+    run("extract", "OUT", "--settings", "my.toml")
+    run("extract", "OUT", "--settings", "my.toml", "--no-images", "--segment-s", "0")
+    run("extract", "OUT")
+    asked = [(settings.images, settings.segment_s) for settings, _ in stages]
+    assert asked == [(True, 3), (True, 3), (False, 0), (False, 0)]
 
 
 # --- progress -----------------------------------------------------------------------------------------------------

@@ -1,23 +1,33 @@
 """Extract on a real Ray: each track once, whatever the shards, the failures and the kills."""
 
+import ctypes
+import io
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest import mock
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import ray
+import soundfile as sf
 
+from musicrec import audio, features, parts
 from musicrec import extract as stage
 from musicrec.catalog import catalog
-from musicrec.errors import ConfigError, MusicrecError
-from musicrec.extract import extract, extract_track
+from musicrec.errors import ConfigError, MusicrecError, SchemaError
+from musicrec.extract import extract, extract_track, plan
 from musicrec.settings import CatalogSettings, ExtractSettings
 from musicrec.storage import Store
 
@@ -33,13 +43,15 @@ def new_out(out: Path, source: Path) -> Store:
 
 def tables(store: Store) -> dict[str, pd.DataFrame]:
     """The stage's tables, without the seconds that a decode took."""
-    found = {name: store.read(name).to_pandas() for name in ("features", "mel", "outcomes")}
+    names = ("features", "mel", "segments", "images", "outcomes")
+    found = {name: store.read(name).to_pandas() for name in names if store.exists(name)}
     found["outcomes"] = found["outcomes"].query("stage == 'extract'").drop(columns="seconds").reset_index(drop=True)
     found["mel"]["mel"] = found["mel"]["mel"].map(bytes)
     return found
 
 
 def assert_same(a: dict[str, pd.DataFrame], b: dict[str, pd.DataFrame]) -> None:
+    assert a.keys() == b.keys()
     for name, table in a.items():
         pd.testing.assert_frame_equal(table, b[name], check_exact=True)
 
@@ -69,25 +81,47 @@ def test_every_track_has_one_outcome_and_the_broken_files_their_reason(undisturb
 
 
 def test_stored_values_are_those_of_the_pure_functions(undisturbed: Store) -> None:
-    features = undisturbed.read("features").to_pandas().set_index("track_id")
+    published = undisturbed.read("features").to_pandas().set_index("track_id")
     mel = undisturbed.read("mel").to_pandas().set_index("track_id")
     wanted = {w.track_id: w for w in stage._wanted(undisturbed, SETTINGS)}
-    for track_id in features.index[::9]:
+    for track_id in published.index[::9]:
         row = extract_track(wanted[track_id], SETTINGS)
-        assert features.loc[track_id].to_dict() == pytest.approx({c: row[c] for c in features.columns}, rel=1e-6)
-        assert mel.loc[track_id, "n_frames"] * SETTINGS.n_mels == len(row["mel"])
-        assert (mel.loc[track_id, "mel"] == row["mel"]).all()
+        assert published.loc[track_id].to_dict() == pytest.approx({c: row[c] for c in published.columns}, rel=1e-6)
+        expected = features.mel(audio.load(wanted[track_id].uri), SETTINGS.sample_rate).astype(np.float16)
+        assert mel.loc[track_id, "n_frames"] == expected.shape[1]
+        assert (mel.loc[track_id, "mel"] == expected.ravel()).all()
 
 
-@pytest.mark.parametrize("sizes", [(1, 7), (5, 1000)])
-def test_tables_do_not_depend_on_the_size_of_shards_and_parts(
-    undisturbed: Store, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, int]
-) -> None:
-    for name, size in zip(("TRACKS_PER_SHARD", "TRACKS_PER_PART"), sizes, strict=True):
-        monkeypatch.setattr(stage, name, size)
+@pytest.mark.parametrize(("shard", "group", "part"), [(1, 1000, 5000), (5, 10**6, 3 * 10**6), (1000, 10**9, 10**9)])
+def test_tables_do_not_depend_on_the_size_of_shards_groups_and_parts(
+    undisturbed: Store, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    shard: int, group: int, part: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(stage, "TRACKS_PER_SHARD", (shard, shard))
+    monkeypatch.setattr(parts, "GROUP_BYTES", group)
+    monkeypatch.setattr(parts, "PART_BYTES", part)
     store = new_out(tmp_path / "out", synthetic)
     extract(store, SETTINGS)
     assert_same(tables(store), tables(undisturbed))
+    n = store.read("mel").num_rows
+    assert len(list((store.out / "mel").glob("*.parquet"))) == {5000: n, 3 * 10**6: -(-n // 8), 10**9: 1}[part]
+
+
+def test_narrow_tables_are_one_file_and_every_footer_says_what_made_it(undisturbed: Store) -> None:
+    for name in ("features", "mel"):
+        (part,) = (undisturbed.out / name).glob("*.parquet")
+        assert b'"hop_length": 512' in pq.read_metadata(part).metadata[b"musicrec"]
+
+
+def test_a_published_table_that_lost_a_part_is_not_published_again(copy: Store, synthetic: Path) -> None:
+    (part,) = (copy.out / "features").glob("*.parquet")
+    pq.write_table(pq.read_table(part).slice(1), part)
+    source = copy.out.parent / "synthetic"
+    shutil.copytree(synthetic, source)
+    next(source.rglob("*-02.*")).unlink()
+    catalog(copy, CatalogSettings(source=str(source)), force=True)
+    with pytest.raises(SchemaError, match="features lacks songs that outcomes lists"):
+        extract(copy, SETTINGS)
 
 
 def test_a_second_run_decodes_nothing_and_publishes_nothing(copy: Store) -> None:
@@ -136,25 +170,305 @@ def test_too_many_failures_fail_the_stage_but_keep_its_tables(copy: Store) -> No
     assert copy.read("outcomes").num_rows > 0
 
 
-def test_a_file_that_kills_its_worker_takes_no_other_file_with_it(
-    undisturbed: Store, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    deadly = undisturbed.read("features")["track_id"][5].as_py()
-    extract_shard = stage._extract_shard._function
+# --- files that hang or crash their decoder -----------------------------------------------------------------------
 
-    @ray.remote(num_cpus=1, max_retries=1)
-    def shard_with_a_deadly_file(out: Path, shard: list[stage.Wanted], settings: ExtractSettings) -> int:
-        if any(track.track_id == deadly for track in shard):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return extract_shard(out, shard, settings)
+
+def segfault() -> None:
+    ctypes.string_at(0)
+
+
+def be_killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def sleep_for_ever() -> None:
+    threading.Event().wait()
+
+
+def spin_with_the_interpreter_lock() -> None:
+    re.fullmatch("(a+)+b", "a" * 64)  # 2^64 steps of native code that never gives the lock back
+
+
+@pytest.fixture(scope="module")
+def seventeen(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """More songs than a shard has."""
+    source = tmp_path_factory.mktemp("seventeen") / "synthetic"
+    source.mkdir()
+    for song in sorted(synthetic.rglob("synthetic-*-0[12].*"))[:17]:
+        shutil.copy(song, source)
+    return source
+
+
+@pytest.fixture(scope="module")
+def sixteen(seventeen: Path, ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Tables of a source without the sixth song."""
+    folder = tmp_path_factory.mktemp("sixteen")
+    shutil.copytree(seventeen, folder / "synthetic")
+    sorted((folder / "synthetic").iterdir())[5].unlink()
+    store = new_out(folder / "out", folder / "synthetic")
+    extract(store, SETTINGS)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("misbehave", "reason", "tries"),
+    [
+        (segfault, "crashed", 3),  # with its shard, alone, and alone again
+        (be_killed, "crashed", 3),
+        (sleep_for_ever, "timeout", 1),
+        (spin_with_the_interpreter_lock, "timeout", 1),
+    ],
+)
+def test_a_file_that_hangs_or_crashes_its_decoder_takes_only_itself(
+    sixteen: Store, seventeen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    misbehave: Callable[[], None], reason: str, tries: int,
+) -> None:  # fmt: skip
+    deadly = sorted(seventeen.iterdir())[5]
+    log = tmp_path / "tries"
+    load, extract_shard = audio.load, stage._extract_shard._function
+
+    def load_or_die(uri: str, **options: float) -> audio.Samples:
+        if uri == str(deadly):
+            with log.open("a") as f:
+                f.write("x")
+            misbehave()
+        return load(uri, **options)
+
+    @ray.remote(num_cpus=1, max_retries=0)
+    def shard_with_a_deadly_file(*arguments: object) -> int:
+        with mock.patch("musicrec.audio.load", load_or_die):  # in the worker
+            return extract_shard(*arguments)
 
     monkeypatch.setattr(stage, "_extract_shard", shard_with_a_deadly_file)
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
+    store = new_out(tmp_path / "out", seventeen)
+    counts = extract(store, SETTINGS, seconds_per_file=6 if reason == "timeout" else 300)
+    assert (counts.ok, counts.failed, counts.left) == (16, 1, 0)
+    found, expected = tables(store), tables(sixteen)
+    failed = found["outcomes"].query("track_id == @deadly.name").iloc[0]
+    assert (failed.status, failed.reason) == ("failed", reason)
+    assert "ended every worker" in failed.detail if reason == "crashed" else "longer than 6 s" in failed.detail
+    assert log.read_text() == "x" * tries
+    found["outcomes"] = found["outcomes"].query("track_id != @deadly.name").reset_index(drop=True)
+    assert_same(found, expected)
+    assert extract(store, SETTINGS).fresh == 0
+
+
+# --- a part of the work -------------------------------------------------------------------------------------------
+
+
+def test_limited_runs_add_up_to_one(undisturbed: Store, synthetic: Path, tmp_path: Path) -> None:
     store = new_out(tmp_path / "out", synthetic)
+    total = len(store.track_ids())
+    for run in (1, 2):
+        counts = extract(store, SETTINGS, limit=15)
+        assert (counts.fresh, counts.total, counts.left) == (15, 15 * run, total - 15 * run)
+        assert str(counts).endswith(f"(15 decoded now), {total - 15 * run} left for a later run")
+        outcomes = tables(store)["outcomes"]
+        assert outcomes.track_id.tolist() == store.track_ids()[: 15 * run]
+        assert store.read("mel")["track_id"].to_pylist() == outcomes.query("status == 'ok'").track_id.tolist()
+    counts = extract(store, SETTINGS)
+    assert (counts.total, counts.left) == (total, 0)
+    assert "left" not in str(counts)
+    assert_same(tables(store), tables(undisturbed))
+
+
+def test_failed_tracks_beyond_the_limit_keep_their_outcome(copy: Store, undisturbed: Store) -> None:
+    todo = plan(copy, SETTINGS, retry_failed=True, limit=1)
+    assert [len(tracks) for tracks in todo[:4]] == [1, 0, todo.n_known - 3, 3]
+    counts = extract(copy, SETTINGS, retry_failed=True, limit=1)
+    assert (counts.fresh, counts.failed, counts.left) == (1, 4, 0)
+    assert_same(tables(copy), tables(undisturbed))
+
+
+def test_a_changed_song_beyond_the_limit_leaves_the_tables_until_its_turn(synthetic: Path, tmp_path: Path) -> None:
+    source, songs = own_source(synthetic, tmp_path)
+    late = "synthetic-x2.wav"
+    for song in songs[:2]:
+        for name in ("synthetic-x1.wav", late):
+            shutil.copy(song, source / name)
+        store = new_out(tmp_path / "out", source)
+        counts = extract(store, SETTINGS, limit=None if song is songs[0] else 1)
+    assert (counts.fresh, counts.left) == (1, 1)
+    assert late not in [*store.read("features")["track_id"].to_pylist(), *tables(store)["outcomes"].track_id]
     extract(store, SETTINGS)
-    outcomes = tables(store)["outcomes"].set_index("track_id")
-    expected = tables(undisturbed)["outcomes"].set_index("track_id")
-    assert outcomes.loc[deadly, ["status", "reason"]].tolist() == ["failed", "crashed"]
-    pd.testing.assert_frame_equal(outcomes.drop(deadly), expected.drop(deadly))
+    assert_as_fresh(store, source, tmp_path / "fresh")
+
+
+def files(folder: Path) -> dict[str, int]:
+    return {str(path): path.lstat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_a_plan_tells_what_would_be_done_and_writes_nothing(synthetic: Path, tmp_path: Path, ray_session: None) -> None:
+    store = new_out(tmp_path / "out", synthetic)
+    total = len(store.track_ids())
+    before = files(store.out)
+    assert str(plan(store, SETTINGS)) == (
+        f"extract would decode {total}, leave 0 for a later run, keep 0 up to date and 0 that failed before = {total}; "
+        "time: unknown, nothing was decoded here before"
+    )
+    assert files(store.out) == before
+    extract(store, SETTINGS, limit=30)
+    outcomes = store.read("outcomes").to_pandas().query("stage == 'extract'")
+    failed = (outcomes.status == "failed").sum()
+    seconds = outcomes.seconds[outcomes.status == "ok"].mean()
+    before = files(store.out)
+    todo = plan(store, SETTINGS, limit=4)
+    assert [len(tracks) for tracks in todo[:4]] == [4, total - 34, 30 - failed, failed]
+    assert todo.seconds_a_track == pytest.approx(seconds)
+    assert f"about {4 * seconds:.1f} s of one CPU" in str(todo)
+    assert files(store.out) == before
+    with pytest.raises(ConfigError, match="--force"):
+        plan(store, ExtractSettings(n_mels=40))
+
+
+# --- segments and images ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def segmented(synthetic: Path, ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    source, _ = own_source(synthetic, tmp_path_factory.mktemp("segmented"))
+    shutil.copy(synthetic / "synthetic-hum/synthetic-hum-text.mp3", source)
+    store = new_out(source.parent / "out", source)
+    extract(store, ExtractSettings(segment_s=0.7, feature_sets=("iiitd41",)))
+    return store
+
+
+def test_segments_are_the_features_of_consecutive_slices_of_the_clip(segmented: Store) -> None:
+    segments = segmented.read("segments").to_pandas()
+    assert segments[["track_id", "segment"]].equals(
+        segments[["track_id", "segment"]].sort_values(["track_id", "segment"])
+    )
+    uris = dict(zip(*segmented.read("tracks", ["track_id", "uri"]).to_pydict().values(), strict=True))
+    assert set(segments.track_id) == set(segmented.read("features")["track_id"].to_pylist())
+    for track_id, rows in segments.groupby("track_id"):
+        y = audio.load(uris[track_id])
+        length = 15_435  # 0.7 s
+        assert len(rows) == len(y) // length >= 3
+        assert rows.segment.tolist() == list(range(len(rows)))
+        np.testing.assert_allclose(rows.start_s, 0.7 * rows.segment, rtol=1e-6)
+        last = rows.iloc[-1]
+        expected = features.extract(y[int(last.segment) * length :][:length], 22050, "iiitd41")
+        assert list(expected) == segments.columns[3:].tolist()
+        np.testing.assert_allclose(last[list(expected)].astype("float64"), list(expected.values()), rtol=1e-6)
+
+
+def test_segments_stay_what_they_are_when_a_song_is_added(segmented: Store, synthetic: Path, tmp_path: Path) -> None:
+    shutil.copytree(segmented.out.parent, tmp_path / "copy", symlinks=True)
+    store, source = Store(tmp_path / "copy/out"), tmp_path / "copy/synthetic"
+    catalog(store, CatalogSettings(source=str(source)), force=True)
+    before = store.read("segments").to_pandas()
+    shutil.copy(next((synthetic / "synthetic-bells").glob("*-01.*")), source)
+    catalog(store, CatalogSettings(source=str(source)))
+    settings = ExtractSettings(segment_s=0.7, feature_sets=("iiitd41",))
+    assert extract(store, settings).fresh == 1
+    after = store.read("segments").to_pandas()
+    added = after.track_id.str.contains("bells")
+    assert 3 <= added.sum() <= 6
+    pd.testing.assert_frame_equal(after[~added].reset_index(drop=True), before, check_exact=True)
+
+
+def test_a_table_no_longer_asked_for_goes_and_comes_back(segmented: Store, tmp_path: Path) -> None:
+    shutil.copytree(segmented.out, tmp_path / "out", symlinks=True)
+    store = Store(tmp_path / "out")
+    before = tables(store)
+    extract(store, ExtractSettings(feature_sets=("iiitd41",)), force=True)
+    assert not store.exists("segments")
+    assert not (store.out / "_versions/segments").exists()
+    del before["segments"]
+    without = tables(store)
+    for table in (before, without):
+        del table["outcomes"]  # other settings, other fingerprints
+    assert_same(without, before)
+    extract(store, ExtractSettings(segment_s=0.7, feature_sets=("iiitd41",)), force=True)
+    assert_same(tables(store), tables(segmented))
+
+
+@pytest.mark.parametrize("segment_s", [0.05, -1.0, 30.5])
+def test_segments_too_short_or_longer_than_the_clip_are_refused(segment_s: float) -> None:
+    with pytest.raises(ValueError, match=r"expected 0, or 0\.1 s to the 30 s of the clip"):
+        ExtractSettings(segment_s=segment_s)
+
+
+def test_images_are_pngs_of_the_clip(synthetic: Path, tmp_path: Path, ray_session: None) -> None:
+    images = pytest.importorskip("musicrec.features.images")
+    from PIL import Image
+
+    source, songs = own_source(synthetic, tmp_path)
+    store = new_out(tmp_path / "out", source)
+    extract(store, ExtractSettings(images=True))
+    table = store.read("images").to_pandas()
+    assert table.track_id.tolist() == store.read("features")["track_id"].to_pylist()
+    for row in table.itertuples():
+        for png in (row.spectrogram, row.waveform):
+            image = Image.open(io.BytesIO(png))
+            assert (image.format, image.convert("RGB").size) == ("PNG", (256, 256))
+    y = audio.load(str(songs[0]))
+    first = table.set_index("track_id").loc[songs[0].relative_to(source).as_posix()]
+    assert first.waveform == images.to_png(images.waveform_image(y))
+    assert first.spectrogram == images.to_png(images.spectrogram_image(features.mel(y, 22050)))
+
+
+# --- collections --------------------------------------------------------------------------------------------------
+
+FMA_TRACKS = """\
+,album,album,artist,artist,set,set,track,track,track,track
+,comments,title,id,name,split,subset,bit_rate,genre_top,genres,title
+track_id,,,,,,,,,,
+2,0,AWOL - A Way Of Life,1,AWOL,training,small,256000,Hip-Hop,[21],Food
+5,0,"Niris, live",6,Nicky Cook,validation,medium,256000,,"[76, 103]",Été
+10,0,Constant Hitmaker,6,Kurt Vile,test,small,192000,Pop,[10],Freeway
+134,0,AWOL - A Way Of Life,1,AWOL,training,medium,256000,Hip-Hop,[21],Street Music
+"""
+
+
+def test_fma_goes_from_its_folders_to_the_tables(tmp_path: Path, ray_session: None) -> None:
+    from musicrec.cli import cli
+
+    rng = np.random.default_rng(0)
+    for number in (2, 5, 10):
+        path = tmp_path / f"fma/fma_small/000/{number:06d}.mp3"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sf.write(path, 0.1 * rng.normal(size=(3 * 44_100, 2)), 44_100, format="MP3")
+    (tmp_path / "fma/fma_metadata").mkdir()
+    (tmp_path / "fma/fma_metadata/tracks.csv").write_text(FMA_TRACKS, encoding="utf-8")
+    (tmp_path / "fma/fma_small/000/000134.mp3").write_bytes(b"")  # as some of the collection's own are cut off
+    out = str(tmp_path / "out")
+    for command in (["catalog", out, "--source", str(tmp_path / "fma"), "--kind", "fma"], ["extract", out]):
+        cli.main(command, standalone_mode=False)
+    tracks = pd.read_parquet(f"{out}/tracks").set_index("track_id")
+    assert tracks["split"].to_dict() == {
+        "000002": "training", "000005": "validation", "000010": "test", "000134": "training"
+    }  # fmt: skip
+    assert tracks.loc["000010", ["genre", "artist", "album", "title"]].tolist() == [
+        "Pop", "Kurt Vile", "Constant Hitmaker", "Freeway"
+    ]  # fmt: skip
+    assert pd.isna(tracks.loc["000005", "genre"])
+    assert pd.read_parquet(f"{out}/features")["track_id"].tolist() == ["000002", "000005", "000010"]
+    outcomes = pd.read_parquet(f"{out}/outcomes").query("stage == 'extract'").set_index("track_id")
+    assert outcomes.reason.dropna().to_dict() == {"000134": "empty"}
+
+
+def test_songs_elsewhere_are_extracted_as_if_they_were_here(
+    undisturbed: Store, synthetic: Path, tmp_path: Path
+) -> None:
+    names = ["synthetic-drone/*-interlude.flac", "synthetic-bells/synthetic-bells-01.*", "synthetic-hum/*-text.mp3"]
+    names = [next(synthetic.glob(name)).relative_to(synthetic).as_posix() for name in names]
+    handler = partial(SimpleHTTPRequestHandler, directory=synthetic)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        songs = pd.DataFrame({"uri": [f"{address}/{name}" for name in (*names, "gone.wav")], "track_id": [*names, "x"]})
+        songs.to_parquet(tmp_path / "songs.parquet")
+        store = new_out(tmp_path / "out", tmp_path / "songs.parquet")
+        counts = extract(store, SETTINGS)
+        assert extract(store, SETTINGS).fresh == 0
+        server.shutdown()
+    assert (counts.ok, counts.failed) == (2, 2)
+    reasons = tables(store)["outcomes"].set_index("track_id").reason.dropna().to_dict()
+    assert reasons == {names[2]: "undecodable", "x": "missing"}
+    found, expected = (tables(s)["features"].set_index("track_id") for s in (store, undisturbed))
+    pd.testing.assert_frame_equal(found, expected.loc[found.index], check_exact=True)
 
 
 # --- stopped at the worst moments ---------------------------------------------------------------------------------

@@ -13,10 +13,10 @@ JOBS = PACKAGE.parent / "jobs"
 
 LAYERS = [  # lowest first; a room may import from its own layer and from those before it
     {"__init__", "errors", "columns"},
-    {"accounting", "settings", "progress"},
+    {"accounting", "settings", "progress", "watchdog"},
     {"storage", "sources", "audio"},
     {"features", "similarity", "models", "demo"},
-    {"cluster", "tfconfig", "lookup", "report", "catalog"},
+    {"cluster", "tfconfig", "lookup", "report", "catalog", "rows", "parts"},
     {"extract", "train", "embed", "similar"},
     {"pipeline", "options"},
     {"cli", "jobs"},

@@ -346,8 +346,27 @@ def test_ids_are_unique_whatever_they_are(manifest):
 def test_a_manifest_may_hold_file_uris(tmp_path, manifest):
     path = song(tmp_path / "a b.wav")
     assert [track.path for track in listed(manifest(path=[path.as_uri()])).tracks] == [path]
-    with pytest.raises(CatalogError, match="s3://"):
-        listed(manifest(path=["s3://bucket/a.wav"]))
+    with pytest.raises(CatalogError, match="row 1: ftp://host"):
+        listed(manifest(path=["ftp://host/a.wav"]))
+
+
+def test_a_manifest_may_hold_songs_that_are_elsewhere(tmp_path, manifest):
+    there = ["https://host/music//e\u0301.mp3?part=2", "s3://bucket/a b.flac", "HTTP://host/c.ogg"]
+    listing = listed(manifest(uri=[*there, None, "d.wav"], path=["ignored.wav", None, None, "e.wav", None]))
+    found = {track.track_id: (track.path, track.uri) for track in listing.tracks}
+    folder = tmp_path / "lists"
+    assert found == {
+        "https://host/music//\u00e9.mp3?part=2": (None, there[0]),
+        there[1]: (None, there[1]),
+        there[2]: (None, there[2]),
+        "d.wav": (folder / "d.wav", str(folder / "d.wav")),
+        "e.wav": (folder / "e.wav", str(folder / "e.wav")),
+    }
+
+
+def test_a_song_elsewhere_may_have_an_id_and_stand_twice(manifest):
+    uri = "s3://bucket/a.wav"
+    assert ids(manifest(uri=[uri, uri, uri], track_id=["7", None, None])) == ["7", uri, f"{uri}#2"]
 
 
 # --- errors -----------------------------------------------------------------------------------------------------

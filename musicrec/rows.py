@@ -1,0 +1,169 @@
+"""One track, one row: its outcome, and where that is ``ok`` everything that the tables hold of it. Neither Ray nor OUT.
+
+A run has one table for each of :func:`tables_of`. A row is staged with the columns of all of them; a list of numbers is
+staged as its bytes, ten times as fast, and a table with several rows a track as one list column of its name.
+"""
+
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from musicrec import audio, features
+from musicrec.accounting import Outcome
+from musicrec.columns import FAILED, IMAGES, MEL, OK, OUTCOMES, SKIPPED, features_schema, segments_schema
+from musicrec.errors import DecodeError
+from musicrec.settings import ExtractSettings
+
+SILENCE_PEAK = 1e-6  # -120 dB: below the last bit of 16-bit audio
+LOUDEST = 1e6  # full scale is 1, of integers kept as floats 2^15: beyond that a bit has flipped, and squares overflow
+IMAGE_BYTES = 64 * 1024  # of both PNGs of a track, about
+ID_BYTES = 32
+
+Samples = NDArray[np.float32]
+Row = tuple[str, str]  # track id, fingerprint of content and settings
+
+
+class Wanted(NamedTuple):
+    """A track as the tables should hold it: its file, and the fingerprint of content and settings."""
+
+    track_id: str
+    uri: str
+    fingerprint: str
+
+    @property
+    def row(self) -> Row:
+        """What a row of this track is known by."""
+        return self.track_id, self.fingerprint
+
+
+class Table(NamedTuple):
+    """A table that extract publishes."""
+
+    name: str
+    schema: pa.Schema
+    track_bytes: int  # of a track at most, about: what rows are grouped by
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether a track has several rows, or none."""
+        return "segment" in self.schema.names
+
+    @property
+    def key(self) -> list[str]:
+        """Columns that name a row, and by which the table is sorted."""
+        return ["track_id", "segment"] if self.is_nested else ["track_id"]
+
+    @property
+    def staged_schema(self) -> pa.Schema:
+        """Columns by which a staged row carries what belongs into this table."""
+        if self.is_nested:
+            track_id, *fields = self.schema
+            return pa.schema([track_id, pa.field(self.name, pa.list_(pa.struct(fields)))])
+        return pa.schema([f.with_type(pa.binary()) if pa.types.is_list(f.type) else f for f in self.schema])
+
+
+def tables_of(settings: ExtractSettings) -> list[Table]:
+    """The tables that extract makes by `settings`."""
+    names = features.feature_names(settings.feature_sets)
+    row_bytes = ID_BYTES + 4 * len(names)
+    longest_s = settings.duration_s + 1  # a recording that is itself a clip may be that much longer
+    frames = 1 + int(longest_s * settings.sample_rate) // features.HOP_LENGTH
+    tables = [
+        Table("features", features_schema(names), row_bytes),
+        Table("mel", MEL, ID_BYTES + 2 * settings.n_mels * frames),
+    ]
+    if settings.segment_s:
+        tables.append(Table("segments", segments_schema(names), row_bytes * int(longest_s / settings.segment_s)))
+    if settings.images:
+        tables.append(Table("images", IMAGES, IMAGE_BYTES))
+    return tables
+
+
+OPTIONAL_TABLES = frozenset({"segments", "images"})
+
+
+def staged_schema(settings: ExtractSettings) -> pa.Schema:
+    """Columns of a staged row: its outcome, and what belongs into each table."""
+    return pa.unify_schemas([OUTCOMES, *(table.staged_schema for table in tables_of(settings))])
+
+
+def extract_track(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
+    """Row of one track: its outcome, and where that is ``ok`` what the tables hold of it.
+
+    Parameters
+    ----------
+    track : Wanted
+        Which file.
+    settings : ExtractSettings
+        What is decoded and computed.
+
+    Returns
+    -------
+    dict
+        Columns of :func:`staged_schema`. Whatever is wrong with the file, it is said here: nothing is raised.
+    """
+    started = time.perf_counter()
+    try:
+        row = _full_row(track, settings)
+    except DecodeError as e:
+        row = outcome_row(track, settings, FAILED, e.reason, e.detail)
+    except Exception as e:  # one file, whatever is wrong with it, must not cost the others
+        row = outcome_row(track, settings, FAILED, "error", f"{type(e).__name__}: {e}".splitlines()[0])
+    return row | {"seconds": time.perf_counter() - started}
+
+
+def outcome_row(
+    track: Wanted, settings: ExtractSettings, status: str, reason: str | None = None, detail: str | None = None
+) -> dict[str, Any]:
+    """Row of a track that has an outcome and nothing else."""
+    return Outcome(track.track_id, settings.stage, status, reason, detail, track.fingerprint)._asdict()
+
+
+def _full_row(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
+    rate = settings.sample_rate
+    y = audio.load(track.uri, sample_rate=rate, offset_s=settings.offset_s, duration_s=settings.duration_s)
+    if len(y) < settings.min_duration_s * rate:
+        detail = f"{len(y)} samples, less than {settings.min_duration_s:g} s"
+        return outcome_row(track, settings, SKIPPED, "too_short", detail)
+    peak = np.abs(y).max()
+    if peak > LOUDEST:
+        return outcome_row(
+            track, settings, FAILED, "corrupt", f"a sample of {peak:.0e}; expected -1 to 1, or thereabouts"
+        )
+    if peak < SILENCE_PEAK:
+        return outcome_row(track, settings, SKIPPED, "silent", "the whole clip lies below -120 dB")
+    analysis = features.analyse(y, rate)
+    values = features.evaluate(analysis, settings.feature_sets)
+    segments = _segments(y, settings)
+    if not all(_finite(named) for named in (values, *segments)):
+        return outcome_row(track, settings, FAILED, "not_finite", "a feature is NaN or infinite")
+    mel = analysis.mel(settings.n_mels)
+    row = outcome_row(track, settings, OK) | values
+    row |= {"mel": mel.astype(np.float16).tobytes(), "n_frames": mel.shape[1], "segments": segments}
+    return row | (_images(y, mel) if settings.images else {})
+
+
+def _finite(values: dict[str, float]) -> bool:
+    return bool(np.isfinite(np.array(list(values.values()), np.float32)).all())
+
+
+def _segments(y: Samples, settings: ExtractSettings) -> list[dict[str, float]]:
+    """Number, start and features of each whole segment of a clip."""
+    length = round(settings.segment_s * settings.sample_rate)
+    return [
+        {"segment": i, "start_s": i * length / settings.sample_rate}
+        | features.extract(y[i * length : (i + 1) * length], settings.sample_rate, settings.feature_sets)
+        for i in range(len(y) // length if length else 0)
+    ]
+
+
+def _images(y: Samples, mel: Samples) -> dict[str, bytes]:
+    from musicrec.features import images
+
+    return {
+        "spectrogram": images.to_png(images.spectrogram_image(mel)),
+        "waveform": images.to_png(images.waveform_image(y)),
+    }

@@ -1,0 +1,59 @@
+"""A watch over work that may never end: a process stuck in one piece of it ends itself, and leaves a note of which.
+
+Python's faulthandler keeps the time in a thread of its own that needs no interpreter lock, so that not even native code
+that spins with the lock held can stop it.
+"""
+
+import faulthandler
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+SECONDS_PER_FILE = 300.0  # unless the command says otherwise
+SIGN = "Timeout ("  # how faulthandler begins what it writes
+
+
+class Watchdog:
+    """Ends this process when one piece of work takes too long; a context manager.
+
+    Parameters
+    ----------
+    note : pathlib.Path
+        File that names each piece as it begins. It goes when all are done, and stays if the process dies.
+    limit_s : float
+        Seconds that a piece may take.
+    """
+
+    def __init__(self, note: Path, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self._note = note
+
+    def __enter__(self) -> Self:
+        self._file = self._note.open("w", encoding="utf-8")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        self._file.close()
+        self._note.unlink(missing_ok=True)
+
+    @contextmanager
+    def over(self, piece: str) -> Iterator[None]:
+        """Watch over one piece of work, named by one line of text."""
+        print(piece, file=self._file, flush=True)
+        faulthandler.dump_traceback_later(self.limit_s, exit=True, file=self._file)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
+def stuck(note: Path) -> str | None:
+    """The piece of work that took too long; None if the process died of something else, or never began."""
+    try:
+        lines = note.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return None
+    return next((piece for piece, then in pairwise(lines) if then.startswith(SIGN)), None)
