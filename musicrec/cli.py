@@ -14,6 +14,7 @@ from musicrec import __version__
 from musicrec.errors import ConfigError, MusicrecError
 from musicrec.options import (
     OUT,
+    Commands,
     address_option,
     dry_run_option,
     failure_options,
@@ -32,7 +33,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code: 0 done, 1 failed, 2 wrong usage."""
     try:
-        code = cli.main(arguments, standalone_mode=False)
+        code = cli.main(arguments, prog_name="musicrec", standalone_mode=False)
     except click.ClickException as e:
         e.show()
         code = e.exit_code
@@ -69,7 +70,7 @@ def _example(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  musicrec {line}" for line in lines)
 
 
-@click.group(epilog=_example("demo", "run OUT --source ~/Music", 'lookup OUT "blues.00002"'))
+@click.group(cls=Commands, epilog=_example("demo", "run OUT --source ~/Music", 'lookup OUT "blues.00002"'))
 @click.version_option(__version__, prog_name="musicrec")
 def cli() -> None:
     """Turn a folder of songs into a table of similar songs.
@@ -80,7 +81,12 @@ def cli() -> None:
 
 
 @cli.command(
-    epilog=_example("run OUT --source ~/Music", "run OUT --source /data/gtzan -n 20", "run OUT --settings my.toml")
+    epilog=_example(
+        "run OUT --source ~/Music",
+        "run OUT --source songs.csv --limit 1000",
+        "run OUT --source /data/gtzan --images -n 20",
+        "run OUT --settings my.toml",
+    )
 )
 @OUT
 @settings_options(
@@ -126,7 +132,11 @@ def _catalog_settings(store: Store, settings_file: Path | None, options: dict[st
 @settings_options(CatalogSettings)
 @force_option
 def catalog(out: str, settings_file: Path | None, force: bool, **options: Any) -> None:  # noqa: ANN401
-    """List the songs of a source: tags, genre, content hash."""
+    """List the songs of a source: tags, genre, content hash.
+
+    A manifest has one song a row: a column path (below the manifest, or absolute) or uri (file://, http://, https://,
+    s3://), and any of track_id, title, artist, artist_id, album, genre and split.
+    """
     from musicrec.catalog import catalog as stage
 
     if options["source"] is None and settings_file is None and not Store(out).recorded("catalog"):
@@ -135,7 +145,15 @@ def catalog(out: str, settings_file: Path | None, force: bool, **options: Any) -
         click.echo(stage(store, _catalog_settings(store, settings_file, options), force=force))
 
 
-@cli.command(epilog=_example("extract OUT", "extract OUT --limit 1000 --dry-run", "extract OUT --segment-s 3 --images"))
+@cli.command(
+    epilog=_example(
+        "extract OUT",
+        "extract OUT --limit 1000 --dry-run",
+        "extract OUT --feature-sets iiitd41 --feature-sets fma518",
+        "extract OUT --segment-s 3 --images",
+        "extract OUT --retry-failed --seconds-per-file 600",
+    )
+)
 @OUT
 @settings_options(ExtractSettings)
 @dry_run_option
@@ -144,7 +162,10 @@ def catalog(out: str, settings_file: Path | None, force: bool, **options: Any) -
 @address_option
 @force_option
 def extract(out: str, settings_file: Path | None, dry_run: bool, **options: Any) -> None:  # noqa: ANN401
-    """Decode each song once; compute its features and mel-spectrogram."""
+    """Decode each song once; compute its features and mel-spectrogram.
+
+    A song that cannot be used is a row of OUT/outcomes with a reason; the others are not held up.
+    """
     from musicrec.extract import extract as stage
     from musicrec.extract import plan
 
@@ -208,7 +229,10 @@ def similar(out: str, settings_file: Path | None, address: str | None, **options
 @click.option("-n", "n", type=click.IntRange(1), default=10, show_default=True, help="How many songs to show.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def lookup(out: str, track: str, n: int, as_json: bool) -> None:
-    """Show the songs most similar to TRACK: an id, a file name or a title."""
+    """Show the songs most similar to a song.
+
+    TRACK is an id, a file name or a title.
+    """
     from musicrec.lookup import SimilarTable
 
     table = SimilarTable(out)
@@ -240,9 +264,9 @@ def report(out: str) -> None:
 @click.argument("out", default="musicrec-demo")
 @click.option("--songs", type=click.IntRange(2), default=10, show_default=True, help="Synthetic songs in each style.")
 def demo(out: str, songs: int) -> None:
-    """Make a small synthetic catalog, run the whole chain on it, and look one song up.
+    """Run the whole chain on a small synthetic catalog.
 
-    The songs go to OUT-synthetic-catalog, the tables to OUT.
+    The songs are made and go to OUT-synthetic-catalog, the tables to OUT; then one song is looked up.
     """
     from musicrec.demo import write_catalog
     from musicrec.lookup import SimilarTable

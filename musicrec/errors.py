@@ -19,7 +19,8 @@ class DecodeError(MusicrecError):
     Parameters
     ----------
     reason : str
-        A short stable code (``not_audio``, ``empty``, ``too_short``, …) for the ``outcomes`` table.
+        A short stable code for the ``outcomes`` table: ``missing``, ``unreadable``, ``empty``, ``undecodable``,
+        ``unsupported``, ``too_large``, ``corrupt`` or ``not_finite``.
     detail : str
         One line for people.
     """

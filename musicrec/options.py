@@ -1,5 +1,9 @@
-"""Command-line options from settings: the field of a stage's settings is the option, its help and its type."""
+"""Command-line options from settings: the field of a stage's settings is the option, its help and its type.
 
+Help shows them apart from the options that change no result, under what their settings object says of itself.
+"""
+
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -11,28 +15,66 @@ from musicrec.settings import StageSettings, read_toml, resolve
 from musicrec.storage import Store
 from musicrec.watchdog import SECONDS_PER_FILE
 
-Command = Callable[..., Any]
+Function = Callable[..., Any]
 S = TypeVar("S", bound=StageSettings)
 
 OUT = click.argument("out")
 
 
-def settings_options(*classes: type[StageSettings], leave_out: tuple[str, ...] = ()) -> Callable[[Command], Command]:
-    """Add an option for every setting of `classes`, and ``--settings FILE`` for all of them together."""
+class Command(click.Command):
+    """A command whose help has a section for each stage's settings before the one of its other options."""
 
-    def decorate(command: Command) -> Command:
-        fields = {name: field for cls in classes for name, field in cls.model_fields.items() if name not in leave_out}
-        for name, field in reversed(fields.items()):
-            command = _option(name, field)(command)
-        help_text = "TOML file of settings, such as the settings.toml of another OUT."
-        return click.option("--settings", "settings_file", type=click.Path(path_type=Path), help=help_text)(command)
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, as click asks for them."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)):
+                sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
+        for section, records in sections.items():
+            with formatter.section(section):
+                formatter.write_dl(records)
+
+
+class Commands(click.Group):
+    """Commands that are listed in the order in which they are used."""
+
+    command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands, as click asks for them."""
+        return list(self.commands)
+
+
+class _Setting(click.Option):
+    def __init__(self, *args: Any, section: str, **options: Any) -> None:  # noqa: ANN401 - as click
+        super().__init__(*args, **options)
+        self.section = section
+
+
+def settings_options(*classes: type[StageSettings], leave_out: tuple[str, ...] = ()) -> Callable[[Function], Function]:
+    """Add an option for every setting of `classes`, and ``--settings FILE`` for all of them together."""
+    fields = {name: (cls, field) for cls in classes for name, field in cls.model_fields.items()}
+    help_text = "TOML file of settings, such as the settings.toml of another OUT."
+
+    def decorate(function: Function) -> Function:
+        function = click.option("--settings", "settings_file", type=click.Path(path_type=Path), help=help_text)(
+            function
+        )
+        for name, (cls, field) in reversed(fields.items()):
+            if name not in leave_out:
+                function = _option(name, field, _section(cls))(function)
+        return function
 
     return decorate
 
 
-def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
+def _section(cls: type[StageSettings]) -> str:
+    return (inspect.getdoc(cls) or cls.stage).splitlines()[0].rstrip(".")
+
+
+def _option(name: str, field: FieldInfo, section: str) -> Callable[[Function], Function]:
     short = ["-n"] if name == "n" else []
-    default = "" if field.is_required() else f"  [default: {_shown(field.default)}]"
+    default = "" if field.is_required() else f"  [default: {_shown(field.default, name)}]"
     several = get_origin(field.annotation) is tuple
     kind = get_args(field.annotation)[0] if several else field.annotation
     long = name.replace("_", "-")
@@ -40,6 +82,8 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
         *short,
         f"--{long}/--no-{long}" if kind is bool else f"--{long}",
         name,
+        cls=_Setting,
+        section=section,
         type=click.Choice(get_args(kind)) if get_origin(kind) is Literal else kind,
         multiple=several,
         default=None,
@@ -47,8 +91,16 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
     )
 
 
-def _shown(default: object) -> str:
-    return " ".join(default) if isinstance(default, tuple) else str(default)
+def _shown(default: object, name: str) -> str:
+    match default:
+        case bool():
+            return name if default else f"no-{name}"
+        case float():
+            return f"{default:g}"
+        case tuple():
+            return " ".join(default)
+        case _:
+            return str(default)
 
 
 def settings_of(cls: type[S], store: Store, settings_file: Path | None, options: dict[str, Any]) -> S:
@@ -61,30 +113,34 @@ def settings_of(cls: type[S], store: Store, settings_file: Path | None, options:
 address_option = click.option(
     "--address", help="Ray cluster to run on, such as auto or HOST:PORT.  [default: RAY_ADDRESS, else embedded]"
 )
-force_option = click.option("--force", is_flag=True, help="Accept other settings than OUT was made by.")
+force_option = click.option(
+    "--force", is_flag=True, help="Accept other settings than OUT was made by, and do anew what depends on them."
+)
 workers_option = click.option(
     "--workers", type=click.IntRange(1), default=1, show_default=True, help="Data-parallel training workers."
 )
 limit_option = click.option(
-    "--limit", type=click.IntRange(1), help="Decode only so many songs this time, the first by their id."
+    "--limit", type=click.IntRange(1), help="Decode only so many more songs in this run, the first by their id."
 )
-dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Say how many songs would be decoded, and how long it may take; do nothing."
+)
 
 
-def failure_options(command: Command) -> Command:
-    """Options that say when a track has failed, and how failed tracks are treated."""
-    command = click.option(
+def failure_options(function: Function) -> Function:
+    """Options that say when a song has failed, and how failed songs are treated."""
+    function = click.option(
         "--seconds-per-file",
         type=click.FloatRange(0, min_open=True),
         default=SECONDS_PER_FILE,
         show_default=True,
-        help="A song that takes longer to decode and compute has failed.",
-    )(command)
-    command = click.option(
+        help="A song that takes longer, to fetch, decode and compute, has failed.",
+    )(function)
+    function = click.option(
         "--max-failed-fraction",
         type=click.FloatRange(0, 1),
         default=0.5,
         show_default=True,
-        help="Fail if more than this share of the tracks failed.",
-    )(command)
-    return click.option("--retry-failed", is_flag=True, help="Try tracks again that failed before.")(command)
+        help="Fail if more than this share of the songs failed.",
+    )(function)
+    return click.option("--retry-failed", is_flag=True, help="Try songs again that failed before.")(function)

@@ -7,12 +7,14 @@ the command and never enters a fingerprint.
 import hashlib
 import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
 
 from musicrec.errors import ConfigError
 
@@ -58,8 +60,17 @@ class CatalogSettings(StageSettings):
     """Where the songs are."""
 
     stage: ClassVar[str] = "catalog"
-    source: str = Field(min_length=1, description="Folder with the songs, or a manifest file.")
+    source: str = Field(
+        min_length=1, description="Folder with the songs, or a manifest: a CSV or Parquet file of paths or URIs."
+    )
     kind: CatalogKind = Field("auto", description="Layout of the source.")
+
+    @field_validator("source")
+    @classmethod
+    def _source_is_on_this_machine(cls, source: str) -> str:
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source):
+            raise ValueError("expected a folder or file on this machine; list songs elsewhere in a manifest, by URI")
+        return source
 
 
 class ExtractSettings(StageSettings):
@@ -70,10 +81,14 @@ class ExtractSettings(StageSettings):
     offset_s: float = Field(30.0, ge=0, description="Where the clip starts, in seconds.")
     duration_s: float = Field(30.0, gt=0, le=600, description="Length of the clip, in seconds.")
     min_duration_s: float = Field(0.1, ge=0.001, description="Shorter audio is skipped, in seconds.")
-    feature_sets: tuple[FeatureSet, ...] = Field(("iiitd41", "gtzan57"), min_length=1, description="Feature sets.")
+    feature_sets: tuple[FeatureSet, ...] = Field(
+        ("iiitd41", "gtzan57"), min_length=1, description="Feature set; repeat the option for several."
+    )
     n_mels: int = Field(128, ge=8, le=512, description="Bands of the mel-spectrogram.")
-    segment_s: float = Field(0.0, description="Features of segments of this length too, in seconds; 0 for none.")
-    images: bool = Field(False, description="PNG of the spectrogram and the waveform too.")
+    segment_s: float = Field(
+        0.0, description="Also compute features of each segment this long, in seconds; 0 for none."
+    )
+    images: bool = Field(False, description="Also make PNG pictures of the spectrogram and the waveform.")
 
     @field_validator("segment_s")
     @classmethod
@@ -173,4 +188,11 @@ def resolve(cls: type[S], *layers: Mapping[str, Any]) -> S:
         problem = e.errors()[0]
         name = ".".join([cls.stage, *map(str, problem["loc"])])
         value = "" if problem["type"] == "missing" else f" = {problem['input']!r}"
-        raise ConfigError(f"setting {name}{value}: {problem['msg']}") from e
+        raise ConfigError(f"setting {name}{value}: {_expected(cls, problem)}") from e
+
+
+def _expected(cls: type[StageSettings], problem: ErrorDetails) -> str:
+    """What would have been right, in our words where pydantic's are a developer's."""
+    if problem["type"] == "extra_forbidden":
+        return f"no such setting; expected one of {', '.join(cls.model_fields)}"
+    return problem["msg"].removeprefix("Value error, ")

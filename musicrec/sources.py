@@ -23,10 +23,15 @@ from musicrec.errors import CatalogError, DecodeError
 AUDIO_EXTENSIONS = frozenset(
     f".{extension}"
     for extension in (
-        *("aac", "aif", "aifc", "aiff", "au", "caf", "flac", "m4a", "mp2", "mp3", "mp4", "oga", "ogg", "opus"),
-        *("rf64", "snd", "sph", "w64", "wav", "wma"),
+        *("aac", "ac3", "aif", "aifc", "aiff", "amr", "ape", "au", "caf", "dsf", "flac", "m4a", "mka", "mkv", "mov"),
+        *("mp2", "mp3", "mp4", "oga", "ogg", "opus", "rf64", "snd", "sph", "tta", "w64", "wav", "webm", "wma", "wv"),
     )
 )
+AUDIO_HEADS = (  # first bytes of the files of wav, flac, ogg, aiff, au, sphere, tagged mp3, Matroska and webm, wma
+    *(b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd", b"NIST", b"ID3"),
+    *(b"\x1a\x45\xdf\xa3", bytes.fromhex("3026b2758e66cf11")),
+)
+PICTURES = frozenset((b"WEBP", b"avif", b"avis", b"crx ", b"heic", b"heix", b"mif1", b"msf1"))  # in wav's, mp4's box
 GTZAN_NAME = re.compile(r"(?P<genre>[a-z]+)\.\d{5}$")
 FMA_NAME = re.compile(r"\d{6}$")
 
@@ -265,9 +270,10 @@ def _is_audio(path: Path) -> bool:
             head = f.read(12)
     except OSError:
         return False
-    containers = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd", b"NIST", b"ID3")
+    if head[8:12] in PICTURES:
+        return False
     mpeg_frame = len(head) > 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06 and head[2] >> 4 != 15
-    return head.startswith(containers) or bool(mpeg_frame)
+    return head.startswith(AUDIO_HEADS) or head[4:8] == b"ftyp" or bool(mpeg_frame)
 
 
 def _guess(source: Path, files: list[Path]) -> str:

@@ -181,13 +181,16 @@ class Store:
         import pyarrow.dataset as pads  # imports pandas: too slow for a lookup that does not need it
 
         folder = self.path(name).resolve()  # the version stays the same while it is read
-        dataset = pads.dataset(folder, format="parquet")
+        with _whole(self.out / name):
+            dataset = pads.dataset(folder, format="parquet")
         check_footer(dataset.schema, str(self.out / name))
         return dataset
 
     def read(self, name: str, columns: list[str] | None = None, filter: pc.Expression | None = None) -> pa.Table:
         """The published table, or some of its columns or rows."""
-        return self.dataset(name).to_table(columns=columns, filter=filter)
+        dataset = self.dataset(name)
+        with _whole(self.out / name):
+            return dataset.to_table(columns=columns, filter=filter)
 
     def footer(self, name: str) -> dict[str, Any]:
         """What made the published table: schema version, algorithm, settings, lineage."""
@@ -317,6 +320,18 @@ def _fsync(path: Path) -> None:
         os.close(handle)
 
 
+@contextmanager
+def _whole(table: Path) -> Iterator[None]:
+    """Say of a table whose files are damaged what can be done about it."""
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as e:
+        if getattr(e, "errno", None) or str(e).startswith("No match for"):  # the system refuses, or no such column
+            raise
+        told = " ".join(str(e).split()).rpartition(": ")[2]  # before it Arrow says where it was, more than once
+        raise SchemaError(f"table {table} is damaged ({told}); delete {table} and run the stage that makes it") from e
+
+
 def read_footer(schema: pa.Schema) -> dict[str, Any]:
     """The project's entry in a Parquet footer; empty if there is none."""
     footer: dict[str, Any] = json.loads((schema.metadata or {}).get(FOOTER_KEY, b"{}"))
@@ -328,6 +343,7 @@ def check_footer(schema: pa.Schema, where: str) -> None:
     version = read_footer(schema).get("schema_version")
     if version != SCHEMA_VERSION:
         raise SchemaError(
-            f"table {where} has schema version {version}, this program reads {SCHEMA_VERSION}; "
+            f"table {where} has {f'schema version {version}' if version else 'no schema version'}, "
+            f"this program reads {SCHEMA_VERSION}; "
             f"make it anew in another OUT"
         )

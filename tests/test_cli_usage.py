@@ -24,8 +24,6 @@ STAGES = ["extract", "train", "embed", "similar"]
 def run(capsys, monkeypatch, tmp_path):
     """Run the command line in an empty folder; exit code, output, complaint."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["musicrec"])
-    monkeypatch.setattr(sys.modules["__main__"], "__package__", None)  # else `python -m pytest` is in the usage line
     monkeypatch.delenv("MUSICREC_DEBUG", raising=False)
 
     def run(*arguments):
@@ -98,6 +96,26 @@ def test_every_option_is_described():
             assert isinstance(option, click.Argument) or option.help
 
 
+def test_help_keeps_settings_apart_by_stage_and_from_what_changes_no_result(run):
+    text = run("run", "--help")[1]
+    at = [
+        text.index(f"\n{section}:\n")
+        for section in ("Where the songs are", "Which network is trained, and how", "Options")
+    ]
+    assert at == sorted(at)
+    sections = [
+        sum(start < text.index(f"  {option} ") for start in at) for option in ("--source", "--epochs", "--limit")
+    ]
+    assert sections == [1, 2, 3]
+    assert re.search(r"--images / --no-images .*?\[default:\s+no-images\]", text, re.DOTALL)
+
+
+def test_commands_are_listed_in_the_order_of_the_chain(run):
+    _, commands = run("--help")[1].split("Commands:")
+    listed = re.findall(r"^  (\w+)  .*[^.]\.$", commands, re.MULTILINE)  # with its whole sentence: none ends in "..."
+    assert listed == ["run", "catalog", "extract", "train", "embed", "similar", "lookup", "report", "demo"]
+
+
 def test_the_version_is_shown(run):
     assert re.fullmatch(r"musicrec, version \d+\.\d+\.\d+\n", run("--version")[1])
 
@@ -159,6 +177,7 @@ def test_wrong_usage_is_exit_code_2_with_the_option_and_what_was_expected(run, s
         ("catalog songs/rock/a.wav --source songs", ["a.wav cannot be written", "choose another folder"]),
         ("catalog OUT --source songs/rock", ["OUT was made by other", "songs → ", "songs/rock", "--force"]),
         ("catalog s3://bucket/prefix --source songs", ["s3://bucket/prefix", "only a local folder"]),
+        ("catalog NEW --source s3://bucket/songs", ["s3://bucket/songs", "list songs elsewhere in a manifest"]),
     ],
 )
 def test_what_does_not_fit_is_exit_code_2_and_one_line(run, out, arguments, said):
@@ -172,11 +191,13 @@ def test_what_does_not_fit_is_exit_code_2_and_one_line(run, out, arguments, said
     [
         ("catalog NEW --source nowhere", ["nowhere does not exist", "give the folder that holds the songs"]),
         ("catalog NEW --source empty", ["empty"]),
+        ("catalog NEW --source ftp.csv", ["ftp.csv, row 1", "ftp://host", "expected a path", "s3://"]),
         ("lookup OUT x", ["OUT has no similar yet", "run the stage that makes it"]),
     ],
 )
 def test_what_cannot_be_done_is_exit_code_1_and_one_line(run, out, tmp_path, arguments, said):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "ftp.csv").write_text("uri\nftp://host/song.mp3\n")
     code, text, complaint = run(*arguments.split())
     assert (code, text) == (1, "")
     assert_one_line(complaint, *said)
@@ -238,7 +259,7 @@ def test_whatever_else_goes_wrong_is_one_line_too(run, out, monkeypatch, e, code
 
 @pytest.mark.parametrize(("arguments", "code"), [("lookup NEW x", 2), ("lookup OUT x", 1), ("catalog OUT", 0)])
 def test_the_process_ends_with_the_exit_code(out, tmp_path, arguments, code):
-    command = [sys.executable, "-m", "musicrec.cli", *arguments.split()]
+    command = [sys.executable, "-m", "musicrec", *arguments.split()]
     ended = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, check=False)
     assert ended.returncode == code
     if code:

@@ -18,7 +18,15 @@ FIELDS = [(stage, name) for stage, cls in STAGES.items() for name in cls.model_f
 
 def another(value):
     """A value of the same type that is not `value`."""
-    return value[:1] if isinstance(value, tuple) else value + ("x" if isinstance(value, str) else 1)
+    match value:
+        case bool():
+            return not value
+        case str():
+            return f"{value}x"
+        case tuple():
+            return value[:1]
+        case _:
+            return value + 1
 
 
 # --- resolving ----------------------------------------------------------------------------------------------------
@@ -67,7 +75,9 @@ def test_zero_and_false_are_values_not_silence():
         ("train", "model", "lstm", "'mlp'"),
         ("train", "seed", -1, "greater than or equal to 0"),
         ("catalog", "kind", "vinyl", "'folder'"),
-        ("embed", "modle", "mlp", "not permitted"),
+        ("catalog", "source", "s3://bucket/songs", "expected a folder or file on this machine"),
+        ("extract", "segment_s", 31.0, "expected 0, or 0.1 s to the 30 s of the clip"),
+        ("embed", "modle", "mlp", "no such setting; expected one of model"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name_value_and_expectation(stage, name, value, expected):
@@ -76,6 +86,7 @@ def test_a_wrong_setting_is_refused_by_name_value_and_expectation(stage, name, v
     assert f"{stage}.{name} = {value!r}: " in str(e.value)
     assert expected in str(e.value)
     assert "\n" not in str(e.value)
+    assert "Value error" not in str(e.value)
 
 
 @pytest.mark.parametrize(("stage", "name"), [f for f in FIELDS if isinstance(getattr(EXAMPLES[f[0]], f[1]), float)])

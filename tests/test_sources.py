@@ -4,10 +4,12 @@ import os
 import unicodedata
 from pathlib import Path
 
+import av
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
+from PIL import Image
 
 from musicrec import sources
 from musicrec.errors import CatalogError
@@ -87,6 +89,28 @@ def test_audio_with_a_strange_extension_is_found_by_its_first_bytes(tmp_path, au
     song(tmp_path / "song.xyz", audio_format)
     song(tmp_path / "without-extension", audio_format)
     assert ids(tmp_path) == ["song.xyz", "without-extension"]
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [("ipod", "aac"), ("mov", "aac"), ("matroska", "flac"), ("webm", "libopus"), ("asf", "wmav2")],
+)
+def test_what_only_ffmpeg_reads_is_found_by_its_first_bytes_too(tmp_path, container, codec):
+    with av.open(tmp_path / "song", "w", format=container) as file:
+        stream = file.add_stream(codec, rate=48_000, layout="mono")
+        stream.bit_rate = 128_000
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 960), np.float32), format="flt", layout="mono")
+        frame.sample_rate, frame.pts = 48_000, 0
+        file.mux([*stream.encode(frame), *stream.encode(None)])
+    assert ids(tmp_path) == ["song"]
+
+
+@pytest.mark.parametrize("picture", ["WEBP", "AVIF", "JPEG", "PNG"])
+def test_a_cover_is_no_song_even_in_a_container_that_songs_have(tmp_path, picture):
+    songs(tmp_path, "a.wav")
+    with (tmp_path / "cover").open("wb") as f:
+        Image.new("RGB", (16, 16)).save(f, picture)
+    assert listed(tmp_path).ignored == [("cover", "not_audio")]
 
 
 def test_whatever_soundfile_decodes_is_found(data):

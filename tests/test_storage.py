@@ -4,6 +4,7 @@ import datetime
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -259,6 +260,27 @@ def test_a_table_of_another_schema_version_is_refused(store, monkeypatch, read):
     with pytest.raises(SchemaError) as e:
         read(store, "tracks")
     assert all(said in str(e.value) for said in (str(store.out / "tracks"), "99", "reads 1"))
+
+
+@pytest.mark.parametrize("number", [0, PARTS - 1])
+@pytest.mark.parametrize("at", [4, -8])  # rows, footer
+def test_a_damaged_table_is_said_to_be_damaged_and_once_deleted_is_missing(store, number, at):
+    publish(store, 1)
+    with (store.out / "tracks" / f"part-{number:05d}.parquet").open("r+b") as part:
+        part.seek(at, os.SEEK_END if at < 0 else os.SEEK_SET)
+        part.write(b"damaged!")
+    with pytest.raises(SchemaError, match=f"{re.escape(str(store.out / 'tracks'))} is damaged .+; delete ") as e:
+        store.read("tracks")
+    assert "\n" not in str(e.value)
+    (store.out / "tracks").unlink()
+    with pytest.raises(SchemaError, match="no tracks yet"):
+        store.read("tracks")
+
+
+def test_a_column_that_there_is_not_is_no_damage(store):
+    publish(store, 1)
+    with pytest.raises(pa.ArrowInvalid, match="genre"):
+        store.read("tracks", ["genre"])
 
 
 def test_a_table_that_is_not_ours_is_refused(store):

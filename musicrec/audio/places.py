@@ -32,7 +32,8 @@ def local_path(uri: str) -> Path:
     parts = urlsplit(uri)
     if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
         place = f"{parts.scheme}://{parts.netloc}"
-        raise DecodeError("unsupported", f"{place} is no place songs are read from; expected a path or file:///path")
+        expected = "expected a path, file:///path, http://, https:// or s3://"
+        raise DecodeError("unsupported", f"{place} is no place songs are read from; {expected}")
     return Path(unquote(parts.path, errors="surrogateescape"))
 
 

@@ -36,7 +36,7 @@ def extract(y: Array, sample_rate: int, feature_set: str | Sequence[str]) -> dic
     sample_rate : int
         In Hz; above 12 800 for the sets with spectral contrast.
     feature_set : str or sequence of str
-        ``iiitd41``, ``gtzan57``, or several sets, which then share their intermediate results.
+        ``iiitd41``, ``gtzan57``, ``fma518``, or several sets, which then share their intermediate results.
 
     Returns
     -------
