@@ -186,6 +186,19 @@ def test_mel_is_librosas(name, n_mels):
     np.testing.assert_allclose(mel, mel_by_librosa(y, n_mels), atol=1e-3)
 
 
+@pytest.mark.parametrize(("n_fft", "hop_length"), [(512, 256), (512, 1000), (4096, 1024)])
+def test_mel_is_librosas_with_other_frames(n_fft, hop_length):
+    y = signal("chirp")
+    power = librosa.feature.melspectrogram(y=y, sr=RATE, n_mels=40, n_fft=n_fft, hop_length=hop_length)
+    mine = features.mel(y, RATE, n_mels=40, n_fft=n_fft, hop_length=hop_length)
+    np.testing.assert_allclose(mine, librosa.power_to_db(power, ref=np.max), atol=1e-3)
+
+
+def test_frames_that_are_no_power_of_two_are_refused():
+    with pytest.raises(ConfigError, match="n_fft 1000"):
+        features.mel(signal("chirp"), RATE, n_fft=1000)
+
+
 def test_mel_of_a_real_clip_is_librosas(originals):
     y = originals["blues.00000"]
     np.testing.assert_allclose(features.mel(y, RATE), mel_by_librosa(y, 128), atol=1e-3)

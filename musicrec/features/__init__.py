@@ -62,12 +62,17 @@ def mel(y: Array, sample_rate: int, *, n_mels: int = 128, n_fft: int = N_FFT, ho
     sample_rate : int
         In Hz.
     n_mels, n_fft, hop_length : int
-        Mel bands, samples of a frame, samples between frames.
+        Mel bands, samples of a frame (a power of two from 32 on), samples between frames.
 
     Returns
     -------
     numpy.ndarray
         float32 [n_mels, n_frames] in [-80, 0], n_frames = 1 + n_samples // hop_length.
+
+    Raises
+    ------
+    ConfigError
+        `n_fft` is no power of two.
     """
     from musicrec.features.analysis import Analysis
 

@@ -52,10 +52,9 @@ class Analysis:
     @cached_property
     def _padded(self) -> Array:
         """The clip between zeros, with room for the frames that fill up the last block."""
-        before = self.n_fft // 2
-        padded = empty((self.n_blocks * LANES - 1) * self.hop_length + self.n_fft)
-        padded[:before], padded[before + len(self.y) :] = 0, 0
-        padded[before : before + len(self.y)] = self.y
+        first, last = self.n_fft // 2, self.n_fft // 2 + len(self.y)
+        padded = empty(max(last, (self.n_blocks * LANES - 1) * self.hop_length + self.n_fft))
+        padded[:first], padded[first:last], padded[last:] = 0, self.y, 0
         return padded
 
     @cached_property
