@@ -1,6 +1,6 @@
 """Large arrays whose memory is used again: the first touch of fresh pages takes as long as the arithmetic on them."""
 
-from collections import defaultdict
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -9,10 +9,8 @@ from numpy.typing import DTypeLike, NDArray
 Memory = NDArray[np.uint8]
 
 CACHE_LINE = 64  # bytes
-STEP = 1 << 18  # bytes: sizes are rounded up to a multiple, so that clips of nearly the same length share memory
+STEP = 1 << 18  # bytes: sizes are rounded up to a multiple, so that clips of a little more can have it next
 MOST_KEPT = 1 << 26  # bytes: some clips' worth; more is given back to the system
-
-_free: defaultdict[int, list[Memory]] = defaultdict(list)
 
 
 def empty(*shape: int, dtype: DTypeLike = np.float32) -> NDArray[Any]:
@@ -23,10 +21,34 @@ def empty(*shape: int, dtype: DTypeLike = np.float32) -> NDArray[Any]:
     dtype = np.dtype(dtype)
     n_bytes = int(np.prod(shape)) * dtype.itemsize
     size = -(-(n_bytes + CACHE_LINE) // STEP) * STEP
-    kept = _free[size]
-    memory = np.asarray(_Loan(kept.pop() if kept else np.empty(size, np.uint8)))
+    memory = np.asarray(_Loan(_pool.take(size)))
     start = -memory.ctypes.data % CACHE_LINE
     return memory[start : start + n_bytes].view(dtype).reshape(shape)
+
+
+class _Pool:
+    """Memory that is free, what was given back last at the end."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()  # a loan may end, by garbage collection, while its own thread is in here
+        self._free: list[Memory] = []
+
+    def take(self, size: int) -> Memory:
+        """Memory of at least so many bytes, and less than twice as many."""
+        with self._lock:
+            for i in reversed(range(len(self._free))):
+                if size <= len(self._free[i]) < 2 * size:
+                    return self._free.pop(i)
+        return np.empty(size, np.uint8)
+
+    def give_back(self, memory: Memory) -> None:
+        with self._lock:
+            self._free.append(memory)
+            while sum(map(len, self._free)) > MOST_KEPT:
+                del self._free[0]
+
+
+_pool = _Pool()
 
 
 class _Loan:
@@ -37,5 +59,4 @@ class _Loan:
         self.__array_interface__ = memory.__array_interface__
 
     def __del__(self) -> None:
-        if sum(size * len(kept) for size, kept in _free.items()) + len(self._memory) <= MOST_KEPT:
-            _free[len(self._memory)].append(self._memory)
+        _pool.give_back(self._memory)
