@@ -171,6 +171,14 @@ def test_a_wav_that_claims_more_than_it_holds_gives_its_true_last_window(tmp_pat
     np.testing.assert_array_equal(clip, np.arange(40_000, 70_000))
 
 
+def test_a_wav_whose_recorder_crashed_before_it_wrote_the_length_is_read_all_the_same(tmp_path):
+    content = bytearray(counting(tmp_path / "song.wav", 70_000, 1_000))
+    at = content.index(b"data") + 4
+    content[4:8] = content[at : at + 4] = bytes(4)
+    (tmp_path / "song.wav").write_bytes(content)
+    np.testing.assert_array_equal(indices(tmp_path / "song.wav", 1_000, offset_s=30), np.arange(30_000, 60_000))
+
+
 def test_a_wav_cut_in_the_middle_gives_its_true_last_window(tmp_path):
     content = counting(tmp_path / "song.wav", 70_000, 1_000)
     (tmp_path / "song.wav").write_bytes(content[: 4 * 50_000 + content.index(b"data") + 8])

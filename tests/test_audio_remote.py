@@ -182,6 +182,11 @@ def test_nobody_there_is_unreadable(deaf_port):
     assert "secret" not in error.detail
 
 
+@pytest.mark.parametrize("uri", ["s3://AKIA:secret@bucket/song.wav", "http://user:secret@\u2100.invalid/song.wav"])
+def test_a_password_in_a_place_that_cannot_be_is_not_told(uri):
+    assert "secret" not in refusal(uri).detail
+
+
 def test_no_s3_there_is_unreadable(deaf_port, monkeypatch):
     import s3fs
 

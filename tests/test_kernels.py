@@ -1,11 +1,17 @@
 """The compiled kernels against NumPy, SciPy and librosa, on shapes and values that clips do not have."""
 
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import librosa
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
+from numba.core.errors import TypingError
 from scipy.ndimage import median_filter
 
 from musicrec.errors import ConfigError
@@ -150,7 +156,7 @@ def test_the_transform_is_scipys_and_comes_back(n_fft, dtype, tolerance):
     back = fourier.plan(fourier.inverse_window(np.ones(n_fft)), dtype)
     sums = np.zeros(len(y), np.float32)
     _there_and_back(y, hop, plan, re, im, back.window, sums)
-    expected, inner = np.fft.rfft(frames).T, slice(1, n_fft // 2)
+    expected, inner = np.fft.rfft(frames).T, slice(1, n_fft // 2)  # the real bins at both ends stand elsewhere
     assert np.abs(re + 1j * im - expected)[inner].max() < tolerance * np.abs(expected).max()
     added = np.zeros(len(y))
     for t, frame in enumerate(frames[:10]):
@@ -181,6 +187,41 @@ def _there_and_back(y, hop, plan, re, im, window, sums):
 def test_a_length_that_is_no_power_of_two_is_refused(n_fft):
     with pytest.raises(ConfigError, match=f"n_fft {n_fft}: frames have a power of two"):
         fourier.plan(np.ones(n_fft), np.float32)
+
+
+def test_every_bin_of_the_magnitude_is_right_however_loud_another_is():
+    y = (0.5 + 1e-5 * noise(N_FFT + (LANES - 1) * HOP)).astype(np.float32)
+    spectrum = empty(1, N_FFT // 2 + 1, LANES)
+    kernels.magnitude(y, HOP, fourier.plan(fourier.hann(N_FFT), np.float64), spectrum)
+    frames = np.array([y[t * HOP : t * HOP + N_FFT] * fourier.hann(N_FFT) for t in range(LANES)])
+    np.testing.assert_allclose(spectrum[0], np.abs(np.fft.rfft(frames)).T, rtol=1e-6)
+
+
+def test_an_array_that_is_not_contiguous_is_refused():
+    with pytest.raises(TypingError, match="C-contiguous"):
+        kernels.means_and_variances(noise(4, 40)[:, :20])
+
+
+def test_a_kernel_is_compiled_anew_when_another_file_of_its_room_changes(tmp_path):
+    room = Path(fourier.__file__).parent
+    copy = tmp_path / "musicrec" / "features"
+    shutil.copytree(room.parent, copy.parent, ignore=shutil.ignore_patterns("__pycache__"))
+    script = (
+        "import numpy as np; from musicrec.features import fourier, kernels\n"
+        "x, plan = np.ones(47, np.float32), fourier.plan(np.ones(32), np.float32)\n"
+        "print(fourier.__file__, kernels.autocorrelation_spectrum(x, 1, 32, plan).sum())"
+    )
+
+    def run():
+        command = [sys.executable, "-c", script]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
+
+    place, before = run()
+    assert place.startswith(str(tmp_path))
+    source = (copy / "fourier.py").read_text()
+    assert "even_re + odd_re" in source
+    (copy / "fourier.py").write_text(source.replace("even_re + odd_re", "even_re - odd_re"))
+    assert before != run()[1]
 
 
 # --- harmonic part ----------------------------------------------------------------------------------------------------

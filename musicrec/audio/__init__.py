@@ -1,10 +1,12 @@
 """One track to one mono clip: decode only the window that is needed, mix down by the mean, resample.
 
-A header is never believed: what counts is what the decoder gives. Memory is bounded by the clip's length, whatever a
-file's length, channels or claims are.
+What a header promises too much is found out: what counts is what the decoder gives. A file that claims to be shorter
+than it is ends where its header says. Memory is bounded by the clip's length, whatever a file's length, channels or
+claims are.
 """
 
 import math
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -67,11 +69,15 @@ def load(
 def _decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tuple[Samples, int]:
     """Clip at the file's own rate: by libsndfile, which is faster, or by FFmpeg, which reads more."""
     try:
-        return libsndfile.decode(path, offset_s, duration_s, limits)
+        clip, rate = libsndfile.decode(path, offset_s, duration_s, limits)
     except DecodeError as e:
         if e.reason != "undecodable":
             raise
-    return ffmpeg.decode(path, offset_s, duration_s, limits)
+        return ffmpeg.decode(path, offset_s, duration_s, limits)
+    if not len(clip):  # a recorder that crashed leaves a header that says so, and its samples
+        with suppress(DecodeError):
+            return ffmpeg.decode(path, offset_s, duration_s, limits)
+    return clip, rate
 
 
 def _resample(clip: Samples, rate: int, sample_rate: int) -> Samples:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from av import AudioFrame, AudioResampler, AudioStream, FFmpegError
     from av.container import InputContainer
 
+MOST_AHEAD_S = 10.0  # that a seek may land before the clip; from further away the song is read through, within limits
 CONTAINERS = (  # none that names other files, as a playlist does, and none that takes a text for music
     *("aac", "ac3", "aiff", "amr", "ape", "asf", "avi", "au", "caf", "dsf", "dts", "eac3", "flac", "flv", "matroska"),
     *("mov", "mp3", "mpc", "mpc8", "mpeg", "mpegts", "ogg", "shn", "tak", "tta", "voc", "w64", "wav", "wv", "xwma"),
@@ -102,7 +103,7 @@ def _read_by_seeking(
     if landed is None or landed.pts is None:
         return None
     ahead = start - (landed.pts - first.pts) * tick
-    if ahead < 0 or ahead.denominator != 1:
+    if not 0 <= ahead <= MOST_AHEAD_S * rate or ahead.denominator != 1:
         return None
     clip = _first(int(ahead) + stop - start, _mono_blocks(_unbroken(chain([landed], frames), tick)))[int(ahead) :]
     return (clip, rate) if len(clip) == stop - start else None

@@ -49,7 +49,7 @@ def fetch(uri: str, path: Path, limits: Limits) -> None:
             if isinstance(e, FileNotFoundError) or getattr(e, "status", None) == GONE:
                 raise DecodeError("missing", f"no object {_place(uri)}") from e
             if pause_s is None or not _may_pass(e):
-                raise DecodeError("unreadable", f"{_place(uri)}: {_told(e)}") from e
+                raise DecodeError("unreadable", f"{_place(uri)}: {_told(e, uri)}") from e
             time.sleep(pause_s)
         else:
             return
@@ -110,13 +110,15 @@ def _may_pass(error: Exception) -> bool:
 
 def _place(uri: str) -> str:
     """The URI for people: without a password or the signature of a query."""
-    return repr(re.sub(r"//[^/]*@", "//", re.split("[?#]", uri)[0]))
+    return repr(re.split("[?#]", re.sub(r"//[^/]*@", "//", uri))[0])
 
 
-def _told(error: Exception) -> str:
-    """The error in one line, without the query of any URL."""
+def _told(error: Exception, uri: str) -> str:
+    """The error in one line, without the query of any URL, or a name and password."""
     if isinstance(error, aiohttp.ClientResponseError):
         return f"HTTP {error.status} {error.message}"
     if isinstance(error, TimeoutError):
         return "timed out"
-    return re.sub(r"\?\S+", "?…", " ".join(f"{type(error).__name__}: {error}".split()))
+    line = " ".join(f"{type(error).__name__}: {error}".split())
+    own = re.search(r"//([^/]*)@", uri)
+    return re.sub(r"\?\S+", "?…", line.replace(own[1], "…") if own else line)

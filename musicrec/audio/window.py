@@ -66,7 +66,7 @@ def read_through(blocks: Iterator[Samples], rate: int, offset_s: float, duration
         With reason ``too_large``, or what the blocks raise.
     """
     settled, most = settling_length(rate, offset_s, duration_s), round(limits.max_decoded_s * rate)
-    keep = round(duration_s * rate) + round(CLIP_SLACK_S * rate)  # the clip never starts further back than this
+    keep = round(duration_s * rate) + round(CLIP_SLACK_S * rate) + 1  # the clip never starts further back than this
     kept: deque[Samples] = deque()
     first = n = 0  # frames that `kept` starts after, and that it ends at
     for block in blocks:

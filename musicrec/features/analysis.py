@@ -38,7 +38,8 @@ class Analysis:
     sample_rate : int
         In Hz.
     n_fft, hop_length : int
-        Samples of a frame, a power of two; samples between frames.
+        Samples of a frame, a power of two; samples between frames. The mel-spectrogram takes any hop; for loudness,
+        crossings and the harmonic part, `n_fft` is a multiple of twice the hop.
     """
 
     def __init__(self, y: Array, sample_rate: int, n_fft: int, hop_length: int) -> None:

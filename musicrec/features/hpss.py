@@ -28,7 +28,7 @@ def harmonic(padded: Array, n_samples: int, magnitude: Array, n_fft: int, hop_le
     Parameters
     ----------
     padded : numpy.ndarray
-        float32: the clip between zeros, at least n_fft / 2 before and a block of frames after it.
+        float32: the clip between zeros, n_fft / 2 before it and room for the last block of frames after it.
     n_samples : int
         Of the clip.
     magnitude : numpy.ndarray
@@ -56,7 +56,7 @@ def harmonic(padded: Array, n_samples: int, magnitude: Array, n_fft: int, hop_le
     return part
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)  # as long as a clip each
 def _inverse_window_sum(n_frames: int, n_fft: int, hop_length: int) -> Array:
     """One over the sum of the squared windows at each sample; one where no window reaches."""
     squares = fourier.hann(n_fft).reshape(-1, hop_length) ** 2

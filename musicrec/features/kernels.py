@@ -46,9 +46,10 @@ def magnitude(y, hop_length, plan, out):
 @kernel
 def _magnitudes(points, roots, out, row):
     half = len(roots) // 2
-    re, im = as_in(out, load(points, 0)), as_in(out, load(points, 1))
-    store(out, row, maximum(re + im, -1 * (re + im)))
-    store(out, row + half, maximum(re - im, im - re))
+    re, im = load(points, 0), load(points, 1)  # of two real bins, their half sum and half difference
+    first, last = as_in(out, re + im), as_in(out, re - im)
+    store(out, row, maximum(first, -1 * first))
+    store(out, row + half, maximum(last, -1 * last))
     for k in range(1, half // 2 + 1):
         a_re, a_im, b_re, b_im = fourier.bins(points, roots, k)
         re, im = as_in(out, a_re), as_in(out, a_im)

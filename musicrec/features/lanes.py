@@ -6,21 +6,34 @@ to the compiler to find them in loops; where a processor's registers are shorter
 
 An array "in lanes" is C-contiguous with a last axis of ``LANES``; its vectors are counted through all other axes.
 
-numba notices a change of a kernel, not of what the kernel uses: after a change here, empty its cache (``make clean``).
+A kernel is compiled from this room's other files too, so numba's cache on disk is good for one state of all of them.
 """
 
 import operator
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
 from numba import njit, types
 from numba.core.cgutils import get_or_insert_function
+from numba.core.errors import TypingError
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
 LANES = 16
 
-kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
+_compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
+_state = tuple(
+    (path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(Path(__file__).parent.glob("*.py"))
+)
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile a function whose arguments numba knows, and keep the result on disk until a file of this room changes."""
+    dispatcher = _compiled(function)
+    # numba looks at the function's own file only, and has no public way to name others.
+    dispatcher._cache._cache_file._source_stamp = _state
+    return dispatcher
 
 
 class Lanes(types.Type):
@@ -60,6 +73,8 @@ def _spread(builder: ir.IRBuilder, scalar: ir.Value) -> ir.Value:
 
 
 def _pointer(context, builder, array_type, array, at) -> ir.Value:
+    if array_type.layout != "C":
+        raise TypingError(f"lanes are read from and written to C-contiguous arrays, not {array_type}")
     data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [at]), _vector(array_type.dtype).as_pointer())
 

@@ -1,6 +1,6 @@
 """Large arrays whose memory is used again: the first touch of fresh pages takes as long as the arithmetic on them."""
 
-from threading import RLock
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 Memory = NDArray[np.uint8]
 
 CACHE_LINE = 64  # bytes
-STEP = 1 << 18  # bytes: sizes are rounded up to a multiple, so that clips of a little more can have it next
+STEP = 1 << 18  # bytes: sizes are multiples, so that clips of nearly the same length can have each other's memory
 MOST_KEPT = 1 << 26  # bytes: some clips' worth; more is given back to the system
 
 
@@ -30,22 +30,21 @@ class _Pool:
     """Memory that is free, what was given back last at the end."""
 
     def __init__(self) -> None:
-        self._lock = RLock()  # a loan may end, by garbage collection, while its own thread is in here
+        self._lock = Lock()
         self._free: list[Memory] = []
 
     def take(self, size: int) -> Memory:
         """Memory of at least so many bytes, and less than twice as many."""
         with self._lock:
+            while sum(map(len, self._free)) > MOST_KEPT:
+                del self._free[0]
             for i in reversed(range(len(self._free))):
                 if size <= len(self._free[i]) < 2 * size:
                     return self._free.pop(i)
         return np.empty(size, np.uint8)
 
     def give_back(self, memory: Memory) -> None:
-        with self._lock:
-            self._free.append(memory)
-            while sum(map(len, self._free)) > MOST_KEPT:
-                del self._free[0]
+        self._free.append(memory)  # nothing else: it may happen in the middle of a take
 
 
 _pool = _Pool()

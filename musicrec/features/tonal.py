@@ -122,8 +122,8 @@ def constant_q(y: Array, sample_rate: int, tuning: float = 0.0) -> Array:
     Returns
     -------
     numpy.ndarray
-        float32 [84, n_frames], n_frames = 1 + n_samples // 512: the magnitude of ``librosa.cqt`` to within 1e-6 of
-        its largest value.
+        float32 [84, n_frames], n_frames = 1 + n_samples // 512 or one more: the magnitude of ``librosa.cqt`` to within
+        1e-6 of its largest value.
     """
     filters, halvings = _octave_filters(sample_rate, round(tuning, 2))
     y, hop_length = _resampled(y, halvings), HOP_LENGTH >> halvings
