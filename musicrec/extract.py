@@ -1,13 +1,14 @@
 """The second stage: decode each track once, compute what the tables hold of it, publish them with outcomes.
 
-The catalog's open tracks are cut into shards. A Ray task turns a shard into one staged Parquet file, whole or not at
-all, with a row for every track, good or bad; when all shards are there, they are merged with the tables published
-before. So a run that is killed anywhere is taken up where it stopped, and each track stands in the tables exactly once.
+The catalog's open tracks are cut into shards. A Ray task turns a shard into one staged Parquet file a table and one of
+outcomes, whole or not at all, with a row for every track, good or bad; when all shards are there, they join the tables
+published before. So a run that is killed anywhere is taken up where it stopped, and each track stands in the tables
+exactly once.
 """
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,16 +24,25 @@ from musicrec import features
 from musicrec.accounting import Counts, check_failures, count, digest
 from musicrec.cluster import WorkerLost, connect, cpus, run_bounded
 from musicrec.columns import FAILED, OK, OUTCOMES
-from musicrec.parts import Staged, published_rows, read_staged, rows_of, slices, stage_shard, withdraw, write_version
+from musicrec.parts import (
+    Staged,
+    published_rows,
+    read_staged,
+    rows_of,
+    slices,
+    stage_shard,
+    tracks_per_part,
+    withdraw,
+    write_version,
+)
 from musicrec.progress import Progress
-from musicrec.rows import Row, Wanted, extract_track, outcome_row, staged_schema, tables_of
+from musicrec.rows import LINEAGE, Row, Wanted, extract_track, outcome_row, tables_of
 from musicrec.settings import ExtractSettings
 from musicrec.storage import Store
 from musicrec.watchdog import SECONDS_PER_FILE, Watchdog, stuck
 
-TRACKS_PER_SHARD = 16, 64  # few in a short catalog, so that every CPU has work; at most a second or two of it
-SHARDS_PER_CPU = 4
-SHARD_BYTES = 64 * 2**20  # that a worker holds at most, about
+LEAST_TRACKS = 16  # of a shard: half a second of work
+SHARDS_PER_CPU = 2  # that what is left to do would make: shards get shorter, and all CPUs end at about the same time
 FEW = 4  # suspects at once, the second time: they may have died of the memory that they shared
 
 
@@ -211,7 +221,7 @@ def _extract_all(
     The second time is for the innocent whose node was taken away. A file that took too long is not tried again.
     """
     reference = ray.put(settings)
-    shards = slices(todo, _shard_size(settings, len(todo)))
+    shards = _shards(todo, min(map(tracks_per_part, tables_of(settings))))
     failed = 0
     for at_once in (None, None, FEW):
         lost: list[Wanted] = []
@@ -229,11 +239,14 @@ def _extract_all(
     progress.advance(len(lost), f"{failed + len(lost)} failed")
 
 
-def _shard_size(settings: ExtractSettings, n_tracks: int) -> int:
-    """Tracks of a shard; no result depends on it."""
-    least, most = TRACKS_PER_SHARD
-    bearable = max(1, SHARD_BYTES // sum(table.track_bytes for table in tables_of(settings)))
-    return min(most, bearable, max(least, n_tracks // (SHARDS_PER_CPU * cpus())))
+def _shards(todo: list[Wanted], most: int) -> list[list[Wanted]]:
+    """Cut into shards of at most so many tracks; no value in a table depends on it."""
+    shards, start = [], 0
+    while start < len(todo):
+        share = (len(todo) - start) // (SHARDS_PER_CPU * cpus())
+        shards.append(todo[start : start + min(most, max(LEAST_TRACKS, share))])
+        start += len(shards[-1])
+    return shards
 
 
 @ray.remote(num_cpus=1, max_retries=0)
@@ -241,13 +254,15 @@ def _extract_shard(out: Path, shard: list[Wanted], settings: ExtractSettings, se
     """Stage one shard; return how many of its tracks failed."""
     _compile(settings.feature_sets, settings.n_mels)
     store = Store(out)
-    rows = []
-    with Watchdog(_note(store, settings, shard), seconds_per_file) as watchdog:
-        for number, track in enumerate(shard):
-            with watchdog.over(str(number)):
-                rows.append(extract_track(track, settings))
-    _stage(store, settings, shard, rows)
-    return sum(row["status"] == FAILED for row in rows)
+
+    def rows() -> Iterator[dict[str, Any]]:
+        with Watchdog(_note(store, settings, shard), seconds_per_file) as watchdog:
+            for number, track in enumerate(shard):
+                with watchdog.over(str(number)):
+                    row = extract_track(track, settings)
+                yield row
+
+    return len(_failed(_stage(store, settings, shard, rows())))
 
 
 @cache
@@ -283,8 +298,8 @@ def _name(tracks: list[Wanted]) -> str:
     return digest([track.track_id for track in tracks], [track.fingerprint for track in tracks])
 
 
-def _stage(store: Store, settings: ExtractSettings, shard: list[Wanted], rows: list[dict[str, Any]]) -> None:
-    stage_shard(store, _work(settings), _name(shard), pa.Table.from_pylist(rows, schema=staged_schema(settings)))
+def _stage(store: Store, settings: ExtractSettings, shard: list[Wanted], rows: Iterable[dict[str, Any]]) -> pa.Table:
+    return stage_shard(store, _work(settings), _name(shard), tables_of(settings), rows)
 
 
 def _stage_failure(store: Store, settings: ExtractSettings, track: Wanted, reason: str, detail: str) -> None:
@@ -306,7 +321,7 @@ def _publish(store: Store, settings: ExtractSettings, tracks: list[Wanted]) -> p
     for table in tables:
         if store.exists(table.name) and store.footer(table.name)["fingerprint"] == name:
             continue
-        version = store.new_version(table.name, settings, name, hop_length=features.HOP_LENGTH)
+        version = store.new_version(table.name, settings, name, **LINEAGE)
         write_version(store, version, table, rows, staged)
         store.publish(version)
     withdraw(store, tables)

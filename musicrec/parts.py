@@ -1,33 +1,41 @@
 """From staged shards and the tables published before to the next version of each table, in parts of a handy size.
 
-Rows are copied a group at a time, so that memory does not grow with the catalog.
+A worker writes what a shard's tracks have in each table as one file, as it will be published. Files of a large table
+(:attr:`Table.is_large`) enter each version by a link, and are written again only where rows have left them, or where
+there are too many small ones: a refresh costs what is new. So a large table is in order of track within each part only,
+its parts in order of their first track, while a small table is in order as a whole.
+
+Rows are written a group at a time, so that memory grows neither with the catalog nor with a shard.
 """
 
 import os
 import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from musicrec.columns import OUTCOMES
+from musicrec.columns import OK, OUTCOMES
 from musicrec.errors import SchemaError
 from musicrec.rows import OPTIONAL_TABLES, Row, Table
-from musicrec.storage import ROW_GROUP_ROWS, Store, Version, write_atomic, write_parquet
+from musicrec.storage import FOOTER_FILE, ROW_GROUP_ROWS, Store, Version, replacing, write_parquet
 
 GROUP_BYTES = 16 * 2**20  # of a row group, before compression: what one writer holds a few times
-PART_BYTES = 192 * 2**20  # before compression: mel, features and images become files of 100 to 200 MiB
+PART_BYTES = 128 * 2**20  # before compression
+TRACKS_PER_PART = 256  # of a large table: about 60 MB of mel
+SMALL_PARTS = 16  # with less than half the rows they might have; more are merged
 WRITERS = min(4, os.cpu_count() or 1)  # threads that write parts; reading and compressing release the interpreter lock
-ROWS_FILE = "_rows"  # Parquet: track and fingerprint of each row of a version; no reader of *.parquet sees it
-WRITING: dict[str, Any] = {  # numbers seldom repeat: a dictionary of them costs more time than it saves space
-    "compression": "zstd",
-    "use_dictionary": ["track_id"],
-}
+ROWS_FILE = "_rows"  # Parquet: track, fingerprint and part of each row of a version; no reader of *.parquet sees it
 
 Item = TypeVar("Item")
+Place = tuple[Row, Path]  # the file in which a row stands
 
 
 def slices(items: list[Item], size: int) -> list[list[Item]]:
@@ -35,21 +43,68 @@ def slices(items: list[Item], size: int) -> list[list[Item]]:
     return [items[i : i + size] for i in range(0, len(items), size)]
 
 
+def rows_of(table: pa.Table) -> list[Row]:
+    """Track and fingerprint of each row."""
+    return list(zip(table["track_id"].to_pylist(), table["fingerprint"].to_pylist(), strict=True))
+
+
+def tracks_per_part(table: Table) -> int:
+    """Tracks of a part of some table, at most."""
+    handy = PART_BYTES // table.track_bytes
+    return max(1, min(handy, TRACKS_PER_PART) if table.is_large else handy)
+
+
 # --- staged shards ------------------------------------------------------------------------------------------------
 
 
 class Staged(NamedTuple):
-    """What an unfinished run has done: the outcome of each row, and the file it stands in."""
+    """What an unfinished run has done: the outcome of each row, and the file of outcomes it stands in."""
 
     outcomes: pa.Table
-    files: dict[Row, str]
+    files: list[str]
+
+    def places(self, table: Table) -> list[Place]:
+        """Where the rows of a table are staged."""
+        done = zip(rows_of(self.outcomes), self.outcomes["status"].to_pylist(), map(Path, self.files), strict=True)
+        return [(row, _beside(file, table)) for row, status, file in done if status == OK]
 
 
-def stage_shard(store: Store, work: str, name: str, rows: pa.Table) -> None:
-    """Write one shard into the work folder, whole or not at all; writing it again changes nothing."""
-    content = pa.BufferOutputStream()
-    pq.write_table(rows, content, **(WRITING | {"compression": "lz4"}))  # soon read, soon removed
-    write_atomic(store.work_folder(work) / f"{name}.parquet", content.getvalue())
+def stage_shard(store: Store, work: str, name: str, tables: list[Table], rows: Iterable[dict[str, Any]]) -> pa.Table:
+    """Write one shard into the work folder as its rows come: a file a table, then the outcomes, by which it counts.
+
+    Killed before the outcomes are there, it has done nothing. Writing it again changes nothing.
+
+    Returns
+    -------
+    pyarrow.Table
+        The outcomes.
+    """
+    shard = store.work_folder(work) / f"{name}.parquet"
+    outcomes = [OUTCOMES.empty_table()]
+    narrow: dict[str, list[pa.Table]] = {table.name: [] for table in tables if not table.is_large}
+    with ExitStack() as files:
+        writers: dict[str, pq.ParquetWriter] = {}
+
+        def write(table: Table, content: pa.Table) -> None:
+            if table.name not in writers:
+                _beside(shard, table).parent.mkdir(exist_ok=True)
+                writers[table.name] = files.enter_context(_writing(_beside(shard, table), table))
+            writers[table.name].write_table(content)
+
+        rows, tracks_a_group = iter(rows), max(1, GROUP_BYTES // sum(table.track_bytes for table in tables))
+        while group := list(islice(rows, tracks_a_group)):
+            outcomes.append(pa.Table.from_pylist(group, schema=OUTCOMES))
+            done = [row for row in group if row["status"] == OK]
+            for table in tables if done else []:
+                if table.is_large:
+                    write(table, table.of(done))
+                else:
+                    narrow[table.name].append(table.of(done))
+        for table in tables:
+            if pieces := narrow.get(table.name):
+                write(table, pa.concat_tables(pieces))
+    write_parquet(shard, pa.concat_tables(outcomes))
+    return pa.concat_tables(outcomes)
 
 
 def read_staged(store: Store, work: str) -> Staged:
@@ -58,14 +113,30 @@ def read_staged(store: Store, work: str) -> Staged:
 
     files = store.staged(work)
     if not files:
-        return Staged(OUTCOMES.empty_table(), {})
+        return Staged(OUTCOMES.empty_table(), [])
     table = pads.dataset(files, format="parquet").to_table(columns=[*OUTCOMES.names, "__filename"])
-    return Staged(table.select(OUTCOMES.names), dict(zip(rows_of(table), table["__filename"].to_pylist(), strict=True)))
+    return Staged(table.select(OUTCOMES.names), table["__filename"].to_pylist())
 
 
-def rows_of(table: pa.Table) -> list[Row]:
-    """Track and fingerprint of each row."""
-    return list(zip(table["track_id"].to_pylist(), table["fingerprint"].to_pylist(), strict=True))
+def _beside(shard: Path, table: Table) -> Path:
+    """The file of a table that belongs to a file of outcomes."""
+    return shard.parent / table.name / shard.name
+
+
+@contextmanager
+def _writing(path: Path, table: Table) -> Iterator[pq.ParquetWriter]:
+    """Write a file of a table that appears complete or not at all."""
+    with (
+        replacing(path) as temporary,
+        pq.ParquetWriter(
+            temporary,
+            table.schema,
+            compression="zstd",
+            use_dictionary=["track_id"],  # numbers seldom repeat: theirs would cost more than they save
+            write_statistics=table.plain_columns,  # of the numbers in lists they take as long as all the rest
+        ) as writer,
+    ):
+        yield writer
 
 
 # --- versions -----------------------------------------------------------------------------------------------------
@@ -73,11 +144,19 @@ def rows_of(table: pa.Table) -> list[Row]:
 
 def published_rows(store: Store, table: str) -> set[Row]:
     """Track and fingerprint of each row of a published table; of a table with several rows a track, of each track."""
-    return set(rows_of(pq.read_table(store.path(table) / ROWS_FILE))) if store.exists(table) else set()
+    return {row for row, _ in _published_places(store, table)}
+
+
+def _published_places(store: Store, table: str) -> list[Place]:
+    if not store.exists(table):
+        return []
+    folder = store.path(table).resolve()
+    rows = pq.read_table(folder / ROWS_FILE)
+    return [(row, folder / part) for row, part in zip(rows_of(rows), rows["part"].to_pylist(), strict=True)]
 
 
 def write_version(store: Store, version: Version, table: Table, rows: pa.Table, staged: Staged) -> None:
-    """Write the parts of a version, and the list of its rows.
+    """Make the parts of a version, and the list of its rows.
 
     Parameters
     ----------
@@ -97,19 +176,31 @@ def write_version(store: Store, version: Version, table: Table, rows: pa.Table, 
     SchemaError
         A wanted row is neither here nor there.
     """
-    tracks_a_group = max(1, min(ROW_GROUP_ROWS, GROUP_BYTES // table.track_bytes))
-    tracks_a_part = tracks_a_group * max(1, PART_BYTES // (tracks_a_group * table.track_bytes))
-    schema = table.schema.with_metadata(version.metadata)
+    places = [*staged.places(table), *_published_places(store, table.name)]
+    where = dict(places)
+    wanted = rows_of(rows)
+    if not where.keys() >= set(wanted):
+        raise _lacking(store, table)
+    kept = _kept(table, wanted, where, Counter(file for _, file in places))
+    moved = {row for part in kept.values() for row in part}
+    merged = _evenly([row for row in wanted if row not in moved], tracks_per_part(table))
+    parts: list[list[Row]] = sorted([*kept.values(), *merged]) or [[]]
+    names = [f"part-{number:05d}.parquet" for number in range(len(parts))]
 
-    def write_part(number: int, part: list[Row]) -> None:
-        with pq.ParquetWriter(version.folder / f"part-{number:05d}.parquet", schema, **WRITING) as writer:
-            for group in slices(part, tracks_a_group):
-                writer.write_table(_merged(store, table, staged, group).replace_schema_metadata(version.metadata))
+    def make_part(name: str, part: list[Row]) -> None:
+        try:
+            if moved.issuperset(part) and part:
+                _move(table, where[part[0]], version.folder / name, len(part))
+            else:
+                _merge(table, part, where, version.folder / name)
+        except (FileNotFoundError, pa.ArrowInvalid) as e:
+            raise _lacking(store, table) from e
 
-    parts = slices(rows_of(rows), tracks_a_part) or [[]]
     with ThreadPoolExecutor(WRITERS) as pool:
-        list(pool.map(write_part, range(len(parts)), parts))
-    write_parquet(version.folder / ROWS_FILE, rows)
+        list(pool.map(make_part, names, parts))
+    part_of = {row: name for name, part in zip(names, parts, strict=True) for row in part}
+    write_parquet(version.folder / ROWS_FILE, rows.append_column("part", [[part_of[row] for row in wanted]]))
+    pq.write_metadata(table.schema.with_metadata(version.metadata), version.folder / FOOTER_FILE)
 
 
 def withdraw(store: Store, wanted: list[Table]) -> None:
@@ -119,47 +210,67 @@ def withdraw(store: Store, wanted: list[Table]) -> None:
         shutil.rmtree(store.out / "_versions" / name, ignore_errors=True)
 
 
-def _merged(store: Store, table: Table, staged: Staged, rows: list[Row]) -> pa.Table:
-    """The rows of some tracks in their order, whichever file holds them."""
-    files = {row[0]: staged.files[row] for row in rows if row in staged.files}
-    kept = [row[0] for row in rows if row not in staged.files]
-    pieces = ([_from_shards(table, files)] if files else []) + ([_from_published(store, table, kept)] if kept else [])
-    merged = pa.concat_tables(pieces)
-    found, wanted = merged["track_id"].to_pylist(), [row[0] for row in rows]
-    if not (set(found) <= set(wanted) if table.is_nested else sorted(found) == wanted):
-        raise SchemaError(f"{store.out / table.name} lacks songs that outcomes lists; run extract in another OUT")
-    return merged if found == wanted else merged.sort_by([(name, "ascending") for name in table.key])
+def _kept(table: Table, wanted: list[Row], where: dict[Row, Path], held: Counter[Path]) -> dict[Path, list[Row]]:
+    """Files that become parts as they are, and their rows: all of these are wanted, and they are not many small ones.
+
+    A version merges a sixteenth of the table at most, or one part: small files grow few, and no refresh costs much.
+    """
+    if not table.is_large:
+        return {}
+    rows: dict[Path, list[Row]] = defaultdict(list)
+    for row in wanted:
+        rows[where[row]].append(row)
+    whole = {file: part for file, part in rows.items() if len(part) == held[file]}
+    least = tracks_per_part(table) / 2
+    small = sorted((file for file, part in whole.items() if len(part) < least), key=lambda file: len(whole[file]))
+    left = max(tracks_per_part(table), len(wanted) // 16)
+    for file in small if len(small) > SMALL_PARTS else []:
+        left -= len(whole[file])
+        if left < 0:
+            break
+        del whole[file]
+    return whole
 
 
-def _from_shards(table: Table, files: dict[str, str]) -> pa.Table:
-    """Rows of the given tracks, each from the given file; in order if the shards are."""
+def _evenly(rows: list[Row], most: int) -> list[list[Row]]:
+    """`rows` in their order, in slices of about the same size."""
+    n = -(-len(rows) // most)
+    return [rows[i * len(rows) // n : (i + 1) * len(rows) // n] for i in range(n)]
+
+
+def _lacking(store: Store, table: Table) -> SchemaError:
+    return SchemaError(f"{store.out / table.name} lacks songs that outcomes lists; run extract in another OUT")
+
+
+def _move(table: Table, source: Path, target: Path, n_tracks: int) -> None:
+    """Let `target` be the same file as `source`, which may be removed then: files are replaced, never changed."""
+    if not table.is_nested and pq.read_metadata(source).num_rows != n_tracks:
+        raise pa.ArrowInvalid(f"{source} has not the {n_tracks} rows it was published with")
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without links
+        shutil.copyfile(source, target)
+
+
+def _merge(table: Table, rows: list[Row], where: dict[Row, Path], target: Path) -> None:
+    """Write a part of rows that stand in several files."""
+    with _writing(target, table) as writer:
+        for group in slices(rows, max(1, min(ROW_GROUP_ROWS, GROUP_BYTES // table.track_bytes))):
+            files: dict[Path, list[str]] = defaultdict(list)
+            for row in group:
+                files[where[row]].append(row[0])
+            merged = pa.concat_tables(_read(file, table, track_ids) for file, track_ids in files.items())
+            found, wanted = merged["track_id"].to_pylist(), [row[0] for row in group]
+            if not (set(found) <= set(wanted) if table.is_nested else sorted(found) == wanted):
+                raise pa.ArrowInvalid(f"files of {table.name} have not the rows they were written with")
+            in_order = found == wanted
+            writer.write_table(merged if in_order else merged.sort_by([(name, "ascending") for name in table.key]))
+
+
+def _read(file: Path, table: Table, ids: list[str]) -> pa.Table:
+    """Rows of some tracks, given in order, from one file."""
     import pyarrow.dataset as pads
 
-    shards = pads.dataset(list(dict.fromkeys(files.values())), format="parquet")
-    names = [*table.staged_schema.names, "__filename"]
-    staged = shards.to_table(columns=names, filter=pc.field("track_id").isin(list(files)))
-    if staged.num_rows > len(files):  # a track that was lost with its worker may stand in two shards
-        found = zip(staged["track_id"].to_pylist(), staged["__filename"].to_pylist(), strict=True)
-        staged = staged.filter(pa.array([files[track_id] == file for track_id, file in found], pa.bool_()))
-    if not table.is_nested:
-        columns = [_unpacked(staged[field.name], field.type) for field in table.schema]
-        return pa.Table.from_arrays(columns, schema=table.schema)
-    lists = staged[table.name].combine_chunks()
-    track_ids = staged["track_id"].take(pc.list_parent_indices(lists))
-    return pa.Table.from_arrays([track_ids, *pc.list_flatten(lists).flatten()], schema=table.schema)
-
-
-def _unpacked(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | pa.Array:
-    """A staged column as the table has it: lists from their bytes, without a copy of these."""
-    if not pa.types.is_list(kind):
-        return column.cast(kind)
-    packed = column.combine_chunks()
-    _, offsets, content = packed.buffers()
-    starts = np.frombuffer(offsets, np.int32)[packed.offset :][: len(packed) + 1] // (kind.value_type.bit_width // 8)
-    return pa.ListArray.from_arrays(starts, pa.Array.from_buffers(kind.value_type, starts[-1], [None, content]), kind)
-
-
-def _from_published(store: Store, table: Table, ids: list[str]) -> pa.Table:
     track_id = pc.field("track_id")
     inside = (track_id >= ids[0]) & (track_id <= ids[-1]) & track_id.isin(ids)  # whole row groups are passed over
-    return store.dataset(table.name).to_table(columns=table.schema.names, filter=inside).cast(table.schema)
+    return pads.dataset(file, format="parquet").to_table(columns=table.schema.names, filter=inside).cast(table.schema)

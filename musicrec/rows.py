@@ -1,10 +1,11 @@
 """One track, one row: its outcome, and where that is ``ok`` everything that the tables hold of it. Neither Ray nor OUT.
 
-A run has one table for each of :func:`tables_of`. A row is staged with the columns of all of them; a list of numbers is
-staged as its bytes, ten times as fast, and a table with several rows a track as one list column of its name.
+A run has one table for each of :func:`tables_of`. What they hold of a track is one dict: a value for each column, and
+for a table with several rows a track the list of these under its name.
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,14 +14,17 @@ from numpy.typing import NDArray
 
 from musicrec import audio, features
 from musicrec.accounting import Outcome
-from musicrec.columns import FAILED, IMAGES, MEL, OK, OUTCOMES, SKIPPED, features_schema, segments_schema
+from musicrec.columns import FAILED, IMAGES, MEL, OK, SKIPPED, features_schema, segments_schema
 from musicrec.errors import DecodeError
 from musicrec.settings import ExtractSettings
+from musicrec.storage import made_by, to_metadata
 
 SILENCE_PEAK = 1e-6  # -120 dB: below the last bit of 16-bit audio
 LOUDEST = 1e6  # full scale is 1, of integers kept as floats 2^15: beyond that a bit has flipped, and squares overflow
 IMAGE_BYTES = 64 * 1024  # of both PNGs of a track, about
 ID_BYTES = 32
+LARGE_BYTES = 32 * 1024  # of a track: to rewrite 100,000 of them takes a disk seconds, and the compressor a minute
+LINEAGE = {"hop_length": features.HOP_LENGTH}
 
 Samples = NDArray[np.float32]
 Row = tuple[str, str]  # track id, fingerprint of content and settings
@@ -57,16 +61,32 @@ class Table(NamedTuple):
         return ["track_id", "segment"] if self.is_nested else ["track_id"]
 
     @property
-    def staged_schema(self) -> pa.Schema:
-        """Columns by which a staged row carries what belongs into this table."""
+    def is_large(self) -> bool:
+        """Whether it is so large that parts are kept from version to version, rather than written again in order."""
+        return self.track_bytes >= LARGE_BYTES
+
+    @property
+    def plain_columns(self) -> list[str]:
+        """Columns of one number or short text a row, not of a list or a picture."""
+        return [f.name for f in self.schema if not (pa.types.is_list(f.type) or pa.types.is_binary(f.type))]
+
+    def of(self, rows: Sequence[dict[str, Any]]) -> pa.Table:
+        """What some tracks, in what :func:`extract_track` returned of them, have in this table."""
         if self.is_nested:
-            track_id, *fields = self.schema
-            return pa.schema([track_id, pa.field(self.name, pa.list_(pa.struct(fields)))])
-        return pa.schema([f.with_type(pa.binary()) if pa.types.is_list(f.type) else f for f in self.schema])
+            rows = [{"track_id": row["track_id"]} | inner for row in rows for inner in row[self.name]]
+        columns = [_column([row[field.name] for row in rows], field.type) for field in self.schema]
+        return pa.Table.from_arrays(columns, schema=self.schema)
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
+    """Lists in a chunk each, not copied: what writes them to Parquet then holds one at a time, not a few of all."""
+    if not pa.types.is_list(kind):
+        return pa.array(values, kind)
+    return pa.chunked_array([pa.ListArray.from_arrays([0, len(value)], value, kind) for value in values], kind)
 
 
 def tables_of(settings: ExtractSettings) -> list[Table]:
-    """The tables that extract makes by `settings`."""
+    """The tables that extract makes by `settings`; their schemas carry the footer of a part."""
     names = features.feature_names(settings.feature_sets)
     row_bytes = ID_BYTES + 4 * len(names)
     longest_s = settings.duration_s + 1  # a recording that is itself a clip may be that much longer
@@ -79,15 +99,11 @@ def tables_of(settings: ExtractSettings) -> list[Table]:
         tables.append(Table("segments", segments_schema(names), row_bytes * int(longest_s / settings.segment_s)))
     if settings.images:
         tables.append(Table("images", IMAGES, IMAGE_BYTES))
-    return tables
+    footer = to_metadata(made_by(settings, **LINEAGE))
+    return [table._replace(schema=table.schema.with_metadata(footer)) for table in tables]
 
 
 OPTIONAL_TABLES = frozenset({"segments", "images"})
-
-
-def staged_schema(settings: ExtractSettings) -> pa.Schema:
-    """Columns of a staged row: its outcome, and what belongs into each table."""
-    return pa.unify_schemas([OUTCOMES, *(table.staged_schema for table in tables_of(settings))])
 
 
 def extract_track(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
@@ -103,7 +119,8 @@ def extract_track(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
     Returns
     -------
     dict
-        Columns of :func:`staged_schema`. Whatever is wrong with the file, it is said here: nothing is raised.
+        Columns of ``outcomes``, and what :meth:`Table.of` reads. Whatever is wrong with the file, it is said here:
+        nothing is raised.
     """
     started = time.perf_counter()
     try:
@@ -142,7 +159,7 @@ def _full_row(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
         return outcome_row(track, settings, FAILED, "not_finite", "a feature is NaN or infinite")
     mel = analysis.mel(settings.n_mels)
     row = outcome_row(track, settings, OK) | values
-    row |= {"mel": mel.astype(np.float16).tobytes(), "n_frames": mel.shape[1], "segments": segments}
+    row |= {"mel": mel.astype(np.float16).ravel(), "n_frames": mel.shape[1], "segments": segments}
     return row | (_images(y, mel) if settings.images else {})
 
 

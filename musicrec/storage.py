@@ -31,6 +31,22 @@ if TYPE_CHECKING:
 
 ROW_GROUP_ROWS = 8192  # a reader decodes a row group at a time: small enough for lookups, large enough to compress
 FOOTER_KEY = b"musicrec"
+FOOTER_FILE = "_common_metadata"  # Parquet's name for a footer without rows: of a version whose parts may be older
+
+
+def made_by(settings: StageSettings, **lineage: Any) -> dict[str, Any]:  # noqa: ANN401
+    """What the rows of a part depend on, whenever it is written."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "algorithm": f"{settings.stage} {settings.code_version}",
+        "settings": settings.model_dump(mode="json"),
+        "lineage": lineage,
+    }
+
+
+def to_metadata(footer: Mapping[str, Any]) -> dict[bytes, bytes]:
+    """The project's entry in a Parquet footer."""
+    return {FOOTER_KEY: json.dumps(footer).encode()}
 
 
 class Version:
@@ -43,13 +59,13 @@ class Version:
     folder : pathlib.Path
         Existing empty folder.
     footer : dict
-        What made it; stored in the footer of every part.
+        What made it; stored in the footer of every part written by :meth:`write_part`.
     """
 
     def __init__(self, name: str, folder: Path, footer: Mapping[str, Any]) -> None:
         self.name = name
         self.folder = folder
-        self.metadata = {FOOTER_KEY: json.dumps(footer).encode()}
+        self.metadata = to_metadata(footer)
         self._parts = 0
 
     def write_part(self, table: pa.Table) -> None:
@@ -193,8 +209,9 @@ class Store:
             return dataset.to_table(columns=columns, filter=filter)
 
     def footer(self, name: str) -> dict[str, Any]:
-        """What made the published table: schema version, algorithm, settings, lineage."""
-        return read_footer(self.dataset(name).schema)
+        """What made the published table: schema version, algorithm, settings, lineage, fingerprint, time."""
+        file = self.path(name).resolve() / FOOTER_FILE
+        return read_footer(pq.read_schema(file) if file.exists() else self.dataset(name).schema)
 
     def track_ids(self) -> list[str]:
         """Ids of the catalog, sorted."""
@@ -223,12 +240,9 @@ class Store:
         return Version(
             name,
             folder,
-            {
-                "schema_version": SCHEMA_VERSION,
-                "algorithm": f"{settings.stage} {settings.code_version}",
-                "settings": settings.model_dump(mode="json"),
+            made_by(settings, **lineage)
+            | {
                 "fingerprint": fingerprint,
-                "lineage": lineage,
                 "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             },
         )
@@ -286,18 +300,19 @@ class Store:
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file that appears complete or not at all."""
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write a Parquet file that appears complete or not at all."""
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP_ROWS)
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name for `path`, which appears under its own, complete, when all went well."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
