@@ -258,9 +258,8 @@ def _extract_shard(out: Path, shard: list[Wanted], settings: ExtractSettings, se
     def rows() -> Iterator[dict[str, Any]]:
         with Watchdog(_note(store, settings, shard), seconds_per_file) as watchdog:
             for number, track in enumerate(shard):
-                with watchdog.over(str(number)):
-                    row = extract_track(track, settings)
-                yield row
+                watchdog.begin(str(number))
+                yield extract_track(track, settings)
 
     return len(_failed(_stage(store, settings, shard, rows())))
 

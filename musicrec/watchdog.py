@@ -5,14 +5,15 @@ that spins with the lock held can stop it.
 """
 
 import faulthandler
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+import time
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 SECONDS_PER_FILE = 300.0  # unless the command says otherwise
+REARM_S = 1.0  # pieces begun within so long share one alarm: each is a thread, and costs as much as a song's loudness
 SIGN = "Timeout ("  # how faulthandler begins what it writes
 
 
@@ -24,7 +25,7 @@ class Watchdog:
     note : pathlib.Path
         File that names each piece as it begins. It goes when all are done, and stays if the process dies.
     limit_s : float
-        Seconds that a piece may take.
+        Seconds that a piece may take, and up to one more.
     """
 
     def __init__(self, note: Path, limit_s: float) -> None:
@@ -33,21 +34,21 @@ class Watchdog:
 
     def __enter__(self) -> Self:
         self._file = self._note.open("w", encoding="utf-8")
+        self._armed_s = -math.inf
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        faulthandler.cancel_dump_traceback_later()
         self._file.close()
         self._note.unlink(missing_ok=True)
 
-    @contextmanager
-    def over(self, piece: str) -> Iterator[None]:
-        """Watch over one piece of work, named by one line of text."""
+    def begin(self, piece: str) -> None:
+        """Watch over the next piece of work, named by one line of text, until another begins or all are done."""
         print(piece, file=self._file, flush=True)
-        faulthandler.dump_traceback_later(self.limit_s, exit=True, file=self._file)
-        try:
-            yield
-        finally:
-            faulthandler.cancel_dump_traceback_later()
+        now = time.monotonic()
+        if now >= self._armed_s + REARM_S:
+            faulthandler.dump_traceback_later(self.limit_s + REARM_S, exit=True, file=self._file)
+            self._armed_s = now
 
 
 def stuck(note: Path) -> str | None:

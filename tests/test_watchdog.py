@@ -29,10 +29,9 @@ def watched(note: Path, second: str) -> subprocess.CompletedProcess:
 from pathlib import Path
 from musicrec.watchdog import Watchdog
 with Watchdog(Path({str(note)!r}), 0.5) as watchdog:
-    with watchdog.over("first"):
-        pass
-    with watchdog.over("second"):
-        {second}
+    watchdog.begin("first")
+    watchdog.begin("second")
+    {second}
 """
     return subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30, check=False)
 
@@ -51,9 +50,9 @@ def test_a_process_that_died_of_something_else_was_not_stuck(tmp_path, end):
 
 def test_each_piece_has_the_whole_time_and_no_note_stays(tmp_path):
     with Watchdog(tmp_path / "note", 0.5) as watchdog:
-        for piece in "abc":
-            with watchdog.over(piece):
-                time.sleep(0.3)
-        time.sleep(0.6)  # between pieces nothing is watched
+        for piece in range(8):
+            watchdog.begin(str(piece))
+            time.sleep(0.3)
+    time.sleep(1.6)  # afterwards nothing is watched
     assert list(tmp_path.iterdir()) == []
     assert stuck(tmp_path / "note") is None
