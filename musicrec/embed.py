@@ -12,7 +12,7 @@ import ray
 from musicrec.accounting import Counts, Outcome, check_failures, count, outcomes_table
 from musicrec.cluster import connect, run_staged
 from musicrec.columns import EMBEDDINGS, FAILED, OK, SKIPPED
-from musicrec.models import Network, read_card
+from musicrec.models import Model, load, read_card
 from musicrec.progress import Progress
 from musicrec.settings import EmbedSettings
 from musicrec.storage import Store
@@ -70,19 +70,19 @@ def _embed_all(store: Store, settings: EmbedSettings, name: str, model_id: str) 
 @ray.remote(num_cpus=1)
 def _embed_shard(out: Path, name: str, model: Path, features: Path, start: int) -> None:
     """Stage the embeddings of the songs `start` … of the features table."""
-    network = _load(model)
-    card = network.card
+    trained = _load(model)
+    card = trained.card
     table = pads.dataset(features, format="parquet").to_table(columns=["track_id", *card["feature_names"]])
     songs = table.slice(start, TRACKS_PER_SHARD)
-    vectors = network.embed(songs.select(card["feature_names"]).to_pandas().to_numpy("float32"))
+    vectors = trained.embed(songs.select(card["feature_names"]).to_pandas().to_numpy("float32"))
     finite = np.isfinite(vectors).all(axis=1)
     columns = [songs["track_id"].filter(finite), [card["model_id"]] * int(finite.sum()), list(vectors[finite])]
     Store(out).stage_shard(EmbedSettings.stage, name, pa.table(columns, schema=EMBEDDINGS))
 
 
 @lru_cache(maxsize=1)
-def _load(model: Path) -> Network:
-    return Network.load(model)  # once a worker, not once a shard
+def _load(model: Path) -> Model:
+    return load(model)  # once a worker, not once a shard
 
 
 def _outcomes(store: Store, name: str) -> pa.Table:

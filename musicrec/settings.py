@@ -20,7 +20,7 @@ from musicrec.errors import ConfigError
 
 CatalogKind = Literal["auto", "folder", "gtzan", "fma", "manifest"]
 Metric = Literal["cosine", "euclidean"]
-ModelName = Literal["mlp"]
+ModelName = Literal["mlp", "knn", "logistic", "svm", "random_forest", "whitened_svm"]
 FeatureSet = Literal["iiitd41", "gtzan57", "fma518"]
 
 
@@ -105,7 +105,7 @@ class TrainSettings(StageSettings):
     stage: ClassVar[str] = "train"
     model: ModelName = Field("mlp", description="Model to train.")
     feature_set: FeatureSet = Field("iiitd41", description="Feature set the model reads.")
-    epochs: int = Field(100, ge=1, description="Passes over the training songs.")
+    epochs: int = Field(100, ge=1, description="Passes over the training songs, of a network.")
     batch_size: int = Field(32, ge=2, description="Songs in a step, over all workers.")
     learning_rate: float = Field(1e-3, gt=0, description="Learning rate of Adam.")
     l1: float = Field(1e-5, ge=0, description="L1 penalty on the dense weights.")

@@ -1,4 +1,4 @@
-"""The third stage: train a genre network with Ray Train and publish its folder.
+"""The third stage: train a genre model and publish its folder: a network with Ray Train, a classical model as one task.
 
 Every worker reads the published features itself and takes its share of each batch; worker 0 writes the finished model
 folder into the last checkpoint, from where it is published. The driver never imports TensorFlow.
@@ -18,14 +18,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import ray
 from numpy.typing import NDArray
 
 from musicrec import features
 from musicrec.accounting import Counts, Outcome, check_failures, count, digest, outcomes_table
-from musicrec.cluster import connect
+from musicrec.cluster import WorkerLost, connect, run_bounded
 from musicrec.columns import HISTORY, OK, PREDICTIONS, SKIPPED
 from musicrec.errors import ConfigError, MusicrecError
-from musicrec.models import MODEL_FILES, NETWORKS, Network, TrainingSet, held_out, read_card, training_set
+from musicrec.models import (
+    CLASSICAL,
+    NETWORKS,
+    Classical,
+    Model,
+    Network,
+    TrainingSet,
+    held_out,
+    model_files,
+    read_card,
+    training_set,
+)
 from musicrec.models.dataset import standardisation
 from musicrec.progress import Progress
 from musicrec.settings import ExtractSettings, TrainSettings, resolve
@@ -37,7 +49,7 @@ WORKER_GROUP_START_TIMEOUT_S = "240"  # importing TensorFlow on a busy node take
 
 
 def train(store: Store, settings: TrainSettings, *, address: str | None = None, workers: int = 1) -> Counts:
-    """Train a network on the published features and publish it as ``models/<name>``.
+    """Train a model on the published features and publish it as ``models/<name>``.
 
     Parameters
     ----------
@@ -48,7 +60,8 @@ def train(store: Store, settings: TrainSettings, *, address: str | None = None, 
     address : str, optional
         Ray cluster; embedded by default.
     workers : int
-        Data-parallel workers; apart from the masks of dropout, any number gives the same network to float tolerance.
+        Data-parallel workers of a network; apart from the masks of dropout, any number gives the same network to float
+        tolerance. A classical model takes one.
 
     Raises
     ------
@@ -67,9 +80,10 @@ def train(store: Store, settings: TrainSettings, *, address: str | None = None, 
     if not is_current:
         held_out(songs, settings.test_fraction, settings.seed)  # songs that cannot be split are said before Ray starts
         connect(address)
-        folder = _fit_on_ray(store, settings, model_id, workers)
+        fit_on_ray = _fit_classical if settings.model in CLASSICAL else _fit_network
+        folder = fit_on_ray(store, settings, model_id, workers)
         version = store.new_version(name, settings, model_id)
-        for file in MODEL_FILES:
+        for file in model_files(settings.model):
             shutil.copy(folder / file, version.folder / file)
         store.publish(version)
         store.clear_work(settings.stage)
@@ -112,10 +126,37 @@ def _outcomes(store: Store, songs: TrainingSet, model_id: str) -> pa.Table:
     return outcomes_table(rows)
 
 
+# --- one task -----------------------------------------------------------------------------------------------------
+
+
+def _fit_classical(store: Store, settings: TrainSettings, model_id: str, workers: int) -> Path:
+    """Train in one task, which needs no second worker; return the folder that holds the finished model."""
+    folder = store.work_folder(settings.stage) / f"{model_id}-{time.time_ns()}"
+    task = ray.remote(num_cpus=1)(train_in_task)
+    with Progress(f"train {settings.model}", 1) as progress:
+        for _, result in run_bounded(lambda to: task.remote(store.out, settings, model_id, to), [folder]):
+            if isinstance(result, WorkerLost):
+                raise MusicrecError(f"train: the worker died again and again ({result.cause})")
+            progress.advance(1)
+    return folder
+
+
+def train_in_task(out: Path, settings: TrainSettings, model_id: str, folder: Path) -> None:
+    """Fit a classical model and write its folder."""
+    from musicrec.models.classical import fit, n_learned
+
+    songs = load_training_set(out, settings)
+    test = held_out(songs, settings.test_fraction, settings.seed)
+    pipeline = fit(settings.model, (songs.X[~test], songs.y[~test]), settings.seed)
+    folder.mkdir(parents=True, exist_ok=True)  # it may be there from a worker that died
+    card = _card(settings, songs, model_id) | {"parameters": n_learned(pipeline)}
+    _write_model(folder, Classical(pipeline, card), songs, test, [])
+
+
 # --- Ray Train ----------------------------------------------------------------------------------------------------
 
 
-def _fit_on_ray(store: Store, settings: TrainSettings, model_id: str, workers: int) -> Path:
+def _fit_network(store: Store, settings: TrainSettings, model_id: str, workers: int) -> Path:
     """Train on `workers` workers; return the folder of the last checkpoint, which holds the finished model."""
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
@@ -219,7 +260,8 @@ def train_on_worker(config: dict[str, Any]) -> None:
         report(history[-1])
         return
     with tempfile.TemporaryDirectory() as folder:
-        _write_model(Path(folder), Network(network, card), songs, test, history)
+        trained = Network(network, card | {"parameters": network.count_params()})
+        _write_model(Path(folder), trained, songs, test, history)
         report(history[-1], checkpoint=Checkpoint.from_directory(folder))
 
 
@@ -235,20 +277,19 @@ def _card(settings: TrainSettings, songs: TrainingSet, model_id: str) -> dict[st
 
 
 def _write_model(
-    folder: Path, network: Network, songs: TrainingSet, test: NDArray[np.bool_], history: list[dict[str, float]]
+    folder: Path, model: Model, songs: TrainingSet, test: NDArray[np.bool_], history: list[dict[str, float]]
 ) -> None:
-    probabilities = network.predict_proba(songs.X)
+    probabilities = model.predict_proba(songs.X)
     predicted = probabilities.argmax(axis=1)
     hits = predicted == songs.y
-    network.card["parameters"] = network.network.count_params()
-    network.card["metrics"] = {
+    model.card["metrics"] = {
         "test_accuracy": float(hits[test].mean()),
         "train_accuracy": float(hits[~test].mean()),
         "n_test": int(test.sum()),
         "n_train": int((~test).sum()),
         "grouped_by_artist": songs.grouped_by_artist,
     }
-    network.save(folder)
+    model.save(folder)
     pq.write_table(pa.Table.from_pylist(history, schema=HISTORY), folder / "history.parquet")
     rows = {
         "track_id": songs.track_ids,

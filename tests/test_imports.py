@@ -17,7 +17,7 @@ LAYERS = [  # lowest first; a room may import from its own layer and from those 
     {"__init__", "errors", "columns"},
     {"accounting", "settings", "progress", "watchdog"},
     {"storage", "sources", "audio"},
-    {"features", "similarity", "models", "demo"},
+    {"features", "similarity", "models", "evaluate", "demo"},
     {"cluster", "tfconfig", "lookup", "report", "catalog", "rows", "parts"},
     {"extract", "train", "embed", "similar"},
     {"pipeline", "options"},
@@ -34,7 +34,7 @@ ONLY_IN = {
     "fsspec": {"audio"},
     "s3fs": {"audio"},
 }
-NEVER = {room: {"storage", "cluster"} for room in ("features", "similarity", "models")}
+NEVER = {room: {"storage", "cluster"} for room in ("features", "similarity", "models", "evaluate")}
 
 
 def modules(package):

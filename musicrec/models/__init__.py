@@ -1,6 +1,39 @@
-"""The genre networks, and what is common to training and using any of them (Keras is imported where it is needed)."""
+"""The genre models, and what is common to all (Keras and scikit-learn are imported where they are needed)."""
 
+from pathlib import Path
+
+from musicrec.models.classical import CLASSICAL, CLASSICAL_FILES, Classical
 from musicrec.models.dataset import TrainingSet, held_out, training_set
 from musicrec.models.network import MODEL_FILES, NETWORKS, Network, read_card
 
-__all__ = ["MODEL_FILES", "NETWORKS", "Network", "TrainingSet", "held_out", "read_card", "training_set"]
+Model = Network | Classical
+
+__all__ = [
+    "CLASSICAL",
+    "NETWORKS",
+    "Classical",
+    "Model",
+    "Network",
+    "TrainingSet",
+    "held_out",
+    "load",
+    "model_files",
+    "read_card",
+    "training_set",
+]
+
+
+def load(folder: Path) -> Model:
+    """Model of a published folder, whatever its kind.
+
+    Raises
+    ------
+    ModelError
+        The folder does not hold a whole model.
+    """
+    return (Classical if read_card(folder).get("model") in CLASSICAL else Network).load(folder)
+
+
+def model_files(name: str) -> tuple[str, ...]:
+    """Files of the folder of a model with this name."""
+    return CLASSICAL_FILES if name in CLASSICAL else MODEL_FILES

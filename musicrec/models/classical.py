@@ -1,0 +1,143 @@
+"""A trained classical model with all it needs to be used again; it has the face of :class:`~musicrec.models.Network`.
+
+``pipeline.pickle`` is read by an unpickler that knows the classes of our own pipelines and nothing else, so that a
+file from elsewhere is refused instead of run. scikit-learn is imported where it is used.
+"""
+
+import json
+import pickle
+from functools import cache
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicrec.errors import ModelError
+from musicrec.models.network import BATCH_ROWS, read_card
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+Array = NDArray[np.float32]
+
+CLASSICAL = ("knn", "logistic", "svm", "random_forest", "whitened_svm")
+CLASSICAL_FILES = ("model.json", "pipeline.pickle", "history.parquet", "predictions.parquet")
+
+
+class Classical(NamedTuple):
+    """A fitted pipeline and the card that describes it.
+
+    Attributes
+    ----------
+    pipeline : sklearn.pipeline.Pipeline
+        Features in, indices into the card's classes out.
+    card : dict
+        What ``model.json`` holds: model, model_id, classes, feature_set, feature_names, settings, …
+    """
+
+    pipeline: "Pipeline"
+    card: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path) -> "Classical":
+        """Model that :meth:`save` has written.
+
+        Raises
+        ------
+        ModelError
+            The folder does not hold a whole model, or its file asks for anything but the parts of our pipelines.
+        """
+        card = read_card(folder)
+        try:
+            with (folder / "pipeline.pickle").open("rb") as file:
+                return cls(_OnlyOurs(file).load(), card)
+        except Exception as e:  # whatever a damaged file makes of its parts
+            raise ModelError(f"model folder {folder} cannot be loaded ({e}); train the model again") from e
+
+    def save(self, folder: Path) -> None:
+        """Write ``pipeline.pickle`` and ``model.json``."""
+        (folder / "pipeline.pickle").write_bytes(pickle.dumps(self.pipeline, protocol=5))
+        (folder / "model.json").write_text(json.dumps(self.card, indent=2), encoding="utf-8")
+
+    def predict_proba(self, X: Array) -> Array:
+        """Genre probabilities, float32 [n, n_classes], of features [n, n_features]."""
+        probabilities = np.zeros((len(X), len(self.card["classes"])), np.float32)
+        for i in range(0, len(X), BATCH_ROWS):  # distances to all training songs are held for a block only
+            probabilities[i : i + BATCH_ROWS, self.pipeline.classes_] = self.pipeline.predict_proba(
+                _finite_or_nan(X[i : i + BATCH_ROWS])
+            )
+        return probabilities
+
+    def embed(self, X: Array) -> Array:
+        """Embeddings, float32 [n, d], of features [n, n_features]: what the classifier is given."""
+        vectors: Array = self.pipeline[:-1].transform(_finite_or_nan(X)).astype(np.float32)
+        return vectors
+
+
+def fit(name: str, learn: tuple[Array, NDArray[np.int32]], seed: int) -> "Pipeline":
+    """Train a classical model.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`CLASSICAL`.
+    learn : (numpy.ndarray, numpy.ndarray)
+        Features [n, n_features] as extracted, and class indices [n].
+    seed : int
+        Of what is random in the model.
+    """
+    from musicrec.models.pipelines import build
+
+    X, y = learn
+    return build(name, len(X), seed).fit(_finite_or_nan(X), y)
+
+
+def n_learned(pipeline: "Pipeline") -> int:
+    """How many numbers a fitted pipeline holds; of a tree, nodes."""
+    arrays = sum(value.size for step in pipeline for value in vars(step).values() if isinstance(value, np.ndarray))
+    return arrays + sum(tree.tree_.node_count for tree in getattr(pipeline[-1], "estimators_", ()))
+
+
+def _finite_or_nan(X: Array) -> NDArray[np.float64]:
+    """Features with infinities as NaN, which the first step fills in."""
+    return np.where(np.isfinite(X), X, np.nan).astype(np.float64)
+
+
+class _OnlyOurs(pickle.Unpickler):
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(file)
+
+    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as pickle
+        if (module, name) not in _allowed():
+            raise pickle.UnpicklingError(f"{module}.{name} is no part of a classical model")
+        return super().find_class(module, name)
+
+
+@cache
+def _allowed() -> frozenset[tuple[str, str]]:
+    """Module and name of all that a pickled pipeline of ours is made of."""
+    from sklearn import ensemble, impute, linear_model, neighbors, pipeline, preprocessing, tree
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_selection import f_classif
+    from sklearn.tree._tree import Tree
+
+    from musicrec.models import steps
+
+    ours = (
+        steps.ClipOutliers, steps.Components, steps.DropCorrelated, steps.DropSkewed, steps.Logarithm,
+        steps.ProbableSVC, steps.SelectAtMost, steps.WhitenWithinClasses,
+    )  # fmt: skip
+    theirs = (
+        pipeline.Pipeline, impute.SimpleImputer, preprocessing.StandardScaler, TruncatedSVD, f_classif,
+        linear_model.LogisticRegression, neighbors.KNeighborsClassifier,
+        ensemble.RandomForestClassifier, tree.DecisionTreeClassifier, Tree,
+    )  # fmt: skip
+    arrays = {
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "scalar"),
+        ("numpy._core.numeric", "_frombuffer"),
+    }
+    return frozenset((part.__module__, part.__qualname__) for part in (*ours, *theirs)) | arrays

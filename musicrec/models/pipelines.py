@@ -1,0 +1,90 @@
+"""The classical models as scikit-learn pipelines: every step learns from the training rows alone.
+
+``knn``, ``logistic``, ``svm`` and ``random_forest`` are those of the reference system with its hyper-parameters;
+``whitened_svm`` is this project's own. The step before the last is the embedding.
+"""
+
+from collections.abc import Callable
+
+from sklearn.base import BaseEstimator
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from musicrec.models import steps
+
+N_SELECTED = 25  # of the reference system
+
+
+def build(name: str, n_songs: int, seed: int = 0) -> Pipeline:
+    """Untrained pipeline: features [n, n_features], NaN allowed, → genre.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`musicrec.models.classical.CLASSICAL`.
+    n_songs : int
+        Songs it will be trained on; ``knn`` asks no more neighbours than that.
+    seed : int
+        Of what is random in it.
+    """
+    return _MODELS[name](n_songs, seed)
+
+
+def _missing() -> SimpleImputer:
+    return SimpleImputer(strategy="median", keep_empty_features=True)
+
+
+def _reduced(classifier: BaseEstimator) -> Pipeline:
+    """The reference system's data steps, to 25 numbers a song, and a classifier of these."""
+    return make_pipeline(
+        _missing(),
+        steps.DropSkewed(),
+        steps.ClipOutliers(),
+        steps.DropCorrelated(),
+        StandardScaler(),
+        steps.Components(),
+        steps.SelectAtMost(k=N_SELECTED),
+        classifier,
+    )
+
+
+def _knn(n_songs: int, seed: int) -> Pipeline:
+    return _reduced(KNeighborsClassifier(min(16, n_songs), weights="distance", algorithm="brute"))
+
+
+def _logistic(n_songs: int, seed: int) -> Pipeline:
+    return _reduced(LogisticRegression(C=1.0, solver="saga", max_iter=2000, random_state=seed))
+
+
+def _svm(n_songs: int, seed: int) -> Pipeline:
+    return _reduced(steps.ProbableSVC(C=10.0, gamma=0.01, break_ties=True))
+
+
+def _random_forest(n_songs: int, seed: int) -> Pipeline:
+    forest = RandomForestClassifier(
+        n_estimators=275, min_samples_split=9, min_samples_leaf=3, max_depth=145, random_state=seed
+    )
+    return make_pipeline(_missing(), StandardScaler(), forest)  # trees need no scaling, the embedding does
+
+
+def _whitened_svm(n_songs: int, seed: int) -> Pipeline:
+    return make_pipeline(
+        _missing(),
+        steps.Logarithm(),
+        StandardScaler(),
+        steps.WhitenWithinClasses(),
+        steps.ProbableSVC(C=3.0, gamma=0.01, break_ties=True),
+    )
+
+
+_MODELS: dict[str, Callable[[int, int], Pipeline]] = {
+    "knn": _knn,
+    "logistic": _logistic,
+    "svm": _svm,
+    "random_forest": _random_forest,
+    "whitened_svm": _whitened_svm,
+}
