@@ -41,7 +41,7 @@ from musicrec.settings import ExtractSettings
 from musicrec.storage import Store
 from musicrec.watchdog import SECONDS_PER_FILE, Watchdog, stuck
 
-LEAST_TRACKS = 16  # of a shard: half a second of work
+LEAST_TRACKS = 4  # of a shard: a tenth of a second of work, which one CPU may have left when the others are done
 SHARDS_PER_CPU = 2  # that what is left to do would make: shards get shorter, and all CPUs end at about the same time
 FEW = 4  # suspects at once, the second time: they may have died of the memory that they shared
 
