@@ -227,10 +227,10 @@ def test_a_note_stands_in_its_own_bin_and_pitch_class(note):
 def test_tuning_is_librosas_and_that_of_the_tone(cents):
     y = tone(440 * 2 ** (cents / 1200))
     analysis = features.analyse(y, RATE)
-    mine = tonal.tuning(analysis.magnitude, RATE, features.sets.N_FFT)
+    mine = analysis.tuning_of_magnitude
     assert mine == librosa.estimate_tuning(y=y, sr=RATE)
     assert mine == pytest.approx(cents / 100, abs=0.03)
 
 
 def test_the_tuning_of_silence_is_zero():
-    assert tonal.tuning(np.zeros((10, 1025), np.float32), RATE, 2048) == 0
+    assert features.analyse(np.zeros(RATE, np.float32), RATE).tuning_of_magnitude == 0

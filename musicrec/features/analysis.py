@@ -135,9 +135,17 @@ class Analysis:
 
     @cached_property
     def tuning(self) -> float:
-        """Deviation from A440, in semitones, that most spectral peaks share."""
+        """Deviation from A440, in semitones, that most peaks of the power share."""
+        return self._tuning(squared=True)
+
+    @cached_property
+    def tuning_of_magnitude(self) -> float:
+        """Deviation from A440, in semitones, that most peaks of the magnitude share; at times another one."""
+        return self._tuning(squared=False)
+
+    def _tuning(self, *, squared: bool) -> float:
         low, high = (math.ceil(hz * self.n_fft / self.sample_rate) for hz in TUNING_RANGE_HZ)
-        at, height = kernels.spectral_peaks(self._spectrum, self.n_frames, low, high, PEAK_THRESHOLD)
+        at, height = kernels.spectral_peaks(self._spectrum, squared, self.n_frames, low, high, PEAK_THRESHOLD)
         if not len(at):
             return 0.0
         loud = at[height >= np.median(height)] * (self.sample_rate / self.n_fft)

@@ -161,8 +161,8 @@ def filter_bank(magnitude, starts, widths, weights, out):
 
 
 @kernel
-def spectral_peaks(magnitude, n_frames, first, last, threshold):
-    """``piptrack`` of the power: interpolated bin and height of local maxima, two float32 arrays in no order.
+def spectral_peaks(magnitude, squared, n_frames, first, last, threshold):
+    """``piptrack``: interpolated bin and height of the local maxima of magnitude or power, float32 in no order.
 
     Bins `first` … `last` - 1 are searched for what is above `threshold` times the largest of the frame.
     """
@@ -175,11 +175,11 @@ def spectral_peaks(magnitude, n_frames, first, last, threshold):
         largest = spread(np.float32(0))
         for k in range(n_bins):
             largest = maximum(largest, load(magnitude, row + k))
-        floor = largest * largest * np.float32(threshold)
+        floor = (largest * largest if squared else largest) * np.float32(threshold)
         inside = min(LANES, n_frames - block * LANES)
         for k in range(max(first, 1), min(last, n_bins - 1)):
             m = load(magnitude, row + k)
-            found = bits(less(floor, m * m) * less(load(magnitude, row + k - 1), m))
+            found = bits(less(floor, m * m if squared else m) * less(load(magnitude, row + k - 1), m))
             found &= ~bits(less(m, load(magnitude, row + k + 1)))
             lane = 0
             while found >> lane and lane < inside:
@@ -189,7 +189,8 @@ def spectral_peaks(magnitude, n_frames, first, last, threshold):
                         magnitude[block, k, lane],
                         magnitude[block, k + 1, lane],
                     )
-                    before, x, after = before * before, x * x, after * after
+                    if squared:
+                        before, x, after = before * before, x * x, after * after
                     curve, slope = after + before - 2 * x, (after - before) * half
                     shift = np.float32(0) if abs(slope) >= abs(curve) else -slope / curve
                     at[n], height[n] = k + shift, x + half * slope * shift

@@ -17,6 +17,8 @@ from librosa.filters import wavelet, wavelet_lengths
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from musicrec.features.filters import SEMITONES
+
 if TYPE_CHECKING:
     from musicrec.features.analysis import Analysis
 
@@ -24,10 +26,7 @@ Array = NDArray[np.float32]
 
 HOP_LENGTH = 512
 N_OCTAVES = 7  # from C1, 32.7 Hz at a tuning of zero
-SEMITONES = 12
 SPARSITY = 0.01  # share of a filter's spectrum that librosa leaves out
-TUNING_RANGE_HZ = (150.0, 4000.0)  # where spectral peaks are taken for pitches
-PEAK_THRESHOLD = 0.1  # of the loudest bin of the frame
 
 
 class Tonal:
@@ -43,13 +42,9 @@ class Tonal:
         self._analysis = analysis
 
     @cached_property
-    def _magnitude(self) -> Array:
-        return self._analysis.magnitude
-
-    @cached_property
     def windowed_rms(self) -> Array:
         """Root mean square of each frame under the Hann window, [n_frames]: ``librosa.feature.rms`` of a spectrum."""
-        magnitude = self._magnitude
+        magnitude = self._analysis.magnitude
         power = 2 * np.einsum("tk,tk->t", magnitude, magnitude) - magnitude[:, 0] ** 2 - magnitude[:, -1] ** 2
         rms: Array = np.sqrt(power) / self._analysis.n_fft
         return rms
@@ -57,9 +52,7 @@ class Tonal:
     @cached_property
     def constant_q(self) -> Array:
         """Magnitude of the constant-Q transform at the clip's own tuning, [84, n_frames]."""
-        analysis = self._analysis
-        own_tuning = tuning(self._magnitude, analysis.sample_rate, analysis.n_fft)
-        return constant_q(analysis.y, analysis.sample_rate, own_tuning)
+        return constant_q(self._analysis.y, self._analysis.sample_rate, self._analysis.tuning_of_magnitude)
 
     @cached_property
     def chroma_cqt(self) -> Array:
@@ -75,36 +68,6 @@ class Tonal:
     def tonnetz(self) -> Array:
         """Fifths, minor and major thirds, two coordinates each, [6, n_frames] (Harte et al., 2006)."""
         return tonnetz(chroma=self.chroma_cens)
-
-
-def tuning(spectrum: Array, sample_rate: int, n_fft: int) -> float:
-    """Deviation from A440 that most peaks of a spectrum share: ``librosa.estimate_tuning``.
-
-    Parameters
-    ----------
-    spectrum : numpy.ndarray
-        [n_frames, n_fft // 2 + 1]: the magnitude, as librosa takes it for samples, or the power.
-    sample_rate, n_fft : int
-        In Hz; samples of a frame.
-
-    Returns
-    -------
-    float
-        In semitones, a multiple of 0.01 in [-0.5, 0.5); zero where there are no peaks.
-    """
-    low, high = (math.ceil(hz * n_fft / sample_rate) for hz in TUNING_RANGE_HZ)
-    high = min(high, n_fft // 2)
-    before, inside, after = (spectrum[:, low + step : high + step] for step in (-1, 0, 1))
-    loudest = spectrum.max(axis=1, keepdims=True)
-    peaks = (inside > before) & (inside >= after) & (inside > PEAK_THRESHOLD * loudest)
-    if not peaks.any():
-        return 0.0
-    before, height, after = before[peaks], inside[peaks], after[peaks]
-    slope, curve = (after - before) / 2, after + before - 2 * height
-    shift = np.where(np.abs(slope) < np.abs(curve), -slope / curve, 0)  # to the top of the parabola through the three
-    bins, heights = low + peaks.nonzero()[1] + shift, height + slope * shift / 2
-    loud = bins[heights >= np.median(heights)]
-    return float(librosa.pitch_tuning(loud * (sample_rate / n_fft)))
 
 
 def constant_q(y: Array, sample_rate: int, tuning: float = 0.0) -> Array:
