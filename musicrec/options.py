@@ -6,6 +6,7 @@ Help shows them apart from the options that change no result, under what their s
 import inspect
 from collections.abc import Callable
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
@@ -76,7 +77,7 @@ def _option(name: str, field: FieldInfo, section: str) -> Callable[[Function], F
     short = ["-n"] if name == "n" else []
     default = "" if field.is_required() else f"  [default: {_shown(field.default, name)}]"
     several = get_origin(field.annotation) is tuple
-    kind = get_args(field.annotation)[0] if several else field.annotation
+    kind = get_args(field.annotation)[0] if several else _without_none(field.annotation)
     long = name.replace("_", "-")
     return click.option(
         *short,
@@ -91,8 +92,15 @@ def _option(name: str, field: FieldInfo, section: str) -> Callable[[Function], F
     )
 
 
+def _without_none(kind: Any) -> Any:  # noqa: ANN401 - a type
+    """``int`` of ``int | None``."""
+    return next(arg for arg in get_args(kind) if arg is not NoneType) if isinstance(kind, UnionType) else kind
+
+
 def _shown(default: object, name: str) -> str:
     match default:
+        case None:
+            return "the model's own"
         case bool():
             return name if default else f"no-{name}"
         case float():

@@ -20,7 +20,11 @@ from musicrec.errors import ConfigError
 
 CatalogKind = Literal["auto", "folder", "gtzan", "fma", "manifest"]
 Metric = Literal["cosine", "euclidean"]
-ModelName = Literal["mlp", "knn", "logistic", "svm", "random_forest", "whitened_svm"]
+ModelName = Literal[
+    "mlp", "cnn_image", "cnn", "crnn", "resnet", "knn", "logistic", "svm", "random_forest", "whitened_svm"
+]
+Output = Literal["sigmoid", "softmax"]
+Precision = Literal["float32", "bfloat16"]
 FeatureSet = Literal["iiitd41", "gtzan57", "fma518"]
 
 
@@ -100,16 +104,39 @@ class ExtractSettings(StageSettings):
 
 
 class TrainSettings(StageSettings):
-    """Which network is trained, and how."""
+    """Which genre model is trained, and how.
+
+    What is left open (None) is the model's own: see ``DEFAULTS`` of :mod:`musicrec.models.networks`.
+    """
 
     stage: ClassVar[str] = "train"
-    model: ModelName = Field("mlp", description="Model to train.")
-    feature_set: FeatureSet = Field("iiitd41", description="Feature set the model reads.")
-    epochs: int = Field(100, ge=1, description="Passes over the training songs, of a network.")
-    batch_size: int = Field(32, ge=2, description="Songs in a step, over all workers.")
-    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of Adam.")
-    l1: float = Field(1e-5, ge=0, description="L1 penalty on the dense weights.")
-    dropout: float = Field(0.2, ge=0, lt=1, description="Dropout after each dense layer.")
+    code_version: ClassVar[int] = 2
+    model: ModelName = Field("mlp", description="Model to train; `musicrec models` tells of each.")
+    feature_set: FeatureSet = Field("iiitd41", description="Feature set that a model of features reads.")
+    epochs: int | None = Field(None, ge=1, description="Passes over the training songs.")
+    batch_size: int | None = Field(None, ge=2, description="Songs in a step, over all workers.")
+    learning_rate: float | None = Field(None, gt=0, description="Learning rate of Adam.")
+    output: Output | None = Field(
+        None, description="Each genre by itself (sigmoid, binary cross-entropy), or one of all (softmax)."
+    )
+    window_s: float | None = Field(
+        None, gt=0, le=600, description="Length of the excerpts that a network of mel-spectrograms reads, in seconds."
+    )
+    dropout: float | None = Field(None, ge=0, lt=1, description="Dropout, wherever the network has it.")
+    l1: float | None = Field(None, ge=0, description="L1 penalty on the dense weights of mlp.")
+    weight_decay: float | None = Field(None, ge=0, description="Decoupled weight decay, as in AdamW.")
+    cosine: bool | None = Field(None, description="Let the learning rate fall to zero along a cosine.")
+    contrastive: float | None = Field(
+        None, ge=0, description="Weight of the contrastive loss: songs of one genre, by other artists, come together."
+    )
+    mixup: float | None = Field(None, ge=0, description="MixUp: alpha of the Beta distribution; 0 for none.")
+    cutmix: float | None = Field(None, ge=0, description="CutMix: alpha of the Beta distribution; 0 for none.")
+    spec_augment: bool | None = Field(None, description="SpecAugment: mask stripes of time and of frequency.")
+    ema: float | None = Field(None, ge=0, lt=1, description="Keep a moving average of the weights, by this momentum.")
+    patience: int = Field(
+        0, ge=0, description="Stop after so many epochs without a better loss on a tenth of the training songs; 0: never."
+    )
+    precision: Precision = Field("float32", description="Numbers of the hidden layers; bfloat16 is for GPUs.")
     test_fraction: float = Field(
         0.2, gt=0, lt=0.6, description="Share of the songs held out for testing, about one in 2, 3, 4, …"
     )

@@ -5,106 +5,264 @@ its share of the global batch, the loss is summed over the share and divided by 
 batch statistics are added up over the workers. One worker and several therefore take the same steps.
 """
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from musicrec.errors import ModelError
+from musicrec.models.batches import Batch, Batches
+from musicrec.models.inference import apply, compiled
+from musicrec.models.inputs import Chosen, Reader, Songs, ahead
+from musicrec.models.losses import cross_entropy, losses_and_hits, supervised_contrastive
 from musicrec.settings import TrainSettings
 
 if TYPE_CHECKING:
     import keras
 
-Songs = tuple[NDArray[np.float32], NDArray[np.int32]]
+Metrics = dict[str, float]
+Tensor = Any
+
+WARM_UP = 0.05  # of the steps of a cosine schedule
+LEAST_LOSS = 1e-4  # by which a loss must fall to count as better
 
 
-def epoch_batches(
-    n: int, epoch: int, settings: TrainSettings, rank: int, world: int
-) -> Iterator[tuple[NDArray[np.intp], int]]:
-    """A worker's share of each global batch, and the size of the whole batch.
+class Tested(NamedTuple):
+    """Songs that a training is watched on, in order of their rows."""
 
-    The shuffle depends on seed and epoch alone. Every worker gets equally many shares: a remainder of fewer songs than
-    workers waits for another epoch.
-    """
-    order = np.random.default_rng([settings.seed, epoch]).permutation(n)
-    for start in range(0, n, settings.batch_size):
-        batch = order[start : start + settings.batch_size]
-        if len(batch) >= max(world, 2):  # batch statistics of a single song are void
-            yield batch[rank::world], len(batch)
+    songs: Songs
+    y: NDArray[np.int32]
+    rows: NDArray[np.intp]
+
+
+class Snapshot(NamedTuple):
+    """A training between two epochs: with it, training goes on as if it had never stopped."""
+
+    epoch: int  # epochs done
+    arrays: list[NDArray[Any]]  # variables of the network, then of the optimizer
+    history: list[Metrics]
 
 
 def fit(
     build: Callable[[], "keras.Model"],
-    learn: Songs,
-    test: Songs,
+    learn: Batches,
+    test: Tested,
     settings: TrainSettings,
     *,
+    reader: Reader,
+    embedding_layer: str,
+    watched: Tested | None = None,
     rank: int = 0,
     world: int = 1,
-    on_epoch: Callable[[dict[str, float]], None] = lambda metrics: None,
+    start: Snapshot | None = None,
+    on_epoch: Callable[[Metrics, Callable[[], Snapshot]], None] = lambda metrics, snapshot: None,
 ) -> "keras.Model":
-    """Train a network from scratch.
+    """Train a network.
 
     Parameters
     ----------
     build : callable
         Makes the untrained network.
-    learn, test : (numpy.ndarray, numpy.ndarray)
-        Standardised inputs [n, …] and class indices [n]; the same on every worker.
+    learn : Batches
+        What it learns from; the same on every worker.
+    test : Tested
+        Songs whose loss and accuracy the learning curve shows.
     settings : TrainSettings
-        Epochs, batch size, learning rate, seed.
+        With nothing left open.
+    reader : Reader
+        Turns the tested songs into examples.
+    embedding_layer : str
+        Layer that the contrastive loss looks at.
+    watched : Tested, optional
+        Songs by which ``patience`` decides; neither learned from nor tested.
     rank, world : int
         This worker and how many there are.
+    start : Snapshot, optional
+        Where to go on.
     on_epoch : callable
-        Called with epoch, loss, accuracy, test_loss and test_accuracy after every epoch.
+        Called after every epoch with epoch, loss, accuracy, test_loss and test_accuracy, and with a function that
+        takes a snapshot.
 
     Returns
     -------
     keras.Model
         The trained network, the same on every worker.
+
+    Raises
+    ------
+    ModelError
+        The loss is no longer a number.
     """
+    import tensorflow as tf
+
+    strategy = tf.distribute.MultiWorkerMirroredStrategy() if world > 1 else tf.distribute.get_strategy()
+    with strategy.scope():
+        network = _built(build, settings)
+        optimizer = _optimizer(settings, len(learn))
+        optimizer.build(network.trainable_variables)
+    variables = [*network.variables, *optimizer.variables]
+    step = _step(strategy, network, optimizer, settings, embedding_layer, world)
+    evaluate = _evaluation(strategy, network, reader, settings, rank, world)
+    history = list(start.history) if start else []
+    if start:
+        for variable, value in zip(variables, start.arrays, strict=True):
+            variable.assign(value)
+    best = _Patience(settings.patience)
+    for epoch in range(len(history), settings.epochs or 0):
+        loss, accuracy = _mean(step(*_tensors(batch)) for batch in ahead(learn.epoch(epoch, rank, world)))
+        if not np.isfinite(loss):
+            raise ModelError(
+                f"the loss of epoch {epoch + 1} is {loss}; train with a smaller --learning-rate than "
+                f"{settings.learning_rate:g}"
+            )
+        if epoch + 1 == settings.epochs and settings.ema:
+            optimizer.finalize_variable_values(network.trainable_variables)
+        test_loss, test_accuracy = evaluate(test)
+        history.append(
+            {
+                "epoch": epoch + 1, "loss": loss, "accuracy": accuracy,
+                "test_loss": test_loss, "test_accuracy": test_accuracy,
+            }
+        )  # fmt: skip
+        on_epoch(
+            history[-1],
+            lambda: Snapshot(len(history), [np.asarray(v) for v in variables], list(history)),
+        )
+        if watched is not None and best.is_over(evaluate(watched)[0]):
+            break
+    return network
+
+
+class _Patience:
+    """Whether a loss has not become better for some epochs."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs, self._best, self._since = epochs, np.inf, 0
+
+    def is_over(self, loss: float) -> bool:
+        self._since = 0 if loss < self._best - LEAST_LOSS else self._since + 1
+        self._best = min(self._best, loss)
+        return 0 < self._epochs <= self._since
+
+
+def _built(build: Callable[[], "keras.Model"], settings: TrainSettings) -> "keras.Model":
+    import keras
+
+    keras.utils.set_random_seed(settings.seed)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if settings.precision == "bfloat16" else "float32")
+    try:
+        return build()
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _optimizer(settings: TrainSettings, steps_an_epoch: int) -> "keras.optimizers.Optimizer":
+    import keras
+
+    rate: Any = settings.learning_rate
+    if settings.cosine:
+        steps = max(1, steps_an_epoch * (settings.epochs or 1))
+        warm_up = int(WARM_UP * steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            rate / 100 if warm_up else rate,
+            steps - warm_up,
+            warmup_target=rate if warm_up else None,
+            warmup_steps=warm_up,
+        )
+    ema = {"use_ema": True, "ema_momentum": settings.ema} if settings.ema else {}
+    optimizer = keras.optimizers.Adam(rate, weight_decay=settings.weight_decay or None, **ema)
+    if settings.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def _step(
+    strategy: Any,  # noqa: ANN401 - TensorFlow's
+    network: "keras.Model",
+    optimizer: "keras.optimizers.Optimizer",
+    settings: TrainSettings,
+    embedding_layer: str,
+    world: int,
+) -> Callable[..., tuple[Tensor, Tensor]]:
+    """One step on one worker: loss and hits of the whole step, divided by its size."""
     import keras
     import tensorflow as tf
 
-    X, y = learn
-    strategy = tf.distribute.MultiWorkerMirroredStrategy() if world > 1 else tf.distribute.get_strategy()
-    keras.utils.set_random_seed(settings.seed)
-    with strategy.scope():
-        network = build()
-        optimizer = keras.optimizers.Adam(settings.learning_rate)
-        optimizer.build(network.trainable_variables)
-    cross_entropy = keras.losses.SparseCategoricalCrossentropy(reduction="sum")
+    both = keras.Model(network.inputs, [network.get_layer(embedding_layer).output, network.output])
+    loss_of = cross_entropy(settings.output)
 
-    def replica_step(inputs: Any, labels: Any, batch_size: Any) -> None:  # noqa: ANN401 - tensors
+    def gathered(*values: Tensor) -> Sequence[Tensor]:
+        if world == 1:
+            return values
+        context = tf.distribute.get_replica_context()
+        return [context.all_gather(value, axis=0) for value in values]
+
+    def replica(inputs: Tensor, targets: Tensor, about: tuple[Tensor, ...], size: Tensor) -> tuple[Tensor, Tensor]:
         with tf.GradientTape() as tape:
-            loss = cross_entropy(labels, network(inputs, training=True)) / batch_size
+            embeddings, probabilities = both(inputs, training=True)
+            classified = loss_of(targets, probabilities)
+            loss = classified / size
             loss += tf.add_n(network.losses) / world if network.losses else 0.0
+            if settings.contrastive:
+                units = tf.math.l2_normalize(tf.cast(embeddings, tf.float32), axis=1)
+                everyone, *others = gathered(units, *about)
+                loss += settings.contrastive * supervised_contrastive(units, about, everyone, tuple(others)) / size
         gradients = tape.gradient(loss, network.trainable_variables)
         optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
+        hits = tf.equal(tf.argmax(probabilities, axis=1, output_type=tf.int32), about[0])
+        return classified, tf.reduce_sum(tf.cast(hits, tf.float32))
 
     @tf.function(reduce_retracing=True)
-    def step(inputs: Any, labels: Any, batch_size: Any) -> None:  # noqa: ANN401 - tensors
-        strategy.run(replica_step, args=(inputs, labels, batch_size))
+    def step(inputs: Tensor, targets: Tensor, about: tuple[Tensor, ...], size: Tensor) -> tuple[Tensor, Tensor]:
+        sums = strategy.run(replica, args=(inputs, targets, about, size))
+        loss, hits = (strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None) for value in sums)
+        return tf.stack([loss, hits]), size
 
-    @tf.function(reduce_retracing=True)
-    def evaluate(inputs: Any, labels: Any) -> tuple[Any, Any]:  # noqa: ANN401 - tensors
-        probabilities = network(inputs, training=False)
-        hits = keras.metrics.sparse_categorical_accuracy(labels, probabilities)
-        return cross_entropy(labels, probabilities) / tf.cast(len(labels), tf.float32), tf.reduce_mean(hits)
+    return step
 
-    for epoch in range(settings.epochs):
-        for share, batch_size in epoch_batches(len(X), epoch, settings, rank, world):
-            step(tf.constant(X[share]), tf.constant(y[share]), tf.constant(float(batch_size)))
-        loss, accuracy = evaluate(*map(tf.constant, learn))
-        test_loss, test_accuracy = evaluate(*map(tf.constant, test))
-        on_epoch(
-            {
-                "epoch": epoch + 1,
-                "loss": float(loss),
-                "accuracy": float(accuracy),
-                "test_loss": float(test_loss),
-                "test_accuracy": float(test_accuracy),
-            }
-        )
-    return network
+
+def _tensors(batch: Batch) -> tuple[Any, ...]:
+    import tensorflow as tf
+
+    about = tuple(map(tf.constant, (batch.labels, batch.artists, batch.songs)))
+    return tf.constant(batch.inputs), tf.constant(batch.targets), about, tf.constant(float(batch.size))
+
+
+def _mean(steps: Iterator[tuple[Tensor, Tensor]]) -> tuple[float, float]:
+    """Loss and accuracy over the steps of an epoch; numbers are fetched at the end, not a step each."""
+    sums, sizes = zip(*steps, strict=True)
+    loss, hits = np.sum([np.asarray(s) for s in sums], axis=0) / np.sum([float(size) for size in sizes])
+    return float(loss), float(hits)
+
+
+def _evaluation(
+    strategy: Any,  # noqa: ANN401 - TensorFlow's
+    network: "keras.Model",
+    reader: Reader,
+    settings: TrainSettings,
+    rank: int,
+    world: int,
+) -> Callable[[Tested], tuple[float, float]]:
+    """Loss and accuracy on some songs, of which each worker tests a share."""
+    import tensorflow as tf
+
+    forward = compiled(network)
+
+    @tf.function
+    def added_up(sums: Tensor) -> Tensor:
+        everyones = strategy.run(lambda: sums)
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, everyones, axis=None)
+
+    def evaluate(tested: Tested) -> tuple[float, float]:
+        rows = tested.rows[rank::world]
+        sums = np.zeros(3, np.float64)
+        if len(rows):
+            probabilities = apply(forward, reader, Chosen(tested.songs, rows), network.output_shape[-1])
+            sums[:] = *losses_and_hits(probabilities, tested.y[rows], settings.output), len(rows)
+        if world > 1:
+            sums = np.asarray(added_up(tf.constant(sums)))
+        return float(sums[0] / sums[2]), float(sums[1] / sums[2])
+
+    return evaluate

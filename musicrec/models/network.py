@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicrec.errors import ModelError
-from musicrec.models import mlp
+from musicrec.models.inference import apply, compiled
+from musicrec.models.inputs import Songs, check, reader
+from musicrec.models.networks import NETWORKS
 
 if TYPE_CHECKING:
     import keras
 
 Array = NDArray[np.float32]
 
-NETWORKS = {"mlp": mlp}
 MODEL_FILES = ("model.json", "network.keras", "history.parquet", "predictions.parquet")
-BATCH_ROWS = 4096
 
 
 def import_keras() -> Any:  # noqa: ANN401 - the module
@@ -29,13 +28,6 @@ def import_keras() -> Any:  # noqa: ANN401 - the module
     import keras
 
     return keras
-
-
-def standardise(X: Array, card: Mapping[str, Any]) -> Array:
-    """Features [n, n_features] as the network with this card was trained on them."""
-    mean, scale = (np.array(card["standardise"][k]) for k in ("mean", "scale"))
-    standardised: Array = ((X - mean) / scale).astype(np.float32)
-    return standardised
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -59,9 +51,9 @@ class Network(NamedTuple):
     Attributes
     ----------
     network : keras.Model
-        Standardised features in, genre probabilities out.
+        Examples in, genre probabilities out.
     card : dict
-        What ``model.json`` holds: model, model_id, classes, feature_set, feature_names, standardise, settings, …
+        What ``model.json`` holds: model, model_id, classes, input, settings, …
     """
 
     network: "keras.Model"
@@ -87,20 +79,28 @@ class Network(NamedTuple):
         self.network.save(folder / "network.keras")
         (folder / "model.json").write_text(json.dumps(self.card, indent=2), encoding="utf-8")
 
-    def predict_proba(self, X: Array) -> Array:
-        """Genre probabilities, float32 [n, n_classes], of features [n, n_features]."""
-        return self._apply(self.network, X)
+    def predict_proba(self, songs: Songs) -> Array:
+        """Genre probabilities, float32 [n, n_classes]; with a sigmoid output, of each genre by itself.
 
-    def embed(self, X: Array) -> Array:
-        """Embeddings, float32 [n, d], of features [n, n_features]: the output of the layer before the classifier."""
+        Parameters
+        ----------
+        songs : sequence
+            What the model reads of each song: see :mod:`musicrec.models.inputs`.
+
+        Raises
+        ------
+        ModelError
+            The songs have not the shape that the model was trained on.
+        """
+        return self._apply(self.network, songs)
+
+    def embed(self, songs: Songs) -> Array:
+        """Embeddings, float32 [n, d]: the output of the layer before the classifier, the mean over a song's excerpts."""
         keras = import_keras()
         layer = self.network.get_layer(NETWORKS[self.card["model"]].EMBEDDING_LAYER)
-        return self._apply(keras.Model(self.network.inputs, layer.output), X)
+        return self._apply(keras.Model(self.network.inputs, layer.output), songs)
 
-    def _apply(self, model: "keras.Model", X: Array) -> Array:
-        standardised = standardise(X, self.card)
-        blocks = [
-            np.asarray(model(standardised[i : i + BATCH_ROWS], training=False), np.float32)
-            for i in range(0, len(X), BATCH_ROWS)
-        ]
-        return np.concatenate(blocks)
+    def _apply(self, model: "keras.Model", songs: Songs) -> Array:
+        wanted = reader(self.card)
+        check(songs, wanted)
+        return apply(compiled(model), wanted, songs, model.output_shape[-1])

@@ -1,28 +1,38 @@
-"""The reference system's multi-layer perceptron: 41 features → 256 → 128 → genres; 46 732 parameters at 12 genres."""
+"""The first reference system's multi-layer perceptron: 41 features → 256 → 128 → genres."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from musicrec.settings import TrainSettings
 
 if TYPE_CHECKING:
     import keras
 
+ABOUT = "multi-layer perceptron of a feature set, of the first reference system"
+READS = "features"
+WINDOW_S = 0.0
+WINDOWS = 1
 EMBEDDING_LAYER = "dense_1"
+PARAMETERS = 46_732, 12
+DEFAULTS: dict[str, Any] = {"dropout": 0.2, "l1": 1e-5}
 
 
-def build(n_inputs: int, n_classes: int, settings: TrainSettings) -> "keras.Model":
+def build(shape: tuple[int, ...], n_classes: int, settings: TrainSettings) -> "keras.Model":
     """Untrained network; its layer ``dense_1`` (128 units) is the embedding.
 
     Parameters
     ----------
-    n_inputs, n_classes : int
-        Features in, genres out.
+    shape : tuple of int
+        [n_features].
+    n_classes : int
+        Genres out.
     settings : TrainSettings
-        ``l1`` and ``dropout``.
+        ``l1``, ``dropout`` and ``output``.
     """
     from keras import Input, Sequential
     from keras.layers import BatchNormalization, Dense, Dropout
     from keras.regularizers import L1
+
+    from musicrec.models.networks.layers import genre
 
     def dense(units: int, name: str) -> list["keras.Layer"]:
         return [
@@ -33,10 +43,10 @@ def build(n_inputs: int, n_classes: int, settings: TrainSettings) -> "keras.Mode
 
     return Sequential(
         [
-            Input((n_inputs,)),
+            Input(shape),
             *dense(256, "dense"),
             *dense(128, EMBEDDING_LAYER),
-            Dense(n_classes, activation="softmax", name="genre"),
+            genre(n_classes, settings),
         ],
         name="mlp",
     )

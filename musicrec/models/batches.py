@@ -1,0 +1,110 @@
+"""What a network sees in training: batches that depend on seed, epoch and song alone, not on how many workers share them."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicrec.models import augment
+from musicrec.models.inputs import Features, Reader, Songs
+from musicrec.settings import TrainSettings
+
+Array = NDArray[np.float32]
+
+
+class Batch(NamedTuple):
+    """One worker's share of a step."""
+
+    inputs: Array  # [n, …]
+    targets: Array  # [n, n_classes], rows that sum to 1
+    labels: NDArray[np.int32]  # [n], index of the class
+    artists: NDArray[np.int32]  # [n], songs of one artist have one number
+    songs: NDArray[np.int32]  # [n], which song it is
+    size: int  # songs in the step, over all workers
+
+
+class Batches:
+    """Batches of the training songs.
+
+    Parameters
+    ----------
+    songs : sequence
+        Of all songs, as their reader takes them.
+    y : numpy.ndarray
+        Class of each, [n_songs].
+    groups : list of str
+        Artist of each.
+    rows : numpy.ndarray
+        Which of them are learned from.
+    reader : Reader
+        Makes an example of a song.
+    n_classes : int
+        Genres.
+    settings : TrainSettings
+        With nothing left open: batch size, augmentation, seed.
+    """
+
+    def __init__(
+        self,
+        songs: Songs,
+        y: NDArray[np.int32],
+        groups: list[str],
+        rows: NDArray[np.intp],
+        *,
+        reader: Reader,
+        n_classes: int,
+        settings: TrainSettings,
+    ) -> None:
+        self._songs = reader.prepare(songs)
+        self._y = y
+        self._artists = np.unique(groups, return_inverse=True)[1].astype(np.int32)
+        self._rows = rows
+        self._reader = reader
+        self._targets = np.eye(n_classes, dtype=np.float32)
+        self._settings = settings
+        self._by_chance = not isinstance(reader, Features) or bool(settings.mixup or settings.cutmix)
+
+    def __len__(self) -> int:
+        """Steps of an epoch, at most."""
+        return -(-len(self._rows) // (self._settings.batch_size or 1))
+
+    def epoch(self, epoch: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+        """A worker's share of each step.
+
+        The order depends on seed and epoch alone. Every worker gets equally many shares: a remainder of fewer songs
+        than workers waits for another epoch.
+        """
+        seed, size = self._settings.seed, self._settings.batch_size or 1
+        order = self._rows[np.random.default_rng([seed, epoch]).permutation(len(self._rows))]
+        for start in range(0, len(order), size):
+            step = order[start : start + size]
+            if len(step) >= max(world, 2):  # batch statistics of a single song are void
+                yield self._batch(step[rank::world], epoch, len(step))
+
+    def _batch(self, share: NDArray[np.intp], epoch: int, size: int) -> Batch:
+        if self._by_chance:
+            inputs, targets = (np.stack(column) for column in zip(*(self._example(i, epoch) for i in share), strict=True))
+        else:
+            inputs, targets = np.asarray(self._songs)[share], self._targets[self._y[share]]
+        return Batch(inputs, targets, self._y[share], self._artists[share], share.astype(np.int32), size)
+
+    def _example(self, row: int, epoch: int) -> tuple[Array, Array]:
+        """Input and target of a song; with mixing, of two."""
+        rng = np.random.default_rng([self._settings.seed, epoch, row])
+        x, target = self._augmented(row, rng), self._targets[self._y[row]]
+        kinds = [kind for kind in ("mixup", "cutmix") if getattr(self._settings, kind)]
+        if not kinds:
+            return x, target
+        kind = kinds[int(rng.integers(len(kinds)))]
+        alpha = getattr(self._settings, kind)
+        share = float(rng.beta(alpha, alpha))
+        share = max(share, 1 - share)  # the song that the example counts for remains the main one
+        other = int(rng.choice(self._rows))
+        y = self._augmented(other, rng)
+        mixed = augment.mixup(x, y, share) if kind == "mixup" else augment.cutmix(x, y, share, rng)
+        return mixed, augment.mixup(target, self._targets[self._y[other]], share)
+
+    def _augmented(self, row: int, rng: np.random.Generator) -> Array:
+        x = self._reader.example(self._songs[row], rng)
+        return augment.spec_augment(x, rng) if self._settings.spec_augment and x.ndim == 2 else x

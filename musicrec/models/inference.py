@@ -1,0 +1,38 @@
+"""Forward passes: what a network makes of songs, in bounded memory."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicrec.models.inputs import Reader, Songs, ahead, chunks
+
+if TYPE_CHECKING:
+    import keras
+
+MOST_CELLS = 2_000_000  # of a chunk's input: what a forward pass holds is some hundred times that
+
+
+def compiled(model: "keras.Model") -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """Forward pass of a network, compiled once."""
+    import tensorflow as tf
+
+    @tf.function(reduce_retracing=True)
+    def forward(inputs: Any) -> Any:  # noqa: ANN401 - tensors
+        return model(inputs, training=False)
+
+    return lambda inputs: np.asarray(forward(tf.constant(inputs)), np.float32)
+
+
+def apply(
+    forward: Callable[[NDArray[np.float32]], NDArray[np.float32]], reader: Reader, songs: Songs, width: int
+) -> NDArray[np.float32]:
+    """What a network makes of each song, float32 [n, width]: the mean over its examples."""
+    most = max(1, min(4096, MOST_CELLS // int(np.prod(reader.shape))))
+    means = [np.zeros((0, width), np.float32)]
+    for examples, counts in ahead(chunks(reader, songs, most)):
+        ends = np.cumsum(counts)
+        sums = np.add.reduceat(forward(examples), ends - counts, axis=0)
+        means.append(sums / counts[:, None].astype(np.float32))
+    return np.concatenate(means)

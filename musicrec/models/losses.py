@@ -1,0 +1,66 @@
+"""Losses that are summed over the songs of a step (TensorFlow tensors in, a number out)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Tensor = Any
+
+TEMPERATURE = 0.1
+PROBABILITY_FLOOR = 1e-7
+
+
+def supervised_contrastive(  # noqa: PLR0917 - four of them describe songs
+    anchors: Tensor, own: tuple[Tensor, Tensor, Tensor], all_embeddings: Tensor, others: tuple[Tensor, Tensor, Tensor]
+) -> Tensor:
+    """Bring songs of one genre by different artists together (Khosla et al., NeurIPS 2020, eq. 2).
+
+    Parameters
+    ----------
+    anchors : tensor
+        Unit vectors [n, d] of this worker's songs.
+    own : (tensor, tensor, tensor)
+        Their labels, artists and numbers, [n] each.
+    all_embeddings : tensor
+        Unit vectors [m, d] of all songs of the step.
+    others : (tensor, tensor, tensor)
+        Their labels, artists and numbers, [m] each.
+
+    Returns
+    -------
+    tensor
+        Sum over the anchors of the mean over their positives; an anchor without a positive counts nothing. Songs of
+        the same artist are neither drawn nearer nor pushed away.
+    """
+    import tensorflow as tf
+
+    same_label, same_artist, same_song = (tf.equal(a[:, None], b[None]) for a, b in zip(own, others, strict=True))
+    positive = tf.cast(same_label & ~same_artist, tf.float32)
+    compared = tf.cast(~same_song & ~(same_artist & same_label), tf.float32)
+    similarity = tf.matmul(anchors, all_embeddings, transpose_b=True) / TEMPERATURE
+    similarity -= tf.stop_gradient(tf.reduce_max(similarity, axis=1, keepdims=True))
+    log_total = tf.math.log(tf.reduce_sum(tf.exp(similarity) * compared, axis=1, keepdims=True) + 1e-12)
+    n = tf.reduce_sum(positive, axis=1)
+    return -tf.reduce_sum(tf.reduce_sum(positive * (similarity - log_total), axis=1) / tf.maximum(n, 1.0))
+
+
+def cross_entropy(output: str | None) -> Callable[[Tensor, Tensor], Tensor]:
+    """Loss of probabilities, summed over songs: binary of each genre (their mean), or categorical."""
+    import keras
+
+    losses = keras.losses
+    chosen = losses.BinaryCrossentropy if output == "sigmoid" else losses.CategoricalCrossentropy
+    return chosen(reduction="sum")
+
+
+def losses_and_hits(probabilities: NDArray[Any], y: NDArray[np.int32], output: str | None) -> tuple[float, float]:
+    """Sum of the losses of songs, as :func:`cross_entropy` counts them, and how many are named right."""
+    p = np.clip(probabilities.astype(np.float64), PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
+    target = np.eye(p.shape[1])[y]
+    if output == "sigmoid":
+        loss = -(target * np.log(p) + (1 - target) * np.log(1 - p)).mean(axis=1).sum()
+    else:
+        loss = -np.log(p[np.arange(len(y)), y]).sum()
+    return float(loss), float((probabilities.argmax(axis=1) == y).sum())

@@ -1,0 +1,63 @@
+"""The networks, a file each: what it is, what it reads, how it is built. Keras is imported when one is built."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from musicrec.models.networks import cnn, cnn_image, crnn, mlp, resnet
+from musicrec.settings import TrainSettings
+
+if TYPE_CHECKING:
+    import keras
+
+Reads = Literal["features", "mel", "mel96", "images"]
+
+
+class Architecture(Protocol):
+    """What the file of a network says of it."""
+
+    ABOUT: str  # one line
+    READS: Reads  # table that its input comes from
+    WINDOW_S: float  # length of the excerpt it reads, in seconds; 0 where it reads no spectrogram
+    WINDOWS: int  # of a longer song, at least so many excerpts are tested, and their mean counts
+    EMBEDDING_LAYER: str  # layer whose output is the embedding
+    PARAMETERS: tuple[int, int]  # how many, and at how many genres: those of the publication
+    DEFAULTS: Mapping[str, Any]  # settings of training that are its own
+
+    def build(self, shape: tuple[int, ...], n_classes: int, settings: TrainSettings) -> "keras.Model":
+        """Untrained network: one input of `shape` → genre probabilities [n_classes]."""
+        ...
+
+
+NETWORKS: dict[str, Architecture] = {
+    "mlp": mlp,
+    "cnn_image": cnn_image,
+    "cnn": cnn,
+    "crnn": crnn,
+    "resnet": resnet,
+}
+
+COMMON: dict[str, Any] = {  # where neither the settings nor the network's own file say otherwise
+    "epochs": 100,
+    "batch_size": 32,
+    "learning_rate": 1e-3,
+    "output": "softmax",
+    "window_s": 0.0,
+    "dropout": 0.0,
+    "l1": 0.0,
+    "weight_decay": 0.0,
+    "cosine": False,
+    "contrastive": 0.0,
+    "mixup": 0.0,
+    "cutmix": 0.0,
+    "spec_augment": False,
+    "ema": 0.0,
+}
+
+
+def with_defaults(settings: TrainSettings) -> TrainSettings:
+    """Settings with nothing left open."""
+    own = dict(NETWORKS[settings.model].DEFAULTS) if settings.model in NETWORKS else {}
+    if settings.model in NETWORKS:
+        own["window_s"] = NETWORKS[settings.model].WINDOW_S
+    filled = {name: value for name, value in (COMMON | own).items() if getattr(settings, name) is None}
+    return settings.model_copy(update=filled)

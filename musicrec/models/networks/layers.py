@@ -1,0 +1,37 @@
+"""Pieces that several networks share."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from keras import layers
+
+from musicrec.settings import TrainSettings
+
+if TYPE_CHECKING:
+    import keras
+
+Tensor = Any
+
+
+def genre(n_classes: int, settings: TrainSettings) -> "keras.Layer":
+    """The last layer: genre probabilities, in float32 whatever the layers before it count in."""
+    return layers.Dense(n_classes, activation=settings.output, dtype="float32", name="genre")
+
+
+def spectrogram(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Input [n_frames, n_mels] of a spectrogram, and the same normalised by band: [n_frames, n_mels, 1]."""
+    inputs = layers.Input(shape)
+    return inputs, layers.Reshape((*shape, 1))(layers.BatchNormalization(synchronized=True, name="bands")(inputs))
+
+
+def convolutions(
+    x: Tensor, widths: Sequence[int], pools: Sequence[tuple[int, int]], dropout: float, seed: int
+) -> Tensor:
+    """Blocks of convolution 3 × 3, batch norm, ELU, max-pooling and dropout; `pools` of (bands, frames)."""
+    for i, (width, (bands, frames)) in enumerate(zip(widths, pools, strict=True)):
+        x = layers.Conv2D(width, 3, padding="same", name=f"conv_{i}")(x)
+        x = layers.BatchNormalization(synchronized=True, name=f"norm_{i}")(x)
+        x = layers.ELU(name=f"elu_{i}")(x)
+        x = layers.MaxPooling2D((frames, bands), name=f"pool_{i}")(x)
+        x = layers.Dropout(dropout, seed=seed + i, name=f"dropout_{i}")(x)
+    return x
