@@ -20,6 +20,7 @@ TRACKS = pa.schema(
         ("album", pa.string()),
         ("genre", pa.string()),
         ("split", pa.string()),
+        ("recording", pa.string()),  # that the track is all or a part of; clips of one song share it
     ]
 )
 
@@ -36,7 +37,7 @@ OUTCOMES = pa.schema(
 )
 OK, SKIPPED, FAILED = "ok", "skipped", "failed"
 
-MEL = pa.schema(
+MEL = pa.schema(  # of ``mel`` and of ``mel96``
     [
         ("track_id", pa.string()),
         ("mel", pa.list_(pa.float16())),  # dB, row-major [n_mels × n_frames]

@@ -36,7 +36,7 @@ from musicrec.parts import (
     write_version,
 )
 from musicrec.progress import Progress
-from musicrec.rows import LINEAGE, Row, Wanted, extract_track, outcome_row, tables_of
+from musicrec.rows import Row, Wanted, extract_track, outcome_row, tables_of
 from musicrec.settings import ExtractSettings
 from musicrec.storage import Store
 from musicrec.watchdog import SECONDS_PER_FILE, Watchdog, stuck
@@ -320,7 +320,7 @@ def _publish(store: Store, settings: ExtractSettings, tracks: list[Wanted]) -> p
     for table in tables:
         if store.exists(table.name) and store.footer(table.name)["fingerprint"] == name:
             continue
-        version = store.new_version(table.name, settings, name, **LINEAGE)
+        version = store.new_version(table.name, settings, name, **table.lineage)
         write_version(store, version, table, rows, staged)
         store.publish(version)
     withdraw(store, tables)

@@ -1,11 +1,11 @@
 """One track, one row: its outcome, and where that is ``ok`` everything that the tables hold of it. Neither Ray nor OUT.
 
 A run has one table for each of :func:`tables_of`. What they hold of a track is one dict: a value for each column, and
-for a table with several rows a track the list of these under its name.
+for a table whose rows stand apart (:attr:`Table.is_apart`) the list of these under its name.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,8 @@ IMAGE_BYTES = 64 * 1024  # of both PNGs of a track, about
 ID_BYTES = 32
 LARGE_BYTES = 32 * 1024  # of a track: to rewrite 100,000 of them takes a disk seconds, and the compressor a minute
 LINEAGE = {"hop_length": features.HOP_LENGTH}
+MEL96_RATE, MEL96_SAMPLES = 12_000, 349_440  # 29.12 s: 1 366 frames (K. Choi et al., ICASSP 2017)
+MEL96_FRAMES = {"n_fft": 512, "hop_length": 256, "n_mels": 96}
 
 Samples = NDArray[np.float32]
 Row = tuple[str, str]  # track id, fingerprint of content and settings
@@ -49,6 +51,8 @@ class Table(NamedTuple):
     name: str
     schema: pa.Schema
     track_bytes: int  # of a track at most, about: what rows are grouped by
+    lineage: Mapping[str, Any] = LINEAGE
+    is_apart: bool = False  # whether its columns are no columns of the track: several rows, or another table's names
 
     @property
     def is_nested(self) -> bool:
@@ -72,7 +76,7 @@ class Table(NamedTuple):
 
     def of(self, rows: Sequence[dict[str, Any]]) -> pa.Table:
         """What some tracks, in what :func:`extract_track` returned of them, have in this table."""
-        if self.is_nested:
+        if self.is_apart:
             rows = [{"track_id": row["track_id"]} | inner for row in rows for inner in row[self.name]]
         columns = [_column([row[field.name] for row in rows], field.type) for field in self.schema]
         return pa.Table.from_arrays(columns, schema=self.schema)
@@ -96,14 +100,21 @@ def tables_of(settings: ExtractSettings) -> list[Table]:
         Table("mel", MEL, ID_BYTES + 2 * settings.n_mels * frames),
     ]
     if settings.segment_s:
-        tables.append(Table("segments", segments_schema(names), row_bytes * int(longest_s / settings.segment_s)))
+        segments_bytes = row_bytes * int(longest_s / settings.segment_s)
+        tables.append(Table("segments", segments_schema(names), segments_bytes, is_apart=True))
     if settings.images:
         tables.append(Table("images", IMAGES, IMAGE_BYTES))
-    footer = to_metadata(made_by(settings, **LINEAGE))
-    return [table._replace(schema=table.schema.with_metadata(footer)) for table in tables]
+    if settings.mel96:
+        frames = 1 + MEL96_SAMPLES // MEL96_FRAMES["hop_length"]
+        lineage = {"sample_rate": MEL96_RATE, **MEL96_FRAMES}
+        tables.append(Table("mel96", MEL, ID_BYTES + 2 * MEL96_FRAMES["n_mels"] * frames, lineage, is_apart=True))
+    return [
+        table._replace(schema=table.schema.with_metadata(to_metadata(made_by(settings, **table.lineage))))
+        for table in tables
+    ]
 
 
-OPTIONAL_TABLES = frozenset({"segments", "images"})
+OPTIONAL_TABLES = frozenset({"segments", "images", "mel96"})
 
 
 def extract_track(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
@@ -158,9 +169,23 @@ def _full_row(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
     if not all(_finite(named) for named in (values, *segments)):
         return outcome_row(track, settings, FAILED, "not_finite", "a feature is NaN or infinite")
     mel = analysis.mel(settings.n_mels)
-    row = outcome_row(track, settings, OK) | values
-    row |= {"mel": mel.astype(np.float16).ravel(), "n_frames": mel.shape[1], "segments": segments}
+    row = outcome_row(track, settings, OK) | values | _stored(mel) | {"segments": segments}
+    if settings.mel96:
+        row["mel96"] = [_stored(_mel96(y, rate))]
     return row | (_images(y, mel) if settings.images else {})
+
+
+def _stored(mel: Samples) -> dict[str, Any]:
+    """Columns of a mel-spectrogram [n_mels, n_frames]."""
+    return {"mel": mel.astype(np.float16).ravel(), "n_frames": mel.shape[1]}
+
+
+def _mel96(y: Samples, rate: int) -> Samples:
+    """Mel-spectrogram that the cnn and the crnn read, in dB below its loudest cell, [96, at most 1 366].
+
+    Its 12 kHz come from the clip by soxr, at quality HQ; of a clip longer than 29.12 s it is the first so many.
+    """
+    return features.mel(audio.resample(y, rate, MEL96_RATE)[:MEL96_SAMPLES], MEL96_RATE, **MEL96_FRAMES)
 
 
 def _finite(values: dict[str, float]) -> bool:

@@ -93,6 +93,7 @@ class ExtractSettings(StageSettings):
         0.0, description="Also compute features of each segment this long, in seconds; 0 for none."
     )
     images: bool = Field(False, description="Also make PNG pictures of the spectrogram and the waveform.")
+    mel96: bool = Field(False, description="Also the mel-spectrogram that cnn and crnn read: 12 kHz, 96 bands.")
 
     @field_validator("segment_s")
     @classmethod

@@ -197,7 +197,9 @@ def _from_manifest(file: Path) -> list[Track]:
     places = [c for c in ("uri", "path") if c in table.columns]
     if not places:
         raise CatalogError(f"manifest {file} has no column 'path' or 'uri'; expected one audio file a row")
-    columns = [c for c in ("title", "artist", "artist_id", "album", "genre", "split") if c in table.columns]
+    columns = [
+        c for c in ("title", "artist", "artist_id", "album", "genre", "split", "recording") if c in table.columns
+    ]
     tracks = []
     for number, row in enumerate(table.to_dict("records"), start=1):
         written = next(filter(None, (_text(row[c]) for c in places)), None)

@@ -135,6 +135,15 @@ def test_the_genre_tag_counts_where_no_folder_says(tmp_path, store):
     assert table(store)["genre"].to_dict() == {"a.flac": "Blues", "rock/b.flac": "rock"}
 
 
+def test_clips_of_one_song_share_its_recording(tmp_path, store, source):
+    for name in ("a", "b", "c"):
+        song(tmp_path / f"{name}.wav")
+    run(store, manifest(tmp_path, "path,recording\na.wav,one\nb.wav,one\nc.wav,\n"))
+    assert table(store)["recording"].fillna("none").to_dict() == {"a.wav": "one", "b.wav": "one", "c.wav": "none"}
+    run(store, source, force=True)
+    assert table(store)["recording"].isna().all()
+
+
 def test_real_files_however_odd_have_their_rows(data, store):
     run(store, data / "odd")
     tracks = table(store)

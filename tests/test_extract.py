@@ -21,6 +21,7 @@ from typing import Any
 from unittest import mock
 
 import duckdb
+import librosa
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -33,7 +34,7 @@ from musicrec import extract as stage
 from musicrec.catalog import catalog
 from musicrec.errors import ConfigError, MusicrecError, SchemaError
 from musicrec.extract import extract, extract_track, plan
-from musicrec.rows import tables_of
+from musicrec.rows import Wanted, tables_of
 from musicrec.settings import CatalogSettings, ExtractSettings
 from musicrec.storage import Store
 
@@ -651,6 +652,53 @@ def test_images_are_pngs_of_the_clip(synthetic: Path, tmp_path: Path, ray_sessio
     first = table.set_index("track_id").loc[songs[0].relative_to(source).as_posix()]
     assert first.waveform == images.to_png(images.waveform_image(y))
     assert first.spectrogram == images.to_png(images.spectrogram_image(features.mel(y, 22050)))
+
+
+def mel96_by_librosa(y: np.ndarray) -> np.ndarray:
+    low = librosa.resample(y, orig_sr=22_050, target_sr=12_000, res_type="soxr_hq")[:349_440]
+    power = librosa.feature.melspectrogram(y=low, sr=12_000, n_fft=512, hop_length=256, n_mels=96)
+    return librosa.power_to_db(power, ref=np.max)
+
+
+def test_mel96_is_librosas_mel_of_the_clip_at_12_khz(synthetic: Path, tmp_path: Path, ray_session: None) -> None:
+    source, songs = own_source(synthetic, tmp_path)
+    noise = np.random.default_rng(0).normal(size=32 * 22_050) * np.linspace(0.001, 0.3, 32 * 22_050)
+    sf.write(source / "long.wav", noise, 22_050)
+    store = new_out(tmp_path / "out", source)
+    extract(store, ExtractSettings(mel96=True))
+    table = store.read("mel96").to_pandas().set_index("track_id")
+    assert set(table.index) == set(store.read("mel")["track_id"].to_pylist())
+    assert table.loc["long.wav", "n_frames"] == 1366
+    for path in [source / "long.wav", *songs[:2]]:
+        stored = table.loc[path.relative_to(source).as_posix()]
+        expected = mel96_by_librosa(audio.load(str(path)))
+        assert stored.n_frames == expected.shape[1]
+        rounding = np.spacing(np.abs(expected).astype(np.float16)).astype(np.float32) / 2
+        assert (np.abs(stored.mel.astype(np.float32).reshape(96, -1) - expected) <= rounding + 1e-2).all()
+    lineage = store.footer("mel96")["lineage"]
+    assert lineage == {"sample_rate": 12_000, "n_fft": 512, "hop_length": 256, "n_mels": 96}
+    for part in (store.out / "mel96").glob("*.parquet"):
+        assert json.loads(pq.read_metadata(part).metadata[b"musicrec"])["lineage"] == lineage
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_mel96_has_its_length_and_range_whatever_the_clip(tmp_path: Path, rate: int) -> None:
+    settings = ExtractSettings(mel96=True, sample_rate=rate, feature_sets=("gtzan57",))
+    rng = np.random.default_rng(0)
+    for seconds, n_frames in [(0.1, 1 + 1200 // 256), (29.1, 1 + 349_200 // 256), (29.12, 1366), (30.5, 1366)]:
+        sf.write(tmp_path / "a.wav", 0.1 * rng.normal(size=round(seconds * 44_100)), 44_100)
+        (row,) = extract_track(Wanted("a", str(tmp_path / "a.wav"), ""), settings)["mel96"]
+        assert (row["n_frames"], row["mel"].shape) == (n_frames, (96 * n_frames,))
+        assert (row["mel"].max(), row["mel"].min() >= -80) == (0, True)
+
+
+def test_mel96_goes_when_it_is_no_longer_asked_for(synthetic: Path, tmp_path: Path, ray_session: None) -> None:
+    source, _ = own_source(synthetic, tmp_path)
+    store = new_out(tmp_path / "out", source)
+    extract(store, ExtractSettings(mel96=True))
+    extract(store, SETTINGS, force=True)
+    assert not store.exists("mel96")
+    assert_as_fresh(store, source, tmp_path / "fresh")
 
 
 # --- collections --------------------------------------------------------------------------------------------------

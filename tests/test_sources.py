@@ -313,15 +313,16 @@ def test_a_manifest_names_songs_and_what_is_known_of_them(tmp_path, manifest):
         path=["a.wav", "rock/e\u0301.wav", "../c.wav", str(absolute)],
         genre=["pop", None, " rock ", "jazz"],
         title=["A", "É", "", "D"],
+        recording=["s1", "s1", None, " "],
         colour=["red"] * 4,
     )
     listing = listed(file)
     assert (listing.kind, listing.ignored) == ("manifest", [])
     assert facts(listing) == {
-        "a.wav": {"genre": "pop", "title": "A"},
-        "rock/\u00e9.wav": {"genre": None, "title": "É"},
-        "../c.wav": {"genre": "rock", "title": None},
-        str(absolute): {"genre": "jazz", "title": "D"},
+        "a.wav": {"genre": "pop", "title": "A", "recording": "s1"},
+        "rock/\u00e9.wav": {"genre": None, "title": "É", "recording": "s1"},
+        "../c.wav": {"genre": "rock", "title": None, "recording": None},
+        str(absolute): {"genre": "jazz", "title": "D", "recording": None},
     }
     paths = {track.track_id: track.path for track in listing.tracks}
     assert paths["a.wav"] == tmp_path / "lists/a.wav"

@@ -18,7 +18,17 @@ from musicrec.audio.places import is_remote, local_file, local_path
 from musicrec.audio.window import CLIP_SLACK_S, Samples, clip_window
 from musicrec.errors import DecodeError
 
-__all__ = ["CLIP_SLACK_S", "DEFAULT_LIMITS", "Limits", "Samples", "clip_window", "is_remote", "load", "local_path"]
+__all__ = [
+    "CLIP_SLACK_S",
+    "DEFAULT_LIMITS",
+    "Limits",
+    "Samples",
+    "clip_window",
+    "is_remote",
+    "load",
+    "local_path",
+    "resample",
+]
 
 
 def load(
@@ -63,7 +73,7 @@ def load(
         raise DecodeError("empty", "the file decodes to no samples")
     if not np.isfinite(clip).all():
         raise DecodeError("not_finite", "the samples hold NaN or infinite values")
-    return _resample(clip, rate, sample_rate)
+    return resample(clip, rate, sample_rate)
 
 
 def _decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tuple[Samples, int]:
@@ -80,7 +90,21 @@ def _decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> t
     return clip, rate
 
 
-def _resample(clip: Samples, rate: int, sample_rate: int) -> Samples:
+def resample(clip: Samples, rate: int, sample_rate: int) -> Samples:
+    """Resample by soxr, at its quality HQ.
+
+    Parameters
+    ----------
+    clip : numpy.ndarray
+        float32 [n_samples], mono.
+    rate, sample_rate : int
+        Sample rates of the clip and of the result, in Hz.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 [n_samples · sample_rate / rate, rounded up].
+    """
     if rate == sample_rate:
         return clip
     length = math.ceil(len(clip) * sample_rate / rate)
