@@ -25,6 +25,7 @@ ModelName = Literal[
 ]
 Output = Literal["sigmoid", "softmax"]
 Precision = Literal["float32", "bfloat16"]
+Scaling = Literal["standardised", "logarithmic", "whitened"]
 FeatureSet = Literal["iiitd41", "gtzan57", "fma518"]
 
 
@@ -121,7 +122,10 @@ class TrainSettings(StageSettings):
         None, description="Each genre by itself (sigmoid, binary cross-entropy), or one of all (softmax)."
     )
     window_s: float | None = Field(
-        None, gt=0, le=600, description="Length of the excerpts that a network of mel-spectrograms reads, in seconds."
+        None, ge=0, le=600, description="Length of the excerpts that a network of mel-spectrograms reads, in seconds."
+    )
+    scaling: Scaling | None = Field(
+        None, description="How mlp is given its features; whitened: songs of one genre spread alike in every direction."
     )
     dropout: float | None = Field(None, ge=0, lt=1, description="Dropout, wherever the network has it.")
     l1: float | None = Field(None, ge=0, description="L1 penalty on the dense weights of mlp.")

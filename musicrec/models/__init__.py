@@ -4,7 +4,8 @@ from pathlib import Path
 
 from musicrec.models.classical import CLASSICAL, CLASSICAL_FILES, Classical
 from musicrec.models.dataset import TrainingSet, held_out, training_set
-from musicrec.models.network import MODEL_FILES, NETWORKS, Network, read_card
+from musicrec.models.network import MODEL_FILES, Network, read_card
+from musicrec.models.networks import NETWORKS, with_defaults
 
 Model = Network | Classical
 
@@ -20,6 +21,7 @@ __all__ = [
     "model_files",
     "read_card",
     "training_set",
+    "with_defaults",
 ]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicrec.errors import ModelError
-from musicrec.models.network import BATCH_ROWS, read_card
+from musicrec.models.network import read_card
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 
 CLASSICAL = ("knn", "logistic", "svm", "random_forest", "whitened_svm")
+BATCH_ROWS = 4096
 CLASSICAL_FILES = ("model.json", "pipeline.pickle", "history.parquet", "predictions.parquet")
 
 
@@ -33,7 +34,7 @@ class Classical(NamedTuple):
     pipeline : sklearn.pipeline.Pipeline
         Features in, indices into the card's classes out.
     card : dict
-        What ``model.json`` holds: model, model_id, classes, feature_set, feature_names, settings, …
+        What ``model.json`` holds: model, model_id, classes, input, settings, …
     """
 
     pipeline: "Pipeline"

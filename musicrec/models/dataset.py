@@ -2,12 +2,14 @@
 
 import warnings
 from collections import Counter
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musicrec.errors import ModelError
+from musicrec.models.inputs import Chosen, Songs
 
 MOSTLY = 0.95
 
@@ -16,21 +18,26 @@ class TrainingSet(NamedTuple):
     """Songs that have features and a genre to learn."""
 
     track_ids: list[str]
-    X: NDArray[np.float32]  # [n_songs, n_features], as extracted
+    X: Songs  # what a model reads of each, as extracted: features [n_songs, n_features], or a sequence of arrays
     y: NDArray[np.int32]  # [n_songs], index into classes
     classes: list[str]
-    groups: list[str]  # artist of each song; a song whose artist is unknown is a group of its own
+    groups: list[str]  # artist of each song; a song whose artist is unknown is a group of its own, with all its clips
+    recordings: list[str]  # which song each is all or a part of
     left_out: dict[str, str]  # track id → why it is not used
 
     @property
     def grouped_by_artist(self) -> bool:
         """Whether nearly all artists are known, and so kept on one side of the split."""
-        known = sum(group != track_id for group, track_id in zip(self.groups, self.track_ids, strict=True))
+        known = sum(group != recording for group, recording in zip(self.groups, self.recordings, strict=True))
         return known >= MOSTLY * len(self.groups)
 
 
 def training_set(
-    track_ids: list[str], X: NDArray[np.float32], genres: list[str | None], artists: list[str | None]
+    track_ids: list[str],
+    X: Songs,
+    genres: list[str | None],
+    artists: list[str | None],
+    recordings: list[str | None] | None = None,
 ) -> TrainingSet:
     """Songs to learn from: those of genres with two songs at least.
 
@@ -38,9 +45,9 @@ def training_set(
     ----------
     track_ids : list of str
         Of the songs that have features, sorted.
-    X : numpy.ndarray
-        float32 [n_songs, n_features].
-    genres, artists : list of str or None
+    X : sequence
+        What a model reads of each.
+    genres, artists, recordings : list of str or None
         Of each song, where known.
 
     Raises
@@ -61,12 +68,14 @@ def training_set(
             f"put the songs into one folder a genre, or give genres in a manifest"
         )
     used = [i for i, track_id in enumerate(track_ids) if track_id not in left_out]
+    of = recordings or [None] * len(track_ids)
     return TrainingSet(
         track_ids=[track_ids[i] for i in used],
-        X=X[used],
+        X=X[used] if isinstance(X, np.ndarray) else Chosen(X, np.array(used, np.intp)),
         y=np.array([classes.index(str(genres[i])) for i in used], np.int32),
         classes=classes,
-        groups=[artists[i] or track_ids[i] for i in used],
+        groups=[artists[i] or of[i] or track_ids[i] for i in used],
+        recordings=[of[i] or track_ids[i] for i in used],
         left_out=left_out,
     )
 
@@ -89,25 +98,46 @@ def held_out(songs: TrainingSet, test_fraction: float, seed: int) -> NDArray[np.
     ModelError
         No genre has songs of two artists.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    y, groups = songs.y, np.array(songs.groups)
-    largest_class = int(np.bincount(y).max())
-    n_splits = max(2, min(round(1 / test_fraction), len(set(songs.groups)), largest_class))
-    folds = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class")  # small genres are allowed
-        warnings.filterwarnings("ignore", message="The number of unique classes")
-        _, test = next(folds.split(songs.X, y, groups))
-    is_test = np.isin(np.arange(len(y)), test)
-    only_tested = set(y[is_test]) - set(y[~is_test])
-    is_test &= ~np.isin(groups, groups[np.isin(y, list(only_tested))])  # what cannot be learned cannot be tested
+    largest_class = int(np.bincount(songs.y).max())
+    n_folds = max(2, min(round(1 / test_fraction), len(set(songs.groups)), largest_class))
+    _, is_test = next(iter(folds(songs.y, songs.groups, n_folds, seed)))
     if not is_test.any():
         raise ModelError("every genre has songs of one artist only, so none can be tested; add songs of other artists")
     return is_test
 
 
-def standardisation(X: NDArray[np.float32]) -> dict[str, Any]:
-    """Mean and standard deviation of each column, those of constant columns 1."""
-    mean, std = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
-    return {"mean": mean.tolist(), "scale": np.where(std > 0, std, 1.0).tolist()}
+def folds(
+    y: NDArray[np.int32], groups: Sequence[str], n_folds: int, seed: int
+) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Cross-validation stratified by genre in which no group stands on both sides.
+
+    Parameters
+    ----------
+    y : numpy.ndarray
+        Class of each song, [n].
+    groups : sequence of str
+        Artist, or recording, of each.
+    n_folds : int
+        Parts, each of which is tested once.
+    seed : int
+        Of the shuffle.
+
+    Yields
+    ------
+    learn, test : numpy.ndarray
+        bool [n]. What no training song teaches is learned from instead of tested, so that some songs may be tested
+        by no fold.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    names = np.array(groups)
+    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")  # small genres are allowed
+        warnings.filterwarnings("ignore", message="The number of unique classes")
+        parts = [test for _, test in splitter.split(np.zeros(len(y)), y, names)]
+    for part in parts:
+        is_test = np.isin(np.arange(len(y)), part)
+        only_tested = set(y[is_test]) - set(y[~is_test])
+        is_test &= ~np.isin(names, names[np.isin(y, list(only_tested))])  # what cannot be learned cannot be tested
+        yield ~is_test, is_test

@@ -190,7 +190,7 @@ def _step(
     import keras
     import tensorflow as tf
 
-    both = keras.Model(network.inputs, [network.get_layer(embedding_layer).output, network.output])
+    both = keras.Model(network.inputs, [network.get_layer(embedding_layer).output, *network.outputs])
     loss_of = cross_entropy(settings.output)
 
     def gathered(*values: Tensor) -> Sequence[Tensor]:
@@ -259,7 +259,7 @@ def _evaluation(
         rows = tested.rows[rank::world]
         sums = np.zeros(3, np.float64)
         if len(rows):
-            probabilities = apply(forward, reader, Chosen(tested.songs, rows), network.output_shape[-1])
+            probabilities = apply(forward, reader, Chosen(tested.songs, rows), network.outputs[0].shape[-1])
             sums[:] = *losses_and_hits(probabilities, tested.y[rows], settings.output), len(rows)
         if world > 1:
             sums = np.asarray(added_up(tf.constant(sums)))

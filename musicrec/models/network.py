@@ -103,4 +103,4 @@ class Network(NamedTuple):
     def _apply(self, model: "keras.Model", songs: Songs) -> Array:
         wanted = reader(self.card)
         check(songs, wanted)
-        return apply(compiled(model), wanted, songs, model.output_shape[-1])
+        return apply(compiled(model), wanted, songs, model.outputs[0].shape[-1])

@@ -42,6 +42,7 @@ COMMON: dict[str, Any] = {  # where neither the settings nor the network's own f
     "learning_rate": 1e-3,
     "output": "softmax",
     "window_s": 0.0,
+    "scaling": "standardised",
     "dropout": 0.0,
     "l1": 0.0,
     "weight_decay": 0.0,

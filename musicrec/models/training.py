@@ -1,0 +1,120 @@
+"""Train any model on some of the songs: what the train stage and cross-validation share."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicrec.errors import ModelError
+from musicrec.models import scaling
+from musicrec.models.classical import CLASSICAL, Classical
+from musicrec.models.dataset import TrainingSet, folds
+from musicrec.models.network import Network, import_keras
+from musicrec.models.networks import NETWORKS
+from musicrec.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from musicrec.models.fitting import Metrics, Snapshot
+
+Rows = NDArray[np.bool_]
+Model = Network | Classical
+
+WATCHED_FOLDS = 10  # of the training songs, one of which patience watches
+
+
+def train_model(
+    songs: TrainingSet,
+    learn: Rows,
+    test: Rows,
+    settings: TrainSettings,
+    card: dict[str, Any],
+    *,
+    rank: int = 0,
+    world: int = 1,
+    start: "Snapshot | None" = None,
+    on_epoch: "Callable[[Metrics, Callable[[], Snapshot]], None]" = lambda metrics, snapshot: None,
+) -> Model:
+    """Train a model.
+
+    Parameters
+    ----------
+    songs : TrainingSet
+        All songs.
+    learn, test : numpy.ndarray
+        bool [n]: which of them are learned from, and which a network's learning curve is tested on.
+    settings : TrainSettings
+        With nothing left open.
+    card : dict
+        Of the model, but for what is learned.
+    rank, world, start, on_epoch
+        As of :func:`musicrec.models.fitting.fit`; for networks.
+
+    Raises
+    ------
+    ModelError
+        The songs do not suffice, or training diverges.
+    """
+    if settings.model in CLASSICAL:
+        from musicrec.models.classical import fit, n_learned
+
+        X = np.asarray(songs.X)
+        pipeline = fit(settings.model, (X[learn], songs.y[learn]), settings.seed)
+        return Classical(pipeline, card | {"parameters": n_learned(pipeline)})
+    return _train_network(
+        songs, learn, test, settings, card, rank=rank, world=world, start=start, on_epoch=on_epoch
+    )
+
+
+def _train_network(
+    songs: TrainingSet, learn: Rows, test: Rows, settings: TrainSettings, card: dict[str, Any], **how: Any  # noqa: ANN401
+) -> Network:
+    import_keras()
+    from musicrec.models.batches import Batches
+    from musicrec.models.fitting import Tested, fit
+    from musicrec.models.inputs import check, reader
+
+    architecture = NETWORKS[settings.model]
+    learned, watched = _watched(songs, learn, settings)
+    if card["input"]["reads"] == "features":
+        X = np.asarray(songs.X)[learned]
+        card = card | {"input": card["input"] | {"scaling": scaling.fit(X, songs.y[learned], settings.scaling or "standardised")}}
+    read = reader(card)
+    check(songs.X, read)
+
+    def tested(rows: Rows) -> Tested:
+        return Tested(songs.X, songs.y, np.flatnonzero(rows))
+
+    network = fit(
+        lambda: architecture.build(read.shape, len(songs.classes), settings),
+        Batches(
+            songs.X,
+            songs.y,
+            songs.groups,
+            np.flatnonzero(learned),
+            reader=read,
+            n_classes=len(songs.classes),
+            settings=settings,
+        ),
+        tested(test),
+        settings,
+        reader=read,
+        embedding_layer=architecture.EMBEDDING_LAYER,
+        watched=None if watched is None else tested(watched),
+        **how,
+    )
+    return Network(network, card | {"parameters": network.count_params()})
+
+
+def _watched(songs: TrainingSet, learn: Rows, settings: TrainSettings) -> tuple[Rows, Rows | None]:
+    """Songs to learn from, and if patience is asked for a tenth of them, by other artists, to watch instead."""
+    if not settings.patience:
+        return learn, None
+    rows = np.flatnonzero(learn)
+    groups = [songs.groups[i] for i in rows]
+    _, inner = next(iter(folds(songs.y[rows], groups, min(WATCHED_FOLDS, len(set(groups))), settings.seed)))
+    if not inner.any():
+        raise ModelError("--patience needs songs of several artists in a genre; train without it")
+    watched = np.zeros(len(learn), bool)
+    watched[rows[inner]] = True
+    return learn & ~watched, watched
