@@ -1,4 +1,4 @@
-"""Evaluation, on made-up predictions (synthetic: drawn by a seeded generator), against scikit-learn, scipy and brute force."""
+"""Evaluation of synthetic predictions, drawn by a seeded generator, against scikit-learn, scipy and brute force."""
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,6 @@ from musicrec.evaluate.comparison import hits_of, holm
 from musicrec.evaluate.summary import best_and_worst
 
 CLASSES = ["blues", "jazz", "pop", "rock"]
-ONES = np.ones
 
 
 def synthetic(model="m", split="artist", n=120, seeds=3, folds=4, skill=1.0, rng_seed=0, classes=CLASSES):
@@ -121,7 +120,7 @@ def test_networks_with_unlike_scales_do_not_lower_the_auc():
     positive = np.array([1, 0, 1, 0], bool)
     probability = np.array([0.9, 0.8, 0.2, 0.1])  # both put the song of the genre first
     network = np.array([0, 0, 1, 1])
-    assert genres.auc(positive, probability, network, np.arange(4), ONES((4, 1))).item() == 1
+    assert genres.auc(positive, probability, network, np.arange(4), np.ones((4, 1))).item() == 1
     assert roc_auc_score(positive, probability) == 0.75
 
 
@@ -278,9 +277,8 @@ def test_a_song_without_an_answer_is_wrong(predictions, artists, table):
     assert value(found, "accuracy") == pytest.approx(hits.mean())
     assert value(found, "accuracy", None, "n_songs") == 120
     assert value(found, "auc") < value(table, "auc")
-    ranks = genres.auc(
-        np.array([1, 0, 0], bool), np.array([0.9, np.nan, 0.1]), np.zeros(3, int), np.arange(3), ONES((3, 1))
-    )
+    positive, probability = np.array([True, False, False]), np.array([0.9, np.nan, 0.1])
+    ranks = genres.auc(positive, probability, np.zeros(3, int), np.arange(3), np.ones((3, 1)))
     assert ranks.item() == 0.5  # it is before the song that it knows, not before the one that it does not
 
 
@@ -425,8 +423,6 @@ def test_a_source_that_gives_the_genre_away_is_found_out(predictions, artists):
         return found.set_index("model")["value"]
 
     found, innocent = accuracies(traitor), accuracies(harmless)
-    named = truth.map({"blues": 1, "jazz": 1, "pop": 1, "rock": 0}).mean()  # wav is blues or rock, whichever has more
-    assert max(named, 1 - (truth == "blues").mean()) == pytest.approx(found[controls.SOURCE_ALONE], abs=0.1)
     assert found[controls.SOURCE_ALONE] > found[controls.CONSTANT] + 0.3
     assert found[controls.SOURCE_HEARD] > 0.95 > found[controls.CONSTANT_SOURCE] + 0.3
     assert abs(innocent[controls.SOURCE_ALONE] - innocent[controls.CONSTANT]) < 0.15

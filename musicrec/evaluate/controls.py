@@ -14,9 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Answers = NDArray[np.object_]
 
-SHUFFLED = (
-    ", frames shuffled"  # ends the name of a model that was tested on songs whose frames were put in random order
-)
+SHUFFLED = ", frames shuffled"  # ends the name of a model that heard the frames of its test songs in random order
 CONSTANT, SOURCE_ALONE = "always the commonest genre", "source of the file alone"
 CONSTANT_SOURCE, SOURCE_HEARD = "always the commonest source", "source from the features"
 

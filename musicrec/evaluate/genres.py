@@ -3,8 +3,8 @@
 Conventions
 -----------
 Rows are tested songs, once for each seed, and k is the number of genres. `weights` [n_groups, n_draws] say how often
-each artist counts: a column of ones gives the figure itself, columns of :func:`~musicrec.evaluate.bootstrap.draw_groups`
-its bootstrap. A genre without songs has no figures (NaN); one that is never named has precision and F1 0.
+each artist counts: a column of ones gives the figure itself, the draws of ``bootstrap.draw_groups`` its interval.
+A genre without songs has no figures (NaN); one that is never named has precision and F1 0.
 
 Counts are added over the folds of a seed, figures averaged over seeds. Scores of two networks cannot be ranked against
 each other, so ROC and AUC compare songs that the same network scored: those of one fold and seed (Forman & Scholz 2010,
@@ -68,7 +68,7 @@ def arrange(predictions: pd.DataFrame, groups: pd.Series, classes: Sequence[str]
         named=predictions["predicted"].to_numpy(object)[:, None] == names,
         probabilities=_stack(predictions["probabilities"], len(classes)),
         seed=_codes(predictions["seed"]),
-        network=predictions.groupby(["seed", "fold"]).ngroup().to_numpy(np.intp),
+        network=predictions.groupby(["seed", "fold"]).ngroup().to_numpy().astype(np.intp),
         group=_codes(predictions["track_id"].map(groups)),
     )
 
