@@ -132,7 +132,8 @@ def _pair(found: Pairs, better: str, other: str) -> Content | None:
 
 def p_text(p: float) -> str:
     """``p = 0.012``; what is smaller than a thousandth is called so."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+    text = "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+    return text.replace(" ", "\u00a0")
 
 
 # --- the best model -------------------------------------------------------------------------------------------------
@@ -202,8 +203,9 @@ def _curves(store: Store, split: str) -> Iterator[Content]:
         return
     rows = store.read("curves", filter=pc.field("split") == split).to_pandas()
     for model, history in rows.groupby("model", sort=True):
-        runs = len(history[["seed", "fold"]].drop_duplicates())
-        yield {"model": model, "runs": runs, "image": data_uri(figures.learning_curves(history))}
+        epochs = history.groupby(["seed", "fold"])["epoch"].max()
+        image = data_uri(figures.learning_curves(history))
+        yield {"model": model, "runs": len(epochs), "stopped": epochs.nunique() > 1, "image": image}
 
 
 def _shuffles(answers: pd.DataFrame, groups: pd.Series, models: list[str]) -> Iterator[Content]:

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from musicrec.evaluate.genres import FALSE_POSITIVE_RATES
+from musicrec.evaluate.summary import SPLITS
 from musicrec.report.figures import ACCENT, MARKERS, MUTED, PALETTE, RULE, SECOND, WIDTH_IN, label, styled
 
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
@@ -32,10 +33,17 @@ def accuracy_intervals(accuracies: pd.DataFrame, chance: float | None) -> Figure
         y = rows["model"].map(models.index) + 0.13 * (2 * i - 1) * (len(splits) > 1)
         reach = np.abs(rows[["low", "high"]].to_numpy().T - rows["value"].to_numpy())
         ax.errorbar(
-            rows["value"], y, xerr=reach, fmt=MARKERS[i], color=colour, markersize=5, elinewidth=1.4, label=split
+            rows["value"],
+            y,
+            xerr=reach,
+            fmt=MARKERS[i],
+            color=colour,
+            markersize=5,
+            elinewidth=1.4,
+            label=SPLITS.get(split, split),
         )
     if chance is not None:
-        ax.axvline(chance, color=SECOND, linewidth=1, linestyle=DASHES[1], label="commonest genre")
+        ax.axvline(chance, color=SECOND, linewidth=1, linestyle=DASHES[1], label="always the commonest genre")
     ax.set_yticks(range(len(models)), [label(model, 30) for model in models])
     ax.set_ylim(len(models) - 0.5, -0.5)
     ax.set_xlim(0, 1)
@@ -43,7 +51,7 @@ def accuracy_intervals(accuracies: pd.DataFrame, chance: float | None) -> Figure
     ax.grid(axis="x")
     ax.tick_params(left=False)
     ax.spines["left"].set_visible(False)
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3)
     return figure
 
 

@@ -107,7 +107,7 @@ def _percent(share: float | None) -> str:
 
 
 def _fixed(number: float, digits: int = 3) -> str:
-    return f"{number:.{digits}f}".replace("-", "−")
+    return f"{number:z.{digits}f}".replace("-", "−")  # z: no negative zero
 
 
 def _moment(iso: str) -> str:
