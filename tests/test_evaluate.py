@@ -292,7 +292,9 @@ def test_a_model_without_probabilities_has_no_auc(predictions, artists):
 def test_a_genre_that_no_song_has_weighs_nothing(predictions, artists, table):
     more = predictions.assign(probabilities=[[*p, 0.0] for p in predictions["probabilities"]])
     wider = scores(more, artists, [*CLASSES, "zydeco"])
-    assert np.isnan(value(wider, "recall", "zydeco"))
+    assert all(np.isnan(value(wider, metric, "zydeco")) for metric in ("precision", "recall", "f1", "auc"))
+    wrong = more.assign(predicted=more["predicted"].where(more["fold"] > 0, "zydeco"))
+    assert np.isnan(value(scores(wrong, artists, [*CLASSES, "zydeco"]), "precision", "zydeco"))
     assert value(wider, "f1") == pytest.approx(value(table, "f1"))
     assert value(wider, "auc") == pytest.approx(value(table, "auc"))
 
@@ -384,6 +386,12 @@ def test_compare_names_every_pair_once(predictions, artists):
     assert (table["p_holm"] >= table["p"]).all()
 
 
+def test_a_song_that_a_seed_left_out_is_not_compared(predictions):
+    hits = hits_of(predictions[(predictions["seed"] > 0) | (predictions["track_id"] != "song-007")])
+    assert hits.shape == (3, 119)
+    assert "song-007" not in hits.columns
+
+
 # --- controls -------------------------------------------------------------------------------------------------------
 
 
@@ -427,6 +435,13 @@ def test_a_source_that_gives_the_genre_away_is_found_out(predictions, artists):
     assert found[controls.SOURCE_HEARD] > 0.95 > found[controls.CONSTANT_SOURCE] + 0.3
     assert abs(innocent[controls.SOURCE_ALONE] - innocent[controls.CONSTANT]) < 0.15
     assert abs(innocent[controls.SOURCE_HEARD] - innocent[controls.CONSTANT_SOURCE]) < 0.15
+
+
+def test_a_source_is_told_from_other_folds_only():
+    """With more features than songs, a model that had seen the songs would know each of them."""
+    rng = np.random.default_rng(0)
+    X, labels, folds = rng.normal(size=(60, 100)), rng.choice(["wav", "mp3"], 60), np.arange(60) % 3
+    assert 0.3 < (controls.name_from_features(X, labels, folds) == labels).mean() < 0.7
 
 
 def test_one_source_only_tells_nothing(predictions, artists):
