@@ -70,6 +70,48 @@ SIMILAR = pa.schema(
     ]
 )
 
+# A row for each model, split, seed and tested song; the footer's lineage holds the classes and the number of folds.
+EVALUATION = pa.schema(
+    [
+        ("model", pa.string()),
+        ("split", pa.string()),  # random: no song on both sides; artist: no artist on both sides
+        ("seed", pa.int32()),
+        ("fold", pa.int32()),
+        ("track_id", pa.string()),
+        ("genre", pa.string()),
+        ("predicted", pa.string()),
+        ("probabilities", pa.list_(pa.float32())),  # in the order of the classes
+    ]
+)
+
+SCORES = pa.schema(
+    [
+        ("model", pa.string()),
+        ("split", pa.string()),
+        ("metric", pa.string()),
+        ("genre", pa.string()),  # null: all genres
+        ("value", pa.float64()),
+        ("low", pa.float64()),  # 95 % interval over artists; null where there is none
+        ("high", pa.float64()),
+        ("n_songs", pa.int64()),
+        ("n_seeds", pa.int32()),
+    ]
+)
+
+CURVES = pa.schema(
+    [
+        ("model", pa.string()),
+        ("split", pa.string()),
+        ("seed", pa.int32()),
+        ("fold", pa.int32()),
+        ("epoch", pa.int32()),
+        ("loss", pa.float32()),
+        ("accuracy", pa.float32()),
+        ("test_loss", pa.float32()),
+        ("test_accuracy", pa.float32()),
+    ]
+)
+
 # Stored in the model's folder, not in a table of its own.
 HISTORY = pa.schema(
     [

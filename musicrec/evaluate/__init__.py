@@ -1,5 +1,21 @@
-"""How good results are, with intervals (pure: arrays in, figures out)."""
+"""How good results are, with intervals (pure: arrays and data frames in, figures out)."""
 
 from musicrec.evaluate.classification import Accuracy, accuracy, predict_folds
+from musicrec.evaluate.comparison import compare, difference, mcnemar
+from musicrec.evaluate.controls import SHUFFLED, file_type
+from musicrec.evaluate.scores import control_scores, scores
+from musicrec.evaluate.summary import summary
 
-__all__ = ["Accuracy", "accuracy", "predict_folds"]
+__all__ = [
+    "SHUFFLED",
+    "Accuracy",
+    "accuracy",
+    "compare",
+    "control_scores",
+    "difference",
+    "file_type",
+    "mcnemar",
+    "predict_folds",
+    "scores",
+    "summary",
+]

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-RESAMPLES = 2000
+from musicrec.evaluate.bootstrap import draw_groups, interval
+
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]  # rows to train on, rows to test
 
 
@@ -75,6 +76,6 @@ def accuracy(hits: ArrayLike, groups: ArrayLike | None = None, seed: int = 0) ->
     names = np.arange(len(per_song)) if groups is None else np.asarray(groups)[tested]
     _, group = np.unique(names, return_inverse=True)
     right, songs = np.bincount(group, per_song), np.bincount(group)
-    draws = np.random.default_rng(seed).multinomial(len(songs), np.full(len(songs), 1 / len(songs)), RESAMPLES)
-    low, high = np.quantile((draws @ right) / (draws @ songs), [0.025, 0.975])
-    return Accuracy(float(per_song.mean()), float(low), float(high), int(tested.sum()))
+    draws = draw_groups(len(songs), seed)
+    low, high = interval((draws @ right) / (draws @ songs))
+    return Accuracy(float(per_song.mean()), low, high, int(tested.sum()))

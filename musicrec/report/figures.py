@@ -135,12 +135,13 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     Parameters
     ----------
     history : pandas.DataFrame
-        Columns of ``musicrec.columns.HISTORY``, one row an epoch.
+        Columns of ``musicrec.columns.HISTORY``, one row an epoch; of several networks, their mean is drawn in a band of
+        one standard deviation.
     """
     figure = Figure(figsize=(WIDTH_IN, 2.9))
     for ax, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        ax.plot(history["epoch"], history[quantity], color=ACCENT, label="train")
-        ax.plot(history["epoch"], history[f"test_{quantity}"], color=SECOND, linestyle=(0, (4, 1.5)), label="test")
+        _curve(ax, history, quantity, color=ACCENT, label="train")
+        _curve(ax, history, f"test_{quantity}", color=SECOND, linestyle=(0, (4, 1.5)), label="test")
         ax.set(title=quantity, xlabel="epoch")
         ax.set_xlim(0, None)
         ax.set_ylim(0, 1.02 if quantity == "accuracy" else None)
@@ -149,6 +150,14 @@ def learning_curves(history: pd.DataFrame) -> Figure:
         ax.legend(loc="best")
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     return figure
+
+
+def _curve(ax: Axes, history: pd.DataFrame, quantity: str, **style: Any) -> None:  # noqa: ANN401 - matplotlib's
+    by_epoch = history.groupby("epoch")[quantity]
+    mean, spread = by_epoch.mean(), by_epoch.std(ddof=0)
+    ax.plot(mean.index, mean, **style)
+    if by_epoch.size().max() > 1:
+        ax.fill_between(mean.index, mean - spread, mean + spread, color=style["color"], alpha=0.15, linewidth=0)
 
 
 @styled

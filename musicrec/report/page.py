@@ -9,6 +9,7 @@ import jinja2
 import pandas as pd
 
 from musicrec.report import sections
+from musicrec.report.evaluation import evaluation
 from musicrec.storage import Store, write_atomic
 
 TEMPLATE = "report.html.jinja"
@@ -68,6 +69,7 @@ def _content(store: Store) -> dict[str, Any]:
         "accounting": sections.accounting(store, genres),
         "genres": sections.genre_counts(genres),
         "model": sections.model(store, model),
+        "evaluation": evaluation(store),
         "embedding": sections.embedding_space(store, genres),
         "features": sections.features(store, model["feature_names"] if model else None),
         "table": sections.recommendations(store, listed, model),
@@ -105,7 +107,7 @@ def _percent(share: float | None) -> str:
 
 
 def _fixed(number: float, digits: int = 3) -> str:
-    return f"{number:.{digits}f}".replace("-", "−")
+    return f"{number:z.{digits}f}".replace("-", "−")  # z: no negative zero
 
 
 def _moment(iso: str) -> str:

@@ -1,0 +1,85 @@
+"""The table of scores in few lines."""
+
+import pandas as pd
+
+from musicrec.evaluate.controls import CONSTANT, CONSTANT_SOURCE, SOURCE_ALONE, SOURCE_HEARD
+
+SPLITS = {"random": "random split", "artist": "no artist on both sides"}
+CONTROLS = (CONSTANT, SOURCE_ALONE, CONSTANT_SOURCE, SOURCE_HEARD)
+CELL = f"{'accuracy %  [95 %]':<21}{'F1 %':>6}{'AUC':>7}"
+
+
+def ranked(scores: pd.DataFrame, split: str) -> list[str]:
+    """Models that were tested on a split, the most accurate first; controls are not among them."""
+    overall = scores[scores["genre"].isna() & (scores["metric"] == "accuracy") & (scores["split"] == split)]
+    models = overall[~overall["model"].isin(CONTROLS)]
+    return list(models.sort_values(["value", "model"], ascending=[False, True])["model"])
+
+
+def hardest_split(scores: pd.DataFrame) -> str:
+    """``artist`` where models were tested on it, else the first split there is."""
+    held = sorted(set(scores["split"]))
+    return "artist" if "artist" in held or not held else held[0]
+
+
+def best_and_worst(scores: pd.DataFrame, model: str, split: str) -> tuple[str, str] | None:
+    """Genres that a model names best and worst by F1; None unless two genres were tested."""
+    wanted = (scores["model"] == model) & (scores["split"] == split) & (scores["metric"] == "f1")
+    f1 = scores[wanted].dropna(subset=["genre", "value"]).sort_values(["value", "genre"], ascending=[False, True])
+    return (str(f1["genre"].iloc[0]), str(f1["genre"].iloc[-1])) if len(f1) > 1 else None
+
+
+def summary(scores: pd.DataFrame) -> str:
+    """Plain text for a terminal: models and controls by splits, then the best and worst genre of each model.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        Columns of ``musicrec.columns.SCORES``.
+    """
+    if scores.empty:
+        return "nothing was evaluated"
+    main = hardest_split(scores)
+    splits = [split for split in SPLITS if split in set(scores["split"])]
+    splits += sorted(set(scores["split"]) - set(splits))
+    models = ranked(scores, main)
+    models += [model for split in splits for model in ranked(scores, split) if model not in models]
+    named = [*models, *(name for name in (SOURCE_ALONE, CONSTANT) if name in set(scores["model"]))]
+    width = max(map(len, ["model", *named])) + 2
+    lines = [
+        " " * width + "".join(f"{SPLITS.get(split, split):<{len(CELL) + 3}}" for split in splits),
+        f"{'model':<{width}}" + (CELL + "   ") * len(splits),
+        *(f"{name:<{width}}" + "   ".join(_cell(scores, name, split) for split in splits) for name in named),
+        "",
+        *_genre_lines(scores, models, main),
+        *_source_lines(scores, main),
+    ]
+    return "\n".join(line.rstrip() for line in lines).rstrip()
+
+
+def _cell(scores: pd.DataFrame, model: str, split: str) -> str:
+    wanted = scores[(scores["model"] == model) & (scores["split"] == split) & scores["genre"].isna()]
+    figures = wanted.set_index("metric")[["value", "low", "high"]]
+    if "accuracy" not in figures.index:
+        return f"{'–':<{len(CELL)}}"
+    value, low, high = 100 * figures.loc["accuracy"]
+    f1, auc = (figures["value"].get(metric, float("nan")) for metric in ("f1", "auc"))
+    interval = f"[{low:.1f}–{high:.1f}]"
+    return f"{value:<6.1f}{interval:<15}{_or_dash(100 * f1, 1):>6}{_or_dash(auc, 3):>7}"
+
+
+def _or_dash(value: float, digits: int) -> str:
+    return "–" if pd.isna(value) else f"{value:.{digits}f}"
+
+
+def _genre_lines(scores: pd.DataFrame, models: list[str], split: str) -> list[str]:
+    found = {model: best_and_worst(scores, model, split) for model in models}
+    return [f"{model}: best at {both[0]}, worst at {both[1]} (F1)" for model, both in found.items() if both]
+
+
+def _source_lines(scores: pd.DataFrame, split: str) -> list[str]:
+    rows = scores[(scores["metric"] == "source_accuracy") & (scores["split"] == split)].set_index("model")["value"]
+    if SOURCE_HEARD not in rows.index:
+        return []
+    told, commonest = 100 * rows[SOURCE_HEARD], 100 * rows[CONSTANT_SOURCE]
+    return [f"The features tell the source of the file for {told:.1f} % of songs; the commonest is {commonest:.1f} %."]
