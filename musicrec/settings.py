@@ -20,7 +20,11 @@ from musicrec.errors import ConfigError
 
 CatalogKind = Literal["auto", "folder", "gtzan", "fma", "manifest"]
 Metric = Literal["cosine", "euclidean"]
-ModelName = Literal["mlp", "knn", "logistic", "svm", "random_forest", "whitened_svm"]
+ModelName = Literal[
+    "mlp",
+    "knn", "logistic", "svm", "random_forest", "whitened_svm",
+    "kmeans", "birch", "gaussian_mixture", "dbscan",
+]  # fmt: skip
 FeatureSet = Literal["iiitd41", "gtzan57", "fma518"]
 
 

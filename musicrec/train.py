@@ -28,6 +28,7 @@ from musicrec.columns import HISTORY, OK, PREDICTIONS, SKIPPED
 from musicrec.errors import ConfigError, MusicrecError
 from musicrec.models import (
     CLASSICAL,
+    CLUSTERINGS,
     NETWORKS,
     Classical,
     Model,
@@ -80,7 +81,7 @@ def train(store: Store, settings: TrainSettings, *, address: str | None = None, 
     if not is_current:
         held_out(songs, settings.test_fraction, settings.seed)  # songs that cannot be split are said before Ray starts
         connect(address)
-        fit_on_ray = _fit_classical if settings.model in CLASSICAL else _fit_network
+        fit_on_ray = _fit_classical if settings.model in CLASSICAL + CLUSTERINGS else _fit_network
         folder = fit_on_ray(store, settings, model_id, workers)
         version = store.new_version(name, settings, model_id)
         for file in model_files(settings.model):
@@ -142,7 +143,7 @@ def _fit_classical(store: Store, settings: TrainSettings, model_id: str, workers
 
 
 def train_in_task(out: Path, settings: TrainSettings, model_id: str, folder: Path) -> None:
-    """Fit a classical model and write its folder."""
+    """Fit a classical model or a clustering and write its folder."""
     from musicrec.models.classical import fit, n_learned
 
     songs = load_training_set(out, settings)
@@ -150,6 +151,10 @@ def train_in_task(out: Path, settings: TrainSettings, model_id: str, folder: Pat
     pipeline = fit(settings.model, (songs.X[~test], songs.y[~test]), settings.seed)
     folder.mkdir(parents=True, exist_ok=True)  # it may be there from a worker that died
     card = _card(settings, songs, model_id) | {"parameters": n_learned(pipeline)}
+    if settings.model in CLUSTERINGS:
+        from musicrec.models.clustering import write_clusters
+
+        card["clustering"] = write_clusters(folder, pipeline, songs, ~test, settings)
     _write_model(folder, Classical(pipeline, card), songs, test, [])
 
 

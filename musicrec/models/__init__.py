@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from musicrec.models.classical import CLASSICAL, CLASSICAL_FILES, Classical
+from musicrec.models.classical import CLASSICAL, CLASSICAL_FILES, CLUSTERING_FILES, CLUSTERINGS, Classical
 from musicrec.models.dataset import TrainingSet, held_out, training_set
 from musicrec.models.network import MODEL_FILES, NETWORKS, Network, read_card
 
@@ -10,6 +10,7 @@ Model = Network | Classical
 
 __all__ = [
     "CLASSICAL",
+    "CLUSTERINGS",
     "NETWORKS",
     "Classical",
     "Model",
@@ -31,9 +32,12 @@ def load(folder: Path) -> Model:
     ModelError
         The folder does not hold a whole model.
     """
-    return (Classical if read_card(folder).get("model") in CLASSICAL else Network).load(folder)
+    is_classical = read_card(folder).get("model") in CLASSICAL + CLUSTERINGS
+    return (Classical if is_classical else Network).load(folder)
 
 
 def model_files(name: str) -> tuple[str, ...]:
     """Files of the folder of a model with this name."""
+    if name in CLUSTERINGS:
+        return CLUSTERING_FILES
     return CLASSICAL_FILES if name in CLASSICAL else MODEL_FILES
