@@ -247,13 +247,11 @@ def test_a_sweep_without_a_number_to_ask_for_says_what_was_found():
 # --- saved --------------------------------------------------------------------------------------------------------
 
 
-def test_birch_of_many_subclusters_is_saved_without_its_tree(tmp_path):
+def test_birch_of_many_subclusters_is_saved_without_its_tree():
     """Its leaves are a linked list, which pickle would descend into past Python's limit."""
     X = np.random.default_rng(0).uniform(0, 400, size=(10_000, 2))
     y = np.arange(len(X), dtype=np.int32) % 2
     model = GenreOfCluster(TreelessBirch(n_clusters=None, threshold=1.9, branching_factor=20)).fit(X, y)
-    with pytest.raises(RecursionError):
-        pickle.dumps(Birch(n_clusters=None, threshold=1.9, branching_factor=20).fit(X))
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.clusters(X), model.clusters(X))
 
