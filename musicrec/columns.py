@@ -131,6 +131,23 @@ PREDICTIONS = pa.schema(
         ("probabilities", pa.list_(pa.float32())),
     ]
 )
+CLUSTERS = pa.schema(
+    [
+        ("track_id", pa.string()),
+        ("cluster", pa.int32()),  # -1: noise
+        ("point", pa.list_(pa.float32())),  # coordinates in which it was found
+    ]
+)
+SWEEP = pa.schema(
+    [
+        ("algorithm", pa.string()),
+        ("components", pa.int32()),
+        ("asked", pa.int32()),  # number of clusters; null where the algorithm finds it
+        ("clusters", pa.int32()),
+        ("silhouette", pa.float32()),  # null where it is not defined
+        ("davies_bouldin", pa.float32()),
+    ]
+)
 
 
 def features_schema(names: Iterable[str]) -> pa.Schema:

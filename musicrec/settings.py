@@ -21,8 +21,11 @@ from musicrec.errors import ConfigError
 CatalogKind = Literal["auto", "folder", "gtzan", "fma", "manifest"]
 Metric = Literal["cosine", "euclidean"]
 ModelName = Literal[
-    "mlp", "cnn_image", "cnn", "crnn", "resnet", "knn", "logistic", "svm", "random_forest", "whitened_svm"
-]
+ModelName = Literal[
+    "mlp", "cnn_image", "cnn", "crnn", "resnet",
+    "knn", "logistic", "svm", "random_forest", "whitened_svm",
+    "kmeans", "birch", "gaussian_mixture", "dbscan",
+]  # fmt: skip
 Output = Literal["sigmoid", "softmax"]
 Precision = Literal["float32", "bfloat16"]
 Scaling = Literal["standardised", "logarithmic", "whitened"]

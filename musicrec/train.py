@@ -15,7 +15,7 @@ from musicrec.accounting import Counts, Outcome, check_failures, count, digest, 
 from musicrec.cluster import WorkerLost, connect, run_bounded
 from musicrec.columns import HISTORY, OK, PREDICTIONS, SKIPPED
 from musicrec.errors import ConfigError, MusicrecError
-from musicrec.models import CLASSICAL, Model, TrainingSet, held_out, model_files, read_card, with_defaults
+from musicrec.models import CLUSTERINGS, NETWORKS, Model, TrainingSet, held_out, model_files, read_card, with_defaults
 from musicrec.progress import Progress
 from musicrec.ray_train import fit_on_ray
 from musicrec.settings import TrainSettings
@@ -70,13 +70,13 @@ def train(
     if not is_current:
         held_out(songs, full.test_fraction, full.seed)  # songs that cannot be split are said before Ray starts
         connect(address)
-        if full.model in CLASSICAL:
-            folder = _fit_as_task(store, full, model_id)
-        else:
+        if full.model in NETWORKS:
             unpack_as_task(store, table_of(full))
             folder = fit_on_ray(
                 store, full, model_id, fit_and_write, workers=workers, gpu=gpu, checkpoint_s=checkpoint_s
             )
+        else:
+            folder = _fit_as_task(store, full, model_id)
         version = store.new_version(name, full, model_id)
         for file in model_files(full.model):
             shutil.copy(folder / file, version.folder / file)
@@ -164,6 +164,10 @@ def fit_and_write(store: Store, settings: TrainSettings, model_id: str, folder: 
 
     card = card_of(store, settings, songs.classes, model_id)
     model = train_model(songs, ~test, test, settings, card, on_epoch=on_epoch, **how)
+    if settings.model in CLUSTERINGS:
+        from musicrec.models.clustering import write_clusters
+
+        model.card["clustering"] = write_clusters(folder, model.pipeline, songs, ~test, settings)
     if how.get("rank", 0) == 0:
         _write_model(folder, model, songs, test, history)
 

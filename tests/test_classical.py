@@ -1,4 +1,7 @@
-"""The classical models: their steps keep scikit-learn's rules, learn from training rows alone, and are saved safely."""
+"""The classical models: their steps keep scikit-learn's rules, learn from training rows alone, and are saved safely.
+
+The clusterings keep the same contract; what is theirs alone stands in test_clustering.py.
+"""
 
 import os
 import pickle
@@ -25,7 +28,7 @@ from musicrec import features
 from musicrec.embed import embed
 from musicrec.errors import ModelError
 from musicrec.evaluate import accuracy, predict_folds
-from musicrec.models import CLASSICAL, Classical, load, read_card, steps
+from musicrec.models import CLASSICAL, CLUSTERINGS, Classical, load, read_card, steps
 from musicrec.models.classical import fit
 from musicrec.models.pipelines import build
 from musicrec.report import write_report
@@ -118,7 +121,7 @@ def test_the_likeliest_class_is_the_one_the_support_vectors_decide(n_classes):
 # --- models -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=CLASSICAL)
+@pytest.fixture(params=CLASSICAL + CLUSTERINGS)
 def model(request):
     X, y = songs()
     card = {"model": request.param, "model_id": "x", "classes": list("abcd")}
@@ -131,7 +134,8 @@ def test_every_model_learns_and_gives_probabilities(model):
     assert probabilities.shape == (len(X), 4)
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
-    assert (probabilities.argmax(axis=1) == y).mean() > 0.9
+    least = 0.9 if model.card["model"] in CLASSICAL else 0.5  # on a plane, some classes fall together
+    assert (probabilities.argmax(axis=1) == y).mean() > least
 
 
 def test_a_saved_model_is_the_same_model(model, tmp_path):
@@ -164,7 +168,7 @@ def test_a_song_gets_the_same_answer_alone_and_among_others(model):
 
 def test_models_learn_from_songs_fewer_than_neighbours_features_or_folds():
     X, y = songs(n=6, n_features=518, n_classes=2)
-    for name in CLASSICAL:
+    for name in CLASSICAL + CLUSTERINGS:
         made = Classical(fit(name, (X, y), 0), {"classes": ["a", "b", "never seen"]})
         assert np.isfinite(made.embed(X)).all()
         assert made.predict_proba(X).shape == (6, 3)

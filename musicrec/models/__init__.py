@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from musicrec.models.classical import CLASSICAL, CLASSICAL_FILES, Classical
+from musicrec.models.classical import CLASSICAL, CLASSICAL_FILES, CLUSTERING_FILES, CLUSTERINGS, Classical
 from musicrec.models.dataset import TrainingSet, held_out, training_set
 from musicrec.models.network import MODEL_FILES, Network, read_card
 from musicrec.models.networks import NETWORKS, with_defaults
@@ -11,6 +11,7 @@ Model = Network | Classical
 
 __all__ = [
     "CLASSICAL",
+    "CLUSTERINGS",
     "NETWORKS",
     "Classical",
     "Model",
@@ -33,9 +34,11 @@ def load(folder: Path) -> Model:
     ModelError
         The folder does not hold a whole model.
     """
-    return (Classical if read_card(folder).get("model") in CLASSICAL else Network).load(folder)
+    return (Network if read_card(folder).get("model") in NETWORKS else Classical).load(folder)
 
 
 def model_files(name: str) -> tuple[str, ...]:
     """Files of the folder of a model with this name."""
-    return CLASSICAL_FILES if name in CLASSICAL else MODEL_FILES
+    if name in NETWORKS:
+        return MODEL_FILES
+    return CLUSTERING_FILES if name in CLUSTERINGS else CLASSICAL_FILES

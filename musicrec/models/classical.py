@@ -1,7 +1,8 @@
-"""A trained classical model with all it needs to be used again; it has the face of :class:`~musicrec.models.Network`.
+"""A trained classical model or clustering with all it needs to be used again.
 
-``pipeline.pickle`` is read by an unpickler that knows the classes of our own pipelines and nothing else, so that a
-file from elsewhere is refused instead of run. scikit-learn is imported where it is used.
+It has the face of :class:`~musicrec.models.Network`. ``pipeline.pickle`` is read by an unpickler that knows the classes
+of our own pipelines and nothing else, so that a file from elsewhere is refused instead of run. scikit-learn is imported
+where it is used.
 """
 
 import json
@@ -24,6 +25,8 @@ Array = NDArray[np.float32]
 CLASSICAL = ("knn", "logistic", "svm", "random_forest", "whitened_svm")
 BATCH_ROWS = 4096
 CLASSICAL_FILES = ("model.json", "pipeline.pickle", "history.parquet", "predictions.parquet")
+CLUSTERINGS = ("kmeans", "birch", "gaussian_mixture", "dbscan")
+CLUSTERING_FILES = (*CLASSICAL_FILES, "clusters.parquet", "sweep.parquet")
 
 
 class Classical(NamedTuple):
@@ -82,7 +85,7 @@ def fit(name: str, learn: tuple[Array, NDArray[np.int32]], seed: int) -> "Pipeli
     Parameters
     ----------
     name : str
-        One of :data:`CLASSICAL`.
+        One of :data:`CLASSICAL` or :data:`CLUSTERINGS`.
     learn : (numpy.ndarray, numpy.ndarray)
         Features [n, n_features] as extracted, and class indices [n].
     seed : int
@@ -96,7 +99,8 @@ def fit(name: str, learn: tuple[Array, NDArray[np.int32]], seed: int) -> "Pipeli
 
 def n_learned(pipeline: "Pipeline") -> int:
     """How many numbers a fitted pipeline holds; of a tree, nodes."""
-    arrays = sum(value.size for step in pipeline for value in vars(step).values() if isinstance(value, np.ndarray))
+    parts = [*pipeline, *filter(None, [getattr(pipeline[-1], "clusterer_", None)])]
+    arrays = sum(value.size for part in parts for value in vars(part).values() if isinstance(value, np.ndarray))
     return arrays + sum(tree.tree_.node_count for tree in getattr(pipeline[-1], "estimators_", ()))
 
 
@@ -118,21 +122,24 @@ class _OnlyOurs(pickle.Unpickler):
 @cache
 def _allowed() -> frozenset[tuple[str, str]]:
     """Module and name of all that a pickled pipeline of ours is made of."""
-    from sklearn import ensemble, impute, linear_model, neighbors, pipeline, preprocessing, tree
-    from sklearn.decomposition import TruncatedSVD
+    from sklearn import ensemble, impute, linear_model, mixture, neighbors, pipeline, preprocessing, tree
+    from sklearn.cluster import KMeans
+    from sklearn.decomposition import PCA, TruncatedSVD
     from sklearn.feature_selection import f_classif
     from sklearn.tree._tree import Tree
 
-    from musicrec.models import steps
+    from musicrec.models import clustering, steps
 
     ours = (
         steps.ClipOutliers, steps.Components, steps.DropCorrelated, steps.DropSkewed, steps.Logarithm,
         steps.ProbableSVC, steps.SelectAtMost, steps.WhitenWithinClasses,
+        clustering.GenreOfCluster, clustering.PredictingDBSCAN, clustering.TreelessBirch,
     )  # fmt: skip
     theirs = (
         pipeline.Pipeline, impute.SimpleImputer, preprocessing.StandardScaler, TruncatedSVD, f_classif,
         linear_model.LogisticRegression, neighbors.KNeighborsClassifier,
         ensemble.RandomForestClassifier, tree.DecisionTreeClassifier, Tree,
+        PCA, KMeans, mixture.GaussianMixture,
     )  # fmt: skip
     arrays = {
         ("numpy", "ndarray"),

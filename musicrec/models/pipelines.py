@@ -1,12 +1,15 @@
-"""The classical models as scikit-learn pipelines: every step learns from the training rows alone.
+"""The classical models and clusterings as scikit-learn pipelines: every step learns from the training rows alone.
 
 ``knn``, ``logistic``, ``svm`` and ``random_forest`` are those of the reference system with its hyper-parameters;
-``whitened_svm`` is this project's own. The step before the last is the embedding.
+``whitened_svm`` is this project's own; the clusterings stand in :mod:`musicrec.models.clustering`. The step before the
+last is the embedding.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from sklearn.base import BaseEstimator
+from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -15,8 +18,10 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from musicrec.models import steps
+from musicrec.models.clustering import CLUSTERERS, N_CLUSTERS, GenreOfCluster
 
 N_SELECTED = 25  # of the reference system
+N_PLANE = 2  # components in which it finds clusters
 
 
 def build(name: str, n_songs: int, seed: int = 0) -> Pipeline:
@@ -25,9 +30,9 @@ def build(name: str, n_songs: int, seed: int = 0) -> Pipeline:
     Parameters
     ----------
     name : str
-        One of :data:`musicrec.models.classical.CLASSICAL`.
+        One of :data:`musicrec.models.classical.CLASSICAL` or ``CLUSTERINGS`` beside it.
     n_songs : int
-        Songs it will be trained on; ``knn`` asks no more neighbours than that.
+        Songs it will be trained on; ``knn`` asks no more neighbours than that, a clustering no more clusters.
     seed : int
         Of what is random in it.
     """
@@ -81,10 +86,17 @@ def _whitened_svm(n_songs: int, seed: int) -> Pipeline:
     )
 
 
+def _clustering(name: str, n_songs: int, seed: int) -> Pipeline:
+    plane = PCA(N_PLANE, svd_solver="covariance_eigh")  # exact, whatever the number of songs
+    clusterer = CLUSTERERS[name](min(N_CLUSTERS, n_songs), seed)
+    return make_pipeline(_missing(), StandardScaler(), plane, GenreOfCluster(clusterer))
+
+
 _MODELS: dict[str, Callable[[int, int], Pipeline]] = {
     "knn": _knn,
     "logistic": _logistic,
     "svm": _svm,
     "random_forest": _random_forest,
     "whitened_svm": _whitened_svm,
+    **{name: partial(_clustering, name) for name in CLUSTERERS},
 }

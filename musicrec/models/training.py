@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from musicrec.errors import ModelError
 from musicrec.models import scaling
-from musicrec.models.classical import CLASSICAL, Classical
+from musicrec.models.classical import Classical
 from musicrec.models.dataset import TrainingSet, folds
 from musicrec.models.network import Network, import_keras
 from musicrec.models.networks import NETWORKS
@@ -55,7 +55,7 @@ def train_model(
     ModelError
         The songs do not suffice, or training diverges.
     """
-    if settings.model in CLASSICAL:
+    if settings.model not in NETWORKS:
         from musicrec.models.classical import fit, n_learned
 
         X = np.asarray(songs.X)

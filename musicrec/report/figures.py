@@ -24,6 +24,8 @@ from musicrec.report.numbers import NO_GENRE
 WIDTH_IN = 9.0
 MAX_GENRES = 20  # more bars, cells or colours than this are no longer legible
 OTHER = "other genres"
+OTHER_CLUSTERS, NO_CLUSTER = "other clusters", "no cluster"
+GREY = (OTHER, NO_GENRE, OTHER_CLUSTERS, NO_CLUSTER)  # in a map
 INK, MUTED, RULE, ACCENT, SECOND = "#24292f", "#6a737d", "#d8dee4", "#2f6690", "#c8553d"
 # After Paul Tol's "muted" scheme, made for all colour vision; sky blue and sand darkened to show on white.
 PALETTE = ("#332288", "#cc6677", "#44aa99", "#999933", "#3f9fd8", "#882255", "#117733", "#ddaa33", "#aa4499", "#5c5c5c")
@@ -173,9 +175,9 @@ def embedding_map(points: npt.NDArray[np.float32], genres: pd.Series) -> Figure:
     figure = Figure(figsize=(WIDTH_IN, 5.8))
     ax = figure.add_subplot()
     shown = fold_rare(genres).to_numpy()
-    names = sorted(set(shown) - {OTHER, NO_GENRE})
+    names = sorted(set(shown) - set(GREY))
     styles = [(name, PALETTE[i % 10], MARKERS[(i + i // 10) % 5]) for i, name in enumerate(names)]
-    styles += [(name, "#b0b7bf", ".") for name in (OTHER, NO_GENRE) if name in shown]
+    styles += [(name, "#b0b7bf", ".") for name in GREY if name in shown]
     size = float(np.clip(6000 / len(points), 10, 30))  # points²
     handles = []
     for name, colour, marker in styles:

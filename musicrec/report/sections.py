@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from musicrec.columns import OK
 from musicrec.report import figures, numbers
+from musicrec.report.clusters import clusters
 from musicrec.report.figures import data_uri
 from musicrec.report.numbers import NO_GENRE, SEED
 from musicrec.settings import STAGES
@@ -112,6 +113,7 @@ def model(store: Store, description: Content | None) -> Content | None:
         "small": len(test) < SMALL_TEST,
         "shown": figures.MAX_GENRES,
         "test": _test_scores(test) if len(test) else None,
+        "clusters": clusters(store.path(model_name(store)), description),
     }
 
 
