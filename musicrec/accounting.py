@@ -28,6 +28,7 @@ DOINGS = {
     "catalog": "read",
     "extract": "decoded",
     "train": "trained on",
+    "evaluate": "judged",
     "embed": "embedded",
     "similar": "compared",
 }

@@ -16,15 +16,24 @@ from musicrec.options import (
     OUT,
     Commands,
     address_option,
+    checkpoint_option,
     dry_run_option,
     failure_options,
     force_option,
+    gpu_option,
     limit_option,
     settings_of,
     settings_options,
     workers_option,
 )
-from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings
+from musicrec.settings import (
+    CatalogSettings,
+    EmbedSettings,
+    EvaluateSettings,
+    ExtractSettings,
+    SimilarSettings,
+    TrainSettings,
+)
 from musicrec.storage import Store
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -182,21 +191,68 @@ def extract(out: str, settings_file: Path | None, dry_run: bool, **options: Any)
         click.echo(stage(store, settings, **{name: options[name] for name in how}))
 
 
-@cli.command(epilog=_example("train OUT --model mlp", "train OUT --epochs 200 --seed 1", "train OUT --workers 2"))
+@cli.command(epilog=_example("models", "models --json"))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
+def models(as_json: bool) -> None:
+    """List the models: what each is, what it reads, how many parameters it has."""
+    from musicrec.models.about import about, describe
+
+    click.echo(json.dumps([model._asdict() for model in about()], indent=2) if as_json else describe(about()))
+
+
+@cli.command(
+    epilog=_example(
+        "train OUT --model mlp",
+        "train OUT --model svm --feature-set gtzan57",
+        "train OUT --model resnet --epochs 30",
+        "train OUT --model crnn --workers 2",
+    )
+)
 @OUT
 @settings_options(TrainSettings)
 @workers_option
+@gpu_option
+@checkpoint_option
 @address_option
-def train(out: str, settings_file: Path | None, workers: int, address: str | None, **options: Any) -> None:  # noqa: ANN401
-    """Train a genre network on the features."""
+def train(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa: ANN401
+    """Train a genre model and publish it as OUT/models/NAME.
+
+    A network that is stopped goes on from its last checkpoint when the same command is given again.
+    """
     from musicrec.models import read_card
     from musicrec.train import train as stage
 
     with _open(out) as store:
         settings = settings_of(TrainSettings, store, settings_file, options)
-        click.echo(stage(store, settings, address=address, workers=workers))
+        how = ("address", "workers", "gpu", "checkpoint_s")
+        click.echo(stage(store, settings, **{name: options[name] for name in how}))
         metrics = read_card(store.path(f"models/{settings.model}"))["metrics"]
         click.echo(f"test accuracy {metrics['test_accuracy']:.3f} on {metrics['n_test']} songs")
+
+
+@cli.command(
+    epilog=_example(
+        "evaluate OUT",
+        "evaluate OUT --models svm --models mlp --seeds 5",
+        "evaluate OUT --models resnet --models whitened_svm --fuse resnet+whitened_svm",
+    )
+)
+@OUT
+@settings_options(EvaluateSettings, TrainSettings, leave_out=("model", "test_fraction"))
+@address_option
+def evaluate(out: str, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
+    """Judge models by cross-validation: songs held apart at random, and by artist.
+
+    Each model is trained anew on every fold of both splits. What a model said of songs that it had not seen stands in
+    OUT/evaluation, the figures with their intervals over artists in OUT/scores, and both in the report.
+    """
+    from musicrec.cross_validate import evaluate as stage
+    from musicrec.evaluate import summary
+
+    with _open(out) as store:
+        judged = settings_of(EvaluateSettings, store, settings_file, options)
+        trained = settings_of(TrainSettings, None, settings_file, options)
+        click.echo(summary(stage(store, judged, trained, address=address)))
 
 
 @cli.command(epilog=_example("embed OUT", "embed OUT --model mlp"))
@@ -204,7 +260,7 @@ def train(out: str, settings_file: Path | None, workers: int, address: str | Non
 @settings_options(EmbedSettings)
 @address_option
 def embed(out: str, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
-    """Turn every song into a vector by the trained network."""
+    """Turn every song into a vector by a trained model."""
     from musicrec.embed import embed as stage
 
     with _open(out) as store:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
-from musicrec.settings import StageSettings, read_toml, resolve
+from musicrec.settings import CHECKPOINT_S, StageSettings, read_toml, resolve
 from musicrec.storage import Store
 from musicrec.watchdog import SECONDS_PER_FILE
 
@@ -111,11 +111,11 @@ def _shown(default: object, name: str) -> str:
             return str(default)
 
 
-def settings_of(cls: type[S], store: Store, settings_file: Path | None, options: dict[str, Any]) -> S:
+def settings_of(cls: type[S], store: Store | None, settings_file: Path | None, options: dict[str, Any]) -> S:
     """Settings of one stage: the command line before the settings file before what OUT records before defaults."""
     asked = {name: options[name] for name in cls.model_fields if options.get(name) not in (None, ())}
     from_file = read_toml(settings_file).get(cls.stage, {}) if settings_file else {}
-    return resolve(cls, asked, from_file, store.recorded(cls.stage))
+    return resolve(cls, asked, from_file, store.recorded(cls.stage) if store else {})
 
 
 address_option = click.option(
@@ -126,6 +126,14 @@ force_option = click.option(
 )
 workers_option = click.option(
     "--workers", type=click.IntRange(1), default=1, show_default=True, help="Data-parallel training workers."
+)
+gpu_option = click.option("--gpu", is_flag=True, help="Give every training worker of a network a GPU.")
+checkpoint_option = click.option(
+    "--checkpoint-s",
+    type=click.FloatRange(0),
+    default=CHECKPOINT_S,
+    show_default=True,
+    help="Seconds between checkpoints of a network in training.",
 )
 limit_option = click.option(
     "--limit", type=click.IntRange(1), help="Decode only so many more songs in this run, the first by their id."

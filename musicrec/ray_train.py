@@ -105,9 +105,7 @@ def fit_on_ray(
         result = fitting.result()
     except TrainingFailedError as e:
         last = str(e.__cause__ or e).strip().splitlines()[-1]
-        raise MusicrecError(
-            f"train: {last}; run the same command again to go on from the last checkpoint"
-        ) from e
+        raise MusicrecError(f"train: {last}; run the same command again to go on from the last checkpoint") from e
     if result.checkpoint is None:
         raise MusicrecError("train: the workers ended without a model; see the logs of the Ray session")
     return Path(result.checkpoint.path)

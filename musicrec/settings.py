@@ -21,7 +21,6 @@ from musicrec.errors import ConfigError
 CatalogKind = Literal["auto", "folder", "gtzan", "fma", "manifest"]
 Metric = Literal["cosine", "euclidean"]
 ModelName = Literal[
-ModelName = Literal[
     "mlp", "cnn_image", "cnn", "crnn", "resnet",
     "knn", "logistic", "svm", "random_forest", "whitened_svm",
     "kmeans", "birch", "gaussian_mixture", "dbscan",
@@ -32,6 +31,7 @@ Scaling = Literal["standardised", "logarithmic", "whitened"]
 FeatureSet = Literal["iiitd41", "gtzan57", "fma518"]
 
 
+CHECKPOINT_S = 30.0  # between checkpoints of a training
 MIN_SEGMENT_S = 0.1  # of a clip of 600 s at most: their number fits 16 bits
 
 S = TypeVar("S", bound="StageSettings")
@@ -142,13 +142,42 @@ class TrainSettings(StageSettings):
     spec_augment: bool | None = Field(None, description="SpecAugment: mask stripes of time and of frequency.")
     ema: float | None = Field(None, ge=0, lt=1, description="Keep a moving average of the weights, by this momentum.")
     patience: int = Field(
-        0, ge=0, description="Stop after so many epochs without a better loss on a tenth of the training songs; 0: never."
+        0,
+        ge=0,
+        description="Stop after so many epochs without a better loss on a tenth of the training songs; 0 for never.",
     )
     precision: Precision = Field("float32", description="Numbers of the hidden layers; bfloat16 is for GPUs.")
     test_fraction: float = Field(
         0.2, gt=0, lt=0.6, description="Share of the songs held out for testing, about one in 2, 3, 4, …"
     )
     seed: int = Field(0, ge=0, description="Seed of the split, the weights and the order of songs.")
+
+
+class EvaluateSettings(StageSettings):
+    """Which models are judged, and by how many trainings each."""
+
+    stage: ClassVar[str] = "evaluate"
+    models: tuple[ModelName, ...] = Field(
+        ("mlp", "logistic", "svm", "random_forest", "knn"),
+        min_length=1,
+        description="Model to judge; repeat the option for several.",
+    )
+    fuse: tuple[str, ...] = Field(
+        (), description="Also judge the mean of several models' probabilities, such as resnet+svm; may be repeated."
+    )
+    folds: int = Field(3, ge=2, le=20, description="Parts of the songs, each of which is tested once.")
+    seeds: int = Field(1, ge=1, le=100, description="Cross-validations, each with folds and weights of its own seed.")
+
+    @field_validator("fuse")
+    @classmethod
+    def _fused_are_judged(cls, fuse: tuple[str, ...], others: ValidationInfo) -> tuple[str, ...]:
+        models = others.data.get("models", ())
+        for fused in fuse:
+            names = fused.split("+")
+            strange = [name for name in names if name not in models]
+            if strange or len(names) < 2:
+                raise ValueError(f"expected models of --models joined by +, such as {'+'.join(models[:2])}")
+        return fuse
 
 
 class EmbedSettings(StageSettings):
@@ -179,7 +208,8 @@ class SimilarSettings(StageSettings):
 
 
 STAGES: dict[str, type[StageSettings]] = {
-    s.stage: s for s in (CatalogSettings, ExtractSettings, TrainSettings, EmbedSettings, SimilarSettings)
+    s.stage: s
+    for s in (CatalogSettings, ExtractSettings, TrainSettings, EvaluateSettings, EmbedSettings, SimilarSettings)
 }
 
 

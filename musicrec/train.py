@@ -1,4 +1,4 @@
-"""The third stage: train a genre model and publish its folder: a network with Ray Train, a classical model as one task."""
+"""The third stage: train a genre model and publish its folder. Networks train on Ray Train, others as one task."""
 
 import shutil
 import time
@@ -15,14 +15,22 @@ from musicrec.accounting import Counts, Outcome, check_failures, count, digest, 
 from musicrec.cluster import WorkerLost, connect, run_bounded
 from musicrec.columns import HISTORY, OK, PREDICTIONS, SKIPPED
 from musicrec.errors import ConfigError, MusicrecError
-from musicrec.models import CLUSTERINGS, NETWORKS, Model, TrainingSet, held_out, model_files, read_card, with_defaults
+from musicrec.models import (
+    CLUSTERINGS,
+    NETWORKS,
+    Classical,
+    Model,
+    TrainingSet,
+    held_out,
+    model_files,
+    read_card,
+    with_defaults,
+)
 from musicrec.progress import Progress
 from musicrec.ray_train import fit_on_ray
-from musicrec.settings import TrainSettings
+from musicrec.settings import CHECKPOINT_S, TrainSettings
 from musicrec.songs import WORK, input_of, load_training_set, table_of, unpack
 from musicrec.storage import Store
-
-CHECKPOINT_S = 30.0
 
 
 def train(
@@ -164,7 +172,7 @@ def fit_and_write(store: Store, settings: TrainSettings, model_id: str, folder: 
 
     card = card_of(store, settings, songs.classes, model_id)
     model = train_model(songs, ~test, test, settings, card, on_epoch=on_epoch, **how)
-    if settings.model in CLUSTERINGS:
+    if isinstance(model, Classical) and settings.model in CLUSTERINGS:
         from musicrec.models.clustering import write_clusters
 
         model.card["clustering"] = write_clusters(folder, model.pipeline, songs, ~test, settings)

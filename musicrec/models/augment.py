@@ -10,7 +10,7 @@ WIDEST = 0.15  # of a stripe, as a share of the frames or bands
 
 
 def spec_augment(x: Array, rng: np.random.Generator) -> Array:
-    """Spectrogram [n_frames, n_mels] with stripes of frames and of bands at its mean (Park et al., Interspeech 2019)."""
+    """Spectrogram [n_frames, n_mels] with stripes of frames and bands at its mean (Park et al., Interspeech 2019)."""
     masked = x.copy()
     level = x.mean()
     for axis in (0, 1):
@@ -27,7 +27,7 @@ def mixup(x: Array, other: Array, share: float) -> Array:
 
 
 def cutmix(x: Array, other: Array, share: float, rng: np.random.Generator) -> Array:
-    """An example with a stretch along its first axis from another, `share` left of the first (Yun et al., ICCV 2019)."""
+    """An example with a stretch along its first axis from another, `share` left of it (Yun et al., ICCV 2019)."""
     length = round((1 - share) * len(x))
     start = int(rng.integers(len(x) - length + 1))
     mixed = x.copy()

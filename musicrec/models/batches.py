@@ -1,4 +1,4 @@
-"""What a network sees in training: batches that depend on seed, epoch and song alone, not on how many workers share them."""
+"""What a network sees in training: by seed, epoch and song alone, not by how many workers share a batch."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -65,7 +65,8 @@ class Batches:
         self._settings = settings
         self._by_chance = not isinstance(reader, Features) or bool(settings.mixup or settings.cutmix)
 
-    def __len__(self) -> int:
+    @property
+    def steps(self) -> int:
         """Steps of an epoch, at most."""
         return -(-len(self._rows) // (self._settings.batch_size or 1))
 
@@ -84,7 +85,9 @@ class Batches:
 
     def _batch(self, share: NDArray[np.intp], epoch: int, size: int) -> Batch:
         if self._by_chance:
-            inputs, targets = (np.stack(column) for column in zip(*(self._example(i, epoch) for i in share), strict=True))
+            inputs, targets = (
+                np.stack(column) for column in zip(*(self._example(i, epoch) for i in share), strict=True)
+            )
         else:
             inputs, targets = np.asarray(self._songs)[share], self._targets[self._y[share]]
         return Batch(inputs, targets, self._y[share], self._artists[share], share.astype(np.int32), size)

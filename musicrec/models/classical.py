@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicrec.errors import ModelError
+from musicrec.models.inputs import Songs
 from musicrec.models.network import read_card
 
 if TYPE_CHECKING:
@@ -64,8 +65,9 @@ class Classical(NamedTuple):
         (folder / "pipeline.pickle").write_bytes(pickle.dumps(self.pipeline, protocol=5))
         (folder / "model.json").write_text(json.dumps(self.card, indent=2), encoding="utf-8")
 
-    def predict_proba(self, X: Array) -> Array:
+    def predict_proba(self, songs: Songs) -> Array:
         """Genre probabilities, float32 [n, n_classes], of features [n, n_features]."""
+        X = np.asarray(songs)
         probabilities = np.zeros((len(X), len(self.card["classes"])), np.float32)
         for i in range(0, len(X), BATCH_ROWS):  # distances to all training songs are held for a block only
             probabilities[i : i + BATCH_ROWS, self.pipeline.classes_] = self.pipeline.predict_proba(
@@ -73,8 +75,9 @@ class Classical(NamedTuple):
             )
         return probabilities
 
-    def embed(self, X: Array) -> Array:
+    def embed(self, songs: Songs) -> Array:
         """Embeddings, float32 [n, d], of features [n, n_features]: what the classifier is given."""
+        X = np.asarray(songs)
         vectors: Array = self.pipeline[:-1].transform(_finite_or_nan(X)).astype(np.float32)
         return vectors
 

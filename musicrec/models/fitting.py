@@ -99,11 +99,11 @@ def fit(
     strategy = tf.distribute.MultiWorkerMirroredStrategy() if world > 1 else tf.distribute.get_strategy()
     with strategy.scope():
         network = _built(build, settings)
-        optimizer = _optimizer(settings, len(learn))
+        optimizer = _optimizer(settings, learn.steps)
         optimizer.build(network.trainable_variables)
     variables = [*network.variables, *optimizer.variables]
-    step = _step(strategy, network, optimizer, settings, embedding_layer, world)
-    evaluate = _evaluation(strategy, network, reader, settings, rank, world)
+    step = _step(strategy, network, optimizer, settings, embedding_layer=embedding_layer, world=world)
+    evaluate = _evaluation(strategy, network, reader, settings, rank=rank, world=world)
     history = list(start.history) if start else []
     if start:
         for variable, value in zip(variables, start.arrays, strict=True):
@@ -183,6 +183,7 @@ def _step(
     network: "keras.Model",
     optimizer: "keras.optimizers.Optimizer",
     settings: TrainSettings,
+    *,
     embedding_layer: str,
     world: int,
 ) -> Callable[..., tuple[Tensor, Tensor]]:
@@ -242,6 +243,7 @@ def _evaluation(
     network: "keras.Model",
     reader: Reader,
     settings: TrainSettings,
+    *,
     rank: int,
     world: int,
 ) -> Callable[[Tested], tuple[float, float]]:

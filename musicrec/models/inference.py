@@ -34,5 +34,5 @@ def apply(
     for examples, counts in ahead(chunks(reader, songs, most)):
         ends = np.cumsum(counts)
         sums = np.add.reduceat(forward(examples), ends - counts, axis=0)
-        means.append(sums / counts[:, None].astype(np.float32))
+        means.append((sums / counts[:, None]).astype(np.float32))
     return np.concatenate(means)

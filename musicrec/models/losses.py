@@ -12,7 +12,7 @@ TEMPERATURE = 0.1
 PROBABILITY_FLOOR = 1e-7
 
 
-def supervised_contrastive(  # noqa: PLR0917 - four of them describe songs
+def supervised_contrastive(
     anchors: Tensor, own: tuple[Tensor, Tensor, Tensor], all_embeddings: Tensor, others: tuple[Tensor, Tensor, Tensor]
 ) -> Tensor:
     """Bring songs of one genre by different artists together (Khosla et al., NeurIPS 2020, eq. 2).

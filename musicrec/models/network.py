@@ -95,7 +95,7 @@ class Network(NamedTuple):
         return self._apply(self.network, songs)
 
     def embed(self, songs: Songs) -> Array:
-        """Embeddings, float32 [n, d]: the output of the layer before the classifier, the mean over a song's excerpts."""
+        """Embeddings, float32 [n, d]: what the layer before the classifier gives, the mean over excerpts."""
         keras = import_keras()
         layer = self.network.get_layer(NETWORKS[self.card["model"]].EMBEDDING_LAYER)
         return self._apply(keras.Model(self.network.inputs, layer.output), songs)
@@ -104,3 +104,13 @@ class Network(NamedTuple):
         wanted = reader(self.card)
         check(songs, wanted)
         return apply(compiled(model), wanted, songs, model.outputs[0].shape[-1])
+
+
+def one_thread() -> None:
+    """Let TensorFlow compute in one thread, in a process that has not used it yet."""
+    import_keras()
+    import tensorflow as tf
+
+    if tf.config.threading.get_intra_op_parallelism_threads() != 1:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)

@@ -61,13 +61,16 @@ def train_model(
         X = np.asarray(songs.X)
         pipeline = fit(settings.model, (X[learn], songs.y[learn]), settings.seed)
         return Classical(pipeline, card | {"parameters": n_learned(pipeline)})
-    return _train_network(
-        songs, learn, test, settings, card, rank=rank, world=world, start=start, on_epoch=on_epoch
-    )
+    return _train_network(songs, learn, test, settings, card, rank=rank, world=world, start=start, on_epoch=on_epoch)
 
 
 def _train_network(
-    songs: TrainingSet, learn: Rows, test: Rows, settings: TrainSettings, card: dict[str, Any], **how: Any  # noqa: ANN401
+    songs: TrainingSet,
+    learn: Rows,
+    test: Rows,
+    settings: TrainSettings,
+    card: dict[str, Any],
+    **how: Any,  # noqa: ANN401
 ) -> Network:
     import_keras()
     from musicrec.models.batches import Batches
@@ -78,7 +81,9 @@ def _train_network(
     learned, watched = _watched(songs, learn, settings)
     if card["input"]["reads"] == "features":
         X = np.asarray(songs.X)[learned]
-        card = card | {"input": card["input"] | {"scaling": scaling.fit(X, songs.y[learned], settings.scaling or "standardised")}}
+        card = card | {
+            "input": card["input"] | {"scaling": scaling.fit(X, songs.y[learned], settings.scaling or "standardised")}
+        }
     read = reader(card)
     check(songs.X, read)
 

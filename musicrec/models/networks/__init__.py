@@ -1,7 +1,6 @@
 """The networks, a file each: what it is, what it reads, how it is built. Keras is imported when one is built."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from musicrec.models.networks import cnn, cnn_image, crnn, mlp, resnet
 from musicrec.settings import TrainSettings
@@ -9,19 +8,17 @@ from musicrec.settings import TrainSettings
 if TYPE_CHECKING:
     import keras
 
-Reads = Literal["features", "mel", "mel96", "images"]
-
 
 class Architecture(Protocol):
     """What the file of a network says of it."""
 
     ABOUT: str  # one line
-    READS: Reads  # table that its input comes from
+    READS: str  # table that its input comes from
     WINDOW_S: float  # length of the excerpt it reads, in seconds; 0 where it reads no spectrogram
     WINDOWS: int  # of a longer song, at least so many excerpts are tested, and their mean counts
     EMBEDDING_LAYER: str  # layer whose output is the embedding
     PARAMETERS: tuple[int, int]  # how many, and at how many genres: those of the publication
-    DEFAULTS: Mapping[str, Any]  # settings of training that are its own
+    DEFAULTS: dict[str, Any]  # settings of training that are its own
 
     def build(self, shape: tuple[int, ...], n_classes: int, settings: TrainSettings) -> "keras.Model":
         """Untrained network: one input of `shape` → genre probabilities [n_classes]."""

@@ -1,4 +1,4 @@
-"""This project's own network: a small residual network of short excerpts, whose mean counts."""
+"""The project's own network: a small residual network of short excerpts, whose mean counts."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,0 +1,56 @@
+"""What there is to train: every model by name, without building one."""
+
+from typing import NamedTuple, get_args
+
+from musicrec.models.networks import NETWORKS
+from musicrec.settings import ModelName
+
+OTHERS = {
+    "knn": "k nearest neighbours, weighted by distance, of the first reference system",
+    "logistic": "logistic regression, of the first reference system",
+    "svm": "support vector machine with a radial kernel, of the first reference system",
+    "random_forest": "random forest, of the first reference system",
+    "whitened_svm": "support vector machine on logarithms whitened within genres, the project's own",
+    "kmeans": "k-means in the plane of two principal components, of the first reference system",
+    "birch": "BIRCH in the plane of two principal components, of the first reference system",
+    "gaussian_mixture": "Gaussian mixture in the plane of two principal components, of the first reference system",
+    "dbscan": "DBSCAN in the plane of two principal components, of the first reference system",
+}
+INPUT = {"features": "a feature set", "mel": "mel", "mel96": "mel96", "images": "images"}
+
+
+class About(NamedTuple):
+    """One model."""
+
+    name: str
+    what: str
+    reads: str  # table, or feature set
+    parameters: int | None  # of a network, at `genres`; what others hold depends on the songs
+    genres: int | None  # as the publication had them
+
+
+def about() -> list[About]:
+    """All models, in the order of the settings."""
+    return [_of(name) for name in get_args(ModelName)]
+
+
+def _of(name: str) -> About:
+    if name not in NETWORKS:
+        return About(name, OTHERS[name], INPUT["features"], None, None)
+    network = NETWORKS[name]
+    parameters, genres = network.PARAMETERS
+    return About(name, network.ABOUT, INPUT[network.READS], parameters, genres)
+
+
+def describe(models: list[About]) -> str:
+    """The same as a table for people."""
+    width = max(len(model.name) for model in models)
+    head = f"{'model':{width}}  {'parameters':>10}  {'reads':13}  what it is"
+    lines = [
+        f"{model.name:{width}}  {_number(model.parameters):>10}  {model.reads:13}  {model.what}" for model in models
+    ]
+    return "\n".join([head, *lines, "", "Parameters of networks at the genres of their publication, or ten."])
+
+
+def _number(parameters: int | None) -> str:
+    return "" if parameters is None else f"{parameters:,}".replace(",", " ")
