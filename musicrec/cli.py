@@ -24,7 +24,15 @@ from musicrec.options import (
     settings_options,
     workers_option,
 )
-from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings
+from musicrec.settings import (
+    CatalogSettings,
+    EmbedSettings,
+    ExtractSettings,
+    SimilarSettings,
+    TrainSettings,
+    TuneSettings,
+    resolve,
+)
 from musicrec.storage import Store
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -197,6 +205,30 @@ def train(out: str, settings_file: Path | None, workers: int, address: str | Non
         click.echo(stage(store, settings, address=address, workers=workers))
         metrics = read_card(store.path(f"models/{settings.model}"))["metrics"]
         click.echo(f"test accuracy {metrics['test_accuracy']:.3f} on {metrics['n_test']} songs")
+
+
+@cli.command(epilog=_example("tune OUT --model svm", "tune OUT --model knn --folds 10"))
+@OUT
+@settings_options(TuneSettings)
+@address_option
+def tune(out: str, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
+    """Search the hyper-parameters of a classical model.
+
+    Every candidate of its grid is trained and tested on inner folds of the training songs; the songs that train holds
+    out are not looked at. Seed, test fraction and feature set are those of OUT's last train unless given.
+    """
+    from musicrec.models.tuning import best_params, to_text
+    from musicrec.tune import tune as stage
+
+    with _open(out) as store:
+        of_train = {name: store.recorded("train").get(name) for name in ("feature_set", "test_fraction", "seed")}
+        asked = settings_of(TrainSettings, store, settings_file, {k: v for k, v in options.items() if k in of_train})
+        settings = resolve(TuneSettings, options, {name: getattr(asked, name) for name in of_train})
+        table = stage(store, settings, address=address)
+    best = to_text(best_params(table, settings.model))
+    means = table.to_pandas().groupby("candidate")[["accuracy", "train_accuracy"]].mean()
+    click.echo(f"tune: {len(means)} candidates of {settings.model} on {len(table) // len(means)} inner folds")
+    click.echo(f"best: {best}, accuracy {means['accuracy'][best]:.3f} (train {means['train_accuracy'][best]:.3f})")
 
 
 @cli.command(epilog=_example("embed OUT", "embed OUT --model mlp"))

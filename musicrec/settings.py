@@ -21,6 +21,7 @@ from musicrec.errors import ConfigError
 CatalogKind = Literal["auto", "folder", "gtzan", "fma", "manifest"]
 Metric = Literal["cosine", "euclidean"]
 ModelName = Literal["mlp", "knn", "logistic", "svm", "random_forest", "whitened_svm"]
+TunedModel = Literal["knn", "logistic", "svm", "random_forest", "whitened_svm"]
 FeatureSet = Literal["iiitd41", "gtzan57", "fma518"]
 
 
@@ -114,6 +115,19 @@ class TrainSettings(StageSettings):
         0.2, gt=0, lt=0.6, description="Share of the songs held out for testing, about one in 2, 3, 4, …"
     )
     seed: int = Field(0, ge=0, description="Seed of the split, the weights and the order of songs.")
+
+
+class TuneSettings(StageSettings):
+    """Which model's hyper-parameters are searched, and on which songs."""
+
+    stage: ClassVar[str] = "tune"  # not of the chain, so not in STAGES: the table's footer holds its settings
+    model: TunedModel = Field("svm", description="Model to tune.")
+    feature_set: FeatureSet = Field("iiitd41", description="Feature set the model reads.")
+    folds: int = Field(5, ge=2, le=20, description="Inner folds of the training songs, split by artist.")
+    test_fraction: float = Field(
+        0.2, gt=0, lt=0.6, description="Share of the songs that train holds out, and tune does not look at."
+    )
+    seed: int = Field(0, ge=0, description="Seed of the split, as of train, and of the folds.")
 
 
 class EmbedSettings(StageSettings):

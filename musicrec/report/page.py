@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from musicrec.report import sections
+from musicrec.report import sections, tuning
 from musicrec.storage import Store, write_atomic
 
 TEMPLATE = "report.html.jinja"
@@ -68,6 +68,7 @@ def _content(store: Store) -> dict[str, Any]:
         "accounting": sections.accounting(store, genres),
         "genres": sections.genre_counts(genres),
         "model": sections.model(store, model),
+        "tuning": tuning.section(store),
         "embedding": sections.embedding_space(store, genres),
         "features": sections.features(store, model["feature_names"] if model else None),
         "table": sections.recommendations(store, listed, model),
