@@ -190,23 +190,6 @@ def extract(out: str, settings_file: Path | None, dry_run: bool, **options: Any)
         click.echo(stage(store, settings, **{name: options[name] for name in how}))
 
 
-@cli.command(epilog=_example("train OUT --model mlp", "train OUT --epochs 200 --seed 1", "train OUT --workers 2"))
-@OUT
-@settings_options(TrainSettings)
-@workers_option
-@address_option
-def train(out: str, settings_file: Path | None, workers: int, address: str | None, **options: Any) -> None:  # noqa: ANN401
-    """Train a genre network on the features."""
-    from musicrec.models import read_card
-    from musicrec.train import train as stage
-
-    with _open(out) as store:
-        settings = settings_of(TrainSettings, store, settings_file, options)
-        click.echo(stage(store, settings, address=address, workers=workers))
-        metrics = read_card(store.path(f"models/{settings.model}"))["metrics"]
-        click.echo(f"test accuracy {metrics['test_accuracy']:.3f} on {metrics['n_test']} songs")
-
-
 @cli.command(epilog=_example("tune OUT --model svm", "tune OUT --model knn --folds 10"))
 @OUT
 @settings_options(TuneSettings)
@@ -229,6 +212,23 @@ def tune(out: str, settings_file: Path | None, address: str | None, **options: A
     means = table.to_pandas().groupby("candidate")[["accuracy", "train_accuracy"]].mean()
     click.echo(f"tune: {len(means)} candidates of {settings.model} on {len(table) // len(means)} inner folds")
     click.echo(f"best: {best}, accuracy {means['accuracy'][best]:.3f} (train {means['train_accuracy'][best]:.3f})")
+
+
+@cli.command(epilog=_example("train OUT --model mlp", "train OUT --epochs 200 --seed 1", "train OUT --workers 2"))
+@OUT
+@settings_options(TrainSettings)
+@workers_option
+@address_option
+def train(out: str, settings_file: Path | None, workers: int, address: str | None, **options: Any) -> None:  # noqa: ANN401
+    """Train a genre network on the features."""
+    from musicrec.models import read_card
+    from musicrec.train import train as stage
+
+    with _open(out) as store:
+        settings = settings_of(TrainSettings, store, settings_file, options)
+        click.echo(stage(store, settings, address=address, workers=workers))
+        metrics = read_card(store.path(f"models/{settings.model}"))["metrics"]
+        click.echo(f"test accuracy {metrics['test_accuracy']:.3f} on {metrics['n_test']} songs")
 
 
 @cli.command(epilog=_example("embed OUT", "embed OUT --model mlp"))
