@@ -13,11 +13,11 @@ GTZAN       910 songs × 57 features. random: 80 / 20, 20 times. filtered: the f
             of all 57 features: `plain` are these (its forest has 300 trees of any depth), without the 12 genres' steps.
 
 mlp         the reference network of 46 732 parameters: `mlp` as it was, on standardised features; `logarithmic` and
-            `whitened` with another input transform and nothing else; `dropout .5` with more of it too, which inner folds
-            of the 12 genres chose (four in each training part of one cross-validation, accuracy on whitened input: .2
-            77.2, .4 77.9, .5 78.3, .6 78.3). 36 settings were tried so by a NumPy twin of this network. Nine were seen on
-            outer folds too; the highest there (dropout .5, input noise .6, 200 epochs: 81.0) is not what inner folds
-            prefer (78.2), so it is not taken.
+            `whitened` with another input transform and nothing else; `dropout .5` with more of it too, chosen on inner
+            folds of the 12 genres (four in each training part of one cross-validation; accuracy on whitened input: .2
+            77.2, .4 77.9, .5 78.3, .6 78.3). 36 settings were tried so, by a NumPy twin of this network. Nine were
+            seen on outer folds too; the highest there (dropout .5, input noise .6, 200 epochs: 81.0) is not what
+            inner folds prefer (78.2), so it is not taken.
 
 ``whitened_svm`` is this project's own: its steps and C, gamma were chosen on the 12 genres, so its plain line there is
 optimistic. `nested` chooses C and gamma on inner folds of each training part; that it is logarithms and whitening
