@@ -1,4 +1,4 @@
-"""How well the classical models name genres on two public feature tables, beside the figures of the reference systems.
+"""How well the models name genres on two public feature tables, beside the figures of the reference systems.
 
 Accuracy in %, with a 95 % bootstrap interval over songs, or over artists where the split knows them; a song that is
 tested in several repeats counts once. ± is the standard deviation over repeats (splits). `reported` is what the
@@ -12,9 +12,18 @@ GTZAN       910 songs × 57 features. random: 80 / 20, 20 times. filtered: the f
             the table lacks are left out. The reference figures are of the whole table of 1 000 songs and of classifiers
             of all 57 features: `plain` are these (its forest has 300 trees of any depth), without the 12 genres' steps.
 
+mlp         the reference network of 46 732 parameters: `mlp` as it was, on standardised features; `logarithmic` and
+            `whitened` with another input transform and nothing else; `dropout .5` with more of it too, chosen on inner
+            folds of the 12 genres (four in each training part of one cross-validation; accuracy on whitened input: .2
+            77.2, .4 77.9, .5 78.3, .6 78.3). 36 settings were tried so, by a NumPy twin of this network. Nine were
+            seen on outer folds too; the highest there (dropout .5, input noise .6, 200 epochs: 81.0) is not what
+            inner folds prefer (78.2), so it is not taken.
+
 ``whitened_svm`` is this project's own: its steps and C, gamma were chosen on the 12 genres, so its plain line there is
 optimistic. `nested` chooses C and gamma on inner folds of each training part; that it is logarithms and whitening
-that are tuned at all was still learned from this table. GTZAN's 57 features had no part in any choice.
+that are tuned at all was still learned from this table, for mlp as well. GTZAN's 57 features had no part in any choice.
+
+The reference's second table, CNN and CRNN on seven genres of FMA, is not measured here: its audio is not in the data.
 """
 
 import sys
@@ -36,12 +45,21 @@ from sklearn.preprocessing import StandardScaler
 
 from musicrec import features
 from musicrec.evaluate import Accuracy, accuracy, predict_folds
-from musicrec.models import CLASSICAL
+from musicrec.models import CLASSICAL, scaling
 from musicrec.models.pipelines import build
 
 FOLDS = 5
+NETWORK_REPEATS = 3  # a network takes minutes
+BEST_REPORTED = 80.83
 FIRST_SEED = 1000  # of seeds by which nothing was chosen
 GRID = {"C": [1.0, 3.0, 10.0], "gamma": [0.003, 0.01, 0.03]}
+
+NETWORKS: dict[str, tuple[scaling.Kind, float]] = {  # input transform, dropout
+    "mlp": ("standardised", 0.2),
+    "mlp, logarithmic": ("logarithmic", 0.2),
+    "mlp, whitened": ("whitened", 0.2),
+    "mlp, whitened, dropout .5": ("whitened", 0.5),
+}
 
 REFERENCE_12 = {  # reported, found; nan where there is none
     "knn": (66.67, 61.6),
@@ -72,29 +90,39 @@ class Songs(NamedTuple):
 
 
 class Keras(ClassifierMixin, BaseEstimator):
-    """The reference network with its settings, as scikit-learn would have it."""
+    """The reference network with its settings, as scikit-learn would have it.
+
+    Parameters
+    ----------
+    inputs : str
+        Transform of the features, one of :data:`musicrec.models.scaling.KINDS`.
+    dropout : float
+        After each dense layer.
+    """
+
+    def __init__(self, inputs: scaling.Kind = "standardised", dropout: float = 0.2) -> None:
+        self.inputs, self.dropout = inputs, dropout
 
     def fit(self, X: NDArray[np.float64], y: NDArray[np.object_]) -> "Keras":
-        """Standardise by the training rows and train 100 epochs."""
+        """Fit the transform to the training rows and train 100 epochs."""
         from musicrec.models import mlp
-        from musicrec.models.dataset import standardisation
         from musicrec.models.fitting import fit
-        from musicrec.models.network import import_keras, standardise
+        from musicrec.models.network import import_keras
         from musicrec.settings import TrainSettings
 
         import_keras()
-        settings = TrainSettings()
+        settings = TrainSettings(dropout=self.dropout)
         self.classes_, index = np.unique(y, return_inverse=True)
-        self.card = {"standardise": standardisation(X)}
-        learn = (standardise(X, self.card), index.astype(np.int32))
-        self.network = fit(lambda: mlp.build(X.shape[1], len(self.classes_), settings), learn, learn, settings)
+        self.numbers = scaling.fit(X, index, self.inputs)
+        learn = (scaling.apply(X, self.numbers), index.astype(np.int32))
+        few = (learn[0][:2], learn[1][:2])  # stands in for test songs, which are looked at after every epoch
+        self.network = fit(lambda: mlp.build(X.shape[1], len(self.classes_), settings), learn, few, settings)
         return self
 
     def predict(self, X: NDArray[np.float64]) -> NDArray[np.object_]:
         """Likeliest genre."""
-        from musicrec.models.network import standardise
-
-        return self.classes_[np.asarray(self.network(standardise(X, self.card), training=False)).argmax(axis=1)]
+        inputs = scaling.apply(X, self.numbers)
+        return self.classes_[np.asarray(self.network(inputs, training=False)).argmax(axis=1)]
 
 
 def nested(n: int) -> GridSearchCV:
@@ -111,12 +139,16 @@ def plain(name: str, n: int) -> Pipeline:
     return make_pipeline(StandardScaler(), classifier)
 
 
+def _network(inputs: scaling.Kind, dropout: float, n: int) -> Keras:
+    return Keras(inputs, dropout)
+
+
 def models(with_mlp: bool) -> dict[str, Build]:
     """What is measured, by name."""
     chosen: dict[str, Build] = {name: partial(build, name) for name in CLASSICAL}
     chosen["whitened_svm, nested"] = nested
     if with_mlp:
-        chosen["mlp"] = lambda n: Keras()
+        chosen |= {name: partial(_network, *how) for name, how in NETWORKS.items()}
     return chosen
 
 
@@ -127,15 +159,22 @@ def table_12(file: Path, chosen: dict[str, Build], repeats: int) -> None:
     """Print the reference's table, reported and found and ours; once more without songs that stand twice in it."""
     table = pd.read_csv(file)
     twins = table.duplicated(features.feature_names("iiitd41"))
-    rows = []
+    rows, means = [], {}
     for name, make in chosen.items():
-        n = 1 if name == "mlp" else repeats
-        ours, once = (cross_validated(make, songs, n) for songs in (table, table[~twins]))
-        reported, found = REFERENCE_12.get(name, (np.nan, np.nan))
+        n = min(NETWORK_REPEATS, repeats) if name in NETWORKS else repeats
+        ours, once = cross_validated(make, table, n), cross_validated(make, table[~twins], 1 if name in NETWORKS else n)
+        reported, found = REFERENCE_12.get(family(name), (np.nan, np.nan))
         rows.append([name, number(reported), number(found), *shown(ours, found), percent(once[0].mean)])
-    print(f"12 genres, {len(table)} songs, {FOLDS}-fold × {repeats} (mlp once);", end=" ")
+        means[name] = ours[0]
+    print(f"12 genres, {len(table)} songs, {FOLDS}-fold × {repeats} (mlp × {min(NETWORK_REPEATS, repeats)});", end=" ")
     print(f"last column without the {twins.sum()} songs that stand in the table twice")
     print_table(["model", "reported", "found", "ours", "95 %", "±", "against found", "no copies"], rows)
+    print(f"against the reference's best, {BEST_REPORTED} (one split of 240 songs):")
+    for name, (mean, low, high, _) in sorted(means.items(), key=lambda item: -item[1].mean):
+        where = "beaten" if 100 * mean > BEST_REPORTED else "not beaten"
+        certain = "" if 100 * low > BEST_REPORTED or 100 * high < BEST_REPORTED else ", within the interval"
+        print(f"  {name}: {percent(mean)}, {where}{certain}")
+    print()
 
 
 def cross_validated(make: Build, table: pd.DataFrame, repeats: int) -> tuple[Accuracy, float]:
@@ -174,9 +213,9 @@ def gtzan_row(
     name: str, make: Build, songs: Songs, split: list[Fold], *, groups: NDArray[np.object_] | None, column: int
 ) -> list[str]:
     """One line of a table."""
-    hits = predict_folds(make, songs.X, songs.y, split[:FOLDS] if name == "mlp" else split)
+    hits = predict_folds(make, songs.X, songs.y, split[:FOLDS] if name in NETWORKS else split)
     spread = float(np.nanmean(hits, axis=1).std()) if len(hits) > 1 else np.nan
-    reference = REFERENCE_GTZAN.get(name, ("", np.nan, np.nan))[column]
+    reference = REFERENCE_GTZAN.get(family(name), ("", np.nan, np.nan))[column]
     value = float(str(reference).split(" ")[0] or "nan")
     return [name, "" if np.isnan(value) else str(reference), *shown((accuracy(hits, groups), spread), value)]
 
@@ -222,6 +261,11 @@ def shown(ours: tuple[Accuracy, float], reference: float) -> list[str]:
     ]
 
 
+def family(name: str) -> str:
+    """Whose reference a model of this name is judged by: a network's is that of ``mlp``."""
+    return "mlp" if name in NETWORKS else name
+
+
 def percent(share: float) -> str:
     """A share in %."""
     return f"{100 * share:.1f}"
@@ -237,7 +281,7 @@ def main() -> None:
     options = parser(__doc__, "python benchmarks/seed_tables.py --repeats 3")
     options.add_argument("--repeats", type=int, default=10, help="cross-validations of the 12 genres (default: 10)")
     options.add_argument("--shuffles", type=int, default=20, help="random splits of GTZAN (default: 20)")
-    options.add_argument("--mlp", action="store_true", help="the reference network too: minutes; fewer repeats")
+    options.add_argument("--mlp", action="store_true", help="the reference network too: many minutes; fewer repeats")
     options.add_argument("--only", nargs="+", help="models by name (default: all)")
     asked = options.parse_args()
     one_thread()
@@ -249,7 +293,9 @@ def main() -> None:
     chosen = {name: make for name, make in models(asked.mlp).items() if not asked.only or name in asked.only}
     print_machine("scikit-learn", "numpy")
     table_12(tables / "iiitd_12genre_960x41.csv", chosen, asked.repeats)
-    of_all = {f"{name}, plain": partial(plain, name) for name in REFERENCE_12 if name in chosen and name != "mlp"}
+    of_all = {
+        f"{name}, plain": partial(plain, name) for name in REFERENCE_12 if name in chosen and name not in NETWORKS
+    }
     gtzan = tables / "gtzan_kaggle_features_30s_910rows.csv"
     tables_gtzan(gtzan, tables / "gtzan_splits", of_all | chosen, asked.shuffles)
 

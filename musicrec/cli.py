@@ -33,6 +33,8 @@ from musicrec.settings import (
     ExtractSettings,
     SimilarSettings,
     TrainSettings,
+    TuneSettings,
+    resolve,
 )
 from musicrec.storage import Store
 
@@ -198,6 +200,31 @@ def models(as_json: bool) -> None:
     from musicrec.models.about import about, describe
 
     click.echo(json.dumps([model._asdict() for model in about()], indent=2) if as_json else describe(about()))
+
+
+@cli.command(epilog=_example("tune OUT --model svm", "tune OUT --model knn --folds 10"))
+@OUT
+@settings_options(TuneSettings)
+@address_option
+def tune(out: str, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
+    """Search the hyper-parameters of a classical model.
+
+    Every candidate of its grid is trained and tested on inner folds of the training songs; the songs that train holds
+    out are not looked at. Seed, test fraction and feature set are those of OUT's last train unless given.
+    """
+    from musicrec.models.tuning import best_params, to_text
+    from musicrec.tune import tune as stage
+
+    with _open(out) as store:
+        of_train = {name: store.recorded("train").get(name) for name in ("feature_set", "test_fraction", "seed")}
+        asked = settings_of(TrainSettings, store, settings_file, {k: v for k, v in options.items() if k in of_train})
+        settings = resolve(TuneSettings, options, {name: getattr(asked, name) for name in of_train})
+        table = stage(store, settings, address=address)
+    best = to_text(best_params(table, settings.model))
+    means = table.to_pandas().groupby("candidate")[["accuracy", "train_accuracy"]].mean()
+    click.echo(f"tune: {len(means)} candidates of {settings.model} on {len(table) // len(means)} inner folds")
+    click.echo(f"best: {best}, accuracy {means['accuracy'][best]:.3f} (train {means['train_accuracy'][best]:.3f})")
+    click.echo(f"train with it: musicrec train {out} --model {settings.model} --params '{best}'")
 
 
 @cli.command(

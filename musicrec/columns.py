@@ -112,6 +112,16 @@ CURVES = pa.schema(
     ]
 )
 
+TUNING = pa.schema(
+    [
+        ("model", pa.string()),
+        ("candidate", pa.string()),  # settings of the classifier, as JSON
+        ("fold", pa.int16()),
+        ("accuracy", pa.float64()),  # on the songs the fold holds out
+        ("train_accuracy", pa.float64()),
+    ]
+)
+
 # Stored in the model's folder, not in a table of its own.
 HISTORY = pa.schema(
     [

@@ -28,6 +28,7 @@ ModelName = Literal[
 Output = Literal["sigmoid", "softmax"]
 Precision = Literal["float32", "bfloat16"]
 Scaling = Literal["standardised", "logarithmic", "whitened"]
+TunedModel = Literal["knn", "logistic", "svm", "random_forest", "whitened_svm"]
 FeatureSet = Literal["iiitd41", "gtzan57", "fma518"]
 
 
@@ -127,6 +128,9 @@ class TrainSettings(StageSettings):
     window_s: float | None = Field(
         None, ge=0, le=600, description="Length of the excerpts that a network of mel-spectrograms reads, in seconds."
     )
+    params: str = Field(
+        "", description='Settings of a classical model\'s classifier, as JSON such as {"C": 3}: see musicrec tune.'
+    )
     scaling: Scaling | None = Field(
         None, description="How mlp is given its features; whitened: songs of one genre spread alike in every direction."
     )
@@ -151,6 +155,16 @@ class TrainSettings(StageSettings):
         0.2, gt=0, lt=0.6, description="Share of the songs held out for testing, about one in 2, 3, 4, …"
     )
     seed: int = Field(0, ge=0, description="Seed of the split, the weights and the order of songs.")
+
+    @field_validator("params")
+    @classmethod
+    def _params_are_json(cls, params: str) -> str:
+        try:
+            if isinstance(json.loads(params or "{}"), dict):
+                return params
+        except ValueError:
+            pass
+        raise ValueError('expected a JSON object such as {"C": 3}')
 
 
 class EvaluateSettings(StageSettings):
@@ -178,6 +192,19 @@ class EvaluateSettings(StageSettings):
             if strange or len(names) < 2:
                 raise ValueError(f"expected models of --models joined by +, such as {'+'.join(models[:2])}")
         return fuse
+
+
+class TuneSettings(StageSettings):
+    """Which model's hyper-parameters are searched, and on which songs."""
+
+    stage: ClassVar[str] = "tune"  # not of the chain, so not in STAGES: the table's footer holds its settings
+    model: TunedModel = Field("svm", description="Model to tune.")
+    feature_set: FeatureSet = Field("iiitd41", description="Feature set the model reads.")
+    folds: int = Field(5, ge=2, le=20, description="Inner folds of the training songs, split by artist.")
+    test_fraction: float = Field(
+        0.2, gt=0, lt=0.6, description="Share of the songs that train holds out, and tune does not look at."
+    )
+    seed: int = Field(0, ge=0, description="Seed of the split, as of train, and of the folds.")
 
 
 class EmbedSettings(StageSettings):

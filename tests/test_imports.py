@@ -19,13 +19,13 @@ LAYERS = [  # lowest first; a room may import from its own layer and from those 
     {"storage", "sources", "audio"},
     {"features", "similarity", "models", "evaluate", "demo"},
     {"cluster", "tfconfig", "lookup", "report", "catalog", "rows", "parts"},
-    {"extract", "train", "embed", "similar"},
+    {"extract", "train", "tune", "embed", "similar"},
     {"pipeline", "options"},
     {"cli", "jobs", "__main__"},
 ]
 LAYER = {room: depth for depth, rooms in enumerate(LAYERS) for room in rooms}
 ONLY_IN = {
-    "ray": {"cluster", "tfconfig", "extract", "train", "embed", "similar", "jobs"},
+    "ray": {"cluster", "tfconfig", "extract", "train", "tune", "embed", "similar", "jobs"},
     "tensorflow": {"models"},
     "keras": {"models"},
     "soundfile": {"audio", "demo"},

@@ -7,6 +7,7 @@ where it is used.
 
 import json
 import pickle
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -71,18 +72,20 @@ class Classical(NamedTuple):
         probabilities = np.zeros((len(X), len(self.card["classes"])), np.float32)
         for i in range(0, len(X), BATCH_ROWS):  # distances to all training songs are held for a block only
             probabilities[i : i + BATCH_ROWS, self.pipeline.classes_] = self.pipeline.predict_proba(
-                _finite_or_nan(X[i : i + BATCH_ROWS])
+                finite_or_nan(X[i : i + BATCH_ROWS])
             )
         return probabilities
 
     def embed(self, songs: Songs) -> Array:
         """Embeddings, float32 [n, d], of features [n, n_features]: what the classifier is given."""
         X = np.asarray(songs)
-        vectors: Array = self.pipeline[:-1].transform(_finite_or_nan(X)).astype(np.float32)
+        vectors: Array = self.pipeline[:-1].transform(finite_or_nan(X)).astype(np.float32)
         return vectors
 
 
-def fit(name: str, learn: tuple[Array, NDArray[np.int32]], seed: int) -> "Pipeline":
+def fit(
+    name: str, learn: tuple[Array, NDArray[np.int32]], seed: int, params: Mapping[str, Any] | None = None
+) -> "Pipeline":
     """Train a classical model.
 
     Parameters
@@ -93,11 +96,13 @@ def fit(name: str, learn: tuple[Array, NDArray[np.int32]], seed: int) -> "Pipeli
         Features [n, n_features] as extracted, and class indices [n].
     seed : int
         Of what is random in the model.
+    params : mapping, optional
+        Settings of the classifier, instead of the reference system's.
     """
     from musicrec.models.pipelines import build
 
     X, y = learn
-    return build(name, len(X), seed).fit(_finite_or_nan(X), y)
+    return build(name, len(X), seed, params).fit(finite_or_nan(X), y)
 
 
 def n_learned(pipeline: "Pipeline") -> int:
@@ -107,7 +112,7 @@ def n_learned(pipeline: "Pipeline") -> int:
     return arrays + sum(tree.tree_.node_count for tree in getattr(pipeline[-1], "estimators_", ()))
 
 
-def _finite_or_nan(X: Array) -> NDArray[np.float64]:
+def finite_or_nan(X: Array) -> NDArray[np.float64]:
     """Features with infinities as NaN, which the first step fills in."""
     return np.where(np.isfinite(X), X, np.nan).astype(np.float64)
 

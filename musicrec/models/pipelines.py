@@ -5,8 +5,9 @@
 last is the embedding.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
@@ -24,7 +25,7 @@ N_SELECTED = 25  # of the reference system
 N_PLANE = 2  # components in which it finds clusters
 
 
-def build(name: str, n_songs: int, seed: int = 0) -> Pipeline:
+def build(name: str, n_songs: int, seed: int = 0, params: Mapping[str, Any] | None = None) -> Pipeline:
     """Untrained pipeline: features [n, n_features], NaN allowed, → genre.
 
     Parameters
@@ -35,8 +36,14 @@ def build(name: str, n_songs: int, seed: int = 0) -> Pipeline:
         Songs it will be trained on; ``knn`` asks no more neighbours than that, a clustering no more clusters.
     seed : int
         Of what is random in it.
+    params : mapping, optional
+        Settings of the classifier, which is the last step, that differ from those below.
     """
-    return _MODELS[name](n_songs, seed)
+    pipeline = _MODELS[name](n_songs, seed)
+    pipeline[-1].set_params(**params or {})
+    if name == "knn":
+        pipeline[-1].n_neighbors = min(pipeline[-1].n_neighbors, n_songs)
+    return pipeline
 
 
 def _missing() -> SimpleImputer:
@@ -58,7 +65,7 @@ def _reduced(classifier: BaseEstimator) -> Pipeline:
 
 
 def _knn(n_songs: int, seed: int) -> Pipeline:
-    return _reduced(KNeighborsClassifier(min(16, n_songs), weights="distance", algorithm="brute"))
+    return _reduced(KNeighborsClassifier(16, weights="distance", algorithm="brute"))
 
 
 def _logistic(n_songs: int, seed: int) -> Pipeline:

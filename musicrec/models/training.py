@@ -1,5 +1,6 @@
 """Train any model on some of the songs: what the train stage and cross-validation share."""
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,13 @@ def train_model(
         from musicrec.models.classical import fit, n_learned
 
         X = np.asarray(songs.X)
-        pipeline = fit(settings.model, (X[learn], songs.y[learn]), settings.seed)
+        params = json.loads(settings.params or "{}")
+        try:
+            pipeline = fit(settings.model, (X[learn], songs.y[learn]), settings.seed, params)
+        except (ValueError, TypeError) as e:
+            if not params:
+                raise
+            raise ModelError(f"model {settings.model} takes no --params {settings.params} ({e})".splitlines()[0]) from e
         return Classical(pipeline, card | {"parameters": n_learned(pipeline)})
     return _train_network(songs, learn, test, settings, card, rank=rank, world=world, start=start, on_epoch=on_epoch)
 

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from musicrec.report import sections
+from musicrec.report import sections, tuning
 from musicrec.report.evaluation import evaluation
 from musicrec.storage import Store, write_atomic
 
@@ -70,6 +70,7 @@ def _content(store: Store) -> dict[str, Any]:
         "genres": sections.genre_counts(genres),
         "model": sections.model(store, model),
         "evaluation": evaluation(store),
+        "tuning": tuning.section(store),
         "embedding": sections.embedding_space(store, genres),
         "features": sections.features(store, model["feature_names"] if model else None),
         "table": sections.recommendations(store, listed, model),

@@ -25,7 +25,7 @@ def build(shape: tuple[int, ...], n_classes: int, settings: TrainSettings) -> "k
     Parameters
     ----------
     shape : tuple of int
-        [n_frames, n_mels]; 1 280 frames and 96 bands at least, which the pools bring down to one cell.
+        [n_frames, n_mels]; 96 bands at least. The pools bring 1 280 frames down to one cell.
     n_classes : int
         Genres out.
     settings : TrainSettings

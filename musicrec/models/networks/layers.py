@@ -27,11 +27,14 @@ def spectrogram(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
 def convolutions(
     x: Tensor, widths: Sequence[int], pools: Sequence[tuple[int, int]], dropout: float, seed: int
 ) -> Tensor:
-    """Blocks of convolution 3 × 3, batch norm, ELU, max-pooling and dropout; `pools` of (bands, frames)."""
+    """Blocks of convolution 3 × 3, batch norm, ELU, max-pooling and dropout; `pools` of (bands, frames).
+
+    A pool is no longer than the frames that are left of a short excerpt.
+    """
     for i, (width, (bands, frames)) in enumerate(zip(widths, pools, strict=True)):
         x = layers.Conv2D(width, 3, padding="same", name=f"conv_{i}")(x)
         x = layers.BatchNormalization(synchronized=True, name=f"norm_{i}")(x)
         x = layers.ELU(name=f"elu_{i}")(x)
-        x = layers.MaxPooling2D((frames, bands), name=f"pool_{i}")(x)
+        x = layers.MaxPooling2D((min(frames, x.shape[1]), bands), name=f"pool_{i}")(x)
         x = layers.Dropout(dropout, seed=seed + i, name=f"dropout_{i}")(x)
     return x

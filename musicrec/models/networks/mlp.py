@@ -13,7 +13,7 @@ WINDOW_S = 0.0
 WINDOWS = 1
 EMBEDDING_LAYER = "dense_1"
 PARAMETERS = 46_732, 12
-DEFAULTS: dict[str, Any] = {"dropout": 0.2, "l1": 1e-5}
+DEFAULTS: dict[str, Any] = {"dropout": 0.2, "l1": 1e-5, "scaling": "whitened"}  # the publication: standardised
 
 
 def build(shape: tuple[int, ...], n_classes: int, settings: TrainSettings) -> "keras.Model":

@@ -1,0 +1,149 @@
+"""The search for hyper-parameters of the classical models: grids, inner folds, one score, the best.
+
+Only training songs are searched on; those that are held out for testing have no part in any choice.
+"""
+
+import json
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from musicrec.errors import ConfigError, ModelError
+from musicrec.models.classical import Array, finite_or_nan, fit
+from musicrec.models.dataset import TrainingSet
+
+Candidate = dict[str, Any]
+Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
+
+GRIDS: dict[str, list[dict[str, list[Any]]]] = {  # of ties the first wins, so simple candidates stand first
+    "knn": [{"n_neighbors": [1, 2, 4, 8, 12, 16, 24, 32, 64], "weights": ["uniform", "distance"]}],
+    "logistic": [{"C": [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]}],
+    "svm": [
+        {"kernel": ["linear"], "C": [0.01, 0.1, 1.0, 10.0]},
+        {"kernel": ["rbf"], "C": [0.1, 1.0, 3.0, 10.0, 30.0], "gamma": [0.001, 0.003, 0.01, 0.03, 0.1]},
+        {"kernel": ["poly"], "C": [0.1, 1.0, 10.0], "gamma": [0.003, 0.01, 0.03], "degree": [2, 3]},
+    ],
+    "random_forest": [
+        {
+            "n_estimators": [100, 275],
+            "max_depth": [5, 10, 20, 145],
+            "min_samples_split": [2, 9],
+            "min_samples_leaf": [1, 3],
+        }
+    ],
+    "whitened_svm": [{"C": [0.3, 1.0, 3.0, 10.0, 30.0], "gamma": [0.001, 0.003, 0.01, 0.03]}],
+}
+
+
+def candidates(model: str) -> list[Candidate]:
+    """What is tried of a model, in the order of its grid.
+
+    Raises
+    ------
+    ConfigError
+        The model has no grid.
+    """
+    from sklearn.model_selection import ParameterGrid
+
+    if model not in GRIDS:
+        raise ConfigError(f"model {model} has no grid to search; expected one of {', '.join(GRIDS)}")
+    return list(ParameterGrid(GRIDS[model]))
+
+
+def inner_folds(songs: TrainingSet, learn: NDArray[np.bool_], n_folds: int, seed: int) -> list[Fold]:
+    """Folds within the training songs, stratified by genre, in which no artist stands on both sides.
+
+    Parameters
+    ----------
+    songs : TrainingSet
+        All songs.
+    learn : numpy.ndarray
+        bool [n_songs]; True for training songs.
+    n_folds : int
+        Folds asked for; there are no more than artists.
+    seed : int
+        Of the shuffle before the split.
+
+    Returns
+    -------
+    list of (numpy.ndarray, numpy.ndarray)
+        Rows of `songs` to train on and rows to test. A fold that would train on one genre is left out.
+
+    Raises
+    ------
+    ModelError
+        No fold is left.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    rows = np.flatnonzero(learn)
+    y, groups = songs.y[rows], np.array(songs.groups)[rows]
+    n_splits = min(n_folds, len(set(groups)), int(np.bincount(y).max()))
+    if n_splits < 2:
+        raise ModelError(f"{len(rows)} training songs of {len(set(groups))} artists cannot be folded; add songs")
+    splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")  # small genres are allowed
+        split = list(splitter.split(rows, y, groups))
+    folds = [(rows[part], rows[rest]) for part, rest in split if len(set(y[part])) > 1 and len(rest)]
+    if not folds:
+        raise ModelError("every inner fold would train on one genre; add songs of other artists")
+    return folds
+
+
+def score(
+    model: str, candidate: Mapping[str, Any], known: tuple[Array, NDArray[np.int32]], fold: Fold, seed: int
+) -> tuple[float, float]:
+    """Accuracy of a candidate on the songs a fold holds out, and on those it was trained on.
+
+    Parameters
+    ----------
+    model : str
+        One of :data:`GRIDS`.
+    candidate : mapping
+        Settings of its classifier.
+    known : (numpy.ndarray, numpy.ndarray)
+        Features [n, n_features] as extracted, and class indices [n].
+    fold : (numpy.ndarray, numpy.ndarray)
+        Rows to train on and rows to test.
+    seed : int
+        Of what is random in the model.
+    """
+    X, y = known
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="sklearn")  # a candidate may converge slowly: its score tells
+        pipeline = fit(model, (X[fold[0]], y[fold[0]]), seed, candidate)
+        hits = [pipeline.predict(finite_or_nan(X[rows])) == y[rows] for rows in (fold[1], fold[0])]
+    return float(hits[0].mean()), float(hits[1].mean())
+
+
+def to_text(candidate: Mapping[str, Any]) -> str:
+    """A candidate as the column ``candidate`` of the table ``tuning`` holds it."""
+    return json.dumps(candidate, sort_keys=True)
+
+
+def best_params(table: pa.Table, model: str) -> Candidate:
+    """The candidate whose mean accuracy over the folds is best; of equals the one that was tried first.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Rows of ``tuning``, see :data:`musicrec.columns.TUNING`.
+    model : str
+        Whose rows count.
+
+    Raises
+    ------
+    ConfigError
+        The table has no rows of the model.
+    """
+    rows = table.select(["model", "candidate", "accuracy"]).to_pandas()
+    means = rows[rows["model"] == model].groupby("candidate", sort=False)["accuracy"].mean()
+    if means.empty:
+        raise ConfigError(f"model {model} has not been tuned; run: musicrec tune OUT --model {model}")
+    best: Candidate = json.loads(str(means.index[int(means.round(9).argmax())]))  # rounding is no difference
+    return best
