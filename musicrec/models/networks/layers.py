@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 Tensor = Any
 
+MOMENTUM = 0.9  # of batch statistics: at .99 they would lag behind a training of few steps
+
 
 def genre(n_classes: int, settings: TrainSettings) -> "keras.Layer":
     """The last layer: genre probabilities, in float32 whatever the layers before it count in."""
@@ -21,7 +23,9 @@ def genre(n_classes: int, settings: TrainSettings) -> "keras.Layer":
 def spectrogram(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Input [n_frames, n_mels] of a spectrogram, and the same normalised by band: [n_frames, n_mels, 1]."""
     inputs = layers.Input(shape)
-    return inputs, layers.Reshape((*shape, 1))(layers.BatchNormalization(synchronized=True, name="bands")(inputs))
+    return inputs, layers.Reshape((*shape, 1))(
+        layers.BatchNormalization(momentum=MOMENTUM, synchronized=True, name="bands")(inputs)
+    )
 
 
 def convolutions(
@@ -33,7 +37,7 @@ def convolutions(
     """
     for i, (width, (bands, frames)) in enumerate(zip(widths, pools, strict=True)):
         x = layers.Conv2D(width, 3, padding="same", name=f"conv_{i}")(x)
-        x = layers.BatchNormalization(synchronized=True, name=f"norm_{i}")(x)
+        x = layers.BatchNormalization(momentum=MOMENTUM, synchronized=True, name=f"norm_{i}")(x)
         x = layers.ELU(name=f"elu_{i}")(x)
         x = layers.MaxPooling2D((min(frames, x.shape[1]), bands), name=f"pool_{i}")(x)
         x = layers.Dropout(dropout, seed=seed + i, name=f"dropout_{i}")(x)

@@ -44,11 +44,11 @@ def build(shape: tuple[int, ...], n_classes: int, settings: TrainSettings) -> "k
     import keras
     from keras import layers
 
-    from musicrec.models.networks.layers import Tensor, genre, spectrogram
+    from musicrec.models.networks.layers import MOMENTUM, Tensor, genre, spectrogram
 
     def convolution(x: Tensor, width: int, name: str, strides: int = 1, size: int = 3) -> Tensor:
         x = layers.Conv2D(width, size, strides, padding="same", use_bias=False, name=name)(x)
-        return layers.BatchNormalization(momentum=0.9, synchronized=True, name=f"{name}_norm")(x)
+        return layers.BatchNormalization(momentum=MOMENTUM, synchronized=True, name=f"{name}_norm")(x)
 
     def block(x: Tensor, width: int, name: str, strides: int) -> Tensor:
         """Two convolutions beside a shortcut (He et al., CVPR 2016)."""
