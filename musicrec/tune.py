@@ -83,7 +83,7 @@ def _search(settings: TuneSettings, songs: TrainingSet, tried: list[Candidate]) 
     """Score every candidate on every fold, in as many tasks."""
     learn = ~held_out(songs, settings.test_fraction, settings.seed)
     folds = inner_folds(songs, learn, settings.folds, settings.seed)
-    known, split = ray.put((songs.X, songs.y)), ray.put(folds)
+    known, split = ray.put((np.asarray(songs.X), songs.y)), ray.put(folds)
     keys = [(i, k) for i in range(len(tried)) for k in range(len(folds))]
     scores: dict[tuple[int, int], tuple[float, float]] = {}
     with Progress(f"tune {settings.model}", len(keys)) as progress:

@@ -20,8 +20,8 @@ from musicrec.models.pipelines import build
 from musicrec.report import write_report
 from musicrec.report.tuning import validation_points
 from musicrec.settings import TrainSettings, TuneSettings
+from musicrec.songs import load_training_set
 from musicrec.storage import Store, write_parquet
-from musicrec.train import load_training_set
 from musicrec.tune import tune
 
 SMALL = {"knn": [{"n_neighbors": [1, 4], "weights": ["uniform", "distance"]}], "logistic": [{"C": [0.1, 1.0]}]}
@@ -169,7 +169,7 @@ def store(out, tmp_path, monkeypatch) -> Store:
 
 def test_the_table_holds_every_candidate_on_every_fold_as_computed_without_ray(store):
     rows = tune(store, TuneSettings(model="logistic", folds=3)).to_pandas()
-    songs = load_training_set(store.out, TrainSettings(model="logistic"))
+    songs = load_training_set(store, TrainSettings(model="logistic"))
     folds = tuning.inner_folds(songs, ~held_out(songs, 0.2, 0), 3, 0)
     expected = [
         ("logistic", tuning.to_text(c), k, *tuning.score("logistic", c, (songs.X, songs.y), fold, 0))
@@ -182,7 +182,7 @@ def test_the_table_holds_every_candidate_on_every_fold_as_computed_without_ray(s
 
 def test_features_of_the_test_songs_have_no_part_in_it(store):
     rows = tune(store, TuneSettings(model="knn", folds=3))
-    songs = load_training_set(store.out, TrainSettings(model="knn"))
+    songs = load_training_set(store, TrainSettings(model="knn"))
     test = held_out(songs, 0.2, 0)
     file = next(store.path("features").resolve().glob("*.parquet"))
     table = pa.parquet.read_table(file).to_pandas().set_index("track_id")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from musicrec.errors import ConfigError, ModelError
 from musicrec.models.classical import Array, finite_or_nan, fit
-from musicrec.models.dataset import TrainingSet
+from musicrec.models.dataset import TrainingSet, folds
 
 Candidate = dict[str, Any]
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
@@ -71,28 +71,23 @@ def inner_folds(songs: TrainingSet, learn: NDArray[np.bool_], n_folds: int, seed
     Returns
     -------
     list of (numpy.ndarray, numpy.ndarray)
-        Rows of `songs` to train on and rows to test. A fold that would train on one genre is left out.
+        Rows of `songs` to train on and rows to test. What no training song of a fold teaches is learned from
+        instead; a fold that then tests nothing is left out.
 
     Raises
     ------
     ModelError
         No fold is left.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     rows = np.flatnonzero(learn)
-    y, groups = songs.y[rows], np.array(songs.groups)[rows]
+    y, groups = songs.y[rows], [songs.groups[i] for i in rows]
     n_splits = min(n_folds, len(set(groups)), int(np.bincount(y).max()))
     if n_splits < 2:
         raise ModelError(f"{len(rows)} training songs of {len(set(groups))} artists cannot be folded; add songs")
-    splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class")  # small genres are allowed
-        split = list(splitter.split(rows, y, groups))
-    folds = [(rows[part], rows[rest]) for part, rest in split if len(set(y[part])) > 1 and len(rest)]
-    if not folds:
-        raise ModelError("every inner fold would train on one genre; add songs of other artists")
-    return folds
+    found = [(rows[part], rows[test]) for part, test in folds(y, groups, n_splits, seed) if test.any()]
+    if not found:
+        raise ModelError("every genre has training songs of one artist only; add songs of other artists")
+    return found
 
 
 def score(
