@@ -18,14 +18,25 @@ LAYERS = [  # lowest first; a room may import from its own layer and from those 
     {"accounting", "settings", "progress", "watchdog"},
     {"storage", "sources", "audio"},
     {"features", "similarity", "models", "evaluate", "demo"},
-    {"cluster", "tfconfig", "lookup", "report", "catalog", "rows", "parts"},
-    {"extract", "train", "tune", "embed", "similar"},
+    {"cluster", "tfconfig", "lookup", "report", "catalog", "rows", "parts", "songs", "ray_train"},
+    {"extract", "train", "tune", "cross_validate", "embed", "similar"},
     {"pipeline", "options"},
     {"cli", "jobs", "__main__"},
 ]
 LAYER = {room: depth for depth, rooms in enumerate(LAYERS) for room in rooms}
 ONLY_IN = {
-    "ray": {"cluster", "tfconfig", "extract", "train", "tune", "embed", "similar", "jobs"},
+    "ray": {
+        "cluster",
+        "tfconfig",
+        "ray_train",
+        "extract",
+        "train",
+        "tune",
+        "cross_validate",
+        "embed",
+        "similar",
+        "jobs",
+    },
     "tensorflow": {"models"},
     "keras": {"models"},
     "soundfile": {"audio", "demo"},
