@@ -196,7 +196,10 @@ def extract(out: str, settings_file: Path | None, dry_run: bool, **options: Any)
 @cli.command(epilog=_example("models", "models --json"))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
 def models(as_json: bool) -> None:
-    """List the models: what each is, what it reads, how many parameters it has."""
+    """List the models there are to train.
+
+    What each is, what it reads, how many parameters it has.
+    """
     from musicrec.models.about import about, describe
 
     click.echo(json.dumps([model._asdict() for model in about()], indent=2) if as_json else describe(about()))
@@ -268,9 +271,9 @@ def train(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa
 @settings_options(EvaluateSettings, TrainSettings, leave_out=("model", "test_fraction"))
 @address_option
 def evaluate(out: str, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
-    """Judge models by cross-validation: songs held apart at random, and by artist.
+    """Judge models by cross-validation.
 
-    Each model is trained anew on every fold of both splits. What a model said of songs that it had not seen stands in
+    Each model is trained anew on every fold of two splits: songs held apart at random, and by artist. What a model said of songs that it had not seen stands in
     OUT/evaluation, the figures with their intervals over artists in OUT/scores, and both in the report.
     """
     from musicrec.cross_validate import evaluate as stage

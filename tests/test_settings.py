@@ -19,12 +19,14 @@ FIELDS = [(stage, name) for stage, cls in STAGES.items() for name in cls.model_f
 def another(value):
     """A value of the same type that is not `value`."""
     match value:
+        case None:
+            return 1
         case bool():
             return not value
         case str():
             return f"{value}x"
         case tuple():
-            return value[:1]
+            return value[:-1] or ("a+b",)
         case _:
             return value + 1
 
