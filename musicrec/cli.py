@@ -273,8 +273,9 @@ def train(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa
 def evaluate(out: str, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
     """Judge models by cross-validation.
 
-    Each model is trained anew on every fold of two splits: songs held apart at random, and by artist. What a model said of songs that it had not seen stands in
-    OUT/evaluation, the figures with their intervals over artists in OUT/scores, and both in the report.
+    Each model is trained anew on every fold of two splits: songs held apart at random, and by artist. What a model said
+    of songs that it had not seen stands in OUT/evaluation, the figures with their intervals over artists in OUT/scores,
+    and both in the report.
     """
     from musicrec.cross_validate import evaluate as stage
     from musicrec.evaluate import summary

@@ -21,7 +21,7 @@ from musicrec.similar import similar
 from musicrec.storage import Store
 from musicrec.train import train
 
-TRAIN = TrainSettings(epochs=30)
+TRAIN = TrainSettings(epochs=30, scaling="standardised")
 TABLES = ("tracks", "outcomes", "features", "mel", "embeddings", "similar")
 
 
@@ -102,7 +102,7 @@ def test_embeddings_are_the_forward_pass_written_in_numpy(chain: Store) -> None:
     card = read_card(chain.path("models/mlp"))
     network = keras.models.load_model(chain.path("models/mlp") / "network.keras", compile=False)
     weights = {f"{layer.name}/{w.name}": w.numpy() for layer in network.layers for w in layer.weights}
-    features = chain.read("features").to_pandas().set_index("track_id")[card["feature_names"]]
+    features = chain.read("features").to_pandas().set_index("track_id")[card["input"]["feature_names"]]
     train_ids = pd.read_parquet(chain.path("models/mlp") / "predictions.parquet").query("split == 'train'").track_id
     learned = features.loc[train_ids].astype("float64")
     x = (features - learned.mean()) / learned.std(ddof=0)

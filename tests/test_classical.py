@@ -292,7 +292,7 @@ def test_a_classical_model_goes_through_every_stage_to_the_report(extracted: Sto
     similar(store, SimilarSettings(n=5))
     write_report(store)
     vectors = store.read("embeddings").to_pandas().set_index("track_id")["embedding"]
-    table = store.read("features").to_pandas().set_index("track_id")[card["feature_names"]].loc[vectors.index]
+    table = store.read("features").to_pandas().set_index("track_id")[card["input"]["feature_names"]].loc[vectors.index]
     expected = load(store.path(f"models/{name}")).embed(table.to_numpy("float32"))
     np.testing.assert_allclose(np.stack(vectors), expected, rtol=1e-5, atol=1e-5)
     assert f"<p>{name} on the 41 features" in (store.out / "report.html").read_text(encoding="utf-8")
@@ -305,7 +305,7 @@ def test_a_model_trained_on_test_songs_would_be_seen(extracted: Store, tmp_path:
     model = load(store.path("models/logistic"))
     predictions = pd.read_parquet(store.path("models/logistic") / "predictions.parquet").set_index("track_id")
     learned = predictions[predictions.split == "train"]
-    table = store.read("features").to_pandas().set_index("track_id")[model.card["feature_names"]]
+    table = store.read("features").to_pandas().set_index("track_id")[model.card["input"]["feature_names"]]
     y = learned.genre.map(model.card["classes"].index).to_numpy("int32")
     again = fit("logistic", (table.loc[learned.index].to_numpy("float32"), y), 0)
     np.testing.assert_allclose(again[-1].coef_, model.pipeline[-1].coef_)

@@ -95,7 +95,7 @@ class Catalog:
             "model_id": "mlp-1",
             "classes": sorted({g for g in truth if g}),
             "feature_set": "iiitd41",
-            "feature_names": FEATURES,
+            "input": {"reads": "features", "feature_names": FEATURES},
             "settings": {},
             "parameters": 46732,
             "metrics": {

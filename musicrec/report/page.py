@@ -72,7 +72,7 @@ def _content(store: Store) -> dict[str, Any]:
         "evaluation": evaluation(store),
         "tuning": tuning.section(store),
         "embedding": sections.embedding_space(store, genres),
-        "features": sections.features(store, model["feature_names"] if model else None),
+        "features": sections.features(store, model["input"].get("feature_names") if model else None),
         "table": sections.recommendations(store, listed, model),
         "examples": sections.examples(store, listed, genres, sections.unseen_songs(store, model)),
     }
