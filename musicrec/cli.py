@@ -127,6 +127,7 @@ def _run_chain(store: Store, settings_file: Path | None, options: dict[str, Any]
         _catalog_settings(store, settings_file, options),
         *(settings_of(cls, store, settings_file, options) for cls in list(ChainSettings.__annotations__.values())[1:]),
     )
+    settings = settings.with_what_the_model_reads()
     how = ("address", "workers", "retry_failed", "max_failed_fraction", "seconds_per_file", "limit", "force")
     report = run(store, settings, **{name: options[name] for name in how if name in options}, tell=click.echo)
     click.echo(f"tables: {store.out}\nreport: {report}")

@@ -18,7 +18,7 @@ from musicrec.models import Model, load, read_card
 from musicrec.models.inputs import ahead
 from musicrec.progress import Progress
 from musicrec.settings import EmbedSettings
-from musicrec.songs import columns_of, read_songs
+from musicrec.songs import columns_of, read_songs, require_same_input
 from musicrec.storage import Store
 
 FEATURE_ROWS, OTHER_ROWS = 50_000, 64  # read at once: a few MB of either
@@ -37,6 +37,7 @@ def embed(store: Store, settings: EmbedSettings, *, address: str | None = None) 
         Ray cluster; embedded by default.
     """
     card = read_card(store.path(f"models/{settings.model}"))
+    require_same_input(store, card)
     table, model_id = card["input"]["reads"], card["model_id"]
     name = settings.fingerprint(model_id, store.footer(table)["fingerprint"])
     is_current = store.exists("embeddings") and store.footer("embeddings")["fingerprint"] == name

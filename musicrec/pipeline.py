@@ -19,6 +19,13 @@ class ChainSettings(NamedTuple):
     embed: EmbedSettings
     similar: SimilarSettings
 
+    def with_what_the_model_reads(self) -> "ChainSettings":
+        """The same, with the table extracted that the model to train needs."""
+        from musicrec.songs import OPTIONS, table_of
+
+        needed = {table_of(self.train): True} if table_of(self.train) in OPTIONS else {}
+        return self._replace(extract=self.extract.model_copy(update=needed))
+
 
 def run(
     store: Store,

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from musicrec import features
-from musicrec.errors import ConfigError
+from musicrec.errors import ConfigError, ModelError
 from musicrec.models import NETWORKS, TrainingSet, training_set
 from musicrec.models.inputs import Chosen, Songs
 from musicrec.settings import ExtractSettings, TrainSettings, resolve
@@ -100,7 +100,8 @@ def input_of(store: Store, settings: TrainSettings) -> dict[str, Any]:
     table = table_of(settings)
     if table == "features":
         names = features.feature_names(settings.feature_set)
-        return {"reads": table, "shape": [len(names)], "feature_names": names}
+        made = {"sample_rate": store.footer(table)["settings"]["sample_rate"]}
+        return {"reads": table, "shape": [len(names)], "feature_names": names, "made_by": made}
     if table == "images":
         from musicrec.features.images import SIZE
 
@@ -116,6 +117,25 @@ def _made(store: Store, table: str) -> dict[str, Any]:
     footer = store.footer(table)
     made = footer["settings"] | footer["lineage"]
     return {name: made[name] for name in ("sample_rate", "hop_length", "n_mels")}
+
+
+def require_same_input(store: Store, card: dict[str, Any]) -> None:
+    """Refuse to apply a model to a table that was made in another way than the one it was trained on.
+
+    Raises
+    ------
+    ModelError
+        The message says what differs.
+    """
+    trained = card["input"].get("made_by", {})
+    footer = store.footer(card["input"]["reads"])
+    made = footer["settings"] | footer["lineage"]
+    differences = [f"{name} {trained[name]}, now {made[name]}" for name in trained if trained[name] != made[name]]
+    if differences:
+        raise ModelError(
+            f"model {card['model']} was trained on another {card['input']['reads']} than {store.out} has: "
+            f"{'; '.join(differences)}; train it again"
+        )
 
 
 def read_songs(rows: pa.Table, card_input: dict[str, Any]) -> Songs:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from musicrec.accounting import Counts, Outcome, check_failures, count, digest, outcomes_table
 from musicrec.cluster import WorkerLost, connect, run_bounded
 from musicrec.columns import HISTORY, OK, PREDICTIONS, SKIPPED
-from musicrec.errors import ConfigError, MusicrecError
+from musicrec.errors import ConfigError, ModelError, MusicrecError
 from musicrec.models import (
     CLUSTERINGS,
     NETWORKS,
@@ -74,7 +74,7 @@ def train(
         digest(songs.track_ids, songs.groups, [songs.classes[i] for i in songs.y]),
     )
     name = f"models/{full.model}"
-    is_current = store.exists(name) and read_card(store.path(name))["model_id"] == model_id
+    is_current = _published_id(store, name) == model_id
     if not is_current:
         held_out(songs, full.test_fraction, full.seed)  # songs that cannot be split are said before Ray starts
         connect(address)
@@ -97,6 +97,14 @@ def train(
     counts = count(full.stage, store.track_ids(), outcomes, 0 if is_current else len(songs.track_ids))
     check_failures(counts, 1.0)
     return counts
+
+
+def _published_id(store: Store, name: str) -> str | None:
+    """Id of the published model; None if there is none that can be read."""
+    try:
+        return str(read_card(store.path(name))["model_id"]) if store.exists(name) else None
+    except ModelError:
+        return None
 
 
 def _outcomes(store: Store, songs: TrainingSet, model_id: str) -> pa.Table:

@@ -130,23 +130,12 @@ def test_training_on_a_set_that_was_not_extracted_is_refused(synthetic: Path, co
         train(copy, TRAIN)
 
 
-@pytest.mark.slow
-def test_two_workers_train_the_network_that_one_trains(copy: Store) -> None:
-    settings = TrainSettings(epochs=3, dropout=0, batch_size=16)  # the masks of dropout differ between workers
-    weights = []
-    for workers in (1, 2):
-        shutil.rmtree(copy.out / "_versions" / "models", ignore_errors=True)
-        (copy.out / "models" / "mlp").unlink()
-        train(copy, settings, workers=workers)
-        weights.append(load_weights(copy))
-    for one, two in zip(*weights, strict=True):
-        np.testing.assert_allclose(one, two, atol=1e-4)
-
-
-def load_weights(store: Store) -> list[np.ndarray]:
-    import keras
-
-    return keras.models.load_model(store.path("models/mlp") / "network.keras", compile=False).get_weights()
+def test_a_model_is_not_applied_to_features_of_another_sample_rate(copy: Store) -> None:
+    version = copy.new_version("features", ExtractSettings(sample_rate=44100), "1" * 16)
+    version.write_part(copy.read("features"))
+    copy.publish(version)
+    with pytest.raises(ModelError, match="sample_rate 22050, now 44100; train it again"):
+        embed(copy, EmbedSettings())
 
 
 def replace(store: Store, table: str, rows: pd.DataFrame) -> None:

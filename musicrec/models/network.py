@@ -42,6 +42,8 @@ def read_card(folder: Path) -> dict[str, Any]:
         card: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
         raise ModelError(f"model folder {folder} cannot be read ({e}); train the model again") from e
+    if "input" not in card:
+        raise ModelError(f"model folder {folder} does not say what the model reads; train the model again")
     return card
 
 

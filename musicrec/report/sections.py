@@ -3,7 +3,6 @@
 A function returns None where its table is not there yet.
 """
 
-import json
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from musicrec.columns import OK
+from musicrec.models import read_card
 from musicrec.report import figures, numbers
 from musicrec.report.clusters import clusters
 from musicrec.report.figures import data_uri
@@ -89,8 +89,7 @@ def read_model(store: Store) -> Content | None:
     """Content of the model's ``model.json``."""
     if not store.exists(model_name(store)):
         return None
-    description: Content = json.loads((store.path(model_name(store)) / "model.json").read_text(encoding="utf-8"))
-    return description
+    return read_card(store.path(model_name(store)))
 
 
 def read_predictions(store: Store) -> pd.DataFrame:
