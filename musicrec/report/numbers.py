@@ -119,7 +119,7 @@ def genre_scores(truth: pd.Series, predicted: pd.Series) -> pd.DataFrame:
     genres = sorted(truth.unique())
     # Not classification_report, which loses a genre that is called "accuracy".
     scores = precision_recall_fscore_support(truth, predicted, labels=genres, zero_division=0)
-    table = pd.DataFrame(dict(zip(("precision", "recall", "f1", "songs"), scores, strict=True)))
+    table = pd.DataFrame(dict(zip(("precision", "recall", "f1", "songs"), scores, strict=True))).astype({"songs": int})
     table.insert(0, "genre", genres)
     return table.sort_values(["f1", "genre"], ascending=[False, True], ignore_index=True)
 
