@@ -1,7 +1,8 @@
 """The extract stage on Ray: two workers against one, Ray's own share of the time, and the start on a fresh node.
 
 workers   wall time of the whole stage with two workers and with one (a task that only waits holds the other), in turns,
-          Ray running and everything compiled; medians.
+          Ray running and everything compiled; medians. Below it, what the machine can give: two plain processes
+          that share the same tracks, against one; nothing is written, Ray takes no part.
 overhead  wall time of the stage with one worker against a plain loop of `extract_track` over the same files, in turns;
           medians. The bar is for a loop that computes and writes nothing: writing and publishing the tables counts as
           overhead. Ray's part of it shows beside a loop that writes the same tables, 256 tracks a file.
@@ -19,8 +20,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import redirect_stderr
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import ExitStack, redirect_stderr
 from io import StringIO
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -120,15 +123,46 @@ def with_one_worker(call: Callable[[], Result]) -> Result:
             ray.get(waiting)
 
 
+def halves_seconds(processes: list[Executor], wanted: list[Wanted]) -> float:
+    """Wall seconds of extracting tracks in plain processes that share them."""
+
+    def share() -> set[str]:
+        parts = [wanted[i :: len(processes)] for i in range(len(processes))]
+        running = [process.submit(computed, part) for process, part in zip(processes, parts, strict=True)]
+        return set[str]().union(*(done.result() for done in running))
+
+    statuses, seconds = wall(share)
+    if statuses != {"ok"}:
+        sys.exit(f"expected every track to be ok, found {sorted(statuses)}")
+    return seconds
+
+
+def plain_processes(template: Path, repeats: int) -> list[object]:
+    """Row of two plain processes against one."""
+    tracks = Store(template).read("tracks", ["track_id", "uri"]).to_pylist()
+    wanted = [Wanted(track["track_id"], track["uri"], "") for track in tracks]
+    one, two = [], []
+    with ExitStack() as open_:
+        start = get_context("spawn")
+        processes = [open_.enter_context(ProcessPoolExecutor(1, start)) for _ in range(2)]
+        halves_seconds(processes, wanted[:20])  # both compile
+        for _ in range(repeats):
+            one.append(halves_seconds(processes[:1], wanted))
+            two.append(halves_seconds(processes, wanted))
+    speedup = median(one) / median(two)
+    return ["one plain process / two", f"{median(one):.2f}", f"{median(two):.2f}", f"{speedup:.2f} ×", ""]
+
+
 def workers(template: Path, repeats: int) -> list[list[object]]:
-    """Row of two workers against one."""
+    """Rows of two workers against one, and of what the machine can give."""
     one, two = [], []
     for _ in range(repeats):
         one.append(with_one_worker(lambda: run_stage(template)).wall_s)
         two.append(run_stage(template).wall_s)
     speedup = median(one) / median(two)
     bar = f"≥ {BAR_SPEEDUP} × {verdict(speedup >= BAR_SPEEDUP)}"
-    return [["one worker / two workers", f"{median(one):.2f}", f"{median(two):.2f}", f"{speedup:.2f} ×", bar]]
+    stage = ["one worker / two workers", f"{median(one):.2f}", f"{median(two):.2f}", f"{speedup:.2f} ×", bar]
+    return [stage, plain_processes(template, repeats)]
 
 
 def overhead(template: Path, repeats: int) -> list[list[object]]:
