@@ -282,7 +282,7 @@ def evaluate(out: str, settings_file: Path | None, address: str | None, **option
     from musicrec.evaluate import summary
 
     with _open(out) as store:
-        judged = settings_of(EvaluateSettings, store, settings_file, options)
+        judged = settings_of(EvaluateSettings, None, settings_file, options)
         trained = settings_of(TrainSettings, None, settings_file, options)
         click.echo(summary(stage(store, judged, trained, address=address)))
 

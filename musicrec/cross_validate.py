@@ -90,7 +90,7 @@ def evaluate(
             if isinstance(lost, WorkerLost):
                 raise MusicrecError(f"evaluate: the worker of {units[name].label} died again and again ({lost.cause})")
             progress.advance(1, units[name].settings.model)
-    published = _publish(store, settings, about, list(units))
+    published = _publish(store, settings, about, units)
     store.record(settings)
     store.clear_work(settings.stage)
     store.clear_work(WORK)
@@ -174,32 +174,46 @@ class _Shuffled(Sequence[NDArray[Any]]):
 # --- publishing ---------------------------------------------------------------------------------------------------
 
 
-def _publish(store: Store, settings: EvaluateSettings, songs: TrainingSet, names: list[str]) -> pd.DataFrame:
+def _publish(store: Store, settings: EvaluateSettings, songs: TrainingSet, units: dict[str, Unit]) -> pd.DataFrame:
     """Publish the three tables, with the models that were judged before on the same songs and folds."""
     same = digest(songs.track_ids, songs.groups, songs.recordings)
     lineage = {"classes": songs.classes, "folds": settings.folds, "songs": same}
+    trained = {unit.settings.model: unit.settings.model_dump(mode="json", exclude={"seed"}) for unit in units.values()}
     content = {}
     for table, schema in TABLES.items():
         folder = store.work_folder(settings.stage if table == "evaluation" else f"{settings.stage}/{table}")
-        fresh = pa.concat_tables(pq.read_table(folder / f"{name}.parquet") for name in names).cast(schema)
+        fresh = pa.concat_tables(pq.read_table(folder / f"{name}.parquet") for name in units).cast(schema)
         if table == "evaluation":
             fresh = pa.concat_tables([fresh, *(_fused(fresh, fused, songs.classes) for fused in settings.fuse)])
         content[table] = pa.concat_tables([_before(store, table, lineage, fresh), fresh])
     predictions = content["evaluation"].to_pandas()
     content["scores"] = pa.Table.from_pandas(_scores(store, predictions, songs.classes), SCORES, preserve_index=False)
-    fingerprint = settings.fingerprint(digest(names), same)
+    trained = _trained_before(store, lineage) | trained
+    fingerprint = settings.fingerprint(digest(list(units)), same)
     for table, rows in content.items():
-        version = store.new_version(table, settings, fingerprint, **lineage)
+        version = store.new_version(table, settings, fingerprint, **lineage, trained=trained)
         version.write_part(rows)
         store.publish(version)
     return content["scores"].to_pandas()
 
 
 def _before(store: Store, table: str, lineage: dict[str, Any], fresh: pa.Table) -> pa.Table:
-    if not store.exists(table) or store.footer(table)["lineage"] != lineage:
+    if not _is_comparable(store, table, lineage):
         return fresh.slice(0, 0)
     judged = pc.unique(fresh["model"])
     return store.read(table, filter=~pc.field("model").isin(judged)).cast(fresh.schema)
+
+
+def _is_comparable(store: Store, table: str, lineage: dict[str, Any]) -> bool:
+    """Whether a published table is of the same songs, genres and folds."""
+    return store.exists(table) and lineage.items() <= store.footer(table)["lineage"].items()
+
+
+def _trained_before(store: Store, lineage: dict[str, Any]) -> dict[str, Any]:
+    """How the models that stay in the tables were trained."""
+    comparable = _is_comparable(store, "evaluation", lineage)
+    trained: dict[str, Any] = store.footer("evaluation")["lineage"].get("trained", {}) if comparable else {}
+    return trained
 
 
 def _fused(answers: pa.Table, fused: str, classes: list[str]) -> pa.Table:

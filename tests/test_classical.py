@@ -124,7 +124,7 @@ def test_the_likeliest_class_is_the_one_the_support_vectors_decide(n_classes):
 @pytest.fixture(params=CLASSICAL + CLUSTERINGS)
 def model(request):
     X, y = songs()
-    card = {"model": request.param, "model_id": "x", "classes": list("abcd")}
+    card = {"model": request.param, "model_id": "x", "classes": list("abcd"), "input": {"reads": "features"}}
     return Classical(fit(request.param, (X, y), 0), card)
 
 

@@ -264,7 +264,7 @@ class Harm:
 @pytest.mark.parametrize("name", CLUSTERINGS)
 def test_a_clustering_with_a_stranger_in_it_is_refused(tmp_path, name):
     pipeline = fit(name, blobs(), 0)
-    Classical(pipeline, {"model": name, "classes": list("abcd")}).save(tmp_path)
+    Classical(pipeline, {"model": name, "classes": list("abcd"), "input": {"reads": "features"}}).save(tmp_path)
     assert load(tmp_path).pipeline[-1].n_clusters_ == pipeline[-1].n_clusters_
     pipeline[-1].stranger = Harm()
     Classical(pipeline, {"model": name}).save(tmp_path)
