@@ -178,7 +178,9 @@ def _publish(store: Store, settings: EvaluateSettings, songs: TrainingSet, units
     """Publish the three tables, with the models that were judged before on the same songs and folds."""
     same = digest(songs.track_ids, songs.groups, songs.recordings)
     lineage = {"classes": songs.classes, "folds": settings.folds, "songs": same}
-    trained = {unit.settings.model: unit.settings.model_dump(mode="json", exclude={"seed"}) for unit in units.values()}
+    trained: dict[str, Any] = {
+        str(unit.settings.model): unit.settings.model_dump(mode="json", exclude={"seed"}) for unit in units.values()
+    }
     content = {}
     for table, schema in TABLES.items():
         folder = store.work_folder(settings.stage if table == "evaluation" else f"{settings.stage}/{table}")
