@@ -26,6 +26,7 @@ from musicrec.models import (
     read_card,
     with_defaults,
 )
+from musicrec.models.inputs import Chosen
 from musicrec.progress import Progress
 from musicrec.ray_train import fit_on_ray
 from musicrec.settings import CHECKPOINT_S, TrainSettings
@@ -203,23 +204,26 @@ def card_of(store: Store, settings: TrainSettings, classes: list[str], model_id:
 def _write_model(
     folder: Path, model: Model, songs: TrainingSet, test: NDArray[np.bool_], history: list[dict[str, float]]
 ) -> None:
-    probabilities = model.predict_proba(songs.X)
+    """Write the folder. A network of spectrograms or pictures is asked for test songs alone: the others take long."""
+    of_features = model.card["input"]["reads"] == "features"
+    rows = np.flatnonzero(test | of_features)
+    probabilities = model.predict_proba(songs.X if of_features else Chosen(songs.X, rows))
     predicted = probabilities.argmax(axis=1)
-    hits = predicted == songs.y
+    hits, tested = predicted == songs.y[rows], test[rows]
     model.card["metrics"] = {
-        "test_accuracy": float(hits[test].mean()),
-        "train_accuracy": float(hits[~test].mean()),
+        "test_accuracy": float(hits[tested].mean()),
+        "train_accuracy": float(hits[~tested].mean()) if of_features else history[-1]["accuracy"],
         "n_test": int(test.sum()),
         "n_train": int((~test).sum()),
         "grouped_by_artist": songs.grouped_by_artist,
     }
     model.save(folder)
     pq.write_table(pa.Table.from_pylist(history, schema=HISTORY), folder / "history.parquet")
-    rows = {
-        "track_id": songs.track_ids,
-        "split": ["test" if t else "train" for t in test],
-        "genre": [songs.classes[i] for i in songs.y],
+    columns = {
+        "track_id": [songs.track_ids[i] for i in rows],
+        "split": ["test" if t else "train" for t in tested],
+        "genre": [songs.classes[i] for i in songs.y[rows]],
         "predicted": [songs.classes[i] for i in predicted],
         "probabilities": list(probabilities),
     }
-    pq.write_table(pa.table(rows, schema=PREDICTIONS), folder / "predictions.parquet")
+    pq.write_table(pa.table(columns, schema=PREDICTIONS), folder / "predictions.parquet")
