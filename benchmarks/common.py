@@ -47,11 +47,12 @@ def audio_files(folder: Path, extensions: Iterable[str] = AUDIO_EXTENSIONS) -> l
 
 
 def write_manifest(file: Path, clips: list[Path], n: int) -> None:
-    """List `n` tracks in a manifest, the clips over and over."""
+    """List `n` tracks in a manifest, the clips over and over; the folder of a clip is its genre."""
     with file.open("w", newline="", encoding="utf-8") as f:
         rows = csv.writer(f)
-        rows.writerow(["track_id", "path"])
-        rows.writerows([f"{i:05d}", clips[i % len(clips)].absolute()] for i in range(n))
+        rows.writerow(["track_id", "path", "genre"])
+        listed = (clips[i % len(clips)].absolute() for i in range(n))
+        rows.writerows([f"{i:05d}", clip, clip.parent.name] for i, clip in enumerate(listed))
 
 
 def catalogued(out: Path, clips: list[Path], n: int) -> Path:

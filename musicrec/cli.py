@@ -235,6 +235,7 @@ def tune(out: str, settings_file: Path | None, address: str | None, **options: A
     epilog=_example(
         "train OUT --model mlp",
         "train OUT --model svm --feature-set gtzan57",
+        """train OUT --model svm --params '{"C": 3}'""",
         "train OUT --model resnet --epochs 30",
         "train OUT --model crnn --workers 2",
     )
@@ -248,7 +249,7 @@ def tune(out: str, settings_file: Path | None, address: str | None, **options: A
 def train(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa: ANN401
     """Train a genre model and publish it as OUT/models/NAME.
 
-    A network that is stopped goes on from its last checkpoint when the same command is given again.
+    `musicrec models` lists the models and what each reads. Settings that a model has no use for do nothing. A network that is stopped goes on from its last checkpoint when the same command is given again.
     """
     from musicrec.models import read_card
     from musicrec.train import train as stage

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import click
 from pydantic.fields import FieldInfo
@@ -94,7 +94,8 @@ def _option(name: str, field: FieldInfo, section: str) -> Callable[[Function], F
 
 def _without_none(kind: Any) -> Any:  # noqa: ANN401 - a type
     """``int`` of ``int | None``."""
-    return next(arg for arg in get_args(kind) if arg is not NoneType) if isinstance(kind, UnionType) else kind
+    is_optional = get_origin(kind) in (Union, UnionType)  # a Literal or None is of the older kind
+    return next(arg for arg in get_args(kind) if arg is not NoneType) if is_optional else kind
 
 
 def _shown(default: object, name: str) -> str:
@@ -105,6 +106,8 @@ def _shown(default: object, name: str) -> str:
             return name if default else f"no-{name}"
         case float():
             return f"{default:g}"
+        case () | "":
+            return "none"
         case tuple():
             return " ".join(default)
         case _:

@@ -117,19 +117,20 @@ class TrainSettings(StageSettings):
 
     stage: ClassVar[str] = "train"
     code_version: ClassVar[int] = 2
-    model: ModelName = Field("mlp", description="Model to train; `musicrec models` tells of each.")
+    model: ModelName = Field("mlp", description="Model to train: see musicrec models.")
     feature_set: FeatureSet = Field("iiitd41", description="Feature set that a model of features reads.")
     epochs: int | None = Field(None, ge=1, description="Passes over the training songs.")
     batch_size: int | None = Field(None, ge=2, description="Songs in a step, over all workers.")
     learning_rate: float | None = Field(None, gt=0, description="Learning rate of Adam.")
     output: Output | None = Field(
-        None, description="Each genre by itself (sigmoid, binary cross-entropy), or one of all (softmax)."
+        None,
+        description="Output of a network: one genre of all (softmax), or each by itself (sigmoid, binary cross-entropy).",
     )
     window_s: float | None = Field(
         None, ge=0, le=600, description="Length of the excerpts that a network of mel-spectrograms reads, in seconds."
     )
     params: str = Field(
-        "", description='Settings of a classical model\'s classifier, as JSON such as {"C": 3}: see musicrec tune.'
+        "", description='Settings of a classical model, as JSON such as {"C": 3}; musicrec tune finds them.'
     )
     scaling: Scaling | None = Field(
         None, description="How mlp is given its features; whitened: songs of one genre spread alike in every direction."

@@ -138,6 +138,7 @@ def test_the_version_is_shown(run):
         ("similar OUT -n many", "'many' is not a valid integer"),
         ("similar OUT --metric manhattan", "'manhattan' is not one of 'cosine', 'euclidean'"),
         ("train OUT --model lstm", "Invalid value for '--model': 'lstm'"),
+        ("train OUT --output tanh", "'tanh' is not one of 'sigmoid', 'softmax'"),
         ("train OUT --workers 0", "0 is not in the range x>=1"),
         ("train OUT --epochs 2.5", "'2.5' is not a valid integer"),
         ("embed OUT --model lstm", "Invalid value for '--model': 'lstm'"),

@@ -38,7 +38,17 @@ def test_the_validation_bites(fault: dict) -> None:
 
 def test_every_stage_has_a_job_that_answers_help() -> None:
     jobs = sorted((ROOT / "jobs").glob("*.py"))
-    assert {job.stem for job in jobs} >= {"catalog", "extract", "train", "embed", "similar", "report", "run"}
+    assert {job.stem for job in jobs} >= {
+        "catalog",
+        "extract",
+        "tune",
+        "train",
+        "evaluate",
+        "embed",
+        "similar",
+        "report",
+        "run",
+    }
     for job in jobs:
         usage = subprocess.run([sys.executable, job, "--help"], capture_output=True, text=True, cwd=ROOT, check=True)
         assert "Examples:" in usage.stdout

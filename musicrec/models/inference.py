@@ -25,13 +25,17 @@ def compiled(model: "keras.Model") -> Callable[[NDArray[np.float32]], NDArray[np
     return lambda inputs: np.asarray(forward(tf.constant(inputs)), np.float32)
 
 
+def at_once(reader: Reader) -> int:
+    """How many examples are run through a network together."""
+    return max(1, min(4096, MOST_CELLS // int(np.prod(reader.shape))))
+
+
 def apply(
     forward: Callable[[NDArray[np.float32]], NDArray[np.float32]], reader: Reader, songs: Songs, width: int
 ) -> NDArray[np.float32]:
     """What a network makes of each song, float32 [n, width]: the mean over its examples."""
-    most = max(1, min(4096, MOST_CELLS // int(np.prod(reader.shape))))
     means = [np.zeros((0, width), np.float32)]
-    for examples, counts in ahead(chunks(reader, songs, most)):
+    for examples, counts in ahead(chunks(reader, songs, at_once(reader))):
         ends = np.cumsum(counts)
         sums = np.add.reduceat(forward(examples), ends - counts, axis=0)
         means.append((sums / counts[:, None]).astype(np.float32))

@@ -2,8 +2,11 @@
 
 import json
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +50,8 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
-class Network(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Network:
     """A network and the card that describes it.
 
     Attributes
@@ -94,18 +98,28 @@ class Network(NamedTuple):
         ModelError
             The songs have not the shape that the model was trained on.
         """
-        return self._apply(self.network, songs)
+        return self._apply(self._classify, songs, self.network.outputs[0].shape[-1])
 
     def embed(self, songs: Songs) -> Array:
         """Embeddings, float32 [n, d]: what the layer before the classifier gives, the mean over excerpts."""
-        keras = import_keras()
-        layer = self.network.get_layer(NETWORKS[self.card["model"]].EMBEDDING_LAYER)
-        return self._apply(keras.Model(self.network.inputs, layer.output), songs)
+        return self._apply(self._represent, songs, self._embedding.shape[-1])
 
-    def _apply(self, model: "keras.Model", songs: Songs) -> Array:
+    def _apply(self, forward: Callable[[Array], Array], songs: Songs, width: int) -> Array:
         wanted = reader(self.card)
         check(songs, wanted)
-        return apply(compiled(model), wanted, songs, model.outputs[0].shape[-1])
+        return apply(forward, wanted, songs, width)
+
+    @property
+    def _embedding(self) -> Any:  # noqa: ANN401 - a tensor
+        return self.network.get_layer(NETWORKS[self.card["model"]].EMBEDDING_LAYER).output
+
+    @cached_property  # compiled once a network, not once a call: songs come 64 at a time
+    def _classify(self) -> Callable[[Array], Array]:
+        return compiled(self.network)
+
+    @cached_property
+    def _represent(self) -> Callable[[Array], Array]:
+        return compiled(import_keras().Model(self.network.inputs, self._embedding))
 
 
 def one_thread() -> None:
