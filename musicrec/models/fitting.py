@@ -92,7 +92,7 @@ def fit(
     Raises
     ------
     ModelError
-        The loss is no longer a number.
+        The loss is no longer a number, or the songs are fewer than two or than the workers.
     """
     import tensorflow as tf
 
@@ -233,7 +233,10 @@ def _tensors(batch: Batch) -> tuple[Any, ...]:
 
 def _mean(steps: Iterator[tuple[Tensor, Tensor]]) -> tuple[float, float]:
     """Loss and accuracy over the steps of an epoch; numbers are fetched at the end, not a step each."""
-    sums, sizes = zip(*steps, strict=True)
+    done = list(steps)
+    if not done:
+        raise ModelError("the training songs are too few for a step; add songs, or train with fewer --workers")
+    sums, sizes = zip(*done, strict=True)
     loss, hits = np.sum([np.asarray(s) for s in sums], axis=0) / np.sum([float(size) for size in sizes])
     return float(loss), float(hits)
 
