@@ -127,9 +127,17 @@ def folds(
     learn, test : numpy.ndarray
         bool [n]. What no training song teaches is learned from instead of tested, so that some songs may be tested
         by no fold.
+
+    Raises
+    ------
+    ModelError
+        No genre has as many songs as there are folds.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
+    largest_class = int(np.bincount(y).max())
+    if n_folds > largest_class:
+        raise ModelError(f"{n_folds} folds of genres of at most {largest_class} songs; ask for fewer, or add songs")
     names = np.array(groups)
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():

@@ -81,8 +81,8 @@ def fit(
     start : Snapshot, optional
         Where to go on.
     on_epoch : callable
-        Called after every epoch with epoch, loss, accuracy, test_loss and test_accuracy, and with a function that
-        takes a snapshot.
+        Called after every epoch with epoch, loss, accuracy, test_loss, test_accuracy and, where songs are watched,
+        watched_loss, and with a function that takes a snapshot.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def fit(
     Raises
     ------
     ModelError
-        The loss is no longer a number.
+        The loss is no longer a number, or the songs are fewer than two or than the workers.
     """
     import tensorflow as tf
 
@@ -108,15 +108,19 @@ def fit(
     if start:
         for variable, value in zip(variables, start.arrays, strict=True):
             variable.assign(value)
-    best = _Patience(settings.patience)
+    losses = [row["watched_loss"] for row in history if "watched_loss" in row]
     for epoch in range(len(history), settings.epochs or 0):
+        if _is_over(losses, settings.patience):
+            break
         loss, accuracy = _mean(step(*_tensors(batch)) for batch in ahead(learn.epoch(epoch, rank, world)))
         if not np.isfinite(loss):
             raise ModelError(
                 f"the loss of epoch {epoch + 1} is {loss}; train with a smaller --learning-rate than "
                 f"{settings.learning_rate:g}"
             )
-        if epoch + 1 == settings.epochs and settings.ema:
+        if watched:
+            losses.append(evaluate(watched)[0])
+        if settings.ema and (epoch + 1 == settings.epochs or _is_over(losses, settings.patience)):
             optimizer.finalize_variable_values(network.trainable_variables)
         test_loss, test_accuracy = evaluate(test)
         history.append(
@@ -124,26 +128,22 @@ def fit(
                 "epoch": epoch + 1, "loss": loss, "accuracy": accuracy,
                 "test_loss": test_loss, "test_accuracy": test_accuracy,
             }
+            | ({"watched_loss": losses[-1]} if watched else {})
         )  # fmt: skip
         on_epoch(
             history[-1],
             lambda: Snapshot(len(history), [np.asarray(v) for v in variables], list(history)),
         )
-        if watched is not None and best.is_over(evaluate(watched)[0]):
-            break
     return network
 
 
-class _Patience:
+def _is_over(losses: Sequence[float], patience: int) -> bool:
     """Whether a loss has not become better for some epochs."""
-
-    def __init__(self, epochs: int) -> None:
-        self._epochs, self._best, self._since = epochs, np.inf, 0
-
-    def is_over(self, loss: float) -> bool:
-        self._since = 0 if loss < self._best - LEAST_LOSS else self._since + 1
-        self._best = min(self._best, loss)
-        return 0 < self._epochs <= self._since
+    best, since = np.inf, 0
+    for loss in losses:
+        since = 0 if loss < best - LEAST_LOSS else since + 1
+        best = min(best, loss)
+    return 0 < patience <= since
 
 
 def _built(build: Callable[[], "keras.Model"], settings: TrainSettings) -> "keras.Model":
@@ -233,7 +233,10 @@ def _tensors(batch: Batch) -> tuple[Any, ...]:
 
 def _mean(steps: Iterator[tuple[Tensor, Tensor]]) -> tuple[float, float]:
     """Loss and accuracy over the steps of an epoch; numbers are fetched at the end, not a step each."""
-    sums, sizes = zip(*steps, strict=True)
+    done = list(steps)
+    if not done:
+        raise ModelError("the training songs are too few for a step; add songs, or train with fewer --workers")
+    sums, sizes = zip(*done, strict=True)
     loss, hits = np.sum([np.asarray(s) for s in sums], axis=0) / np.sum([float(size) for size in sizes])
     return float(loss), float(hits)
 

@@ -124,7 +124,8 @@ def _watched(songs: TrainingSet, learn: Rows, settings: TrainSettings) -> tuple[
         return learn, None
     rows = np.flatnonzero(learn)
     groups = [songs.groups[i] for i in rows]
-    _, inner = next(iter(folds(songs.y[rows], groups, min(WATCHED_FOLDS, len(set(groups))), settings.seed)))
+    n_folds = max(2, min(WATCHED_FOLDS, len(set(groups)), int(np.bincount(songs.y[rows]).max())))
+    _, inner = next(iter(folds(songs.y[rows], groups, n_folds, settings.seed)))
     if not inner.any():
         raise ModelError("--patience needs songs of several artists in a genre; train without it")
     watched = np.zeros(len(learn), bool)
