@@ -119,9 +119,27 @@ class TrainSettings(StageSettings):
     code_version: ClassVar[int] = 2
     model: ModelName = Field("mlp", description="Model to train: see musicrec models.")
     feature_set: FeatureSet = Field("iiitd41", description="Feature set that a model of features reads.")
-    epochs: int | None = Field(None, ge=1, description="Passes over the training songs.")
+    params: str = Field(
+        "", description='Settings of a classical model, as JSON such as {"C": 3}; `musicrec tune` finds them.'
+    )
+    test_fraction: float = Field(
+        0.2, gt=0, lt=0.6, description="Share of the songs held out for testing, about one in 2, 3, 4, …"
+    )
+    seed: int = Field(0, ge=0, description="Seed of the split, the weights and the order of songs.")
+    epochs: int | None = Field(None, ge=1, description="Passes of a network over the training songs.")
+    patience: int = Field(
+        0,
+        ge=0,
+        description="Stop after so many epochs without a better loss on a tenth of the training songs; 0 for never.",
+    )
     batch_size: int | None = Field(None, ge=2, description="Songs in a step, over all workers.")
     learning_rate: float | None = Field(None, gt=0, description="Learning rate of Adam.")
+    cosine: bool | None = Field(None, description="Let the learning rate fall to zero along a cosine.")
+    weight_decay: float | None = Field(None, ge=0, description="Decoupled weight decay, as in AdamW.")
+    ema: float | None = Field(
+        None, ge=0, lt=1, description="Keep a moving average of the weights, by this momentum; 0 for none."
+    )
+    precision: Precision = Field("float32", description="Numbers of the hidden layers; bfloat16 is for GPUs.")
     output: Output | None = Field(
         None,
         description="Output of a network: one genre of all (softmax), or each by itself (sigmoid).",
@@ -129,33 +147,19 @@ class TrainSettings(StageSettings):
     window_s: float | None = Field(
         None, ge=0, le=600, description="Length of the excerpts that a network of mel-spectrograms reads, in seconds."
     )
-    params: str = Field(
-        "", description='Settings of a classical model, as JSON such as {"C": 3}; musicrec tune finds them.'
-    )
     scaling: Scaling | None = Field(
         None, description="How mlp is given its features; whitened: songs of one genre spread alike in every direction."
     )
     dropout: float | None = Field(None, ge=0, lt=1, description="Dropout, wherever the network has it.")
     l1: float | None = Field(None, ge=0, description="L1 penalty on the dense weights of mlp.")
-    weight_decay: float | None = Field(None, ge=0, description="Decoupled weight decay, as in AdamW.")
-    cosine: bool | None = Field(None, description="Let the learning rate fall to zero along a cosine.")
     contrastive: float | None = Field(
-        None, ge=0, description="Weight of the contrastive loss: songs of one genre, by other artists, come together."
+        None,
+        ge=0,
+        description="Weight of the contrastive loss: songs of one genre, by other artists, come together; 0 for none.",
     )
     mixup: float | None = Field(None, ge=0, description="MixUp: alpha of the Beta distribution; 0 for none.")
     cutmix: float | None = Field(None, ge=0, description="CutMix: alpha of the Beta distribution; 0 for none.")
     spec_augment: bool | None = Field(None, description="SpecAugment: mask stripes of time and of frequency.")
-    ema: float | None = Field(None, ge=0, lt=1, description="Keep a moving average of the weights, by this momentum.")
-    patience: int = Field(
-        0,
-        ge=0,
-        description="Stop after so many epochs without a better loss on a tenth of the training songs; 0 for never.",
-    )
-    precision: Precision = Field("float32", description="Numbers of the hidden layers; bfloat16 is for GPUs.")
-    test_fraction: float = Field(
-        0.2, gt=0, lt=0.6, description="Share of the songs held out for testing, about one in 2, 3, 4, …"
-    )
-    seed: int = Field(0, ge=0, description="Seed of the split, the weights and the order of songs.")
 
     @field_validator("params")
     @classmethod

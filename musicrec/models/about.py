@@ -18,6 +18,11 @@ OTHERS = {
 }
 INPUT = {"features": "a feature set", "mel": "mel", "mel96": "mel96", "images": "images"}
 
+NOTES = (
+    "Parameters of networks at the genres of their publication, or ten.",
+    "Before cnn and crnn: musicrec extract OUT --mel96; before cnn_image: musicrec extract OUT --images.",
+)
+
 
 class About(NamedTuple):
     """One model."""
@@ -49,7 +54,7 @@ def describe(models: list[About]) -> str:
     lines = [
         f"{model.name:{width}}  {_number(model.parameters):>10}  {model.reads:13}  {model.what}" for model in models
     ]
-    return "\n".join([head, *lines, "", "Parameters of networks at the genres of their publication, or ten."])
+    return "\n".join([head, *lines, "", *NOTES])
 
 
 def _number(parameters: int | None) -> str:
