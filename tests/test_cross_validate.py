@@ -16,7 +16,7 @@ CLASSES = ["a", "b", "c"]
 
 
 def answers(model, probabilities, fold=0):
-    """Rows of ``evaluation`` of songs s0, s1, …"""
+    """Rows of ``evaluation`` of songs s0, s1 and so on."""
     n = len(probabilities)
     return pa.table(
         {
@@ -110,7 +110,7 @@ def store(ray_session, tmp_path):
     ]  # fmt: skip
     names = features.feature_names("iiitd41")
     X = np.random.default_rng(0).normal(size=(N, len(names))).astype(np.float32)
-    X[:, 0] += 5 * np.array(["abcalone".index(row["genre"]) for row in tracks])
+    X[np.arange(N), ["abcalone".index(row["genre"]) for row in tracks]] += 9
     for name, rows, settings in (
         ("tracks", pa.Table.from_pylist(tracks, columns.TRACKS), CatalogSettings(source="/music")),
         ("features", pa.table([ids, *X.T], schema=columns.features_schema(names)), ExtractSettings()),

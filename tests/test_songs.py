@@ -1,4 +1,4 @@
-"""What models read of an OUT: unpacked tables are the tables, and what is missing is said with the option that makes it."""
+"""What models read of an OUT: unpacked tables are the tables; of what is missing, the option that makes it is said."""
 
 import json
 import math
