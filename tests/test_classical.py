@@ -1,6 +1,6 @@
 """The classical models: their steps keep scikit-learn's rules, learn from training rows alone, and are saved safely.
 
-The clusterings keep the same contract; what is theirs alone stands in test_clustering.py.
+What they share with all models stands in test_model_contract.py, what is the clusterings' alone in test_clustering.py.
 """
 
 import os
@@ -128,42 +128,11 @@ def model(request):
     return Classical(fit(request.param, (X, y), 0), card)
 
 
-def test_every_model_learns_and_gives_probabilities(model):
-    X, y = songs(seed=0)
-    probabilities = model.predict_proba(X)
-    assert probabilities.shape == (len(X), 4)
-    assert probabilities.dtype == np.float32
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
-    least = 0.9 if model.card["model"] in CLASSICAL else 0.5  # on a plane, some classes fall together
-    assert (probabilities.argmax(axis=1) == y).mean() > least
-
-
-def test_a_saved_model_is_the_same_model(model, tmp_path):
-    X, _ = songs(seed=1)
-    model.save(tmp_path)
-    again = load(tmp_path)
-    assert again.card == model.card
-    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
-    np.testing.assert_array_equal(again.embed(X), model.embed(X))
-
-
-def test_training_again_gives_the_same_model(model):
-    X, y = songs()
-    again = Classical(fit(model.card["model"], (X, y), 0), model.card)
-    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
-
-
 def test_missing_and_infinite_features_are_filled_in(model):
     X, _ = songs(seed=1)
     X[0, 0], X[1, 7], X[2, 40] = np.nan, np.inf, -np.inf
     assert np.isfinite(model.embed(X)).all()
     assert np.isfinite(model.predict_proba(X)).all()
-
-
-def test_a_song_gets_the_same_answer_alone_and_among_others(model):
-    X, _ = songs(seed=1)
-    np.testing.assert_allclose(model.embed(X[:1]), model.embed(X)[:1], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(model.predict_proba(X[:1]), model.predict_proba(X)[:1], rtol=1e-5, atol=1e-6)
 
 
 def test_models_learn_from_songs_fewer_than_neighbours_features_or_folds():

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicrec.errors import ModelError
-from musicrec.models.inputs import Songs
+from musicrec.models.inputs import Features, Songs, check
 from musicrec.models.network import read_card
 
 if TYPE_CHECKING:
@@ -67,8 +67,14 @@ class Classical(NamedTuple):
         (folder / "model.json").write_text(json.dumps(self.card, indent=2), encoding="utf-8")
 
     def predict_proba(self, songs: Songs) -> Array:
-        """Genre probabilities, float32 [n, n_classes], of features [n, n_features]."""
-        X = np.asarray(songs)
+        """Genre probabilities, float32 [n, n_classes], of features [n, n_features].
+
+        Raises
+        ------
+        ModelError
+            The songs have not the features that the model was trained on.
+        """
+        X = self._features(songs)
         probabilities = np.zeros((len(X), len(self.card["classes"])), np.float32)
         for i in range(0, len(X), BATCH_ROWS):  # distances to all training songs are held for a block only
             probabilities[i : i + BATCH_ROWS, self.pipeline.classes_] = self.pipeline.predict_proba(
@@ -78,9 +84,12 @@ class Classical(NamedTuple):
 
     def embed(self, songs: Songs) -> Array:
         """Embeddings, float32 [n, d], of features [n, n_features]: what the classifier is given."""
-        X = np.asarray(songs)
-        vectors: Array = self.pipeline[:-1].transform(finite_or_nan(X)).astype(np.float32)
+        vectors: Array = self.pipeline[:-1].transform(finite_or_nan(self._features(songs))).astype(np.float32)
         return vectors
+
+    def _features(self, songs: Songs) -> Array:
+        check(songs, Features((self.pipeline.n_features_in_,), {}))
+        return np.asarray(songs)
 
 
 def fit(
