@@ -1,7 +1,7 @@
 """Judge models: train each on every fold of two splits, and keep what it says of the songs it has not seen.
 
 In the random split a song, with all its clips, stands on one side; in the artist split an artist does. A training on
-one fold is one Ray task, which stages its answers; trainings that an interrupted run has done are not done again.
+one fold is one Ray task, which stages its answers. They stay in the work folder, so that no training is done twice.
 Models that were judged before on the same songs and folds stay in the tables.
 """
 
@@ -92,7 +92,6 @@ def evaluate(
             progress.advance(1, units[name].settings.model)
     published = _publish(store, settings, about, units)
     store.record(settings)
-    store.clear_work(settings.stage)
     store.clear_work(WORK)
     return published
 

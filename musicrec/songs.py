@@ -231,5 +231,7 @@ def unpack(store: Store, table: str) -> None:
     (making / "about.json").write_text(json.dumps(about), encoding="utf-8")
     try:
         making.rename(folder)
-    except OSError:  # another task was faster
+    except OSError:
         shutil.rmtree(making, ignore_errors=True)
+        if not folder.exists():  # else another task was faster
+            raise

@@ -191,7 +191,7 @@ def _step(
     import keras
     import tensorflow as tf
 
-    both = keras.Model(network.inputs, [network.get_layer(embedding_layer).output, *network.outputs])
+    both = keras.Model(network.inputs[0], [network.get_layer(embedding_layer).output, *network.outputs])
     loss_of = cross_entropy(settings.output)
 
     def gathered(*values: Tensor) -> Sequence[Tensor]:

@@ -119,7 +119,7 @@ class Network:
 
     @cached_property
     def _represent(self) -> Callable[[Array], Array]:
-        return compiled(import_keras().Model(self.network.inputs, self._embedding))
+        return compiled(import_keras().Model(self.network.inputs[0], self._embedding))
 
 
 def one_thread() -> None:
