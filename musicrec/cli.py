@@ -249,7 +249,8 @@ def tune(out: str, settings_file: Path | None, address: str | None, **options: A
 def train(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa: ANN401
     """Train a genre model and publish it as OUT/models/NAME.
 
-    `musicrec models` lists the models and what each reads. Settings that a model has no use for do nothing. A network that is stopped goes on from its last checkpoint when the same command is given again.
+    `musicrec models` lists the models and what each reads. Settings that a model has no use for do nothing. A network
+    that is stopped goes on from its last checkpoint when the same command is given again.
     """
     from musicrec.models import read_card
     from musicrec.train import train as stage

@@ -124,7 +124,7 @@ class TrainSettings(StageSettings):
     learning_rate: float | None = Field(None, gt=0, description="Learning rate of Adam.")
     output: Output | None = Field(
         None,
-        description="Output of a network: one genre of all (softmax), or each by itself (sigmoid, binary cross-entropy).",
+        description="Output of a network: one genre of all (softmax), or each by itself (sigmoid).",
     )
     window_s: float | None = Field(
         None, ge=0, le=600, description="Length of the excerpts that a network of mel-spectrograms reads, in seconds."
