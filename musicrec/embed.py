@@ -21,7 +21,7 @@ from musicrec.settings import EmbedSettings
 from musicrec.songs import columns_of, read_songs, require_same_input
 from musicrec.storage import Store
 
-FEATURE_ROWS, OTHER_ROWS = 50_000, 64  # read at once: a few MB of either
+FEATURE_ROWS, OTHER_ROWS = 50_000, 60  # read at once: a few MB of either; 60 clips are five whole chunks of resnet
 
 
 def embed(store: Store, settings: EmbedSettings, *, address: str | None = None) -> Counts:

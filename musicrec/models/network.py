@@ -113,7 +113,7 @@ class Network:
     def _embedding(self) -> Any:  # noqa: ANN401 - a tensor
         return self.network.get_layer(NETWORKS[self.card["model"]].EMBEDDING_LAYER).output
 
-    @cached_property  # compiled once a network, not once a call: songs come 64 at a time
+    @cached_property  # compiled once a network, not once a call: embed reads 60 songs at a time
     def _classify(self) -> Callable[[Array], Array]:
         return compiled(self.network)
 
