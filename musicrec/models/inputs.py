@@ -60,13 +60,23 @@ class Spectrograms(NamedTuple):
         spare = len(song) - self.shape[0]
         n = max(self.windows, -(-len(song) // self.shape[0])) if spare > 0 else 1
         starts = np.linspace(0, max(0, spare), n).round().astype(int)
-        return np.stack([self._excerpt(song, start) for start in starts])
+        if n == 1:
+            return self._excerpt(song, 0)[None]
+        scaled = _scaled(np.asarray(song))  # once, not once an excerpt
+        excerpts: Array = scaled[starts[:, None] + np.arange(self.shape[0])]
+        return excerpts
 
     def _excerpt(self, song: NDArray[Any], start: int) -> Array:
-        frames = np.asarray(song[start : start + self.shape[0]], np.float32)
-        if len(frames) < self.shape[0]:
-            frames = np.resize(frames, self.shape)
-        return (frames + np.float32(MIDDLE_DB)) / np.float32(MIDDLE_DB)
+        frames = _scaled(np.asarray(song[start : start + self.shape[0]]))
+        return np.resize(frames, self.shape) if len(frames) < self.shape[0] else frames
+
+
+def _scaled(frames: NDArray[Any]) -> Array:
+    """Frames in dB as networks get them."""
+    scaled = frames.astype(np.float32)
+    scaled += np.float32(MIDDLE_DB)
+    scaled /= np.float32(MIDDLE_DB)
+    return scaled
 
 
 class Pictures(NamedTuple):
