@@ -28,7 +28,6 @@ DOINGS = {
     "catalog": "read",
     "extract": "decoded",
     "train": "trained on",
-    "evaluate": "judged",
     "embed": "embedded",
     "similar": "compared",
 }

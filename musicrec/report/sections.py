@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from musicrec.accounting import DOINGS
 from musicrec.columns import OK
 from musicrec.models import read_card
 from musicrec.report import figures, numbers
 from musicrec.report.clusters import clusters
 from musicrec.report.figures import data_uri
 from musicrec.report.numbers import NO_GENRE, SEED
-from musicrec.settings import STAGES
 from musicrec.storage import Store
 
 Content = dict[str, Any]
@@ -56,7 +56,7 @@ def accounting(store: Store, genres: Genres | None) -> Content | None:
         store.read("outcomes", columns=["stage", "status"]).group_by(["stage", "status"]).aggregate([([], "count_all")])
     )
     counts = pairs.to_pandas().rename(columns={"count_all": "count"})
-    stages = [*STAGES, *sorted(set(counts["stage"]) - set(STAGES))]
+    stages = [*DOINGS, *sorted(set(counts["stage"]) - set(DOINGS))]
     columns = ["track_id", "stage", "status", "reason", "detail"]
     failed = store.read("outcomes", columns=columns, filter=pc.field("status") != OK).to_pandas()
     return {
