@@ -19,7 +19,7 @@ STARTS = 5
 def timed(*arguments: object) -> float:
     """Wall seconds of one musicrec command."""
     started = time.perf_counter()
-    command = [sys.executable, "-m", "musicrec.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "musicrec", *map(str, arguments)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - started
 

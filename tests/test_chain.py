@@ -197,7 +197,7 @@ def test_one_embedding_is_too_few_for_a_table(copy: Store) -> None:
 
 
 def musicrec(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "musicrec.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "musicrec", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -844,7 +844,7 @@ def test_an_out_in_which_nothing_succeeded_takes_good_songs_later(
 
 def start_extract(out: Path) -> subprocess.Popen[bytes]:
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
-    command = [sys.executable, "-m", "musicrec.cli", "extract", str(out)]
+    command = [sys.executable, "-m", "musicrec", "extract", str(out)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -1,0 +1,62 @@
+"""The command line. Commands stand in the rooms beside this file; heavy imports wait until one is run."""
+
+import os
+import sys
+
+import click
+
+from musicrec import __version__
+from musicrec.cli import stages, tables
+from musicrec.cli.common import complain, example
+from musicrec.errors import ConfigError, MusicrecError
+from musicrec.options import Commands
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave with its exit code: 0 done, 1 failed, 2 wrong usage."""
+    try:
+        code = cli.main(arguments, prog_name="musicrec", standalone_mode=False)
+    except click.ClickException as e:
+        e.show()
+        code = e.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        complain("interrupted; run the same command again to go on")
+        code = EXIT_INTERRUPTED
+    except MusicrecError as e:
+        complain(str(e))
+        code = EXIT_USAGE if isinstance(e, ConfigError) else EXIT_FAILED
+    except Exception as e:  # the person at the terminal gets a line; a developer asks for more
+        if os.environ.get("MUSICREC_DEBUG"):
+            raise
+        complain(f"{type(e).__name__}: {' '.join(str(e).split())} (set MUSICREC_DEBUG=1 for the traceback)")
+        code = EXIT_FAILED
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(cls=Commands, epilog=example("demo", "run OUT --source ~/Music", 'lookup OUT "blues.00002"'))
+@click.version_option(__version__, prog_name="musicrec")
+def cli() -> None:
+    """Turn a folder of songs into a table of similar songs.
+
+    OUT is a folder of plain Parquet tables that any tool can read. The stages are catalog → extract → train → embed →
+    similar → report; `run` does them all, and does again only what is not up to date.
+    """
+
+
+for _command in (
+    stages.run,
+    stages.catalog,
+    stages.extract,
+    stages.models,
+    stages.tune,
+    stages.train,
+    stages.evaluate,
+    stages.embed,
+    stages.similar,
+    tables.lookup,
+    stages.report,
+    stages.demo,
+):
+    cli.add_command(_command)

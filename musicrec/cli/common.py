@@ -1,0 +1,30 @@
+"""What the commands share: opening OUT, examples below their help, complaints."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from musicrec.storage import Store
+
+
+@contextmanager
+def open_out(out: str, *, create: bool = False) -> Iterator[Store]:
+    """Hold OUT for writing."""
+    store = Store(out)
+    if create:
+        store.create()
+    else:
+        store.require()
+    with store.lock():
+        yield store
+
+
+def example(*lines: str) -> str:
+    """Examples for the foot of a command's help."""
+    return "\b\nExamples:\n" + "\n".join(f"  musicrec {line}" for line in lines)
+
+
+def complain(message: str) -> None:
+    """Say on standard error what went wrong."""
+    click.echo(f"musicrec: {message}", err=True)
