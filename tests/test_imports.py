@@ -14,7 +14,7 @@ PACKAGE = Path(musicrec.__file__).parent
 JOBS = PACKAGE.parent / "jobs"
 
 LAYERS = [  # lowest first; a room may import from its own layer and from those before it
-    {"__init__", "errors", "columns"},
+    {"__init__", "errors", "columns", "lanes"},
     {"accounting", "settings", "progress", "watchdog"},
     {"storage", "sources", "audio"},
     {"features", "similarity", "models", "evaluate", "demo"},

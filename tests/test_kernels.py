@@ -16,7 +16,9 @@ from scipy.ndimage import median_filter
 
 from musicrec.errors import ConfigError
 from musicrec.features import fourier, hpss, kernels
-from musicrec.features.lanes import (
+from musicrec.features.median import GROUP, group_of_medians
+from musicrec.features.memory import empty
+from musicrec.lanes import (
     LANES,
     as_in,
     bits,
@@ -33,8 +35,6 @@ from musicrec.features.lanes import (
     store,
     transpose,
 )
-from musicrec.features.median import GROUP, group_of_medians
-from musicrec.features.memory import empty
 
 RATE, N_FFT, HOP = 22_050, 2048, 512
 

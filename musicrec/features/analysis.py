@@ -12,8 +12,8 @@ from librosa.core.convert import hz_to_octs
 from numpy.typing import NDArray
 
 from musicrec.features import filters, fourier, hpss, kernels, rhythm
-from musicrec.features.lanes import LANES
 from musicrec.features.memory import empty
+from musicrec.lanes import LANES
 
 Array = NDArray[np.float32]
 

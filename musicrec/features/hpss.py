@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicrec.features import fourier
-from musicrec.features.lanes import LANES, kernel, load, load_at, store, store_at, transpose
 from musicrec.features.median import group_of_medians
 from musicrec.features.memory import empty
+from musicrec.lanes import LANES, kernel, load, load_at, store, store_at, transpose
 
 Array = NDArray[np.float32]
 

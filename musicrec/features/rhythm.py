@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfft
 
 from musicrec.features import fourier, kernels
-from musicrec.features.lanes import LANES
+from musicrec.lanes import LANES
 
 Array = NDArray[np.float32]
 

@@ -1,16 +1,18 @@
 """Sixteen numbers computed side by side: a vector type for numba.
 
 Neighbouring frames of a spectrum undergo the same arithmetic, so sixteen of them stand in the lanes of one vector and
-every loop of this package is written as if for a single frame. The instructions are named here, instead of leaving it
+every loop over frames is written as if for a single one. The instructions are named here, instead of leaving it
 to the compiler to find them in loops; where a processor's registers are shorter, LLVM uses several.
 
 An array "in lanes" is C-contiguous with a last axis of ``LANES``; its vectors are counted through all other axes.
 
-A kernel is compiled from this room's other files too, so numba's cache on disk is good for one state of all of them.
+A kernel is compiled from this file and from the others of its room too, so numba's cache on disk is good for one state
+of all of them.
 """
 
 import operator
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +25,20 @@ from numba.extending import intrinsic, lower_builtin, models, register_model, ty
 LANES = 16
 
 _compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
-_state = tuple(
-    (path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(Path(__file__).parent.glob("*.py"))
-)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a function whose arguments numba knows, and keep the result on disk until a file of this room changes."""
+    """Compile a function whose arguments numba knows, and keep the result on disk until a file of its room changes."""
     dispatcher = _compiled(function)
     # numba looks at the function's own file only, and has no public way to name others.
-    dispatcher._cache._cache_file._source_stamp = _state
+    dispatcher._cache._cache_file._source_stamp = _state(Path(function.__code__.co_filename).parent)
     return dispatcher
+
+
+@lru_cache
+def _state(room: Path) -> tuple[tuple[str, int, int], ...]:
+    files = [Path(__file__), *sorted(room.glob("*.py"))]
+    return tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
 
 
 class Lanes(types.Type):
