@@ -10,7 +10,11 @@ from musicrec.errors import PublishError
 Ids = NDArray[np.int32]
 Scores = NDArray[np.float32]
 
-SCORE_RANGE = {"cosine": (-1.0, 1.0), "euclidean": (-np.inf, 0.0)}
+SCORE_RANGE = {
+    "cosine": (-1.0, 1.0),
+    "euclidean": (-np.inf, 0.0),
+    "inner": (-np.finfo(np.float32).max, np.finfo(np.float32).max),
+}
 
 
 class Quality(NamedTuple):
