@@ -66,7 +66,7 @@ class Talk:
             case "m" | "more":
                 return self._more()
             case "random":
-                return self._like(self._names["track_id"][int(self._rng.integers(len(self._names)))].as_py())
+                return self._random()
         try:
             return self._like(self._table.song(said).track_id)
         except UnknownTrack as e:
@@ -80,6 +80,14 @@ class Talk:
             return Page("", [], str(e))
         genre = f" ({song.genre})" if song.genre else ""
         return self._start(f"Similar songs to {song.track_id}{genre}:", [Line(*line) for line in similar])
+
+    def _random(self) -> Page:
+        """Any song that came through."""
+        for row in self._rng.permutation(len(self._names)):
+            page = self._like(self._names["track_id"][int(row)].as_py())
+            if page.lines:
+                return page
+        return Page("", [], "no song came through")
 
     def _found(self, part: str, why_not: str) -> Page:
         found = [Line(i, song, None) for i, song in enumerate(self._called(part), start=1)]

@@ -50,9 +50,9 @@ class _Songs(NamedTuple):
     metric: str
     place: Callable[[pa.Table], Array]  # rows of the table → vectors [n, d]
 
-    def liked(self, track_ids: list[str]) -> pa.Table:
+    def rows(self, track_ids: list[str]) -> pa.Table:
         """Rows of some songs, in the order of their ids."""
-        of = pc.field("track_id").isin(track_ids)
+        of = pc.field("track_id").isin(pa.array(track_ids, pa.string()))
         return self.dataset.to_table(columns=["track_id", *self.columns], filter=of).sort_by("track_id")
 
     def blocks(self) -> Iterator[pa.Table]:
@@ -98,7 +98,7 @@ class Recommender:
         embedded = self._songs("embedding")
         track_ids = self._tracks["track_id"].filter(pc.equal(self._tracks["genre"], genre))
         learned = track_ids.filter(pc.invert(pc.is_in(track_ids, self._held_out(embedded.dataset))))
-        rows = embedded.liked((learned if len(learned) else track_ids).to_pylist())
+        rows = embedded.rows((learned if len(learned) else track_ids).to_pylist())
         if not rows.num_rows:
             genres = sorted(filter(None, pc.unique(self._tracks["genre"]).to_pylist()))
             raise ConfigError(f"no songs of genre {genre!r} in {self._store.out}; expected one of {', '.join(genres)}")
@@ -142,7 +142,7 @@ class Recommender:
         _check(by, method, pool, likes, n)
         liked = sorted({self.song(name).track_id for name in likes})
         songs = self._with_probabilities(self._songs(by)) if method == "genre" else self._songs(by)
-        rows = songs.liked(liked)
+        rows = songs.rows(liked)
         if missing := sorted(set(liked) - set(rows["track_id"].to_pylist())):
             raise UnknownTrack(f"{missing[0]} has no vector to compare by {by}; run the chain again")
         taste = Taste(songs.place(rows), _genres(rows), songs.metric, pool, weight)

@@ -175,7 +175,7 @@ def listen(out: str) -> None:
 def _said() -> str | None:
     """The next answer; None if it is to leave."""
     try:
-        said = input("song> ")
+        said = input("song> " if sys.stdin.isatty() else "")
     except (EOFError, KeyboardInterrupt):
         click.echo()
         return None
@@ -186,7 +186,15 @@ def _show(page: "Page") -> None:
     if page.heading:
         click.echo(page.heading)
     if page.lines:
-        rows = [(line.number, line.song.track_id, line.song.title, line.song.genre, line.score) for line in page.lines]
+        rows = [
+            (line.number, line.song.track_id, _title(line.song), line.song.genre, line.score) for line in page.lines
+        ]
         _print_table(("", "song", "title", "genre", "score"), rows)
     if page.note:
         click.echo(page.note)
+
+
+def _title(song: "Song") -> str | None:
+    """Title and artist, unless they are no more than the file's name."""
+    title = song.title if song.title and song.title not in song.track_id else None
+    return " by ".join(filter(None, [title, song.artist])) or None
