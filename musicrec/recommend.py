@@ -53,7 +53,8 @@ class _Songs(NamedTuple):
     def rows(self, track_ids: list[str]) -> pa.Table:
         """Rows of some songs, in the order of their ids."""
         of = pc.field("track_id").isin(pa.array(track_ids, pa.string()))
-        return self.dataset.to_table(columns=["track_id", *self.columns], filter=of).sort_by("track_id")
+        table = self.dataset.to_table(columns=["track_id", *self.columns], filter=of, **AT_ONCE)
+        return table.sort_by("track_id")
 
     def blocks(self) -> Iterator[pa.Table]:
         """Rows of all songs, piece by piece."""

@@ -17,7 +17,7 @@ from musicrec.errors import ConfigError
 Matrix = NDArray[np.float64]
 
 POOLS = ("mean", "max")
-BLOCK_ROWS = 4096
+BLOCK_ROWS = 512  # that stay in a core's cache
 
 
 class Taste(NamedTuple):
