@@ -209,8 +209,8 @@ class Recommender:
         from musicrec.models import read_card
 
         lineage = read_footer(embeddings.schema)["lineage"]
-        name = f"models/{lineage['model']}"
-        if not self._store.exists(name) or read_card(self._store.path(name))["model_id"] != lineage["model_id"]:
+        name = f"models/{lineage.get('model')}"
+        if not self._store.exists(name) or read_card(self._store.path(name))["model_id"] != lineage.get("model_id"):
             return pa.array([], pa.string())
         predictions = pq.read_table(self._store.path(name) / "predictions.parquet", columns=["track_id", "split"])
         return predictions["track_id"].filter(pc.equal(predictions["split"], "test")).combine_chunks()

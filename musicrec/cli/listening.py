@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -89,8 +89,8 @@ def recommend(
         click.echo(json.dumps(_as_json(liked, centres, how, found), ensure_ascii=False, indent=2))
         return
     for genre, song in centres.items():
-        click.echo(f"Centre song of {genre}: {song.track_id}")
-    click.echo(_heading(liked, how["by"]))
+        click.echo(_printable(f"Centre song of {genre}: {song.track_id}"))
+    click.echo(_printable(_heading(liked, how["by"])))
     is_distance = how["by"] != "embedding"
     rows = [
         (r.rank, r.song.track_id, r.song.genre, 0.0 - r.score if is_distance else r.score,
@@ -137,8 +137,12 @@ def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str | int | float
 
 
 def _shown(cell: str | int | float | None) -> str:
-    text = f"{cell:.3f}" if isinstance(cell, float) else str(cell or "")
-    return "".join(c if c.isprintable() else "?" for c in text)  # no title commands the terminal
+    return f"{cell:.3f}" if isinstance(cell, float) else _printable(str(cell or ""))
+
+
+def _printable(text: str) -> str:
+    """The text with nothing in it that commands the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _clean(text: str) -> str:
@@ -168,30 +172,36 @@ def listen(out: str) -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal may lack the letters of a song, and send others
     click.echo(f"Say {HELP}.")
-    while (said := _said()) is not None:
-        _show(talk.answer(_clean(said)))
-
-
-def _said() -> str | None:
-    """The next answer; None if it is to leave."""
     try:
-        said = input("song> " if sys.stdin.isatty() else "")
-    except (EOFError, KeyboardInterrupt):
+        for said in _answers():
+            _show(talk.answer(said))
+    except KeyboardInterrupt:
         click.echo()
-        return None
-    return None if said.strip().casefold() in ("q", "quit") else said
+
+
+def _answers() -> Iterator[str]:
+    """What somebody says, line by line, until leaving."""
+    prompt = "song> " if sys.stdin.isatty() else ""
+    while True:
+        click.echo(prompt, nl=False)
+        said = sys.stdin.readline()  # input() sleeps through a Ctrl-C that comes as it starts
+        if not said:
+            click.echo()
+        if said.strip().casefold() in ("q", "quit") or not said:
+            return
+        yield _clean(said)
 
 
 def _show(page: "Page") -> None:
     if page.heading:
-        click.echo(page.heading)
+        click.echo(_printable(page.heading))
     if page.lines:
         rows = [
             (line.number, line.song.track_id, _title(line.song), line.song.genre, line.score) for line in page.lines
         ]
         _print_table(("", "song", "title", "genre", "score"), rows)
     if page.note:
-        click.echo(page.note)
+        click.echo(_printable(page.note))
 
 
 def _title(song: "Song") -> str | None:
