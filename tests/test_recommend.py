@@ -1,5 +1,6 @@
 """The reference systems' recommenders through the command line, on real songs; and a talk through a terminal."""
 
+import contextlib
 import json
 import os
 import pty
@@ -396,7 +397,12 @@ class Terminal:
         return shown.decode()
 
     def leave(self, how):
+        """Exit code and what is still shown; the key is pressed a second time if nothing happens."""
         self.type(how)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(10)
+        if self.process.poll() is None:  # Python itself loses a Ctrl-C in the moment before it waits for a line
+            self.type(how)
         shown = self.until(None)
         return self.process.wait(60), shown
 

@@ -184,7 +184,7 @@ def _answers() -> Iterator[str]:
     prompt = "song> " if sys.stdin.isatty() else ""
     while True:
         click.echo(prompt, nl=False)
-        said = sys.stdin.readline()  # input() sleeps through a Ctrl-C that comes as it starts
+        said = sys.stdin.readline()  # input() sleeps through a Ctrl-C that comes early more often
         if not said:
             click.echo()
         if said.strip().casefold() in ("q", "quit") or not said:
