@@ -10,6 +10,7 @@ from musicrec.errors import PublishError
 Ids = NDArray[np.int32]
 Scores = NDArray[np.float32]
 
+LARGEST = float(np.finfo(np.float32).max)
 SCORE_RANGE = {
     "cosine": (-1.0, 1.0),
     "euclidean": (-np.inf, 0.0),
