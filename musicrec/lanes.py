@@ -157,6 +157,21 @@ def store_at(typing, array, at, value):
 
 
 @intrinsic
+def prefetch(typing, array, at):
+    """``prefetch(array, at)``: bring a flat index of a C-contiguous array into the cache, without waiting for it."""
+
+    def generate(context, builder, signature, arguments):
+        pointer = _pointer(context, builder, signature.args[0], *arguments)
+        pointer = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+        i32 = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
+        function = get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [pointer, *(ir.Constant(i32, value) for value in (0, 3, 1))])  # to read, often, data
+
+    return types.void(array, types.intp), generate
+
+
+@intrinsic
 def transpose(typing, source, at, stride, target, to, target_stride):
     """``transpose(source, at, stride, target, to, target_stride)``: a tile of 16 × 16, rows so far apart, both flat."""
 

@@ -92,13 +92,18 @@ def fit(given: Vectors, metric: int, n: int, screen: str) -> Frame:
     chosen = given.rows(np.linspace(0, n_songs - 1, min(n_songs, SAMPLE_ROWS)).astype(np.int64))
     lengths = chosen.inverse_norms[:, None] if metric == COSINE else 1.0
     centre = (chosen.values * lengths).mean(axis=0, dtype=np.float64).astype(np.float32)
-    longest = max(np.sqrt(codes.largest_square(*given[:2], metric, centre)), np.finfo(np.float32).tiny)
-    frame = Frame(screen, metric, given.unit, centre, np.eye(d, dtype=np.float32), d, 0.0, float(longest))
+    frame = Frame(screen, metric, given.unit, centre, np.eye(d, dtype=np.float32), d, 0.0, 0.0)
+    frame = frame._replace(longest=max(longest(frame, given), float(np.finfo(np.float32).tiny)))
     sample, own = frame.about_centre(chosen)
     axes = np.linalg.eigh(sample.T @ sample.astype(np.float64))[1][:, ::-1].astype(np.float32)
     expected = _Expected(sample, axes, own if metric == EUCLIDEAN else np.zeros(len(own)), n / n_songs)
     width = min(_widths(d, screen), key=lambda width: expected.ns_per_pair(width, screen))
     return _with_step(frame._replace(axes=axes, width=width), sample)
+
+
+def longest(frame: Frame, given: Vectors) -> float:
+    """Length of the longest of some vectors about the centre of a frame."""
+    return float(np.sqrt(codes.largest_square(*given[:2], frame.metric, frame.centre)))
 
 
 def _widths(d: int, screen: str) -> list[int]:

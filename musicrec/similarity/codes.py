@@ -85,6 +85,15 @@ def pack(codes, panels):
                     panels[p, four, j, k] = np.uint8(np.int32(codes[p * PANEL + j, 4 * four + k]) + 128)
 
 
+@kernel
+def write_in_panels(codes, places, panels):
+    """Write codes of rows into their places in panels."""
+    for i in range(places.size):
+        p, j = places[i] // PANEL, places[i] % PANEL
+        for k in range(codes.shape[1]):
+            panels[p, k // 4, j, k % 4] = np.uint8(np.int32(codes[i, k]) + 128)
+
+
 def panels_of(codes: NDArray[Any], n_songs: int) -> NDArray[np.uint8]:
     """Panels of the first `n_songs` codes; none of codes that are not of 8 bits."""
     n_panels = -(-n_songs // PANEL) if codes.dtype == np.int8 else 0

@@ -27,6 +27,7 @@ BLOCK_ROWS = 768  # whose codes stay in a core's cache while all columns pass
 WINDOWS = (128, 768, 3072)  # songs that are alike meet first: a list that starts with good songs lets few others near
 PRODUCT_COLUMNS = 2048
 LARGE = 2.0**40
+LEAST_ROOM = 32  # for candidates beyond those that a list will hold
 
 
 class Lists(NamedTuple):
@@ -78,9 +79,9 @@ def top_n(
     n = max(0, min(n, len(given.values) - 1))
     wanted = np.arange(*rows) if isinstance(rows, tuple) else rows
     if n == 0:
-        return _empty(len(given.values) if wanted is None else len(wanted), 0)
+        return empty(len(given.values) if wanted is None else len(wanted), 0)
     if wanted is None:
-        return _all_pairs(given, n, METRICS[metric], screen)
+        return finish(*all_pairs(given, n, METRICS[metric], screen), len(given.values), n)
     return _some_rows(given, n, METRICS[metric], screen, np.asarray(wanted, np.int64))
 
 
@@ -121,7 +122,8 @@ def _power_of_two(x: NDArray[Any]) -> float:
     return float(np.ldexp(1.0, exponent))
 
 
-def _empty(rows: int, n: int) -> Lists:
+def empty(rows: int, n: int) -> Lists:
+    """Room for lists."""
     return Lists(np.empty((rows, n), np.int32), np.empty((rows, n), np.float32))
 
 
@@ -129,7 +131,7 @@ def _empty(rows: int, n: int) -> Lists:
 
 
 def make_side(frame: Frame, given: Vectors, songs: NDArray[np.int64], n: int) -> Side:
-    """Songs whose lists are empty; `n` = 0 for songs that only stand in others'."""
+    """Songs whose lists are empty; `n` = 0 for songs that only stand in others', number -1 for room without a song."""
     encoded = bounds.encode(frame, given)
     limits = np.full(len(encoded.offsets), lists.MOST, encoded.offsets.dtype)
     closed = ~np.uint64(0)  # no key is larger
@@ -141,18 +143,22 @@ def make_side(frame: Frame, given: Vectors, songs: NDArray[np.int64], n: int) ->
         limits,
         np.full(len(songs), 0 if n else closed, np.uint64),
         np.zeros(len(songs), np.int32),
-        np.empty((len(songs), 2 * n), np.uint64),
+        np.empty((len(songs), n + max(LEAST_ROOM, n // 2) if n else 0), np.uint64),
         n,
     )
     if n:
         lists.set_limits(frame.rule, side)
+    vacant = np.flatnonzero(songs < 0)
+    side.offsets[vacant] = side.starts[vacant] = 2 * lists.NO_LIMIT
+    side.limits[vacant], side.floors[vacant] = lists.MOST, closed
     return side
 
 
-def finish(side: Side) -> Lists:
-    """The lists of a side."""
-    done = _empty(len(side.songs), side.n)
-    lists.unpack(side, done.ids, done.scores)
+def finish(frame: Frame, side: Side, n_songs: int, n: int) -> Lists:
+    """The `n` best of each list, in the rows of the songs."""
+    done = empty(n_songs, n)
+    lists.put_in_order(frame.rule, side)
+    lists.read_out(side, done.ids, done.scores)
     return done
 
 
@@ -181,22 +187,27 @@ def meet(frame: Frame, a: Side, b: Side, blocks: Iterable[Block], *, is_same: bo
 def _meet_products(frame: Frame, a: Side, b: Side, blocks: Iterable[Block], is_same: bool) -> None:
     room = np.empty(BLOCK_ROWS * PRODUCT_COLUMNS, np.float32)  # fresh memory would cost as much as the products
     for first, last, column, end in blocks:
-        for start, stop in _slices(column, -(-end // PANEL) * PANEL, PRODUCT_COLUMNS):
+        for start, stop in slices(column, -(-end // PANEL) * PANEL, PRODUCT_COLUMNS):
             products = room[: (last - first) * (stop - start)].reshape(last - first, stop - start)
             np.matmul(a.codes[first:last], b.codes[start:stop].T, out=products)
             meeting.meet_products(frame.rule, a, b, products, first, start, is_same)
 
 
-def _all_pairs(given: Vectors, n: int, metric: int, screen: str) -> Lists:
+def all_pairs(given: Vectors, n: int, metric: int, screen: str, room: float = 1.0) -> tuple[Frame, Side]:
+    """Let all songs meet; their lists of `n`, not in order yet.
+
+    With `room` above 1, the frame and the side have room for other songs too: so much longer ones, so many more.
+    """
     frame = bounds.fit(given, metric, n, screen)
     order = cluster_order(frame, given)
+    if room > 1.0:
+        frame = frame._replace(longest=frame.longest * room)
+        order = np.concatenate([order, np.full(int(len(order) * (room - 1)) + PANEL, -1)])
     side = make_side(frame, given.rows(order), order, n)
     for blocks in triangle(len(order)):
         meet(frame, side, side, blocks, is_same=True)
         lists.tighten(frame.rule, side)
-    placed, done = _empty(len(order), n), finish(side)
-    placed.ids[order], placed.scores[order] = done
-    return placed
+    return frame, side
 
 
 def triangle(n_songs: int) -> Iterator[Iterator[Block]]:
@@ -205,20 +216,26 @@ def triangle(n_songs: int) -> Iterator[Iterator[Block]]:
     for inner, size in pairwise(sizes):
         yield (
             Block(*rows, last if inner else first, stop)
-            for start, stop in _slices(0, n_songs, size)
-            for first, last in _slices(start, stop, inner or size)
-            for rows in _slices(first, last, BLOCK_ROWS)
+            for start, stop in slices(0, n_songs, size)
+            for first, last in slices(start, stop, inner or size)
+            for rows in slices(first, last, BLOCK_ROWS)
             if (last if inner else first) < stop
         )
 
 
-def _slices(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+def slices(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+    """(start, stop) of consecutive slices of a size."""
     return ((first, min(first + size, stop)) for first in range(start, stop, size))
 
 
 def _some_rows(given: Vectors, n: int, metric: int, screen: str, rows: NDArray[np.int64]) -> Lists:
     frame = bounds.fit(given, metric, n, screen)
-    a = make_side(frame, given.rows(rows), rows, n)
-    b = make_side(frame, given, np.arange(len(given.values)), 0)
-    meet(frame, a, b, (Block(*some, 0, len(b.songs)) for some in _slices(0, len(rows), BLOCK_ROWS)))
-    return finish(a)
+    side = make_side(frame, given, np.arange(len(given.values)), 0)
+    return lists_of(frame, side, given.rows(rows), rows, n)
+
+
+def lists_of(frame: Frame, side: Side, given: Vectors, songs: NDArray[np.int64], n: int) -> Lists:
+    """Lists of `n` of some songs, whose own row numbers are given, from all songs of a side."""
+    a = make_side(frame, given, songs, n)
+    meet(frame, a, side, (Block(*some, 0, len(side.songs)) for some in slices(0, len(songs), BLOCK_ROWS)))
+    return finish(frame, a._replace(songs=np.arange(len(songs))), len(songs), n)

@@ -181,15 +181,76 @@ def tighten(rule, side):
 
 
 @kernel
-def unpack(side, songs, scores):
-    """Write the lists out, best first: song numbers int32 and scores float32 [N, n], -1 and -inf where a list ends."""
+def put_in_order(rule, side):
+    """Cut every list down to its best, best first, and let its floor be just below the worst of them."""
     for i in range(side.counts.size):
+        if side.counts[i] > side.n:
+            keep_best(rule, side, i)
         count = side.counts[i]
-        if count > side.n:
-            _move_largest_first(side.keys[i], side.n, count)
-            count = side.n
         ordered = np.sort(side.keys[i, :count])
-        for rank in range(songs.shape[1]):
-            key = ordered[count - 1 - rank] if rank < count else np.uint64(0)
-            songs[i, rank] = song_of(key) if rank < count else -1
-            scores[i, rank] = score_of(key) if rank < count else -np.inf
+        for rank in range(count):
+            side.keys[i, rank] = ordered[count - 1 - rank]
+        if count == side.n and count > 0:
+            side.floors[i] = side.keys[i, count - 1] - np.uint64(1)
+
+
+@kernel
+def read_out(side, songs, scores):
+    """Write lists that are in order: song numbers int32 and scores float32, in the rows of their songs.
+
+    Where a list ends early, -1 and -inf are written.
+    """
+    for i in range(side.counts.size):
+        row = side.songs[i]
+        for rank in range(songs.shape[1] if row >= 0 else 0):
+            is_there = rank < side.counts[i]
+            key = side.keys[i, rank] if is_there else np.uint64(0)
+            songs[row, rank] = song_of(key) if is_there else -1
+            scores[row, rank] = score_of(key) if is_there else -np.inf
+
+
+@kernel
+def renumber(side, row_of, bound_of):
+    """Name the songs of lists by other numbers, in the same order, and leave out those that have none.
+
+    `row_of` int64 [songs before] is -1 for songs that are to be left out; `bound_of` int64 [songs before + 1] says how
+    a number that only bounds others is to be read.
+    """
+    for i in range(side.counts.size):
+        kept = 0
+        for rank in range(side.counts[i]):
+            key = side.keys[i, rank]
+            row = row_of[song_of(key)]
+            if row >= 0:
+                side.keys[i, kept] = (key & ~LOW) | (LOW - np.uint64(row))
+                kept += 1
+        side.counts[i] = kept
+        floor = side.floors[i]
+        if 0 < floor < ~np.uint64(0):
+            side.floors[i] = (floor & ~LOW) | (LOW - np.uint64(bound_of[song_of(floor)]))
+
+
+@kernel
+def put_in_order_again(side):
+    """As :func:`put_in_order`, where most lists are nearly in order (insertion sort)."""
+    for i in range(side.counts.size):
+        keys, count = side.keys[i], side.counts[i]
+        for new in range(1, count):
+            key, at = keys[new], new
+            while at > 0 and keys[at - 1] < key:
+                keys[at] = keys[at - 1]
+                at -= 1
+            keys[at] = key
+        side.counts[i] = min(count, side.n)
+        if count >= side.n > 0:
+            side.floors[i] = max(side.floors[i], keys[side.n - 1] - np.uint64(1))
+
+
+@kernel
+def differ(vectors, others, places, rows, is_changed):
+    """Note which of some rows of `vectors` are not, bit for bit, those in their places in `others`."""
+    for k in range(rows.size):
+        i, place, n_different = rows[k], places[rows[k]], 0
+        for q in range(vectors.shape[1]):
+            n_different += vectors[i, q] != others[place, q]
+        is_changed[k] = n_different > 0

@@ -8,7 +8,19 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from musicrec.lanes import LANES, as_in, bits, inlined_kernel, kernel, lane_sum, less, load_at, minimum, spread
+from musicrec.lanes import (
+    LANES,
+    as_in,
+    bits,
+    inlined_kernel,
+    kernel,
+    lane_sum,
+    less,
+    load_at,
+    minimum,
+    prefetch,
+    spread,
+)
 from musicrec.similarity.lists import COSINE, EUCLIDEAN, keep_best, key_of
 from musicrec.similarity.screens import (
     PANEL,
@@ -20,6 +32,7 @@ from musicrec.similarity.screens import (
     tiles_on,
 )
 
+AHEAD = 12  # pairs, whose vectors are on their way meanwhile
 PAIRS = 512  # that are scored at a time, before the limits are looked at again
 
 # --- pairs ------------------------------------------------------------------------------------------------------------
@@ -45,6 +58,9 @@ def settle(rule, a, b, pairs, n_pairs):
     keys, their_keys = a.keys, b.keys
     is_distance = rule.metric == EUCLIDEAN
     for pair in range(n_pairs):
+        ahead = pairs[min(pair + AHEAD, n_pairs - 1), 1] * width
+        for at in range(0, width, LANES):
+            prefetch(their_vectors, ahead + at)
         i, j = pairs[pair, 0], pairs[pair, 1]
         song, other = songs[i], their_songs[j]
         if song == other:

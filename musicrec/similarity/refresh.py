@@ -1,0 +1,208 @@
+"""Lists that are kept from night to night, and brought up to date for the songs that changed.
+
+Besides the n songs that are published, a list keeps some spare ones and a floor: it holds every song of the catalog
+whose key lies above its floor. Taking songs away keeps that true; so does offering each list all songs that are new or
+have changed. Only a list that is left with fewer than n songs is made anew. So a refresh ends with the same lists as a
+full run, bit for bit, and only pairs that a changed song is part of meet.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from musicrec.similarity import bounds, codes, lists
+from musicrec.similarity.bounds import Frame, Vectors
+from musicrec.similarity.exact import (
+    BLOCK_ROWS,
+    METRICS,
+    Block,
+    Lists,
+    all_pairs,
+    check,
+    empty,
+    make_side,
+    meet,
+    prepare,
+    slices,
+)
+from musicrec.similarity.lists import Side
+
+Rows = NDArray[np.int64]
+
+SPARES = 25
+ROOM_TO_GROW = 1.02  # a song of tomorrow may lie a little farther out than all of today's
+LARGEST_SHARE = 0.2  # of songs that changed: from there on a full run is as cheap
+CLOSED = ~np.uint64(0)  # floor of a list that takes nothing
+
+
+class Kept(NamedTuple):
+    """All that a refresh needs of the night before. The songs of `side` stand in places of their own, alike ones near.
+
+    A place without a song has the number -1, and no list takes it.
+    """
+
+    frame: Frame
+    side: Side
+    n: int  # songs of a published list; side.n - n are spare
+
+
+class Refreshed(NamedTuple):
+    """Lists of today, and what is kept for tomorrow."""
+
+    lists: Lists
+    kept: Kept
+    is_full: bool  # whether all pairs met
+    n_changed: int  # songs that are new or have changed
+    n_anew: int  # lists that too many songs had left
+
+
+def full(
+    vectors: ArrayLike, n: int, metric: str = "cosine", *, spares: int = SPARES, screen: str | None = None
+) -> Refreshed:
+    """Lists as of :func:`top_n`, kept for a refresh.
+
+    Parameters
+    ----------
+    vectors, n, metric, screen
+        As of :func:`top_n`.
+    spares : int
+        Songs that a list keeps beyond `n`.
+    """
+    screen = check(n, metric, screen)
+    given = prepare(vectors, metric)
+    n = max(0, min(n, len(given.values) - 1))
+    frame, side = all_pairs(
+        given, max(0, min(n + spares, len(given.values) - 1)), METRICS[metric], screen, ROOM_TO_GROW
+    )
+    lists.put_in_order(frame.rule, side)
+    return Refreshed(_read_out(side, len(given.values), n), Kept(frame, side, n), True, len(given.values), 0)
+
+
+def refresh(kept: Kept, vectors: ArrayLike, before: Rows, metric: str = "cosine") -> Refreshed:
+    """Lists of today from those of the night before; `kept` is used up.
+
+    Parameters
+    ----------
+    kept : Kept
+        From the night before; its arrays are changed.
+    vectors : array-like
+        [N, d] of today.
+    before : numpy.ndarray
+        [N], for each song of today its row of the night before, or -1; songs of both nights stand in the same order.
+    metric : str
+        As the night before.
+
+    Returns
+    -------
+    Refreshed
+        The lists are those that :func:`top_n` gives of the vectors of today. All pairs meet where that is as cheap:
+        where many songs changed, too few places are free, or a song lies far outside of what the codes can say.
+    """
+    given = prepare(vectors, metric)
+    frame, side, n = kept
+    n_before = int(side.songs.max(initial=-1)) + 1
+    change = _changes(given, side, before, n_before)
+    if not _is_worth_it(frame, given, change, side):
+        return full(vectors, n, metric, spares=side.n - n, screen=frame.screen)
+    _renumber(side, change, before, n_before)
+    _write_songs(frame, side, given, change)
+    lists.set_limits(frame.rule, side)
+    _close(side, np.concatenate([change.places, change.free]))
+    _make_lists(frame, side, given, change.rows, change.places)
+    lists.put_in_order_again(side)
+    short = np.flatnonzero((side.counts < n) & (side.songs >= 0))
+    _close(side, slice(None), floors=False)
+    _make_lists(frame, side, given, side.songs[short], short)
+    done = _read_out(side, len(given.values), n)
+    return Refreshed(done, Kept(frame, side, n), False, len(change.rows), len(short))
+
+
+def _read_out(side: Side, n_songs: int, n: int) -> Lists:
+    done = empty(n_songs, n)
+    lists.read_out(side, done.ids, done.scores)
+    return done
+
+
+# --- what changed -----------------------------------------------------------------------------------------------------
+
+
+class _Change(NamedTuple):
+    rows: Rows  # of today: songs that are new or have changed
+    places: Rows  # where they stand from now on
+    free: Rows  # places without a song from now on
+    place_of: Rows  # [N] of every song of today that was there before, or -1
+    fits: bool  # whether there is a place for every song
+
+
+def _changes(given: Vectors, side: Side, before: Rows, n_before: int) -> _Change:
+    place_before = np.full(n_before + 1, -1, np.int64)  # the last is that of songs that were not there
+    living = np.flatnonzero(side.songs >= 0)
+    place_before[side.songs[living]] = living
+    place_of = place_before[before]
+    stayed = np.flatnonzero(place_of >= 0)
+    is_changed = np.zeros(len(stayed), bool)
+    lists.differ(given.values, side.vectors, np.where(place_of >= 0, place_of, 0), stayed, is_changed)
+    changed, new = stayed[is_changed], np.flatnonzero(place_of < 0)
+    is_taken = np.zeros(len(side.songs), bool)
+    is_taken[place_of[stayed]] = True
+    free = np.flatnonzero(~is_taken)
+    rows = np.concatenate([changed, new])
+    places = np.concatenate([place_of[changed], free[: len(new)]])
+    return _Change(rows, places, free[len(new) :], place_of, len(free) >= len(new))
+
+
+def _is_worth_it(frame: Frame, given: Vectors, change: _Change, side: Side) -> bool:
+    if not change.fits or len(change.rows) > LARGEST_SHARE * len(given.values) or side.n >= len(given.values):
+        return False
+    if side.vectors.dtype != given.values.dtype or side.vectors.shape[1] != given.values.shape[1]:
+        return False
+    return bounds.longest(frame, given.rows(change.rows)) <= frame.longest
+
+
+def _renumber(side: Side, change: _Change, before: Rows, n_before: int) -> None:
+    """Name songs by their rows of today, in all lists and places; songs that changed leave all lists."""
+    row_of = np.full(n_before + 1, -1, np.int64)
+    stayed = np.flatnonzero(before >= 0)
+    row_of[before[stayed]] = stayed
+    # A bound b stands for "numbers below b": of today, those up to the last song that had a number below b.
+    bound_of = np.concatenate([[0], np.maximum.accumulate(row_of[:n_before]) + 1])
+    row_of[before[change.rows[before[change.rows] >= 0]]] = -1
+    lists.renumber(side, row_of, bound_of)
+
+
+def _write_songs(frame: Frame, side: Side, given: Vectors, change: _Change) -> None:
+    """Put songs in their places: their numbers of today, and the vectors and codes of those that changed."""
+    songs = np.full(len(side.songs), -1, np.int64)
+    stayed = np.flatnonzero(change.place_of >= 0)
+    songs[change.place_of[stayed]] = stayed
+    songs[change.places] = change.rows
+    side.songs[:] = songs
+    changed = given.rows(change.rows)
+    encoded = bounds.encode(frame, changed)
+    n = len(change.rows)
+    side.vectors[change.places], side.inverse_norms[change.places] = changed[:2]
+    for of_side, of_changed in zip((side.codes, side.starts, side.offsets), encoded, strict=True):
+        of_side[change.places] = of_changed[:n]
+    side.offsets[change.free] = side.starts[change.free] = 2 * lists.NO_LIMIT
+    if len(side.panels):
+        codes.write_in_panels(encoded.codes, change.places, side.panels)
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+def _close(side: Side, places: Any, *, floors: bool = True) -> None:  # noqa: ANN401 - as an index of NumPy
+    """Let lists take nothing while others are made."""
+    side.limits[: len(side.songs)][places] = lists.MOST
+    if floors:
+        side.floors[places], side.counts[places] = CLOSED, 0
+
+
+def _make_lists(frame: Frame, side: Side, given: Vectors, rows: Rows, places: Rows) -> None:
+    """Lists of some songs from all songs, each of which is offered them where its own list is not closed."""
+    new = make_side(frame, given.rows(rows), rows, side.n)
+    meet(frame, new, side, (Block(*some, 0, len(side.songs)) for some in slices(0, len(rows), BLOCK_ROWS)))
+    lists.put_in_order(frame.rule, new)
+    side.keys[places, : side.n] = new.keys[:, : side.n]
+    side.counts[places], side.floors[places] = new.counts, new.floors
