@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from musicrec.columns import FAILED, SKIPPED
 from musicrec.errors import UnknownTrack
-from musicrec.storage import Store, check_footer
+from musicrec.footers import check_footer
+from musicrec.storage import Store
 
 SIDECAR = "_sidecar"  # Parquet readers pass over names with an underscore
 SIDECAR_COLUMNS = ["track_id", "title", "artist", "genre"]

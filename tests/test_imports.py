@@ -16,6 +16,8 @@ JOBS = PACKAGE.parent / "jobs"
 LAYERS = [  # lowest first; a room may import from its own layer and from those before it
     {"__init__", "errors", "columns", "lanes"},
     {"accounting", "settings", "progress", "watchdog"},
+    {"files", "footers"},
+    {"versions"},
     {"storage", "sources", "audio"},
     {"features", "similarity", "models", "evaluate", "demo"},
     {"cluster", "tfconfig", "lookup", "report", "catalog", "rows", "parts", "songs", "ray_train"},

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from musicrec import storage
+from musicrec import footers
 from musicrec.accounting import Outcome, outcomes_table
 from musicrec.cli import main
 from musicrec.columns import SIMILAR, TRACKS
@@ -239,7 +239,7 @@ def test_what_is_no_out_or_has_no_table_is_refused(tmp_path):
 
 
 def test_a_table_of_another_schema_version_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "SCHEMA_VERSION", 99)
+    monkeypatch.setattr(footers, "SCHEMA_VERSION", 99)
     store = small_out(tmp_path)
     publish_similar(store)
     monkeypatch.undo()
