@@ -221,10 +221,15 @@ class Store:
         """Ids of the catalog, sorted."""
         return sorted(self.read("tracks", ["track_id"])["track_id"].to_pylist())
 
+    def published(self) -> list[str]:
+        """Names of everything that is published, sorted: tables, and models as ``models/<model>``."""
+        links = [p for p in [*self.out.iterdir(), *(self.out / "models").glob("*")] if p.is_symlink() and p.exists()]
+        return sorted(str(p.relative_to(self.out)) for p in links)
+
     def state(self) -> str:
         """Name of everything that is published: it changes with any of it."""
-        links = sorted(p for p in [*self.out.iterdir(), *(self.out / "models").glob("*")] if p.is_symlink())
-        return hashlib.blake2b(repr([(p.name, p.readlink().name) for p in links]).encode(), digest_size=8).hexdigest()
+        versions = [(name, self.versions(name).published) for name in self.published()]
+        return hashlib.blake2b(repr(versions).encode(), digest_size=8).hexdigest()
 
     # --- publishing ---------------------------------------------------------------------------------------------
 

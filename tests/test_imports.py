@@ -21,6 +21,7 @@ LAYERS = [  # lowest first; a room may import from its own layer and from those 
     {"storage", "sources", "audio"},
     {"features", "similarity", "models", "evaluate", "demo"},
     {"cluster", "tfconfig", "lookup", "report", "catalog", "rows", "parts", "songs", "ray_train"},
+    {"vectors", "publish", "status"},
     {"extract", "train", "tune", "cross_validate", "embed", "similar"},
     {"pipeline", "options"},
     {"cli", "jobs", "__main__"},

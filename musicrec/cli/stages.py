@@ -255,12 +255,20 @@ def embed(out: str, settings_file: Path | None, address: str | None, **options: 
 @OUT
 @settings_options(SimilarSettings)
 @address_option
-def similar(out: str, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
+@click.option("--force", is_flag=True, help="Publish the table even if a rollback has withdrawn it.")
+def similar(
+    out: str,
+    settings_file: Path | None,
+    address: str | None,
+    force: bool,
+    **options: Any,  # noqa: ANN401
+) -> None:
     """Find the most similar songs of every song and publish the table."""
     from musicrec.similar import similar as stage
 
     with open_out(out) as store:
-        click.echo(stage(store, settings_of(SimilarSettings, store, settings_file, options), address=address))
+        settings = settings_of(SimilarSettings, store, settings_file, options)
+        click.echo(stage(store, settings, address=address, force=force))
 
 
 @click.command(cls=Command, epilog=example("report OUT"))
