@@ -27,7 +27,8 @@ from musicrec.errors import SchemaError
 from musicrec.files import ROW_GROUP_ROWS, replacing, write_parquet
 from musicrec.footers import FOOTER_FILE
 from musicrec.rows import OPTIONAL_TABLES, Row, Table
-from musicrec.storage import Store, Version
+from musicrec.storage import Store
+from musicrec.versions import Version
 
 GROUP_BYTES = 16 * 2**20  # of a row group, before compression: what one writer holds a few times
 PAGE_BYTES = 128 * 2**10  # before compression: it stays in a core's cache on its way to the file

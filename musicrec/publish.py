@@ -45,17 +45,23 @@ def publish_lists(store: Store, settings: SimilarSettings, fingerprint: str, nam
     Raises
     ------
     PublishError
-        They did not pass; the table before stays published.
+        They did not pass, or the disk is full; the table before stays published.
     """
     figures = gate(store, settings, names["track_id"], lists)
     made_of = store.footer("embeddings")
     lineage = made_of["lineage"] | {"made_of": {"embeddings": made_of["fingerprint"]}, "gate": figures}
-    with store.new_version("similar", settings, fingerprint, **lineage) as version:
-        track_ids = names["track_id"].combine_chunks()
-        for start in range(0, len(track_ids), TRACKS_PER_PART):
-            version.write_part(_part(track_ids, lists, slice(start, start + TRACKS_PER_PART)))
-        write_sidecar(version.folder, names.replace_schema_metadata(version.metadata), *lists)
-        store.publish(version, keep=VERSIONS_KEPT)
+    try:
+        with store.new_version("similar", settings, fingerprint, **lineage) as version:
+            track_ids = names["track_id"].combine_chunks()
+            for start in range(0, len(track_ids), TRACKS_PER_PART):
+                version.write_part(_part(track_ids, lists, slice(start, start + TRACKS_PER_PART)))
+            write_sidecar(version.folder, names.replace_schema_metadata(version.metadata), *lists)
+            store.publish(version, keep=VERSIONS_KEPT)
+    except OSError as e:
+        raise PublishError(
+            f"similar: the table could not be written to {store.out} ({e}); the table before stays published; "
+            f"make room there and run it again"
+        ) from e
 
 
 def _part(track_ids: pa.Array, lists: Lists, rows: slice) -> pa.Table:

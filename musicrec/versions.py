@@ -9,11 +9,15 @@ import datetime
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from musicrec.errors import ConfigError, SchemaError
-from musicrec.files import fsync, write_atomic
+from musicrec.files import fsync, write_atomic, write_parquet
+from musicrec.footers import to_metadata
 
 STATE_FILE = "state.json"
 
@@ -21,6 +25,49 @@ STATE_FILE = "state.json"
 def now() -> str:
     """The time, as ISO 8601 in UTC."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+class Version:
+    """A version in the making: a hidden folder nobody reads before :meth:`Versions.publish`.
+
+    In a ``with`` statement, the folder is removed again if anything fails.
+
+    Parameters
+    ----------
+    name : str
+        Table or model the version is of.
+    folder : pathlib.Path
+        Existing empty folder.
+    footer : dict
+        What made it; stored in the footer of every part written by :meth:`write_part`.
+    """
+
+    def __init__(self, name: str, folder: Path, footer: Mapping[str, Any]) -> None:
+        self.name = name
+        self.folder = folder
+        self.metadata = to_metadata(footer)
+        self._parts = 0
+
+    def __enter__(self) -> "Version":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Make room again if the version could not be finished: the disk may be full of it."""
+        if kind is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def part_name(self, number: int) -> str:
+        """File name of a part, which no other version has.
+
+        A reader that knows nothing of versions lists the files of ``OUT/<table>``, and opens them one by one while the
+        link may be swapped: it finds one missing, and never takes one of another version for it.
+        """
+        return f"part-{number:05d}-{self.folder.name.removeprefix('.')}.parquet"
+
+    def write_part(self, table: pa.Table) -> None:
+        """Add `table` as the next Parquet part."""
+        write_parquet(self.folder / self.part_name(self._parts), table.replace_schema_metadata(self.metadata))
+        self._parts += 1
 
 
 class Versions:
