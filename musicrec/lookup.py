@@ -14,7 +14,7 @@ import pyarrow.ipc
 from numpy.typing import NDArray
 
 from musicrec.columns import FAILED, SKIPPED
-from musicrec.errors import SchemaError, UnknownTrack
+from musicrec.errors import UnknownTrack
 from musicrec.footers import check_footer
 from musicrec.storage import Store
 
@@ -60,9 +60,11 @@ class SimilarTable:
     def __init__(self, out: str | PathLike[str]) -> None:
         self._store = Store(out)
         self._store.require()
-        folder = self._store.path("similar").resolve()
-        self._songs, self._ids, self._scores = read_sidecar(folder)
+        folder = self._store.path("similar").resolve() / SIDECAR
+        self._songs: pa.Table = pa.ipc.open_file(pa.memory_map(str(folder / "songs.arrow"))).read_all()
         check_footer(self._songs.schema, str(self._store.out / "similar"))
+        self._ids: NDArray[np.int32] = np.load(folder / "neighbours.npy", mmap_mode="r")
+        self._scores: NDArray[np.float32] = np.load(folder / "scores.npy", mmap_mode="r")
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -132,29 +134,6 @@ class SimilarTable:
                 detail = f" ({outcome['detail']})" if outcome["detail"] else ""
                 return f"{outcome['stage']} {outcome['status']}, {outcome['reason']}{detail}"
         return None
-
-
-class Sidecar(NamedTuple):
-    """The mapped form of a table."""
-
-    songs: pa.Table  # SIDECAR_COLUMNS, one row a song, by ascending track_id
-    ids: NDArray[np.int32]  # [N, n]
-    scores: NDArray[np.float32]  # [N, n]
-
-
-def read_sidecar(folder: Path) -> Sidecar:
-    """Map what :func:`write_sidecar` has written into the folder of a version."""
-    try:
-        return Sidecar(
-            pa.ipc.open_file(pa.memory_map(str(folder / SIDECAR / "songs.arrow"))).read_all(),
-            np.load(folder / SIDECAR / "neighbours.npy", mmap_mode="r"),
-            np.load(folder / SIDECAR / "scores.npy", mmap_mode="r"),
-        )
-    except (OSError, ValueError) as e:  # of which pyarrow's are
-        raise SchemaError(
-            f"{folder / SIDECAR} is damaged ({' '.join(str(e).split())}); go back with musicrec rollback, "
-            f"or delete the table and run: musicrec similar"
-        ) from e
 
 
 def write_sidecar(folder: Path, songs: pa.Table, ids: Any, scores: Any) -> None:  # noqa: ANN401 - arrays

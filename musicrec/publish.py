@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.ipc
 from numpy.typing import NDArray
 
 from musicrec.columns import SIMILAR
-from musicrec.errors import PublishError
-from musicrec.lookup import read_sidecar, write_sidecar
+from musicrec.errors import PublishError, SchemaError
+from musicrec.lookup import SIDECAR, write_sidecar
 from musicrec.settings import SimilarSettings
 from musicrec.similarity import check_lists, churn, quality
 from musicrec.storage import Store
@@ -109,9 +110,23 @@ def _churn(store: Store, track_ids: pa.ChunkedArray, ids: NDArray[np.int32]) -> 
     """Churn against the published table; None if there is none."""
     if not store.exists("similar"):
         return None
-    before = read_sidecar(store.path("similar").resolve())
-    rows = pc.fill_null(pc.index_in(track_ids, value_set=before.songs["track_id"].combine_chunks()), -1)
-    return churn(before.ids, ids, rows.to_numpy())
+    ids_before, lists_before = published_lists(store)
+    value_set = ids_before.cast(track_ids.type).combine_chunks()
+    rows_before = pc.fill_null(pc.index_in(track_ids, value_set=value_set), -1)
+    return churn(lists_before, ids, rows_before.to_numpy())
+
+
+def published_lists(store: Store) -> tuple[pa.ChunkedArray, NDArray[np.int32]]:
+    """Track ids and lists, int32 [N, n], of the published table, mapped."""
+    folder = store.path("similar").resolve() / SIDECAR
+    try:
+        songs = pa.ipc.open_file(pa.memory_map(str(folder / "songs.arrow"))).read_all()
+        return songs["track_id"], np.load(folder / "neighbours.npy", mmap_mode="r")
+    except (OSError, ValueError, EOFError) as e:  # pyarrow's errors are ValueErrors too
+        raise SchemaError(
+            f"{folder} is damaged ({' '.join(str(e).split())}); go back with musicrec rollback {store.out}, "
+            f"or delete {store.out / 'similar'} and run: musicrec similar {store.out}"
+        ) from e
 
 
 def told(figures: dict[str, Any]) -> str:

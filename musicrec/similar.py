@@ -17,9 +17,8 @@ from musicrec.accounting import Counts, Outcome, check_failures, count, digest, 
 from musicrec.cluster import connect, run_staged
 from musicrec.columns import OK, SKIPPED
 from musicrec.errors import MusicrecError
-from musicrec.lookup import read_sidecar
 from musicrec.progress import Progress
-from musicrec.publish import Lists, publish_lists, told
+from musicrec.publish import Lists, publish_lists, published_lists, told
 from musicrec.settings import SimilarSettings
 from musicrec.similarity import top_n
 from musicrec.storage import Store
@@ -89,7 +88,7 @@ def similar(
 
 def _outcomes(store: Store, left_out: dict[str, str], otherwise: str) -> pa.Table:
     """What became of every song of the catalog in the published table."""
-    listed = set(read_sidecar(store.path("similar").resolve()).songs["track_id"].to_pylist())
+    listed = set(published_lists(store)[0].to_pylist())
     name = store.footer("similar")["fingerprint"]
     return outcomes_table(
         Outcome(t, "similar", OK, fingerprint=name)
