@@ -301,6 +301,16 @@ while not pathlib.Path(sys.argv[2]).exists():
 print(json.dumps({"found": found, "missing": missing}))
 """
 
+LOOK = """
+import os, sys
+looks = 0
+while not os.path.exists(sys.argv[2]):
+    for _ in range(1000):
+        os.stat(sys.argv[1] + "/similar/_sidecar/songs.arrow")  # raises if there is no table, even for a moment
+    looks += 1000
+print(looks)
+"""
+
 PUBLISH = """
 for g in range(1, 21):
     publish_generation(g)
@@ -320,18 +330,19 @@ def test_readers_see_whole_tables_only_while_20_are_published_and_some_rolled_ba
     stop = tmp_path / "stop"
     first = python(PARTS + "publish_generation(0)", store.out)
     assert first.wait() == 0, first.stderr.read()
-    readers = [python(PARTS + READ, store.out, stop) for _ in range(2)]
+    looker, reader = python(LOOK, store.out, stop), python(PARTS + READ, store.out, stop)
     writer = python(PARTS + PUBLISH, store.out)
     told = writer.communicate()
     assert writer.returncode == 0, told
     stop.touch()
-    for reader in readers:
-        out, complaint = reader.communicate()
-        assert reader.returncode == 0, complaint
-        result = json.loads(out)
-        assert set(result["found"]) <= set(range(21))
-        assert len(set(result["found"])) > 3, "the reader saw next to nothing of what was published"
-        assert result["missing"] <= len(result["found"]) / 3  # pandas opened a link that was swapped meanwhile
+    (looks, at_looking), (read, at_reading) = looker.communicate(), reader.communicate()
+    assert looker.returncode == 0, at_looking
+    assert int(looks) >= 10_000
+    assert reader.returncode == 0, at_reading
+    result = json.loads(read)
+    assert set(result["found"]) <= set(range(21))
+    assert len(set(result["found"])) > 3, "the reader saw next to nothing of what was published"
+    assert result["missing"] <= len(result["found"]) / 3  # pandas opened a link that was swapped meanwhile
 
 
 KILL = """
