@@ -33,19 +33,31 @@ def read_vectors(store: Store) -> Vectors:
     SchemaError
         The table holds vectors of two models or of two lengths, or a song twice.
     """
-    names = store.read("tracks", SIDECAR_COLUMNS).sort_by("track_id")
+    names = _in_order(store.read("tracks", SIDECAR_COLUMNS))
     embeddings = store.read("embeddings")
-    embeddings = embeddings.filter(pc.is_in(embeddings["track_id"], names["track_id"])).sort_by("track_id")
+    embeddings = _in_order(_where(embeddings, pc.is_in(embeddings["track_id"], names["track_id"])))
     _check(store, embeddings)
-    given = embeddings.filter(pc.is_valid(embeddings["embedding"]))
+    given = _where(embeddings, pc.is_valid(embeddings["embedding"]))
     matrix = pc.list_flatten(given["embedding"]).to_numpy().reshape(given.num_rows, -1 if given.num_rows else 0)
     finite = _finite(matrix)
     usable = given["track_id"].filter(pa.array(finite))
     bad = embeddings["track_id"].filter(pc.invert(pc.is_in(embeddings["track_id"], usable)))
     if not finite.all():
         matrix = matrix[finite]
-    names = names.filter(pc.is_in(names["track_id"], usable))
-    return Vectors(names, matrix, dict.fromkeys(bad.to_pylist(), "not_finite"))
+    return Vectors(
+        _where(names, pc.is_in(names["track_id"], usable)), matrix, dict.fromkeys(bad.to_pylist(), "not_finite")
+    )
+
+
+def _where(table: pa.Table, mask: pa.ChunkedArray) -> pa.Table:
+    """Some rows of a table, which is not copied if it is all of them."""
+    return table if pc.all(mask).as_py() else table.filter(mask)
+
+
+def _in_order(table: pa.Table) -> pa.Table:
+    """A table by ascending id, which is not copied if it was."""
+    ids = table["track_id"].combine_chunks()
+    return table if pc.all(pc.less_equal(ids[:-1], ids[1:])).as_py() else table.sort_by("track_id")
 
 
 def _check(store: Store, embeddings: pa.Table) -> None:
