@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
-from numpy.typing import NDArray
 
 from musicrec.accounting import Counts, Outcome, check_failures, count, digest, outcomes_table
 from musicrec.cluster import connect, run_staged
@@ -22,7 +21,8 @@ from musicrec.publish import Lists, publish_lists, published_lists, told
 from musicrec.settings import SimilarSettings
 from musicrec.similarity import top_n
 from musicrec.storage import Store
-from musicrec.vectors import read_vectors
+from musicrec.vectors import Vectors, read_vectors
+from musicrec.versions import Withdrawn
 
 ROWS_PER_SHARD = 4096
 
@@ -62,28 +62,39 @@ def similar(
     SchemaError
         The embeddings cannot be compared with each other.
     """
-    names, vectors, left_out = read_vectors(store)
-    if len(names) < 2:
-        raise MusicrecError(f"similar: {len(names)} songs have an embedding; a table needs at least two")
-    made_of = [store.footer("embeddings")["fingerprint"], digest(*(c.to_pylist() for c in names.columns))]
-    name = settings.fingerprint(*made_of)
-    shards = digest([made_of[0], str(settings.n), settings.metric])  # neither names nor limits change a list
-    versions = store.versions("similar")
-    is_current = versions.published is not None and store.footer("similar")["fingerprint"] == name
-    withdrawn = None if is_current or force else versions.withdrawn_as(name)
-    if is_current:
-        versions.confirm()
-    elif not withdrawn:
-        connect(address)
-        publish_lists(store, settings, name, names, _top_n_on_ray(store, settings, shards, vectors))
-        store.clear_work(settings.stage)
+    vectors = read_vectors(store)
+    if len(vectors.names) < 2:
+        raise MusicrecError(f"similar: {len(vectors.names)} songs have an embedding; a table needs at least two")
+    names = digest(*(column.to_pylist() for column in vectors.names.columns))
+    fingerprint = settings.fingerprint(store.footer("embeddings")["fingerprint"], names)
+    compared, withdrawn = _bring_up_to_date(store, settings, fingerprint, vectors, address=address, force=force)
     store.record(settings)
-    outcomes = _outcomes(store, left_out, "withdrawn" if withdrawn else "no_embedding")
-    store.save_outcomes(settings.stage, outcomes, settings, name)
-    fresh = 0 if is_current or withdrawn else len(names)
-    counts = count(settings.stage, store.track_ids(), outcomes, fresh)
+    outcomes = _outcomes(store, vectors.left_out, "withdrawn" if withdrawn else "no_embedding")
+    store.save_outcomes(settings.stage, outcomes, settings, fingerprint)
+    counts = count(settings.stage, store.track_ids(), outcomes, compared)
     check_failures(counts, 1.0)
     return SimilarCounts(**vars(counts), table=_told(store, withdrawn))
+
+
+def _bring_up_to_date(
+    store: Store, settings: SimilarSettings, fingerprint: str, vectors: Vectors, *, address: str | None, force: bool
+) -> tuple[int, Withdrawn | None]:
+    """Publish the table that a fingerprint names; return how many songs were compared, and what stays withdrawn."""
+    versions = store.versions("similar")
+    withdrawn = versions.withdrawn_as(fingerprint)
+    if versions.published and store.footer("similar")["fingerprint"] == fingerprint:
+        versions.confirm()
+        return 0, None
+    if withdrawn and not force:
+        return 0, withdrawn
+    if withdrawn and withdrawn.version in versions.on_disk():
+        store.rollback("similar", withdrawn.version)  # forward
+        return 0, None
+    connect(address)
+    lists = _top_n_on_ray(store, settings, vectors)
+    publish_lists(store, settings, fingerprint, vectors.names, lists)
+    store.clear_work(settings.stage)
+    return len(vectors.names), None
 
 
 def _outcomes(store: Store, left_out: dict[str, str], otherwise: str) -> pa.Table:
@@ -98,13 +109,12 @@ def _outcomes(store: Store, left_out: dict[str, str], otherwise: str) -> pa.Tabl
     )
 
 
-def _told(store: Store, withdrawn: tuple[str, str] | None) -> str:
+def _told(store: Store, withdrawn: Withdrawn | None) -> str:
     """Which version is published, and why not the one that the embeddings would give."""
     published = store.versions("similar").published
     if withdrawn:
-        version, at = withdrawn
         return (
-            f"{version} was withdrawn by a rollback on {at[:10]}, and {published} stays published; "
+            f"{withdrawn.version} was withdrawn by a rollback on {withdrawn.at[:10]}, and {published} stays published; "
             f"to publish it again: musicrec similar {store.out} --force"
         )
     return f"{published} is published: {told(store.footer('similar')['lineage'].get('gate', {}))}"
@@ -113,9 +123,11 @@ def _told(store: Store, withdrawn: tuple[str, str] | None) -> str:
 # --- computing ----------------------------------------------------------------------------------------------------
 
 
-def _top_n_on_ray(store: Store, settings: SimilarSettings, name: str, vectors: NDArray[np.float32]) -> Lists:
-    n_songs = len(vectors)
-    reference = ray.put(vectors)
+def _top_n_on_ray(store: Store, settings: SimilarSettings, vectors: Vectors) -> Lists:
+    n_songs = len(vectors.matrix)
+    made_of = [store.footer("embeddings")["fingerprint"], digest(vectors.names["track_id"].to_pylist())]
+    name = digest([*made_of, str(settings.n), settings.metric])  # neither titles nor limits change a list
+    reference = ray.put(vectors.matrix)
     with Progress("similar", n_songs) as progress:
         shards = run_staged(
             store,

@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -70,6 +70,13 @@ class Version:
         self._parts += 1
 
 
+class Withdrawn(NamedTuple):
+    """A version that a rollback took back."""
+
+    version: str
+    at: str  # ISO 8601, in UTC
+
+
 class Versions:
     """The versions of one table or model. Whoever changes something holds the lock of OUT.
 
@@ -103,9 +110,9 @@ class Versions:
         published, withdrawn = self.published or "", self.withdrawn
         return sorted(name for name in self._folders() if name <= published or name in withdrawn)
 
-    def withdrawn_as(self, fingerprint: str) -> tuple[str, str] | None:
-        """Last withdrawn version that `fingerprint` names, and when it was withdrawn; None if there is none."""
-        same = [(name, at) for name, at in self.withdrawn.items() if _is_of(name, fingerprint)]
+    def withdrawn_as(self, fingerprint: str) -> Withdrawn | None:
+        """Last withdrawn version that `fingerprint` names; None if there is none."""
+        same = [Withdrawn(name, at) for name, at in self.withdrawn.items() if _is_of(name, fingerprint)]
         return max(same, default=None)
 
     @property
@@ -125,8 +132,7 @@ class Versions:
             OUT was copied without its links.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        if self.published and not self.pointer.is_symlink():
-            raise ConfigError(f"{self.pointer} is no link: OUT was copied without its links; copy it with cp -a")
+        self._require_link()
         self._remove_leftovers()
         taken = [int(name.split("-")[0]) for name in [*self._folders(), *self.withdrawn]]
         folder = self.root / f".{max(taken, default=0) + 1:05d}-{fingerprint[:8]}"
@@ -164,8 +170,9 @@ class Versions:
         SchemaError
             Nothing is published.
         ConfigError
-            There is no such version.
+            There is no such version, or OUT was copied without its links.
         """
+        self._require_link()
         target = self.find(to)
         before, withdrawn = self.published, self.withdrawn
         after = {name: withdrawn.get(name, now()) for name in self.on_disk() if name > target}
@@ -194,6 +201,10 @@ class Versions:
         self._write_state(confirmed={"version": self.published, "at": now()})
 
     # --- inside -------------------------------------------------------------------------------------------------
+
+    def _require_link(self) -> None:
+        if self.pointer.exists() and not self.pointer.is_symlink():
+            raise ConfigError(f"{self.pointer} is no link: OUT was copied without its links; copy it with cp -a")
 
     def _folders(self) -> list[str]:
         return [p.name for p in self.root.glob("*") if p.is_dir() and not p.name.startswith(".")]

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -196,11 +197,23 @@ def test_a_rollback_is_not_undone_by_the_next_run_which_says_so(rolled_back):
 
 
 def test_a_withdrawn_table_is_published_when_forced_and_stays(rolled_back):
+    for force in (True, False):
+        assert similar(rolled_back, SETTINGS, force=force).fresh == 0  # it is still on disk
+        assert published(rolled_back) == 2
+        assert rows(rolled_back) == brute_force(names(N + 1), vectors(1, n=N + 1), 5)
+    rolled_back.rollback("similar")
+    assert rows(rolled_back) == brute_force(names(), vectors(), 5)
+
+
+def test_a_withdrawn_table_that_is_off_the_disk_is_made_anew_when_forced(rolled_back):
+    (withdrawn,) = rolled_back.versions("similar").withdrawn
+    shutil.rmtree(rolled_back.out / "_versions" / "similar" / withdrawn)
+    assert "was withdrawn" in str(similar(rolled_back, SETTINGS))
     assert similar(rolled_back, SETTINGS, force=True).fresh == N + 1
     assert published(rolled_back) == 3
     assert rows(rolled_back) == brute_force(names(N + 1), vectors(1, n=N + 1), 5)
     assert similar(rolled_back, SETTINGS).fresh == 0
-    assert published(rolled_back) == 3
+    assert rolled_back.versions("similar").withdrawn == {}
 
 
 def test_a_table_of_other_vectors_is_published_after_a_rollback(rolled_back, publish_vectors):
@@ -255,6 +268,21 @@ def test_what_a_killed_run_left_is_not_taken_for_a_table(store, publish_vectors)
     assert rows(store) == brute_force(names(), vectors(1), 5)
     assert [p.name[:6] for p in sorted(root.iterdir()) if p.is_dir()] == ["00001-", "00002-"]
     assert not work.exists()
+
+
+def test_lists_that_a_killed_run_left_are_not_taken_for_those_of_other_songs(store, publish_vectors, monkeypatch):
+    publish_vectors(store.out, vectors(1))
+    with monkeypatch.context() as killed:
+        killed.setattr("musicrec.similar.publish_lists", None)
+        with pytest.raises(TypeError):
+            similar(store, SETTINGS)
+    assert store.staged("similar")
+    tracks = store.read("tracks").slice(1)  # the first song has left the catalog
+    with store.new_version("tracks", SETTINGS, "f" * 16) as version:
+        version.write_part(tracks)
+        store.publish(version)
+    similar(store, SETTINGS)
+    assert rows(store) == brute_force(names()[1:], vectors(1)[1:], 5)
 
 
 PARTS = """

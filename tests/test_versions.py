@@ -1,6 +1,7 @@
 """Rolling back: what is published again, what is withdrawn, and what faults do to either."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -138,6 +139,14 @@ def test_a_withdrawn_fingerprint_is_remembered_until_it_is_published_again(store
     assert versions.withdrawn_as(f"{2:016d}"[::-1]) == (name, at)  # though its files are gone
     publish(store, 2)
     assert versions.withdrawn_as(f"{2:016d}"[::-1]) is None
+
+
+def test_an_out_that_was_copied_without_its_links_is_said_to_be(store, tmp_path):
+    publish(store, 1)
+    publish(store, 2)
+    shutil.copytree(store.out, tmp_path / "copy")
+    with pytest.raises(ConfigError, match="copied without its links; copy it with cp -a"):
+        rollback(Store(tmp_path / "copy"))
 
 
 def test_a_damaged_version_is_not_rolled_back_to(store):
