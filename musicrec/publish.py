@@ -107,25 +107,31 @@ def gate(store: Store, settings: SimilarSettings, track_ids: pa.ChunkedArray, li
 
 
 def _churn(store: Store, track_ids: pa.ChunkedArray, ids: NDArray[np.int32]) -> float | None:
-    """Churn against the published table; None if there is none."""
-    if not store.exists("similar"):
+    """Churn against the published table; None if there is none, or a damaged one, than which any is better."""
+    try:
+        ids_before, lists_before = published_lists(store)
+    except SchemaError:
         return None
-    ids_before, lists_before = published_lists(store)
     value_set = ids_before.cast(track_ids.type).combine_chunks()
     rows_before = pc.fill_null(pc.index_in(track_ids, value_set=value_set), -1)
     return churn(lists_before, ids, rows_before.to_numpy())
 
 
 def published_lists(store: Store) -> tuple[pa.ChunkedArray, NDArray[np.int32]]:
-    """Track ids and lists, int32 [N, n], of the published table, mapped."""
+    """Track ids and lists, int32 [N, n], of the published table, mapped.
+
+    Raises
+    ------
+    SchemaError
+        There is none, or it is damaged.
+    """
     folder = store.path("similar").resolve() / SIDECAR
     try:
         songs = pa.ipc.open_file(pa.memory_map(str(folder / "songs.arrow"))).read_all()
         return songs["track_id"], np.load(folder / "neighbours.npy", mmap_mode="r")
     except (OSError, ValueError, EOFError) as e:  # pyarrow's errors are ValueErrors too
         raise SchemaError(
-            f"{folder} is damaged ({' '.join(str(e).split())}); go back with musicrec rollback {store.out}, "
-            f"or delete {store.out / 'similar'} and run: musicrec similar {store.out}"
+            f"{folder} is damaged ({' '.join(str(e).split())}); make the table again: musicrec similar {store.out}"
         ) from e
 
 

@@ -15,7 +15,7 @@ import ray
 from musicrec.accounting import Counts, Outcome, check_failures, count, digest, outcomes_table
 from musicrec.cluster import connect, run_staged
 from musicrec.columns import OK, SKIPPED
-from musicrec.errors import MusicrecError
+from musicrec.errors import MusicrecError, SchemaError
 from musicrec.progress import Progress
 from musicrec.publish import Lists, publish_lists, published_lists, told
 from musicrec.settings import SimilarSettings
@@ -82,7 +82,7 @@ def _bring_up_to_date(
     """Publish the table that a fingerprint names; return how many songs were compared, and what stays withdrawn."""
     versions = store.versions("similar")
     withdrawn = versions.withdrawn_as(fingerprint)
-    if versions.published and store.footer("similar")["fingerprint"] == fingerprint:
+    if _is_published(store, fingerprint):
         versions.confirm()
         return 0, None
     if withdrawn and not force:
@@ -95,6 +95,17 @@ def _bring_up_to_date(
     publish_lists(store, settings, fingerprint, vectors.names, lists)
     store.clear_work(settings.stage)
     return len(vectors.names), None
+
+
+def _is_published(store: Store, fingerprint: str) -> bool:
+    """Whether the table that a fingerprint names is published; a damaged one is to be made again."""
+    if not store.exists("similar") or store.footer("similar")["fingerprint"] != fingerprint:
+        return False
+    try:
+        published_lists(store)
+    except SchemaError:
+        return False
+    return True
 
 
 def _outcomes(store: Store, left_out: dict[str, str], otherwise: str) -> pa.Table:

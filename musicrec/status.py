@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from musicrec.columns import OK
-from musicrec.errors import SchemaError
+from musicrec.errors import MusicrecError, SchemaError
+from musicrec.lookup import SimilarTable
 from musicrec.storage import Store
 
 Figures = dict[str, Any]
@@ -61,13 +62,24 @@ def complaint(store: Store, name: str, max_age: datetime.timedelta | None) -> st
     if not store.exists(name):
         return f"{store.out} has no {name} yet; run the stage that makes it (musicrec --help)"
     version = version_status(store, name, str(store.versions(name).published))
-    if version.damage:
-        return version.damage
+    damage = version.damage or (_sidecar_damage(store) if name == "similar" else None)
+    if damage:
+        return damage
     age = age_of(version)
     if max_age is not None and (age is None or age > max_age):
         told = "of unknown age" if age is None else f"{in_words(age)} old"
         return (
             f"{store.out / name} is {told}, older than the {in_words(max_age)} asked for; run: musicrec run {store.out}"
+        )
+    return None
+
+
+def _sidecar_damage(store: Store) -> str | None:
+    try:
+        SimilarTable(store.out)
+    except (MusicrecError, OSError, ValueError) as e:  # pyarrow's errors are ValueErrors too
+        return (
+            f"table {store.out / 'similar'} is damaged ({' '.join(str(e).split())}); run: musicrec similar {store.out}"
         )
     return None
 

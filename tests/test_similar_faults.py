@@ -153,17 +153,18 @@ def test_a_table_below_its_gate_leaves_the_old_one_and_no_file(store, publish_ve
     assert len(list((store.out / "_versions" / "similar").iterdir())) == 1
 
 
-def test_a_damaged_sidecar_is_named_and_rolled_back_from(store, publish_vectors):
-    publish_vectors(store.out, vectors(1))
-    similar(store, SETTINGS)
-    (store.path("similar") / "_sidecar" / "neighbours.npy").write_bytes(b"\x93NUMPY damaged")
-    publish_vectors(store.out, vectors(2))
-    with pytest.raises(SchemaError, match=r"damaged .* musicrec rollback"):
-        similar(store, SETTINGS)
-    store.rollback("similar")
-    assert rows(store) == brute_force(names(), vectors(), 5)
-    similar(store, SETTINGS)
-    assert rows(store) == brute_force(names(), vectors(2), 5)
+DAMAGES = {"cut": b"\x93NUMPY damaged", "empty": b"", "gone": None}
+
+
+@pytest.mark.parametrize("file", ["neighbours.npy", "songs.arrow"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_table_is_made_again_and_in_no_new_ones_way(store, publish_vectors, file, damage):
+    for seed in (0, 1):  # of the same vectors, and of others
+        path = store.path("similar").resolve() / "_sidecar" / file
+        path.unlink() if DAMAGES[damage] is None else path.write_bytes(DAMAGES[damage])
+        publish_vectors(store.out, vectors(seed))
+        assert similar(store, SETTINGS).fresh == N
+        assert rows(store) == brute_force(names(), vectors(seed), 5)
 
 
 # --- rolling back -------------------------------------------------------------------------------------------------
@@ -245,7 +246,7 @@ def test_the_printed_line_and_the_list_of_versions_tell_of_churn_and_what_made_t
     assert code == 0
     header, first, second = listed.splitlines()
     assert header.split() == ["version", "made", "(UTC)", "songs", "rows", "size", "made", "by"]
-    assert re.match(r"00001-\w{8}  20\d\d-\S+ \S+ +40 +200 +\S+ kB  similar 1, n=5, cosine, mlp model$", first)
+    assert re.match(r"00001-\w{8}  20\d\d-\S+ \S+ +40 +200 +\S+ kB  similar \d+, n=5, cosine, mlp model$", first)
     assert second.endswith("published")
     assert published(store) == 2
 
