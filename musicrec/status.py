@@ -77,10 +77,9 @@ def complaint(store: Store, name: str, max_age: datetime.timedelta | None) -> st
 def _sidecar_damage(store: Store) -> str | None:
     try:
         SimilarTable(store.out)
-    except (MusicrecError, OSError, ValueError) as e:  # pyarrow's errors are ValueErrors too
-        return (
-            f"table {store.out / 'similar'} is damaged ({' '.join(str(e).split())}); run: musicrec similar {store.out}"
-        )
+    except (MusicrecError, OSError, ValueError, EOFError) as e:  # pyarrow's errors are ValueErrors too
+        told = " ".join(str(e).split())
+        return f"table {store.out / 'similar'} is damaged ({told}); run: musicrec similar {store.out}"
     return None
 
 
