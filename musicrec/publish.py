@@ -60,7 +60,7 @@ def publish_lists(store: Store, settings: SimilarSettings, fingerprint: str, nam
             store.publish(version, keep=VERSIONS_KEPT)
     except OSError as e:
         raise PublishError(
-            f"similar: the table could not be written to {store.out} ({e}); the table before stays published; "
+            f"similar: the table could not be written to {store.out} ({e}); what is published stays whole; "
             f"make room there and run it again"
         ) from e
 

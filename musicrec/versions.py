@@ -148,9 +148,9 @@ class Versions:
         version = hidden.rename(hidden.with_name(hidden.name[1:])).name
         fsync(self.root)
         self._point_to(version)
+        self._prune(keep)
         forgotten = {name for name in self.withdrawn if name == before or _is_of(name, fingerprint)}
         self._write_state(withdrawn={name: at for name, at in self.withdrawn.items() if name not in forgotten})
-        self._prune(keep)
 
     def rollback(self, to: str | None = None) -> str:
         """Publish an older version again, or a withdrawn one; every version after it is withdrawn.
@@ -245,8 +245,9 @@ class Versions:
 
     def _write_state(self, **changes: Any) -> None:  # noqa: ANN401 - JSON
         before = self._state()
-        if before | changes != before and (before or any(changes.values())):
-            write_atomic(self.root / STATE_FILE, json.dumps(before | changes, indent=2).encode())
+        after = {name: value for name, value in (before | changes).items() if value}
+        if after != before:
+            write_atomic(self.root / STATE_FILE, json.dumps(after, indent=2).encode())
 
 
 def _is_of(version: str, fingerprint: str) -> bool:
