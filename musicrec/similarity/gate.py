@@ -14,7 +14,12 @@ Scores = NDArray[np.float32]
 NO_SONG = -1  # ends a list that is shorter than others; its score is -inf
 BLOCK_ROWS = 16_384  # looked at together: some ten MB at n = 50
 
-SCORE_RANGE = {"cosine": (-1.0, 1.0), "euclidean": (-np.inf, 0.0)}
+LARGEST = float(np.finfo(np.float32).max)
+SCORE_RANGE: dict[str, tuple[float, float]] = {
+    "cosine": (-1.0, 1.0),
+    "euclidean": (-np.inf, 0.0),
+    "inner": (-LARGEST, LARGEST),
+}
 
 
 class Quality(NamedTuple):

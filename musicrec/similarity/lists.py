@@ -1,0 +1,195 @@
+"""The lists in the making.
+
+A list holds keys, in no order, and more than it will hold in the end: when its room is full, the best stay. A key is
+one unsigned integer that orders as lists do: the higher score, then the smaller song number. So a list does not depend
+on the order in which its candidates came.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from musicrec.lanes import LANES, as_in, inlined_kernel, kernel, lane_sum, load_at, spread
+
+COSINE, EUCLIDEAN, INNER = range(3)
+NO_LIMIT = -(2**28)  # of a list that takes anything; sums of real songs lie above it, those of padding below
+MOST = 2**27  # no limit and no sum of real songs is larger
+
+
+class Rule(NamedTuple):
+    """How pairs are scored, and how a score translates into the units of the screen."""
+
+    metric: int
+    unit: float  # the vectors were divided by it
+    shift: float  # what sums of the screen leave out of a similarity, the same for all pairs
+    step: float  # what one of the screen's sums stands for
+    slack: float  # rounding of float32
+
+
+class Side(NamedTuple):
+    """Songs that meet others, and their lists."""
+
+    vectors: NDArray[Any]  # [N, d], d a multiple of LANES
+    inverse_norms: NDArray[np.float64]  # [N]
+    songs: NDArray[np.int64]  # [N]: the number by which lists name each
+    codes: NDArray[Any]  # [N + padding, K]
+    starts: NDArray[Any]  # [N + padding]: the offset, less what unsigned columns add to the product
+    offsets: NDArray[Any]  # [N + padding]
+    panels: NDArray[np.uint8]  # [N / PANEL, K / 4, PANEL, 4]: the codes as columns
+    limits: NDArray[Any]  # [N + padding]: sums below it are of no use to the list
+    floors: NDArray[np.uint64]  # [N]: a key must be larger to enter
+    counts: NDArray[np.int32]  # [N]
+    keys: NDArray[np.uint64]  # [N, room], the first `counts` of each row in no order
+    n: int  # songs that a list is to hold in the end
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+SIGN, LOW, HALF = np.uint64(0x80000000), np.uint64(0xFFFFFFFF), np.uint64(32)
+
+
+@intrinsic
+def _bits(typing, x):
+    """``_bits(x)``: the bits of a float32, as uint64."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.zext(builder.bitcast(arguments[0], ir.IntType(32)), ir.IntType(64))
+
+    return types.uint64(types.float32), generate
+
+
+@intrinsic
+def _float(typing, bits):
+    """``_float(bits)``: the float32 of some bits, given as uint64."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(builder.trunc(arguments[0], ir.IntType(32)), ir.FloatType())
+
+    return types.float32(types.uint64), generate
+
+
+@inlined_kernel
+def key_of(score, song):
+    """Key of a candidate: larger for a higher score, and among equals for a smaller song number."""
+    bits = _bits(np.float32(score))
+    if bits == SIGN:
+        bits = np.uint64(0)  # 0, not -0
+    ordered = bits ^ LOW if bits & SIGN else bits | SIGN
+    return (ordered << HALF) | (LOW - np.uint64(song))
+
+
+@inlined_kernel
+def song_of(key):
+    """Song number in a key."""
+    return np.int64(LOW - (key & LOW))
+
+
+@inlined_kernel
+def score_of(key):
+    """Score in a key, float32."""
+    ordered = key >> HALF
+    return _float(ordered ^ SIGN if ordered & SIGN else ordered ^ LOW)
+
+
+# --- scores -----------------------------------------------------------------------------------------------------------
+
+
+@inlined_kernel
+def _limit(rule, key):
+    """What the screen's sum reaches for any pair whose key is larger."""
+    s = np.float64(score_of(key))
+    if rule.metric == EUCLIDEAN:
+        s = -0.5 * (s / rule.unit) ** 2
+    elif rule.metric == INNER:
+        s /= rule.unit * rule.unit
+    s -= rule.slack + 3e-7 * abs(s) + rule.shift
+    return min(float(MOST), max(-float(MOST), np.floor(s / rule.step) - 1))
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def keep_best(rule, side, i):
+    """Cut a list down to its best n candidates; from then on only better ones enter it."""
+    n, count = side.n, side.counts[i]
+    if count < n:
+        return
+    worst = _move_largest_first(side.keys[i], n, count)
+    side.counts[i] = n
+    if worst > side.floors[i]:
+        side.floors[i] = worst
+        side.limits[i] = _limit(rule, worst)
+
+
+@inlined_kernel
+def _move_largest_first(keys, n, count):
+    """Order keys[:count] so that the n largest come first (Hoare's selection); return the smallest of these."""
+    first, last = 0, count - 1
+    while first < last:
+        middle = (first + last) // 2
+        a, b, c = keys[first], keys[middle], keys[last]
+        pivot = max(min(a, b), min(max(a, b), c))
+        i, j = first, last
+        while i <= j:
+            while keys[i] > pivot:
+                i += 1
+            while keys[j] < pivot:
+                j -= 1
+            if i <= j:
+                keys[i], keys[j] = keys[j], keys[i]
+                i += 1
+                j -= 1
+        if n - 1 <= j:
+            last = j
+        elif n - 1 >= i:
+            first = i
+        else:
+            break
+    return keys[n - 1]
+
+
+@kernel
+def inverse_norms(vectors, inverse):
+    """One over the length of each vector; zero for a zero vector."""
+    width = vectors.shape[1]
+    for i in range(vectors.shape[0]):
+        total = spread(0.0)
+        for at in range(0, width, LANES):
+            x = as_in(inverse, load_at(vectors, i * width + at))
+            total += x * x
+        square = lane_sum(total)
+        inverse[i] = 1.0 / np.sqrt(square) if square > 0.0 else 0.0
+
+
+@kernel
+def set_limits(rule, side):
+    """Bring the limits of the screen in line with the floors of the lists."""
+    for i in range(side.floors.size):
+        side.limits[i] = _limit(rule, side.floors[i]) if side.floors[i] else NO_LIMIT
+
+
+@kernel
+def tighten(rule, side):
+    """Cut every list down to its best."""
+    for i in range(side.counts.size):
+        keep_best(rule, side, i)
+
+
+@kernel
+def unpack(side, songs, scores):
+    """Write the lists out, best first: song numbers int32 and scores float32 [N, n], -1 and -inf where a list ends."""
+    for i in range(side.counts.size):
+        count = side.counts[i]
+        if count > side.n:
+            _move_largest_first(side.keys[i], side.n, count)
+            count = side.n
+        ordered = np.sort(side.keys[i, :count])
+        for rank in range(songs.shape[1]):
+            key = ordered[count - 1 - rank] if rank < count else np.uint64(0)
+            songs[i, rank] = song_of(key) if rank < count else -1
+            scores[i, rank] = score_of(key) if rank < count else -np.inf
