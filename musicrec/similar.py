@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from musicrec.accounting import Counts, Outcome, check_failures, count, digest, outcomes_table
 from musicrec.cluster import connect, run_staged
-from musicrec.columns import OK, SIMILAR, SKIPPED
+from musicrec.columns import OK, SKIPPED
 from musicrec.errors import MusicrecError, PublishError
-from musicrec.lookup import SIDECAR_COLUMNS, write_sidecar
 from musicrec.progress import Progress
+from musicrec.served import write_table
 from musicrec.settings import SimilarSettings
+from musicrec.sidecar import SIDECAR_COLUMNS
 from musicrec.similarity import Quality, check_lists, churn, quality, top_n
 from musicrec.storage import Store
 
 ROWS_PER_SHARD = 4096
-TRACKS_PER_PART = 20_000  # about a million rows of the published table at n = 50
 SONGS_PER_N_FOR_HUBS = 20  # a catalog smaller than 20·n is full of hubs by arithmetic alone
 VERSIONS_KEPT = 3  # before the published one
 
@@ -121,18 +121,7 @@ def _publish(store: Store, settings: SimilarSettings, name: str, names: pa.Table
     figures = _gate(store, settings, names["track_id"].to_pylist(), lists)
     lineage = store.footer("embeddings")["lineage"]
     version = store.new_version("similar", settings, name, gate=figures, **lineage)
-    track_ids = names["track_id"].combine_chunks()
-    n = ids.shape[1]
-    for start in range(0, len(ids), TRACKS_PER_PART):
-        rows = slice(start, start + TRACKS_PER_PART)
-        columns = [
-            track_ids.take(pa.array(np.arange(len(ids))[rows].repeat(n))),
-            np.tile(np.arange(1, n + 1, dtype=np.int16), len(ids[rows])),
-            track_ids.take(pa.array(ids[rows].ravel())),
-            scores[rows].ravel(),
-        ]
-        version.write_part(pa.table(columns, schema=SIMILAR))
-    write_sidecar(version.folder, names.replace_schema_metadata(version.metadata), ids, scores)
+    write_table(version, names, ids, scores)
     store.publish(version, keep=VERSIONS_KEPT)
     store.clear_work(settings.stage)
 

@@ -14,8 +14,10 @@ from musicrec.accounting import Outcome, outcomes_table
 from musicrec.cli import main
 from musicrec.columns import SIMILAR, TRACKS
 from musicrec.errors import ConfigError, SchemaError, UnknownTrack
-from musicrec.lookup import SIDECAR_COLUMNS, SimilarTable, Song, write_sidecar
+from musicrec.lookup import SimilarTable, Song
+from musicrec.served import write_table
 from musicrec.settings import CatalogSettings, SimilarSettings
+from musicrec.sidecar import SIDECAR, SIDECAR_COLUMNS
 from musicrec.similarity import top_n
 from musicrec.storage import Store
 
@@ -39,25 +41,21 @@ MISSING = {
 SETTINGS = SimilarSettings(n=50)
 
 
-def publish(store, name, table, write_more=lambda version: None):
+NAMES = pa.schema([TRACKS.field(name) for name in SIDECAR_COLUMNS])
+
+
+def publish(store, name, write):
     version = store.new_version(name, SETTINGS, "0123456789abcdef")
-    version.write_part(table)
-    write_more(version)
+    write(version)
     store.publish(version)
 
 
-def publish_similar(store, seed=1):
+def publish_similar(store, seed=1, keep=lambda ids: ids):
     """Lists of random vectors, as `musicrec similar` publishes them."""
     ids, scores = top_n(np.random.default_rng(seed).normal(size=(len(SONGS), 3)), SETTINGS.n)
-    n = ids.shape[1]
-    columns = [np.repeat(IDS, n), np.tile(np.arange(1, n + 1), len(ids)), np.array(IDS)[ids.ravel()], scores.ravel()]
-    table = pa.table([pa.array(c, f.type) for c, f in zip(columns, SIMILAR, strict=True)], schema=SIMILAR)
-    names = pa.table(list(zip(*SONGS, strict=True)), schema=pa.schema([TRACKS.field(name) for name in SIDECAR_COLUMNS]))
-
-    def sidecar(version):
-        write_sidecar(version.folder, names.replace_schema_metadata(version.metadata), ids, scores)
-
-    publish(store, "similar", table, sidecar)
+    ids = keep(ids)
+    names = pa.table(list(zip(*SONGS, strict=True)), schema=NAMES)
+    publish(store, "similar", lambda version: write_table(version, names, ids, scores))
     return ids, scores
 
 
@@ -78,9 +76,10 @@ def made(tmp_path_factory):
     store.record(CatalogSettings(source="/music"))
     missing = [Song(t, t.split("/")[1].split(".")[0].title(), None, None) for t in MISSING]
     tracks = [{"uri": "file:///x", **song._asdict()} for song in (*SONGS, *missing)]
-    publish(store, "tracks", pa.Table.from_pylist(tracks, schema=TRACKS))
+    publish(store, "tracks", lambda version: version.write_part(pa.Table.from_pylist(tracks, schema=TRACKS)))
     outcomes = outcomes_table(o for t in (*IDS, *MISSING) for o in problems(t))
-    publish(store, "outcomes", outcomes.sort_by([("stage", "ascending"), ("track_id", "ascending")]))
+    outcomes = outcomes.sort_by([("stage", "ascending"), ("track_id", "ascending")])
+    publish(store, "outcomes", lambda version: version.write_part(outcomes))
     return store, *publish_similar(store)
 
 

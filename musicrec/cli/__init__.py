@@ -56,6 +56,7 @@ for _command in (
     stages.embed,
     stages.similar,
     tables.lookup,
+    tables.export,
     stages.report,
     stages.demo,
 ):
