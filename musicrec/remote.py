@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from musicrec.errors import ConfigError, SchemaError
+from musicrec.errors import ConfigError, MusicrecError, SchemaError
 from musicrec.sidecar import SIDECAR
 
 CACHE_VARIABLE = "MUSICREC_CACHE"
@@ -41,8 +41,11 @@ def fetch_sidecar(uri: str) -> Path:
         folder = _cache() / hashlib.blake2b(repr((uri, version)).encode(), digest_size=16).hexdigest()
         if version and not folder.exists():
             _fetch(fs, root, version, folder)
-    except (ValueError, ImportError, OSError) as e:
-        raise ConfigError(f"cannot read {uri} ({' '.join(str(e).split())}); check the address and the keys") from e
+    except MusicrecError:
+        raise
+    except Exception as e:  # each file system raises what its own client library raises
+        told = " ".join(f"{type(e).__name__}: {e}".split())
+        raise ConfigError(f"cannot read {uri} ({told}); check the address and the keys") from e
     if not version:
         raise SchemaError(f"{uri} has no {SIDECAR}; give the folder of a published table: a copy of OUT/similar")
     return folder

@@ -182,7 +182,7 @@ class Sidecar:
         self._check(folder)
         self.columns = [Texts(column.chunk(0)) for column in self.songs.columns]
         self._shift = self._by_id.shift
-        self._starts, self._rows = memoryview(self._by_id.starts), memoryview(self._by_id.rows)
+        self._starts, self._rows = self._by_id.starts.data, self._by_id.rows.data
         self._offsets, self._data = self.columns[0].offsets, self.columns[0].data
 
     def _check(self, folder: Path) -> None:

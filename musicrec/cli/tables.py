@@ -3,14 +3,14 @@
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from musicrec.cli.common import complain, example
-from musicrec.errors import UnknownTrack
+from musicrec.errors import ConfigError, UnknownTrack
 from musicrec.options import OUT, Command
 
 if TYPE_CHECKING:
@@ -31,14 +31,10 @@ CSV_HEAD = ("song", "rank", "track_id", "title", "artist", "genre", "score")
 @OUT
 @click.argument("tracks", metavar="TRACK...", nargs=-1)
 @click.option("-n", "n", type=click.IntRange(1), default=10, show_default=True, help="How many songs to show.")
-@click.option(
-    "--file",
-    type=click.File(encoding="utf-8"),
-    help="Look up what this file names too, one a line; - is standard input.",
-)
+@click.option("--file", "from_file", help="Look up what this file names too, one a line; - is standard input.")
 @click.option("--json", "form", flag_value="json", help="Print one JSON object, of several songs a list of them.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV, one line for each similar song.")
-def lookup(out: str, tracks: tuple[str, ...], n: int, file: Iterable[str] | None, form: str | None) -> None:
+def lookup(out: str, tracks: tuple[str, ...], n: int, from_file: str | None, form: str | None) -> None:
     """Show the songs most similar to a song, or to several.
 
     TRACK is an id, a file name or a title. OUT may also be a copy of the folder OUT/similar, here or on S3. Of several
@@ -46,12 +42,12 @@ def lookup(out: str, tracks: tuple[str, ...], n: int, file: Iterable[str] | None
     """
     from musicrec.lookup import SimilarTable
 
-    names = [*tracks, *(line.rstrip("\r\n") for line in file or () if line.strip())]
+    names = [*tracks, *(_lines(from_file) if from_file else [])]
     if not names:
         raise click.UsageError("Missing argument 'TRACK...', or option '--file'.")
     unknown: list[str] = []
     found = _look_up(SimilarTable(out), names, n, unknown)
-    {"json": _print_json, "csv": _print_csv, None: _print_text}[form](found, is_list=len(names) > 1 or file is not None)
+    {"json": _print_json, "csv": _print_csv, None: _print_text}[form](found, is_list=len(names) > 1 or bool(from_file))
     for complaint in unknown[:-1]:
         complain(complaint)
     if unknown:
@@ -59,6 +55,15 @@ def lookup(out: str, tracks: tuple[str, ...], n: int, file: Iterable[str] | None
 
 
 Found = Iterator[tuple["Song", list["Similar"]]]
+
+
+def _lines(file: str) -> list[str]:
+    """Lines of a file that are not blank."""
+    try:
+        with click.open_file(file, encoding="utf-8") as f:
+            return [line.rstrip("\r\n") for line in f if line.strip()]
+    except (OSError, UnicodeDecodeError) as e:
+        raise ConfigError(f"--file {file} cannot be read ({e}); expected text in UTF-8, one song a line") from e
 
 
 def _look_up(table: "SimilarTable", names: list[str], n: int, unknown: list[str]) -> Found:
