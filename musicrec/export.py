@@ -20,7 +20,7 @@ from musicrec.storage import replacing
 SONGS_AT_A_TIME = 10_000
 SQLITE_TABLES = """
 CREATE TABLE songs (track_id TEXT PRIMARY KEY, title TEXT, artist TEXT, genre TEXT) WITHOUT ROWID;
-CREATE TABLE similar (
+CREATE TABLE similar_songs (
     track_id TEXT, rank INTEGER, similar_track_id TEXT, score REAL, PRIMARY KEY (track_id, rank)
 ) WITHOUT ROWID;
 """
@@ -35,7 +35,7 @@ def export(table: SimilarTable, file: Path, n: int = 10) -> None:
         What to write.
     file : pathlib.Path
         Its suffix says how: ``.csv``, with a head; ``.json``, one object with a list for each song; ``.sqlite``, tables
-        ``songs`` and ``similar``, each with an index by ``track_id``. An older file of that name is replaced.
+        ``songs`` and ``similar_songs``, each with an index by ``track_id``. An older file of that name is replaced.
     n : int
         How many.
 
@@ -90,7 +90,7 @@ def _write_sqlite(table: SimilarTable, file: Path, n: int) -> None:
         database.executemany("INSERT INTO songs VALUES (?, ?, ?, ?)", table.songs())
         for block in _blocks(table, n):
             rows = zip(*(column.to_pylist() for column in block.columns), strict=True)
-            database.executemany("INSERT INTO similar VALUES (?, ?, ?, ?)", rows)
+            database.executemany("INSERT INTO similar_songs VALUES (?, ?, ?, ?)", rows)
         database.execute("COMMIT")
 
 

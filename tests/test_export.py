@@ -63,9 +63,11 @@ def test_every_reader_finds_the_rows_of_the_table(table, tmp_path, monkeypatch, 
         for rank, found in enumerate(its, start=1)
     ] == rows(table, n)
     database = sqlite3.connect(tmp_path / "t.sqlite")
-    assert database.execute("SELECT * FROM similar ORDER BY track_id, rank").fetchall() == rows(table, n)
+    assert database.execute("SELECT * FROM similar_songs ORDER BY track_id, rank").fetchall() == rows(table, n)
     assert database.execute("SELECT * FROM songs ORDER BY track_id").fetchall() == list(table.songs())
-    (plan,) = database.execute("EXPLAIN QUERY PLAN SELECT * FROM similar WHERE track_id = 'x' ORDER BY rank").fetchall()
+    (plan,) = database.execute(
+        "EXPLAIN QUERY PLAN SELECT * FROM similar_songs WHERE track_id = 'x' ORDER BY rank"
+    ).fetchall()
     assert "USING PRIMARY KEY (track_id=?)" in plan[-1]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["t.csv", "t.json", "t.sqlite", "version"]
 
