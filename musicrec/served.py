@@ -3,11 +3,11 @@
 The Parquet form is long, a row for each song and rank, so that any tool reads it without knowing of this project. It is
 in order of song and rank, and readers pass over row groups by their least and greatest song: one song costs the
 footers and one row group. Small groups make long footers; a hundred thousand rows were quickest to search.
-The encodings are the smallest of those that are as fast to write: ids that hardly repeat within a group compress better
-without a dictionary, and the bytes of scores better apart.
+Of the encodings that are as fast to write these are the smallest: the bytes of scores compress better apart, and ids
+that hardly repeat within a group without a dictionary.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,21 @@ from musicrec.storage import Version
 
 ROWS_PER_GROUP = 100_000
 GROUPS_PER_PART = 128  # about 80 MB
-PAGE_BYTES = 64 * 2**10  # before compression
 WRITERS = 4  # threads that write parts; compressing releases the interpreter lock
-COMPRESSION_LEVEL = {"track_id": 3, "rank": 3, "similar_track_id": 1, "score": 9}  # on ids, 2 to 12 do worse than 1
+WRITING: dict[str, Any] = {
+    "compression": "zstd",
+    "compression_level": {
+        "track_id": 3,
+        "rank": 3,
+        "similar_track_id": 1,
+        "score": 9,
+    },  # on ids, 2 to 12 do worse than 1
+    "dictionary_pagesize_limit": 8 * 2**20,  # all ids of a group
+    "data_page_size": 64 * 2**10,  # before compression
+    "max_rows_per_page": ROWS_PER_GROUP,
+    "write_statistics": ["track_id"],
+    "sorting_columns": pq.SortingColumn.from_ordering(SIMILAR, [("track_id", "ascending"), ("rank", "ascending")]),
+}
 
 
 def write_table(version: Version, songs: pa.Table, ids: Any, scores: Any) -> None:  # noqa: ANN401 - arrays
@@ -46,35 +58,51 @@ def write_table(version: Version, songs: pa.Table, ids: Any, scores: Any) -> Non
     songs_per_part = GROUPS_PER_PART * songs_per_group
     track_ids = songs["track_id"].cast(pa.large_string()).combine_chunks()  # of many songs more than 2 GiB
 
-    def write_part(start: int) -> None:
+    how = encodings(to_rows(track_ids, ids, scores, slice(0, songs_per_group)))
+
+    def write_from(start: int) -> None:
         file = version.folder / f"part-{start // songs_per_part:05d}.parquet"
         end = min(start + songs_per_part, len(ids))
         groups = (slice(i, min(i + songs_per_group, end)) for i in range(start, end, songs_per_group))
-        _write_part(file, version.metadata, (_to_rows(track_ids, ids, scores, group) for group in groups))
+        write_part(file, version.metadata, how, (to_rows(track_ids, ids, scores, group) for group in groups))
 
     with ThreadPoolExecutor(WRITERS) as pool:
-        list(pool.map(write_part, range(0, len(ids), songs_per_part)))
+        list(pool.map(write_from, range(0, len(ids), songs_per_part)))
     write_sidecar(version.folder, songs.replace_schema_metadata(version.metadata), ids, scores)
 
 
-def _write_part(file: Path, metadata: dict[bytes, bytes], groups: Iterator[pa.Table]) -> None:
-    with pq.ParquetWriter(
-        file,
-        SIMILAR.with_metadata(metadata),
-        compression="zstd",
-        compression_level=COMPRESSION_LEVEL,
-        use_dictionary=["track_id", "rank"],
-        column_encoding={"similar_track_id": "DELTA_LENGTH_BYTE_ARRAY", "score": "BYTE_STREAM_SPLIT"},
-        data_page_size=PAGE_BYTES,
-        max_rows_per_page=ROWS_PER_GROUP,
-        write_statistics=["track_id"],
-        sorting_columns=pq.SortingColumn.from_ordering(SIMILAR, [("track_id", "ascending"), ("rank", "ascending")]),
-    ) as writer:
+def write_part(file: Path, metadata: dict[bytes, bytes], how: dict[str, Any], groups: Iterable[pa.Table]) -> None:
+    """Write one Parquet file, each table of rows as a row group."""
+    with pq.ParquetWriter(file, SIMILAR.with_metadata(metadata), **how) as writer:
         for group in groups:
             writer.write_table(group, row_group_size=max(1, group.num_rows))
 
 
-def _to_rows(track_ids: pa.LargeStringArray, ids: Any, scores: Any, songs: slice) -> pa.Table:  # noqa: ANN401 - arrays
+def encodings(group: pa.Table) -> dict[str, Any]:
+    """The smaller of two ways to write a table of which `group` is a row group, as options of pyarrow.
+
+    Ids in a dictionary where the same songs come again and again within a group, of a small catalog or one with hubs;
+    else one after the other.
+    """
+    apart = {"similar_track_id": "DELTA_LENGTH_BYTE_ARRAY", "score": "BYTE_STREAM_SPLIT"}
+    ways = [
+        WRITING | {"use_dictionary": ["track_id", "rank"], "column_encoding": apart},
+        WRITING
+        | {
+            "use_dictionary": ["track_id", "rank", "similar_track_id"],
+            "column_encoding": {"score": apart["score"]},
+        },
+    ]
+    return min(ways, key=lambda how: _size(group, how))
+
+
+def _size(group: pa.Table, how: dict[str, Any]) -> int:
+    sink = pa.BufferOutputStream()
+    pq.write_table(group, sink, row_group_size=ROWS_PER_GROUP, **how)
+    return int(sink.tell())
+
+
+def to_rows(track_ids: pa.LargeStringArray, ids: Any, scores: Any, songs: slice) -> pa.Table:  # noqa: ANN401 - arrays
     """Lists of some songs as rows of the Parquet form."""
     others = np.asarray(ids[songs])
     song, place = np.nonzero(others >= 0)

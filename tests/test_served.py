@@ -118,3 +118,12 @@ def test_fifty_neighbours_drawn_from_a_million_songs_take_at_most_300_bytes(tmp_
     version = Version("similar", folder, made_by(SimilarSettings(n=50)))
     served.write_table(version, songs.set_column(0, "track_id", pa.array(track_ids)), ids, scores)
     assert sum(part.stat().st_size for part in folder.glob("*.parquet")) / len(ids) <= 300
+
+
+@pytest.mark.parametrize(("n_songs", "has_dictionary"), [(300, True), (1_000_000, False)])
+def test_ids_are_written_by_a_dictionary_where_that_is_smaller(n_songs, has_dictionary):
+    rng = np.random.default_rng(0)
+    others = [f"Artist/Album/{i:06d}.mp3" for i in rng.integers(0, n_songs, 20_000)]
+    columns = [["a"] * 20_000, np.zeros(20_000, np.int16), others, np.zeros(20_000, np.float32)]
+    group = pa.table([pa.array(c, f.type) for c, f in zip(columns, SIMILAR, strict=True)], schema=SIMILAR)
+    assert ("similar_track_id" in served.encodings(group)["use_dictionary"]) == has_dictionary
