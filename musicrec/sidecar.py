@@ -6,10 +6,9 @@ Beside the Parquet parts of a version lies a folder ``_sidecar``, which readers 
     The songs in order of id: ``SIDECAR_COLUMNS``, one batch of an Arrow IPC file; its metadata says what made it.
 ``neighbours.npy``, ``scores.npy``
     The lists: int32 and float32 [N, n], best first. A list that is shorter ends in rows -1.
-``ids.starts.npy``, ``ids.rows.npy``
-    Index of the ids, see :class:`HashIndex`.
-``names.starts.npy``, ``names.rows.npy``
-    Index of all that a song may be called beside its id, upper and lower case alike.
+``index.npy``
+    int32 [4 + L]: the lengths of four arrays, then the arrays: ``starts`` and ``rows`` of a :class:`HashIndex` of the
+    ids, and of one of all that a song may be called beside its id, upper and lower case alike.
 """
 
 import re
@@ -76,7 +75,7 @@ class HashIndex(NamedTuple):
             for key in its_keys:
                 hashes.append(crc32(_to_key(key)))
                 rows.append(row)
-        bits = min(HASH_BITS - 1, max(1, len(rows).bit_length()))  # one or two buckets a key
+        bits = min(HASH_BITS - 2, max(1, len(rows).bit_length()))  # one or two buckets a key
         buckets = np.array(hashes, np.uint32) >> np.uint32(HASH_BITS - bits)
         starts = np.zeros(2**bits + 1, np.int32)
         np.cumsum(np.bincount(buckets, minlength=2**bits), out=starts[1:])
@@ -86,11 +85,6 @@ class HashIndex(NamedTuple):
     def shift(self) -> int:
         """By how many bits a hash is longer than the number of its bucket."""
         return HASH_BITS + 1 - len(self.starts).bit_length()
-
-    def is_whole(self) -> bool:
-        """Whether both arrays are there in full."""
-        n_buckets = len(self.starts) - 1
-        return n_buckets > 0 and not n_buckets & (n_buckets - 1) and self.starts[-1] == len(self.rows)
 
     def candidates(self, key: str) -> list[int]:
         """Rows in the bucket of a key, in order."""
@@ -142,13 +136,10 @@ def write_sidecar(folder: Path, songs: pa.Table, ids: Any, scores: Any) -> None:
         writer.write_table(songs)
     by_id = HashIndex.of([t] for batch in songs.to_batches(SONGS_AT_A_TIME) for t in batch["track_id"].to_pylist())
     by_name = HashIndex.of({name.casefold() for name in names} for names in all_names(songs))
-    arrays = {"neighbours": ids, "scores": scores, **_named("ids", by_id), **_named("names", by_name)}
-    for name, content in arrays.items():
+    parts = [*by_id, *by_name]
+    index = np.concatenate([np.array([len(part) for part in parts], np.int32), *parts])
+    for name, content in {"neighbours": ids, "scores": scores, "index": index}.items():
         np.save(folder / SIDECAR / f"{name}.npy", content)
-
-
-def _named(name: str, index: HashIndex) -> dict[str, Int32]:
-    return {f"{name}.starts": index.starts, f"{name}.rows": index.rows}
 
 
 # --- reading ------------------------------------------------------------------------------------------------------
@@ -172,27 +163,28 @@ class Sidecar:
         try:
             songs = pa.memory_map(str(folder / SIDECAR / "songs.arrow"))
             self.songs: pa.Table = pa.ipc.open_file(songs).read_all()
-            self.neighbours, self.scores, *indexes = (
+            self.neighbours, self.scores, index = (
                 np.load(folder / SIDECAR / f"{name}.npy", mmap_mode="r").view(np.ndarray)  # a memmap's slices are slow
-                for name in ("neighbours", "scores", "ids.starts", "ids.rows", "names.starts", "names.rows")
+                for name in ("neighbours", "scores", "index")
             )
         except (OSError, ValueError, EOFError) as e:  # pyarrow's errors are ValueErrors too
             raise _not_whole(folder, " ".join(str(e).split())) from e
-        self._by_id, self._by_name = HashIndex(*indexes[:2]), HashIndex(*indexes[2:])
-        self._check(folder)
+        lengths = index[:4].tolist()
+        parts = np.split(index[4:], np.cumsum(lengths[:-1]))
+        self._check(folder, [len(part) for part in parts], lengths)
+        self._by_id, self._by_name = HashIndex(*parts[:2]), HashIndex(*parts[2:])
         self.columns = [Texts(column.chunk(0)) for column in self.songs.columns]
         self._shift = self._by_id.shift
         self._starts, self._rows = self._by_id.starts.data, self._by_id.rows.data
         self._offsets, self._data = self.columns[0].offsets, self.columns[0].data
 
-    def _check(self, folder: Path) -> None:
+    def _check(self, folder: Path, index: list[int], lengths: list[int]) -> None:
         shape = (self.songs.num_rows, self.neighbours.shape[-1])
         fits = {
             "songs.arrow": self.songs.column_names == SIDECAR_COLUMNS and self.songs["track_id"].num_chunks == 1,
             "neighbours.npy": (self.neighbours.shape, self.neighbours.dtype) == (shape, np.int32),
             "scores.npy": (self.scores.shape, self.scores.dtype) == (shape, np.float32),
-            "ids": self._by_id.is_whole() and len(self._by_id.rows) == len(self.neighbours),
-            "names": self._by_name.is_whole(),
+            "index.npy": index == lengths and len(lengths) == 4 and lengths[1] == len(self.neighbours),
         }
         for name, does in fits.items():
             if not does:

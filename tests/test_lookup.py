@@ -14,7 +14,7 @@ import fsspec
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musicrec import storage
@@ -312,6 +312,7 @@ def sidecar_of(folder, ids, titles=None):
 ODD_TEXT = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from("/.\n\0aA1ßİ'")), max_size=12)
 
 
+@settings(deadline=None)
 @given(st.sets(ODD_TEXT, min_size=1, max_size=60), st.lists(ODD_TEXT, max_size=20), st.data())
 def test_ids_and_names_of_odd_characters_are_found_and_no_others(ids, strangers, data):
     ids = sorted(ids)
@@ -349,9 +350,7 @@ def test_the_songs_of_a_bucket_are_few_whatever_ids_look_like():
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "short", "of another table"])
-@pytest.mark.parametrize(
-    "name", ["songs.arrow", *(f"{n}.npy" for n in ("neighbours", "scores", "ids.starts", "ids.rows", "names.starts"))]
-)
+@pytest.mark.parametrize("name", ["songs.arrow", "neighbours.npy", "scores.npy", "index.npy"])
 def test_a_half_written_sidecar_is_refused_in_one_line(tmp_path, name, damage):
     store = small_out(tmp_path)
     publish_similar(store)
@@ -404,11 +403,11 @@ def test_a_remote_sidecar_is_fetched_once_and_anew_when_it_changes(far, tmp_path
     ids, _ = publish_similar(store, 1)
     put(fs, store)
     tables = [SimilarTable("memory://bucket/similar") for _ in range(2)]
-    assert len(fetched) == 7
+    assert len(fetched) == 4
     later, _ = publish_similar(store, 2)
     put(fs, store)
     tables.append(SimilarTable("memory://bucket/similar/"))
-    assert len(fetched) == 14
+    assert len(fetched) == 8
     for table, lists in zip(tables, (ids, ids, later), strict=True):
         assert [table.neighbours(t, 9)[0].tolist() for t in IDS] == lists.tolist()
 
