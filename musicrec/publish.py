@@ -8,14 +8,13 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 from numpy.typing import NDArray
 
-from musicrec.columns import SIMILAR
 from musicrec.errors import PublishError, SchemaError
-from musicrec.lookup import SIDECAR, write_sidecar
+from musicrec.served import write_table
 from musicrec.settings import SimilarSettings
+from musicrec.sidecar import Sidecar
 from musicrec.similarity import check_lists, churn, quality
 from musicrec.storage import Store
 
-TRACKS_PER_PART = 20_000  # about a million rows of the published table at n = 50
 SONGS_PER_N_FOR_HUBS = 20  # a catalog smaller than 20·n is full of hubs by arithmetic alone
 VERSIONS_KEPT = 3  # before the published one
 
@@ -53,29 +52,13 @@ def publish_lists(store: Store, settings: SimilarSettings, fingerprint: str, nam
     lineage = made_of["lineage"] | {"made_of": {"embeddings": made_of["fingerprint"]}, "gate": figures}
     try:
         with store.new_version("similar", settings, fingerprint, **lineage) as version:
-            track_ids = names["track_id"].combine_chunks()
-            for start in range(0, len(track_ids), TRACKS_PER_PART):
-                version.write_part(_part(track_ids, lists, slice(start, start + TRACKS_PER_PART)))
-            write_sidecar(version.folder, names.replace_schema_metadata(version.metadata), *lists)
+            write_table(version, names, *lists)
             store.publish(version, keep=VERSIONS_KEPT)
     except OSError as e:
         raise PublishError(
             f"similar: the table could not be written to {store.out} ({e}); what is published stays whole; "
             f"make room there and run it again"
         ) from e
-
-
-def _part(track_ids: pa.Array, lists: Lists, rows: slice) -> pa.Table:
-    """Rows of the table for the lists of some songs."""
-    ids, scores = lists.ids[rows], lists.scores[rows]
-    row, place = np.nonzero(ids >= 0)
-    columns = [
-        track_ids[rows].take(pa.array(row)),
-        (place + 1).astype(np.int16),
-        track_ids.take(pa.array(ids[row, place])),
-        scores[row, place],
-    ]
-    return pa.table(columns, schema=SIMILAR)
 
 
 # --- the gate -----------------------------------------------------------------------------------------------------
@@ -118,21 +101,9 @@ def _churn(store: Store, track_ids: pa.ChunkedArray, ids: NDArray[np.int32]) -> 
 
 
 def published_lists(store: Store) -> tuple[pa.ChunkedArray, NDArray[np.int32]]:
-    """Track ids and lists, int32 [N, n], of the published table, mapped.
-
-    Raises
-    ------
-    SchemaError
-        There is none, or it is damaged.
-    """
-    folder = store.path("similar").resolve() / SIDECAR
-    try:
-        songs = pa.ipc.open_file(pa.memory_map(str(folder / "songs.arrow"))).read_all()
-        return songs["track_id"], np.load(folder / "neighbours.npy", mmap_mode="r")
-    except (OSError, ValueError, EOFError) as e:  # pyarrow's errors are ValueErrors too
-        raise SchemaError(
-            f"{folder} is damaged ({' '.join(str(e).split())}); make the table again: musicrec similar {store.out}"
-        ) from e
+    """Track ids and lists, int32 [N, n], of the published table, mapped."""
+    sidecar = Sidecar(store.path("similar").resolve())
+    return sidecar.songs["track_id"], sidecar.neighbours
 
 
 def told(figures: dict[str, Any]) -> str:

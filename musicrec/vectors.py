@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from musicrec.errors import SchemaError
-from musicrec.lookup import SIDECAR_COLUMNS
+from musicrec.sidecar import SIDECAR_COLUMNS
 from musicrec.storage import Store
 
 BLOCK_ROWS = 65_536

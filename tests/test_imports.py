@@ -23,7 +23,11 @@ LAYERS = [  # lowest first; a room may import from its own layer and from those 
     {
         "cluster",
         "tfconfig",
+        "sidecar",
+        "served",
+        "remote",
         "lookup",
+        "export",
         "report",
         "catalog",
         "rows",
@@ -58,7 +62,7 @@ ONLY_IN = {
     "soundfile": {"audio", "demo"},
     "av": {"audio"},
     "aiohttp": {"audio"},
-    "fsspec": {"audio"},
+    "fsspec": {"audio", "remote"},
     "s3fs": {"audio"},
 }
 NEVER = {room: {"storage", "cluster"} for room in ("features", "similarity", "models", "evaluate")}

@@ -56,6 +56,7 @@ for _command in (
     stages.embed,
     stages.similar,
     tables.lookup,
+    tables.export,
     listening.recommend,
     listening.listen,
     versions.status,

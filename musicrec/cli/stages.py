@@ -299,4 +299,4 @@ def demo(out: str, songs: int) -> None:
         _run_chain(store, None, {"source": str(source)})
     song = next(iter(SimilarTable(out).songs()))
     click.echo()
-    click.get_current_context().invoke(lookup, out=out, track=song.track_id, n=10, as_json=False)
+    click.get_current_context().invoke(lookup, out=out, tracks=(song.track_id,))
