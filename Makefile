@@ -4,7 +4,7 @@ BIN := .venv/bin
 FILES ?= 1000
 SEED ?= 0
 
-.PHONY: setup demo test test-slow lint bench bench-peers bench-scaling bench-memory bench-train fuzz lock clean
+.PHONY: setup demo test test-slow lint bench bench-peers bench-scaling bench-memory bench-train bench-lookup fuzz lock clean
 
 setup: .venv/installed
 
@@ -32,7 +32,7 @@ bench: setup  # the quick ones; each also runs alone, see benchmarks/README.md
 	$(BIN)/python benchmarks/chain.py
 	$(BIN)/python benchmarks/extract.py
 
-bench-peers bench-scaling bench-memory bench-train: bench-%: setup
+bench-peers bench-scaling bench-memory bench-train bench-lookup: bench-%: setup
 	$(BIN)/python benchmarks/$*.py
 
 fuzz: setup  # FILES damaged files by SEED, then the torture set

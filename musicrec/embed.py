@@ -72,8 +72,14 @@ def _embed_all(store: Store, settings: EmbedSettings, name: str, model_id: str, 
                 raise MusicrecError(f"embed: the worker of {parts[shard]} died again and again ({lost.cause})")
             progress.advance(rows[shard])
     pieces = [pq.read_table(store.work_folder(settings.stage) / f"{shard}.parquet") for shard in parts]
-    classes = read_card(model)["classes"]
-    version = store.new_version("embeddings", settings, name, model=settings.model, model_id=model_id, classes=classes)
+    made_of = {f"models/{settings.model}": model_id, table: store.footer(table)["fingerprint"]}
+    lineage = {
+        "model": settings.model,
+        "model_id": model_id,
+        "classes": read_card(model)["classes"],
+        "made_of": made_of,
+    }
+    version = store.new_version("embeddings", settings, name, **lineage)
     version.write_part(pa.concat_tables(pieces).sort_by("track_id"))
     store.publish(version)
     store.clear_work(settings.stage)

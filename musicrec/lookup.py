@@ -1,26 +1,21 @@
 """Read the published table of similar songs. No Ray, no TensorFlow: a service can hold a table open and ask it."""
 
-import re
-from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from os import PathLike
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.ipc
-from numpy.typing import NDArray
 
-from musicrec.columns import FAILED, SKIPPED
+from musicrec.columns import FAILED, SIMILAR, SKIPPED
 from musicrec.errors import UnknownTrack
-from musicrec.storage import Store, check_footer
+from musicrec.footers import check_footer
+from musicrec.sidecar import SIDECAR, SIDECAR_COLUMNS, Float32, Int32, Sidecar, all_names
+from musicrec.storage import Store
 
-SIDECAR = "_sidecar"  # Parquet readers pass over names with an underscore
-SIDECAR_COLUMNS = ["track_id", "title", "artist", "genre"]
 NAMES_OFFERED = 3
-AUDIO_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,3}$")  # not the .00002 of a GTZAN id
 
 
 class Song(NamedTuple):
@@ -43,30 +38,101 @@ class Similar(NamedTuple):
 class SimilarTable:
     """The published similar-songs table of one OUT, memory-mapped.
 
-    It goes on showing the version it was opened on, whatever is published meanwhile.
+    It goes on showing the version it was opened on, whatever is published meanwhile. Songs have row numbers, in order
+    of their ids: :meth:`neighbours` gives those in about a microsecond, :meth:`similar` names, titles and genres in
+    some twenty. One object may be asked by many threads.
 
     Parameters
     ----------
     out : path-like
-        The OUT folder.
+        The OUT folder; or a version of its table by itself, the folder or s3:// prefix with the Parquet parts and the
+        sidecar. Of a remote one the sidecar is fetched once and kept, see :func:`musicrec.remote.fetch_sidecar`.
 
     Raises
     ------
     ConfigError, SchemaError
-        `out` is not an OUT, or has no table yet.
+        `out` is not an OUT, has no table yet, or its table is not whole.
     """
 
     def __init__(self, out: str | PathLike[str]) -> None:
-        self._store = Store(out)
-        self._store.require()
-        folder = self._store.path("similar").resolve() / SIDECAR
-        self._songs: pa.Table = pa.ipc.open_file(pa.memory_map(str(folder / "songs.arrow"))).read_all()
-        check_footer(self._songs.schema, str(self._store.out / "similar"))
-        self._ids: NDArray[np.int32] = np.load(folder / "neighbours.npy", mmap_mode="r")
-        self._scores: NDArray[np.float32] = np.load(folder / "scores.npy", mmap_mode="r")
+        self._store, folder = _find(out)
+        self.where = str(out)
+        self._sidecar = Sidecar(folder)
+        check_footer(self._sidecar.songs.schema, self.where)
+        self._ids, self._scores = self._sidecar.neighbours, self._sidecar.scores
 
     def __len__(self) -> int:
         return len(self._ids)
+
+    # --- by id: for services ------------------------------------------------------------------------------------
+
+    def neighbours(self, track_id: str, n: int = 10) -> tuple[Int32, Float32]:
+        """Rows and scores of the `n` songs most like a song, best first; fewer if the table keeps fewer.
+
+        Parameters
+        ----------
+        track_id : str
+            Id; no other name.
+        n : int
+            How many.
+
+        Returns
+        -------
+        rows : numpy.ndarray
+            int32 [≤ n], for :meth:`track_id`; part of the mapped file, not to be written to.
+        scores : numpy.ndarray
+            float32 [≤ n], likewise.
+
+        Raises
+        ------
+        UnknownTrack
+            No song has that id.
+        """
+        row = self._sidecar.row(track_id)
+        if row is None:
+            raise UnknownTrack(f"no song has the id {track_id!r} in {self.where}")
+        return self._list(row, n)
+
+    def neighbours_many(self, track_ids: Sequence[str], n: int = 10) -> tuple[Int32, Float32]:
+        """The lists of many songs at once, ten thousand in some milliseconds.
+
+        Parameters
+        ----------
+        track_ids : sequence of str
+            Ids, as many as you like, in any order.
+        n : int
+            How many songs of each.
+
+        Returns
+        -------
+        rows : numpy.ndarray
+            int32 [len(track_ids), ≤ n]; -1 from where a list ends, and all along for what is no id.
+        scores : numpy.ndarray
+            float32 of that shape; minus infinity where there is no song.
+        """
+        of = self._sidecar.rows(track_ids)
+        rows, scores = (lists.take(of, axis=0)[:, :n] for lists in (self._ids, self._scores))  # whole rows are quicker
+        rows[of < 0], scores[of < 0] = -1, -np.inf
+        return rows, scores
+
+    def similar_many(self, track_ids: Sequence[str], n: int = 10) -> pa.Table:
+        """The lists of many songs as rows of the published table, in the order asked for; what is no id has no row."""
+        rows, scores = self.neighbours_many(track_ids, n)
+        asked, place = np.nonzero(rows >= 0)
+        ids = self._sidecar.songs["track_id"].chunk(0)
+        columns = [
+            pa.array(track_ids, pa.string()).take(pa.array(asked)),
+            pa.array((place + 1).astype(np.int16)),
+            ids.take(pa.array(rows[asked, place])),
+            pa.array(scores[asked, place]),
+        ]
+        return pa.table(columns, SIMILAR.names).cast(SIMILAR)
+
+    def track_id(self, row: int) -> str:
+        """Id of the song of a row."""
+        return self._sidecar.columns[0][row] or ""
+
+    # --- by any name: for people --------------------------------------------------------------------------------
 
     def similar(self, track_id: str, n: int = 10) -> list[Similar]:
         """The `n` songs most like a song, best first; fewer if the table keeps fewer.
@@ -83,11 +149,9 @@ class SimilarTable:
         UnknownTrack
             No song, or several, go by that name; or the song failed in an earlier stage: the message says why.
         """
-        row = self._row(track_id)
-        return [
-            Similar(rank, self._song(int(other)), float(score))
-            for rank, (other, score) in enumerate(zip(self._ids[row, :n], self._scores[row, :n], strict=True), start=1)
-        ]
+        rows, scores = self._list(self._row(track_id), n)
+        found = zip(rows.tolist(), scores.tolist(), strict=True)
+        return [Similar(rank, self._song(row), score) for rank, (row, score) in enumerate(found, start=1)]
 
     def song(self, track_id: str) -> Song:
         """Names and genre of a song, found as in :meth:`similar`."""
@@ -97,36 +161,40 @@ class SimilarTable:
         """All songs of the table, in order of id."""
         return (self._song(row) for row in range(len(self)))
 
+    def _list(self, row: int, n: int) -> tuple[Int32, Float32]:
+        rows = self._ids[row, :n]
+        if rows.size and rows[-1] < 0:  # the list ends before n
+            n = int(np.count_nonzero(rows >= 0))
+        return rows[:n], self._scores[row, :n]
+
     def _song(self, row: int) -> Song:
-        return Song(*(column[row].as_py() for column in self._songs.columns))
+        track_id, *about = (column[row] for column in self._sidecar.columns)
+        return Song(track_id or "", *about)
 
     def _row(self, name: str) -> int:
-        track_ids = self._songs["track_id"]
-        row = bisect_left(range(len(self)), name, key=lambda i: track_ids[i].as_py())
-        if row < len(self) and track_ids[row].as_py() == name:
+        row = self._sidecar.row(name)
+        if row is not None:
             return row
-        rows = _rows_called(name, self._songs)
+        rows = self._sidecar.rows_called(name)
         if len(rows) == 1:
             return rows[0]
         if rows:
-            ids = [self._song(i).track_id for i in rows]
+            ids = [self.track_id(row) for row in rows]
             raise UnknownTrack(f"{len(ids)} songs are called {name!r}; give one of their ids: {', '.join(ids[:10])}")
         raise UnknownTrack(self._why_missing(name))
 
     def _why_missing(self, name: str) -> str:
-        tracks = self._store.read("tracks", SIDECAR_COLUMNS)
-        track_ids = tracks["track_id"].to_pylist()
-        rows = [track_ids.index(name)] if name in track_ids else _rows_called(name, tracks)
-        if rows:
-            track_id = track_ids[rows[0]]
-            why = self._first_problem(track_id) or "it was added after the table was made; run the chain again"
-            return f"{track_id} is in the catalog but not in the table: {why}"
-        if problem := self._first_problem(name):
-            return f"{name} is a file of the source but no song: {problem}"
-        close = _closest(name, self._songs)
-        return f"no song {name!r} in {self._store.out}; the closest names are: {', '.join(close)}"
+        if self._store:
+            if track_id := _find_track(name, self._store.read("tracks", SIDECAR_COLUMNS)):
+                why = self._first_problem(track_id) or "it was added after the table was made; run the chain again"
+                return f"{track_id} is in the catalog but not in the table: {why}"
+            if problem := self._first_problem(name):
+                return f"{name} is a file of the source but no song: {problem}"
+        close = _closest(name, self._sidecar.songs)
+        return f"no song {name!r} in {self.where}; the closest names are: {', '.join(close)}"
 
     def _first_problem(self, track_id: str) -> str | None:
+        assert self._store
         outcomes = self._store.read("outcomes", filter=pc.field("track_id") == track_id).to_pylist()
         for outcome in outcomes:
             if outcome["status"] in (FAILED, SKIPPED) and outcome["reason"] not in ("no_genre", "no_features"):
@@ -135,36 +203,27 @@ class SimilarTable:
         return None
 
 
-def write_sidecar(folder: Path, songs: pa.Table, ids: Any, scores: Any) -> None:  # noqa: ANN401 - arrays
-    """Write the mapped form of a table into the folder of its version.
+def _find(out: str | PathLike[str]) -> tuple[Store | None, Path]:
+    """The OUT, if `out` is one, and the folder of the version to open."""
+    if "://" in str(out):
+        from musicrec.remote import fetch_sidecar
 
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Folder of the version.
-    songs : pyarrow.Table
-        ``SIDECAR_COLUMNS``, one row a song, in the order of the ids; its metadata says what made the version.
-    ids, scores : numpy.ndarray
-        int32 and float32 [N, n].
-    """
-    (folder / SIDECAR).mkdir()
-    np.save(folder / SIDECAR / "neighbours.npy", ids)
-    np.save(folder / SIDECAR / "scores.npy", scores)
-    with pa.ipc.new_file(str(folder / SIDECAR / "songs.arrow"), songs.schema) as writer:
-        writer.write_table(songs.combine_chunks())
+        return None, fetch_sidecar(str(out))
+    if (Path(out) / SIDECAR).is_dir():
+        return None, Path(out).resolve()
+    store = Store(out)
+    store.require()
+    return store, store.path("similar").resolve()
 
 
-def _rows_called(name: str, songs: pa.Table) -> list[int]:
-    """Rows whose title, file name or file name without extension is `name`, upper and lower case alike."""
+def _find_track(name: str, tracks: pa.Table) -> str | None:
+    """Id of the first track that has, or is called by, a name."""
+    track_ids: list[str] = tracks["track_id"].to_pylist()
+    if name in track_ids:
+        return name
     wanted = name.casefold()
-    return [row for row, names in enumerate(_names(songs)) if wanted in (n.casefold() for n in names)]
-
-
-def _names(songs: pa.Table) -> Iterator[tuple[str, str, str]]:
-    """What each song may be called: its file name, that without extension, its title."""
-    for track_id, title in zip(songs["track_id"].to_pylist(), songs["title"].to_pylist(), strict=True):
-        path = PurePosixPath(track_id)
-        yield path.name, path.stem if AUDIO_SUFFIX.match(path.suffix) else path.name, title or ""
+    names = zip(track_ids, all_names(tracks), strict=True)
+    return next((t for t, called in names if wanted in map(str.casefold, called)), None)
 
 
 def _closest(name: str, songs: pa.Table) -> list[str]:
@@ -172,6 +231,8 @@ def _closest(name: str, songs: pa.Table) -> list[str]:
     from rapidfuzz import process, utils
 
     track_ids = songs["track_id"].to_pylist()
-    id_of = {called: t for t, names in zip(track_ids, _names(songs), strict=True) for called in (*names, t)}
-    matches = process.extract(name, list(id_of), processor=utils.default_process, limit=4 * NAMES_OFFERED)
-    return list(dict.fromkeys(id_of[match] for match, *_ in matches))[:NAMES_OFFERED]
+    choices = [(name, t) for t, names in zip(track_ids, all_names(songs), strict=True) for name in (*names, t)]
+    matches = process.extract(
+        name, [name for name, _ in choices], processor=utils.default_process, limit=4 * NAMES_OFFERED
+    )
+    return list(dict.fromkeys(choices[at][1] for *_, at in matches))[:NAMES_OFFERED]

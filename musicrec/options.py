@@ -3,7 +3,9 @@
 Help shows them apart from the options that change no result, under what their settings object says of itself.
 """
 
+import datetime
 import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import NoneType, UnionType
@@ -44,6 +46,23 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the commands, as click asks for them."""
         return list(self.commands)
+
+
+def duration(text: str) -> datetime.timedelta:
+    """Length of time that an option such as 36h, 2d, 90m or 45s names.
+
+    Raises
+    ------
+    click.BadParameter
+        It names none.
+    """
+    given = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text)
+    if not given:
+        raise click.BadParameter(f"{text!r} is no length of time; expected a number and s, m, h or d, such as 36h")
+    try:
+        return datetime.timedelta(seconds=float(given[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[given[2]])
+    except OverflowError as e:
+        raise click.BadParameter(f"{text!r} is longer than all time there was") from e
 
 
 class _Setting(click.Option):

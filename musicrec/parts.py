@@ -24,8 +24,11 @@ import pyarrow.parquet as pq
 
 from musicrec.columns import OK, OUTCOMES
 from musicrec.errors import SchemaError
+from musicrec.files import ROW_GROUP_ROWS, replacing, write_parquet
+from musicrec.footers import FOOTER_FILE
 from musicrec.rows import OPTIONAL_TABLES, Row, Table
-from musicrec.storage import FOOTER_FILE, ROW_GROUP_ROWS, Store, Version, replacing, write_parquet
+from musicrec.storage import Store
+from musicrec.versions import Version
 
 GROUP_BYTES = 16 * 2**20  # of a row group, before compression: what one writer holds a few times
 PAGE_BYTES = 128 * 2**10  # before compression: it stays in a core's cache on its way to the file
@@ -188,7 +191,7 @@ def write_version(store: Store, version: Version, table: Table, rows: pa.Table, 
     moved = {row for part in kept.values() for row in part}
     merged = _evenly([row for row in wanted if row not in moved], tracks_per_part(table))
     parts: list[list[Row]] = sorted([*kept.values(), *merged]) or [[]]
-    names = [f"part-{number:05d}.parquet" for number in range(len(parts))]
+    names = [version.part_name(number) for number in range(len(parts))]
 
     def make_part(name: str, part: list[Row]) -> None:
         try:

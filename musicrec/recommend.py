@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from musicrec.errors import ConfigError, SchemaError, UnknownTrack
+from musicrec.footers import read_footer
 from musicrec.lookup import SimilarTable, Song
 from musicrec.settings import ExtractSettings, TrainSettings, resolve
 from musicrec.similarity import POOLS, Space, Taste, best, medoid, score
-from musicrec.storage import Store, read_footer
+from musicrec.storage import Store
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads

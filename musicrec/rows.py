@@ -16,8 +16,8 @@ from musicrec import audio, features
 from musicrec.accounting import Outcome
 from musicrec.columns import FAILED, IMAGES, MEL, OK, SKIPPED, features_schema, segments_schema
 from musicrec.errors import DecodeError
+from musicrec.footers import made_by, to_metadata
 from musicrec.settings import ExtractSettings
-from musicrec.storage import made_by, to_metadata
 
 SILENCE_PEAK = 1e-6  # -120 dB: below the last bit of 16-bit audio
 LOUDEST = 1e6  # full scale is 1, of integers kept as floats 2^15: beyond that a bit has flipped, and squares overflow

@@ -224,6 +224,7 @@ class SimilarSettings(StageSettings):
     """How the recommendation table is made, and what it must satisfy to be published."""
 
     stage: ClassVar[str] = "similar"
+    code_version: ClassVar[int] = 2
     n: int = Field(50, ge=1, le=10_000, description="Similar songs kept for each song.")
     metric: Metric = Field("cosine", description="Similarity: cosine, or minus the Euclidean distance.")
     min_coverage: float = Field(

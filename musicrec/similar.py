@@ -4,40 +4,45 @@ Blocks of rows are independent tasks over vectors that each node holds once. Bes
 a sidecar for lookups: the same lists as mapped arrays, and the names of the songs.
 """
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray
-from numpy.typing import NDArray
 
 from musicrec.accounting import Counts, Outcome, check_failures, count, digest, outcomes_table
 from musicrec.cluster import connect, run_staged
-from musicrec.columns import OK, SIMILAR, SKIPPED
-from musicrec.errors import MusicrecError, PublishError
-from musicrec.lookup import SIDECAR_COLUMNS, write_sidecar
+from musicrec.columns import OK, SKIPPED
+from musicrec.errors import MusicrecError, SchemaError
 from musicrec.progress import Progress
+from musicrec.publish import Lists, publish_lists, published_lists, told
 from musicrec.settings import SimilarSettings
-from musicrec.similarity import Quality, check_lists, churn, quality, top_n
+from musicrec.similarity import top_n
 from musicrec.storage import Store
+from musicrec.vectors import Vectors, read_vectors
+from musicrec.versions import Withdrawn
 
 ROWS_PER_SHARD = 4096
-TRACKS_PER_PART = 20_000  # about a million rows of the published table at n = 50
-SONGS_PER_N_FOR_HUBS = 20  # a catalog smaller than 20·n is full of hubs by arithmetic alone
-VERSIONS_KEPT = 3  # before the published one
 
 
-class Lists(NamedTuple):
-    """The lists of all songs: row numbers and scores, best first."""
+@dataclass(frozen=True)
+class SimilarCounts(Counts):
+    """Counts, and what became of the table: which version is published now, and its figures."""
 
-    ids: NDArray[np.int32]  # [N, n]
-    scores: NDArray[np.float32]  # [N, n]
+    table: str
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; {self.table}"
 
 
-def similar(store: Store, settings: SimilarSettings, *, address: str | None = None) -> Counts:
+def similar(
+    store: Store, settings: SimilarSettings, *, address: str | None = None, force: bool = False
+) -> SimilarCounts:
     """Compute the top-N table of the published embeddings and publish it.
+
+    A table that a rollback has withdrawn is not published again while it would be made of the same, unless `force`.
 
     Parameters
     ----------
@@ -47,51 +52,93 @@ def similar(store: Store, settings: SimilarSettings, *, address: str | None = No
         How many, which metric, and the limits of the gate.
     address : str, optional
         Ray cluster; embedded by default.
+    force : bool
+        Publish a withdrawn table too.
 
     Raises
     ------
     PublishError
         The new table did not pass its gate; the one before stays published.
+    SchemaError
+        The embeddings cannot be compared with each other.
     """
-    names = store.read("tracks", SIDECAR_COLUMNS).sort_by("track_id")
-    embeddings = store.read("embeddings").sort_by("track_id")
-    embeddings = embeddings.filter(pc.is_in(embeddings["track_id"], names["track_id"]))
-    names = names.filter(pc.is_in(names["track_id"], embeddings["track_id"]))
-    if embeddings.num_rows < 2:
-        raise MusicrecError(f"similar: {embeddings.num_rows} songs have an embedding; a table needs at least two")
-    made_of = [store.footer("embeddings")["fingerprint"], digest(*(c.to_pylist() for c in names.columns))]
-    name = settings.fingerprint(*made_of)
-    shards = digest([made_of[0], str(settings.n), settings.metric])  # neither names nor limits change a list
-    is_current = store.exists("similar") and store.footer("similar")["fingerprint"] == name
-    if not is_current:
-        connect(address)
-        lists = _top_n_on_ray(store, settings, shards, embeddings)
-        _publish(store, settings, name, names, lists)
+    vectors = read_vectors(store)
+    if len(vectors.names) < 2:
+        raise MusicrecError(f"similar: {len(vectors.names)} songs have an embedding; a table needs at least two")
+    names = digest(*(column.to_pylist() for column in vectors.names.columns))
+    fingerprint = settings.fingerprint(store.footer("embeddings")["fingerprint"], names)
+    compared, withdrawn = _bring_up_to_date(store, settings, fingerprint, vectors, address=address, force=force)
     store.record(settings)
-    outcomes = _outcomes(store, names["track_id"].to_pylist(), name)
-    store.save_outcomes(settings.stage, outcomes, settings, name)
-    counts = count(settings.stage, store.track_ids(), outcomes, 0 if is_current else len(names))
+    outcomes = _outcomes(store, vectors.left_out, "withdrawn" if withdrawn else "no_embedding")
+    store.save_outcomes(settings.stage, outcomes, settings, fingerprint)
+    counts = count(settings.stage, store.track_ids(), outcomes, compared)
     check_failures(counts, 1.0)
-    return counts
+    return SimilarCounts(**vars(counts), table=_told(store, withdrawn))
 
 
-def _outcomes(store: Store, listed: list[str], name: str) -> pa.Table:
-    have_list = set(listed)
+def _bring_up_to_date(
+    store: Store, settings: SimilarSettings, fingerprint: str, vectors: Vectors, *, address: str | None, force: bool
+) -> tuple[int, Withdrawn | None]:
+    """Publish the table that a fingerprint names; return how many songs were compared, and what stays withdrawn."""
+    versions = store.versions("similar")
+    withdrawn = versions.withdrawn_as(fingerprint)
+    if _is_published(store, fingerprint):
+        versions.confirm()
+        return 0, None
+    if withdrawn and not force:
+        return 0, withdrawn
+    if withdrawn and withdrawn.version in versions.on_disk():
+        store.rollback("similar", withdrawn.version)  # forward
+        return 0, None
+    connect(address)
+    lists = _top_n_on_ray(store, settings, vectors)
+    publish_lists(store, settings, fingerprint, vectors.names, lists)
+    store.clear_work(settings.stage)
+    return len(vectors.names), None
+
+
+def _is_published(store: Store, fingerprint: str) -> bool:
+    """Whether the table that a fingerprint names is published; a damaged one is to be made again."""
+    if not store.exists("similar") or store.footer("similar")["fingerprint"] != fingerprint:
+        return False
+    try:
+        published_lists(store)
+    except SchemaError:
+        return False
+    return True
+
+
+def _outcomes(store: Store, left_out: dict[str, str], otherwise: str) -> pa.Table:
+    """What became of every song of the catalog in the published table."""
+    listed = set(published_lists(store)[0].to_pylist())
+    name = store.footer("similar")["fingerprint"]
     return outcomes_table(
         Outcome(t, "similar", OK, fingerprint=name)
-        if t in have_list
-        else Outcome(t, "similar", SKIPPED, "no_embedding")
+        if t in listed
+        else Outcome(t, "similar", SKIPPED, left_out.get(t, otherwise))
         for t in store.track_ids()
     )
+
+
+def _told(store: Store, withdrawn: Withdrawn | None) -> str:
+    """Which version is published, and why not the one that the embeddings would give."""
+    published = store.versions("similar").published
+    if withdrawn:
+        return (
+            f"{withdrawn.version} was withdrawn by a rollback on {withdrawn.at[:10]}, and {published} stays published; "
+            f"to publish it again: musicrec similar {store.out} --force"
+        )
+    return f"{published} is published: {told(store.footer('similar')['lineage'].get('gate', {}))}"
 
 
 # --- computing ----------------------------------------------------------------------------------------------------
 
 
-def _top_n_on_ray(store: Store, settings: SimilarSettings, name: str, embeddings: pa.Table) -> Lists:
-    n_songs = embeddings.num_rows
-    vectors = np.stack(embeddings["embedding"].to_numpy())
-    reference = ray.put(vectors)
+def _top_n_on_ray(store: Store, settings: SimilarSettings, vectors: Vectors) -> Lists:
+    n_songs = len(vectors.matrix)
+    made_of = [store.footer("embeddings")["fingerprint"], digest(vectors.names["track_id"].to_pylist())]
+    name = digest([*made_of, str(settings.n), settings.metric])  # neither titles nor limits change a list
+    reference = ray.put(vectors.matrix)
     with Progress("similar", n_songs) as progress:
         shards = run_staged(
             store,
@@ -111,62 +158,3 @@ def _top_n_shard(out: str, name: str, vectors: Any, settings: SimilarSettings, s
     ids, scores = top_n(vectors, settings.n, settings.metric, rows=rows)
     schema = pa.schema([("ids", pa.list_(pa.int32())), ("scores", pa.list_(pa.float32()))])
     Store(out).stage_shard(settings.stage, name, pa.table([list(ids), list(scores)], schema=schema))
-
-
-# --- publishing ---------------------------------------------------------------------------------------------------
-
-
-def _publish(store: Store, settings: SimilarSettings, name: str, names: pa.Table, lists: Lists) -> None:
-    ids, scores = lists
-    figures = _gate(store, settings, names["track_id"].to_pylist(), lists)
-    lineage = store.footer("embeddings")["lineage"]
-    version = store.new_version("similar", settings, name, gate=figures, **lineage)
-    track_ids = names["track_id"].combine_chunks()
-    n = ids.shape[1]
-    for start in range(0, len(ids), TRACKS_PER_PART):
-        rows = slice(start, start + TRACKS_PER_PART)
-        columns = [
-            track_ids.take(pa.array(np.arange(len(ids))[rows].repeat(n))),
-            np.tile(np.arange(1, n + 1, dtype=np.int16), len(ids[rows])),
-            track_ids.take(pa.array(ids[rows].ravel())),
-            scores[rows].ravel(),
-        ]
-        version.write_part(pa.table(columns, schema=SIMILAR))
-    write_sidecar(version.folder, names.replace_schema_metadata(version.metadata), ids, scores)
-    store.publish(version, keep=VERSIONS_KEPT)
-    store.clear_work(settings.stage)
-
-
-def _gate(store: Store, settings: SimilarSettings, track_ids: list[str], lists: Lists) -> dict[str, float | None]:
-    """Figures of the new table; PublishError if one is outside its limit."""
-    ids, scores = lists
-    if ids.shape != (len(track_ids), min(settings.n, len(track_ids) - 1)):
-        raise PublishError(f"similar: {ids.shape} lists for {len(track_ids)} songs; not every song has its list")
-    check_lists(ids, scores, settings.metric)
-    figures: Quality = quality(ids)
-    changed = churn(
-        _lists_before(store), {t: {track_ids[i] for i in row} for t, row in zip(track_ids, ids, strict=True)}
-    )
-    enough_songs = len(track_ids) >= SONGS_PER_N_FOR_HUBS * settings.n
-    limits = [
-        ("coverage", figures.coverage, figures.coverage >= settings.min_coverage, settings.min_coverage),
-        ("max_hub_share", figures.max_hub_share, figures.max_hub_share <= settings.max_hub_share or not enough_songs,
-         settings.max_hub_share),
-        ("churn", changed, changed is None or changed <= settings.max_churn, settings.max_churn),
-    ]  # fmt: skip
-    for figure, value, passes, limit in limits:
-        if not passes:
-            raise PublishError(
-                f"similar: {figure} is {value:.3f}, its limit {limit:g}; the table before stays published; "
-                f"look at the embeddings, or change the limit"
-            )
-    return {**figures._asdict(), "churn": changed}
-
-
-def _lists_before(store: Store) -> dict[str, set[str]]:
-    lists: dict[str, set[str]] = {}
-    if store.exists("similar"):
-        table = store.read("similar", ["track_id", "similar_track_id"])
-        for track_id, other in zip(*(column.to_pylist() for column in table.columns), strict=True):
-            lists.setdefault(track_id, set()).add(other)
-    return lists

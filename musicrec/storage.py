@@ -5,13 +5,11 @@ version that nobody sees, then swaps the link: a reader finds the old table or t
 ``pandas.read_parquet("OUT/features")`` needs nothing of this project. Model folders are published the same way.
 """
 
-import datetime
 import hashlib
-import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,56 +20,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tomli_w
 
-from musicrec.columns import OUTCOMES, SCHEMA_VERSION
+from musicrec.columns import OUTCOMES
 from musicrec.errors import ConfigError, SchemaError
+from musicrec.files import write_atomic, write_parquet
+from musicrec.footers import FOOTER_FILE, check_footer, made_by, read_footer
 from musicrec.settings import STAGES, StageSettings, read_toml, resolve
+from musicrec.versions import Version, Versions, now
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
-
-ROW_GROUP_ROWS = 8192  # a reader decodes a row group at a time: small enough for lookups, large enough to compress
-FOOTER_KEY = b"musicrec"
-FOOTER_FILE = "_common_metadata"  # Parquet's name for a footer without rows: of a version whose parts may be older
-
-
-def made_by(settings: StageSettings, **lineage: Any) -> dict[str, Any]:  # noqa: ANN401
-    """What the rows of a part depend on, whenever it is written."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "algorithm": f"{settings.stage} {settings.code_version}",
-        "settings": settings.model_dump(mode="json"),
-        "lineage": lineage,
-    }
-
-
-def to_metadata(footer: Mapping[str, Any]) -> dict[bytes, bytes]:
-    """The project's entry in a Parquet footer."""
-    return {FOOTER_KEY: json.dumps(footer).encode()}
-
-
-class Version:
-    """A version in the making: a hidden folder nobody reads before :meth:`Store.publish`.
-
-    Parameters
-    ----------
-    name : str
-        Table or model the version is of.
-    folder : pathlib.Path
-        Existing empty folder.
-    footer : dict
-        What made it; stored in the footer of every part written by :meth:`write_part`.
-    """
-
-    def __init__(self, name: str, folder: Path, footer: Mapping[str, Any]) -> None:
-        self.name = name
-        self.folder = folder
-        self.metadata = to_metadata(footer)
-        self._parts = 0
-
-    def write_part(self, table: pa.Table) -> None:
-        """Add `table` as the next Parquet part."""
-        write_parquet(self.folder / f"part-{self._parts:05d}.parquet", table.replace_schema_metadata(self.metadata))
-        self._parts += 1
 
 
 class Store:
@@ -194,12 +151,14 @@ class Store:
 
     def dataset(self, name: str) -> "pads.Dataset":
         """The published table as an Arrow dataset, for reading piece by piece."""
+        return self._open(self.path(name).resolve(), self.out / name)  # the version stays the same while it is read
+
+    def _open(self, folder: Path, table: Path) -> "pads.Dataset":
         import pyarrow.dataset as pads  # imports pandas: too slow for a lookup that does not need it
 
-        folder = self.path(name).resolve()  # the version stays the same while it is read
-        with _whole(self.out / name):
+        with _whole(table):
             dataset = pads.dataset(folder, format="parquet")
-        check_footer(dataset.schema, str(self.out / name))
+        check_footer(dataset.schema, str(table))
         return dataset
 
     def read(self, name: str, columns: list[str] | None = None, filter: pc.Expression | None = None) -> pa.Table:
@@ -208,62 +167,56 @@ class Store:
         with _whole(self.out / name):
             return dataset.to_table(columns=columns, filter=filter)
 
-    def footer(self, name: str) -> dict[str, Any]:
-        """What made the published table: schema version, algorithm, settings, lineage, fingerprint, time."""
-        file = self.path(name).resolve() / FOOTER_FILE
-        return read_footer(pq.read_schema(file) if file.exists() else self.dataset(name).schema)
+    def footer(self, name: str, version: str | None = None) -> dict[str, Any]:
+        """What made a version of a table, the published one by default: schema version, settings, lineage, time."""
+        folder = self.path(name).resolve() if version is None else self.versions(name).root / version
+        if (folder / FOOTER_FILE).exists():
+            return read_footer(pq.read_schema(folder / FOOTER_FILE))
+        return read_footer(self._open(folder, self.out / name).schema)
 
     def track_ids(self) -> list[str]:
         """Ids of the catalog, sorted."""
         return sorted(self.read("tracks", ["track_id"])["track_id"].to_pylist())
 
+    def published(self) -> list[str]:
+        """Names of everything that is published, sorted: tables, and models as ``models/<model>``."""
+        links = [p for p in [*self.out.iterdir(), *(self.out / "models").glob("*")] if p.is_symlink() and p.exists()]
+        return sorted(str(p.relative_to(self.out)) for p in links)
+
     def state(self) -> str:
         """Name of everything that is published: it changes with any of it."""
-        links = sorted(p for p in [*self.out.iterdir(), *(self.out / "models").glob("*")] if p.is_symlink())
-        return hashlib.blake2b(repr([(p.name, p.readlink().name) for p in links]).encode(), digest_size=8).hexdigest()
+        versions = [(name, self.versions(name).published) for name in self.published()]
+        return hashlib.blake2b(repr(versions).encode(), digest_size=8).hexdigest()
 
     # --- publishing ---------------------------------------------------------------------------------------------
 
+    def versions(self, name: str) -> Versions:
+        """The versions of a table or model."""
+        return Versions(self.out, name)
+
     def new_version(self, name: str, settings: StageSettings, fingerprint: str, **lineage: Any) -> Version:  # noqa: ANN401
         """Start a version of `name`; what killed runs left, newer than the published version, is removed first."""
-        root = self.out / "_versions" / name
-        root.mkdir(parents=True, exist_ok=True)
-        published = self.path(name).resolve().name if self.exists(name) else ""
-        if published and not (self.out / name).is_symlink():
-            raise ConfigError(f"{self.out / name} is no link: OUT was copied without its links; copy it with cp -a")
-        for leftover in root.iterdir():
-            if leftover.is_dir() and (leftover.name.startswith(".") or leftover.name > published):
-                shutil.rmtree(leftover)
-        number = int(published.split("-")[0]) + 1 if published else 1
-        folder = root / f".{number:05d}-{fingerprint[:8]}"
-        folder.mkdir()
-        return Version(
-            name,
-            folder,
-            made_by(settings, **lineage)
-            | {
-                "fingerprint": fingerprint,
-                "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            },
-        )
+        folder = self.versions(name).new_folder(fingerprint)
+        footer = made_by(settings, **lineage) | {"fingerprint": fingerprint, "created_at": now()}
+        return Version(name, folder, footer)
 
     def publish(self, version: Version, *, keep: int = 1) -> None:
         """Make `version` the published one by one atomic swap; `keep` versions before it stay on disk."""
-        for file in version.folder.rglob("*"):
-            _fsync(file)
-        _fsync(version.folder)
-        folder = version.folder.rename(version.folder.with_name(version.folder.name[1:]))
-        _fsync(folder.parent)
-        pointer = self.out / version.name
-        pointer.parent.mkdir(parents=True, exist_ok=True)
-        fresh = pointer.with_name(f".{pointer.name}")
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(os.path.relpath(folder, pointer.parent))
-        fresh.replace(pointer)
-        _fsync(pointer.parent)
-        older = sorted(p for p in folder.parent.iterdir() if p.is_dir() and p != folder)
-        for old in older[: max(0, len(older) - keep)]:
-            shutil.rmtree(old)
+        self.versions(version.name).publish(version.folder, keep)
+
+    def rollback(self, name: str, to: str | None = None) -> str:
+        """Publish an older version of a table again, as :meth:`musicrec.versions.Versions.rollback` tells.
+
+        Raises
+        ------
+        SchemaError
+            Nothing is published, or the older version is damaged or of another schema version.
+        ConfigError
+            There is no such version.
+        """
+        versions = self.versions(name)
+        self.footer(name, versions.find(to))
+        return versions.rollback(to)
 
     def save_outcomes(self, stage: str, rows: pa.Table, settings: StageSettings, fingerprint: str) -> None:
         """Replace the rows of `stage` in the ``outcomes`` table."""
@@ -298,43 +251,6 @@ class Store:
         shutil.rmtree(self.out / "_work" / stage, ignore_errors=True)
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file that appears complete or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
-
-
-def write_parquet(path: Path, table: pa.Table) -> None:
-    """Write a Parquet file that appears complete or not at all."""
-    with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP_ROWS)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name for `path`, which appears under its own, complete, when all went well."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        _fsync(temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _fsync(path.parent)
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 @contextmanager
 def _whole(table: Path) -> Iterator[None]:
     """Say of a table whose files are damaged what can be done about it."""
@@ -345,20 +261,3 @@ def _whole(table: Path) -> Iterator[None]:
             raise
         told = " ".join(str(e).split()).rpartition(": ")[2]  # before it Arrow says where it was, more than once
         raise SchemaError(f"table {table} is damaged ({told}); delete {table} and run the stage that makes it") from e
-
-
-def read_footer(schema: pa.Schema) -> dict[str, Any]:
-    """The project's entry in a Parquet footer; empty if there is none."""
-    footer: dict[str, Any] = json.loads((schema.metadata or {}).get(FOOTER_KEY, b"{}"))
-    return footer
-
-
-def check_footer(schema: pa.Schema, where: str) -> None:
-    """Raise SchemaError unless the table at `where` has this program's schema version."""
-    version = read_footer(schema).get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise SchemaError(
-            f"table {where} has {f'schema version {version}' if version else 'no schema version'}, "
-            f"this program reads {SCHEMA_VERSION}; "
-            f"make it anew in another OUT"
-        )

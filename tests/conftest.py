@@ -1,10 +1,16 @@
 """Fixtures that several test modules share."""
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from musicrec.storage import Store
 
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # the test clusters listen on this machine only
 os.environ.pop("RAY_ADDRESS", None)  # tests never run on somebody's cluster
@@ -40,3 +46,41 @@ def ray_session() -> Iterator[None]:
     connect()
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def publish_vectors() -> Callable[..., "Store"]:
+    """Make an OUT with songs and their vectors, or publish other vectors in one."""
+    import pyarrow as pa
+
+    from musicrec.columns import EMBEDDINGS, TRACKS
+    from musicrec.settings import CatalogSettings, EmbedSettings
+    from musicrec.storage import Store
+
+    def publish(
+        out: Path,
+        vectors: Sequence[Sequence[float] | np.ndarray | None],
+        ids: list[str] | None = None,
+        models: list[str] | None = None,
+    ) -> Store:
+        store = Store(out)
+        store.create()
+        ids = ids or [f"song-{i:03d}" for i in range(len(vectors))]
+        songs = [{"track_id": t, "uri": f"file:///{t}", "title": t} for t in sorted(set(ids))]
+        rows = [
+            {"track_id": t, "model_id": m, "embedding": None if v is None else list(v)}
+            for t, m, v in zip(ids, models or ["model"] * len(ids), vectors, strict=True)
+        ]
+        made_of = hashlib.blake2b(repr(rows).encode(), digest_size=8).hexdigest()
+        settings = CatalogSettings(source="/music")
+        for name, content, how in (
+            ("tracks", pa.Table.from_pylist(songs, TRACKS), settings),
+            ("embeddings", pa.Table.from_pylist(rows, EMBEDDINGS), EmbedSettings()),
+        ):
+            version = store.new_version(name, how, made_of, model="mlp", model_id="model")
+            version.write_part(content)
+            store.publish(version)
+        store.record(settings)
+        return store
+
+    return publish

@@ -114,7 +114,7 @@ def test_commands_are_listed_in_the_order_of_the_chain(run):
     _, commands = run("--help")[1].split("Commands:")
     listed = re.findall(r"^  (\w+)  .*[^.]\.$", commands, re.MULTILINE)  # with its whole sentence: none ends in "..."
     chain = ["run", "catalog", "extract", "models", "tune", "train", "evaluate", "embed", "similar"]
-    assert listed == [*chain, "lookup", "recommend", "listen", "report", "demo"]
+    assert listed == [*chain, "lookup", "export", "recommend", "listen", "status", "rollback", "report", "demo"]
 
 
 def test_the_version_is_shown(run):
@@ -132,7 +132,7 @@ def test_the_version_is_shown(run):
         ("catalog NEW", "Missing option '--source'"),
         ("run NEW", "Missing option '--source'"),
         ("catalog NEW --source songs --kind vinyl", "'vinyl' is not one of 'auto', 'folder', 'gtzan'"),
-        ("lookup OUT", "Missing argument 'TRACK'"),
+        ("lookup OUT", "Missing argument 'TRACK...', or option '--file'"),
         ("lookup OUT x -n 0", "0 is not in the range x>=1"),
         ("lookup OUT x --jsn", "No such option '--jsn'"),
         ("similar OUT -n many", "'many' is not a valid integer"),
@@ -297,7 +297,8 @@ def test_the_command_line_wins_over_the_file_over_what_out_records_over_defaults
                 **{"limit": 5, "seconds_per_file": 0.5},
             },
         ),
-        ("similar OUT --address localhost:6379", {"address": "localhost:6379"}),
+        ("similar OUT --address localhost:6379", {"address": "localhost:6379", "force": False}),
+        ("similar OUT --force", {"address": None, "force": True}),
     ],
 )
 def test_options_that_are_no_settings_reach_the_stage(run, out, stages, arguments, how):

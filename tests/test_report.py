@@ -207,6 +207,18 @@ def test_gate_figures_are_those_of_the_footer(page):
     assert values["churn"] == "–"
 
 
+def test_versions_on_disk_are_listed_with_their_figures_the_newest_first(tmp_path):
+    catalog = Catalog(tmp_path / "out").everything()
+    catalog.similar()
+    first, second = catalog.store.versions("similar").on_disk()
+    catalog.store.rollback("similar")
+    rows = [row for row in page_of(catalog.store).rows if len(row) == 7 and row[0] in (first, second)]
+    assert [row[0] for row in rows] == [second, first]
+    assert [row[3:6] for row in rows] == [["87.5\xa0%", "25.0\xa0%", "–"]] * 2
+    assert rows[0][6].startswith("withdrawn 20")
+    assert rows[1][6] == "published"
+
+
 def test_examples_are_rows_of_the_table(full, page):
     similar = full.store.read("similar").to_pandas()
     genre = dict(zip(full.ids, full.genres, strict=True))

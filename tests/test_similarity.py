@@ -1,6 +1,7 @@
 """Top-N equals brute force to the bit, however it is split; the gate catches each fault; the figures are right."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from scipy import stats
 from sklearn.neighbors import NearestNeighbors
 
 from musicrec.errors import ConfigError, PublishError
-from musicrec.similarity import METRICS, check_lists, churn, exact, quality, top_n
+from musicrec.similarity import METRICS, check_lists, churn, exact, gate, quality, top_n
 from musicrec.similarity.screens import available
 
 metrics = pytest.mark.parametrize("metric", sorted(METRICS))
@@ -233,13 +234,26 @@ def put(where, value):
         (put((3, 0), 3), "recommends the song itself"),
         (lambda ids, _: ids.__setitem__((3, 0), ids[3, 4]), "repeats a song"),
         (put((3, 2), 12), "does not exist"),
-        (put((3, 2), -1), "does not exist"),
+        (put((3, 2), -2), "does not exist"),
+        (put((3, 2), -1), "no song before its last"),
+        (put((3, 4), -1), "score out of range"),
         (lambda _, scores: scores[3].sort(), "order of score"),
         (put((3, 0), 1.5), "out of range"),
         (put((3, 4), np.nan), "out of range"),
         (put((3, 0), np.inf), "out of range"),
     ],
-    ids=["self", "repeat", "id too large", "id negative", "order", "score too large", "score NaN", "score infinite"],
+    ids=[
+        "self",
+        "repeat",
+        "id too large",
+        "id negative",
+        "gap",
+        "end with a score",
+        "order",
+        "score too large",
+        "score NaN",
+        "score infinite",
+    ],
 )
 def test_the_gate_catches(metric, mutate, fault):
     ids, scores = top_n(np.random.default_rng(4).normal(size=(12, 3)), 5, metric)
@@ -262,10 +276,30 @@ def test_the_gate_counts_the_lists_with_a_fault():
 
 
 @metrics
+def test_lists_may_end_before_others_and_are_counted(metric):
+    ids, scores = top_n(np.random.default_rng(4).normal(size=(12, 3)), 5, metric)
+    assert check_lists(ids, scores, metric) == 0
+    for row, length in ((2, 4), (3, 1), (7, 0)):
+        ids[row, length:], scores[row, length:] = -1, -np.inf
+    assert check_lists(ids, scores, metric) == 3
+    scores[7, 4] = np.nan
+    with pytest.raises(PublishError, match="row 7 has a score out of range"):
+        check_lists(ids, scores, metric)
+
+
+def test_faults_are_counted_over_all_blocks(monkeypatch):
+    ids, scores = top_n(np.random.default_rng(4).normal(size=(12, 3)), 5)
+    ids[[4, 9, 11], 0] = [4, 9, 11]
+    monkeypatch.setattr(gate, "BLOCK_ROWS", 3)
+    with pytest.raises(PublishError, match=r"row 4 recommends the song itself \(3 such lists\)"):
+        check_lists(ids, scores, "cosine")
+
+
+@metrics
 @settings(max_examples=60, deadline=None)
 @given(vectors=matrices(), n=st.integers(1, 20))
 def test_what_top_n_gives_passes_the_gate(metric, vectors, n):
-    check_lists(*top_n(vectors, n, metric), metric)
+    assert check_lists(*top_n(vectors, n, metric), metric) == 0
 
 
 # --- figures ------------------------------------------------------------------------------------------------------
@@ -294,18 +328,67 @@ def test_hub_skew_is_the_skewness_of_the_occurrences(metric):
     assert figures.antihub_share == pytest.approx(np.mean(occurrences == 0))
 
 
+@pytest.mark.parametrize("block_rows", [2, 1000])
+def test_places_without_a_song_are_no_recommendation(monkeypatch, block_rows):
+    monkeypatch.setattr(gate, "BLOCK_ROWS", block_rows)
+    ids, _ = top_n(np.random.default_rng(6).normal(size=(60, 5)), 9)
+    ids[::3, 4:] = -1
+    counts = Counter(i for row in ids.tolist() for i in row if i != -1)
+    figures = quality(ids)
+    assert figures.coverage == len(counts) / 60
+    assert figures.max_hub_share == max(counts.values()) / 60
+    assert figures.hub_skew == pytest.approx(stats.skew([counts[i] for i in range(60)]))
+
+
+def churn_of_sets(before, now):
+    """Mean share of a song's list that was not in its list before, from lists of names by name."""
+    shares = [len(set(now[t]) - set(before[t])) / max(1, len(now[t])) for t in before.keys() & now.keys()]
+    return float(np.mean(shares)) if shares else None
+
+
+def as_rows(lists, n):
+    """Names in order, and row numbers int32 [N, n], of lists of names by name."""
+    names = sorted(lists)
+    ids = np.full((len(names), n), -1, np.int32)
+    for row, name in enumerate(names):
+        ids[row, : len(lists[name])] = [names.index(other) for other in lists[name]]
+    return names, ids
+
+
+def churn_of_lists(before, now, n_before=4, n=4):
+    names_before, ids_before = as_rows(before, n_before)
+    names, ids = as_rows(now, n)
+    rows = np.array([names_before.index(t) if t in names_before else -1 for t in names], np.int64)
+    return churn(ids_before, ids, rows)
+
+
 @pytest.mark.parametrize(
     ("before", "now", "expected"),
     [
-        ({}, {"a": {"b"}}, None),
-        ({"x": {"y"}}, {"a": {"b"}}, None),
-        ({"a": {"b", "c"}}, {"a": {"c", "b"}}, 0.0),
-        ({"a": {"b", "c"}}, {"a": {"d", "e"}}, 1.0),
-        ({"a": {"b", "c"}, "b": {"a"}}, {"a": {"b", "d"}, "b": {"a"}, "new": {"a"}}, 0.25),
-        ({"a": {"b", "c", "d", "e"}}, {"a": {"b"}}, 0.0),
-        ({"a": {"b"}}, {"a": {"b", "c", "d", "e"}}, 0.75),
-        ({"a": {"b"}}, {"a": set()}, 0.0),
+        ({}, {"a": "b", "b": "a"}, None),
+        ({"x": "y", "y": "x"}, {"a": "b", "b": "a"}, None),
+        ({"a": "bc", "b": "", "c": ""}, {"a": "cb", "b": "", "c": ""}, 0.0),
+        ({"a": "b", "b": "a"}, {"a": "c", "b": "d", "c": "", "d": ""}, 1.0),
+        ({"a": "bc", "b": "a", "c": "a"}, {"a": "bd", "b": "a", "c": "a", "d": "a"}, 0.5 / 3),
+        ({"a": "bcde"} | dict.fromkeys("bcde", ""), {"a": "b"} | dict.fromkeys("bcde", ""), 0.0),
+        ({"a": "b", "b": "a"}, {"a": "bcde", "b": "a"} | dict.fromkeys("cde", "a"), 0.375),
     ],
 )
 def test_churn_is_the_share_of_new_songs_in_the_lists_of_songs_that_stayed(before, now, expected):
-    assert churn(before, now) == expected
+    assert churn_of_sets(before, now) == pytest.approx(expected)
+    assert churn_of_lists(before, now) == pytest.approx(expected)
+
+
+@st.composite
+def tables(draw):
+    """Lists of up to four other songs, of some of ten songs."""
+    songs = draw(st.lists(st.sampled_from("abcdefghij"), unique=True))
+    return {t: draw(st.permutations([s for s in songs if s != t]))[: draw(st.integers(0, 4))] for t in songs}
+
+
+@settings(max_examples=200, deadline=None)
+@given(before=tables(), now=tables(), block_rows=st.integers(1, 6), more=st.integers(0, 2))
+def test_churn_of_arrays_is_churn_of_sets(before, now, block_rows, more):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate, "BLOCK_ROWS", block_rows)
+        assert churn_of_lists(before, now, 4 + more, 4) == pytest.approx(churn_of_sets(before, now))

@@ -6,7 +6,7 @@ import sys
 import click
 
 from musicrec import __version__
-from musicrec.cli import listening, stages, tables
+from musicrec.cli import listening, stages, tables, versions
 from musicrec.cli.common import complain, example
 from musicrec.errors import ConfigError, MusicrecError
 from musicrec.options import Commands
@@ -56,8 +56,11 @@ for _command in (
     stages.embed,
     stages.similar,
     tables.lookup,
+    tables.export,
     listening.recommend,
     listening.listen,
+    versions.status,
+    versions.rollback,
     stages.report,
     stages.demo,
 ):

@@ -255,12 +255,20 @@ def embed(out: str, settings_file: Path | None, address: str | None, **options: 
 @OUT
 @settings_options(SimilarSettings)
 @address_option
-def similar(out: str, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
+@click.option("--force", is_flag=True, help="Publish the table even if a rollback has withdrawn it.")
+def similar(
+    out: str,
+    settings_file: Path | None,
+    address: str | None,
+    force: bool,
+    **options: Any,  # noqa: ANN401
+) -> None:
     """Find the most similar songs of every song; publish the table."""
     from musicrec.similar import similar as stage
 
     with open_out(out) as store:
-        click.echo(stage(store, settings_of(SimilarSettings, store, settings_file, options), address=address))
+        settings = settings_of(SimilarSettings, store, settings_file, options)
+        click.echo(stage(store, settings, address=address, force=force))
 
 
 @click.command(cls=Command, epilog=example("report OUT"))
@@ -291,4 +299,4 @@ def demo(out: str, songs: int) -> None:
         _run_chain(store, None, {"source": str(source)})
     song = next(iter(SimilarTable(out).songs()))
     click.echo()
-    click.get_current_context().invoke(lookup, out=out, track=song.track_id, n=10, as_json=False)
+    click.get_current_context().invoke(lookup, out=out, tracks=(song.track_id,))

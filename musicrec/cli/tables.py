@@ -1,35 +1,124 @@
 """Commands that read what is published."""
 
+import csv
 import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from musicrec.cli.common import example
+from musicrec.cli.common import complain, example
+from musicrec.errors import ConfigError, UnknownTrack
 from musicrec.options import OUT, Command
 
+if TYPE_CHECKING:
+    from musicrec.lookup import Similar, SimilarTable, Song
 
-@click.command(cls=Command, epilog=example('lookup OUT "blues.00002"', "lookup OUT rock/anthem.mp3 -n 5 --json"))
+CSV_HEAD = ("song", "rank", "track_id", "title", "artist", "genre", "score")
+
+
+@click.command(
+    cls=Command,
+    epilog=example(
+        'lookup OUT "blues.00002"',
+        "lookup OUT rock/anthem.mp3 -n 5 --json",
+        "lookup OUT --file ids.txt --csv",
+        "lookup s3://bucket/similar blues.00002",
+    ),
+)
 @OUT
-@click.argument("track")
+@click.argument("tracks", metavar="TRACK...", nargs=-1)
 @click.option("-n", "n", type=click.IntRange(1), default=10, show_default=True, help="How many songs to show.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def lookup(out: str, track: str, n: int, as_json: bool) -> None:
-    """Show the songs most similar to a song.
+@click.option("--file", "from_file", help="Look up what this file names too, one a line; - is standard input.")
+@click.option("--json", "form", flag_value="json", help="Print one JSON object, of several songs a list of them.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV, one line for each similar song.")
+def lookup(out: str, tracks: tuple[str, ...], n: int, from_file: str | None, form: str | None) -> None:
+    """Show the songs most similar to a song, or to several.
 
-    TRACK is an id, a file name or a title.
+    TRACK is an id, a file name or a title. OUT may also be a copy of the folder OUT/similar, here or on S3. Of several
+    songs those that are not there are named at the end.
     """
     from musicrec.lookup import SimilarTable
 
+    names = [*tracks, *(_lines(from_file) if from_file else [])]
+    if not names:
+        raise click.UsageError("Missing argument 'TRACK...', or option '--file'.")
+    unknown: list[str] = []
+    found = _look_up(SimilarTable(out), names, n, unknown)
+    {"json": _print_json, "csv": _print_csv, None: _print_text}[form](found, is_list=len(names) > 1 or bool(from_file))
+    for complaint in unknown[:-1]:
+        complain(complaint)
+    if unknown:
+        raise UnknownTrack(unknown[-1])
+
+
+Found = Iterator[tuple["Song", list["Similar"]]]
+
+
+def _lines(file: str) -> list[str]:
+    """Lines of a file that are not blank."""
+    try:
+        with click.open_file(file, encoding="utf-8") as f:
+            return [line.rstrip("\r\n") for line in f if line.strip()]
+    except (OSError, UnicodeDecodeError) as e:
+        raise ConfigError(f"--file {file} cannot be read ({e}); expected text in UTF-8, one song a line") from e
+
+
+def _look_up(table: "SimilarTable", names: list[str], n: int, unknown: list[str]) -> Found:
+    """Each song with its list; complaints of those that are not there go to `unknown`."""
+    for name in names:
+        try:
+            song = table.song(name.encode("utf-8", "replace").decode())
+        except UnknownTrack as e:
+            unknown.append(str(e))
+        else:
+            yield song, table.similar(song.track_id, n)
+
+
+def _print_text(found: Found, *, is_list: bool) -> None:
+    for number, (song, similar_songs) in enumerate(found):
+        click.echo(f"{chr(10) if number else ''}Similar songs to {song.track_id} ({song.genre or 'no genre'}):")
+        width = max([len("song"), *(len(s.song.track_id) for s in similar_songs)])
+        genre_width = max([len("genre"), *(len(s.song.genre or "") for s in similar_songs)])
+        click.echo(f"rank  {'song':{width}}  {'genre':{genre_width}}   score")
+        for s in similar_songs:
+            click.echo(f"{s.rank:4}  {s.song.track_id:{width}}  {s.song.genre or '':{genre_width}}  {s.score:6.3f}")
+
+
+def _print_json(found: Found, *, is_list: bool) -> None:
+    objects = [
+        {
+            "song": song._asdict(),
+            "similar": [{"rank": s.rank, **s.song._asdict(), "score": s.score} for s in similar_songs],
+        }
+        for song, similar_songs in found
+    ]
+    if objects or is_list:
+        click.echo(json.dumps(objects if is_list else objects[0], ensure_ascii=False, indent=2))
+
+
+def _print_csv(found: Found, *, is_list: bool) -> None:
+    rows = csv.writer(sys.stdout, lineterminator="\n")
+    for number, (song, similar_songs) in enumerate(found):
+        if number == 0:
+            rows.writerow(CSV_HEAD)
+        rows.writerows((song.track_id, s.rank, *s.song, s.score) for s in similar_songs)
+
+
+@click.command(cls=Command, epilog=example("export OUT similar.csv", "export OUT similar.sqlite -n 50"))
+@OUT
+@click.argument("file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("-n", "n", type=click.IntRange(1), default=10, show_default=True, help="How many songs of each song.")
+def export(out: str, file: Path, n: int) -> None:
+    """Write the table of similar songs into one file.
+
+    FILE ends in .csv, .json or .sqlite, which says how. A file of that name is replaced when the new one is complete.
+    """
+    from musicrec.export import export as write
+    from musicrec.lookup import SimilarTable
+
     table = SimilarTable(out)
-    song = table.song(track.encode("utf-8", "replace").decode())
-    similar_songs = table.similar(song.track_id, n)
-    if as_json:
-        rows = [{"rank": s.rank, **s.song._asdict(), "score": s.score} for s in similar_songs]
-        click.echo(json.dumps({"song": song._asdict(), "similar": rows}, ensure_ascii=False, indent=2))
-        return
-    click.echo(f"Similar songs to {song.track_id} ({song.genre or 'no genre'}):")
-    width = max([len("song"), *(len(s.song.track_id) for s in similar_songs)])
-    genre_width = max([len("genre"), *(len(s.song.genre or "") for s in similar_songs)])
-    click.echo(f"rank  {'song':{width}}  {'genre':{genre_width}}   score")
-    for s in similar_songs:
-        click.echo(f"{s.rank:4}  {s.song.track_id:{width}}  {s.song.genre or '':{genre_width}}  {s.score:6.3f}")
+    write(table, file, n)
+    click.echo(f"{file}: the {n} songs most similar to each of {len(table)}")

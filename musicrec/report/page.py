@@ -8,9 +8,10 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from musicrec.files import write_atomic
 from musicrec.report import sections, tuning
 from musicrec.report.evaluation import evaluation
-from musicrec.storage import Store, write_atomic
+from musicrec.storage import Store
 
 TEMPLATE = "report.html.jinja"
 

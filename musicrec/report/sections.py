@@ -19,6 +19,7 @@ from musicrec.report import figures, numbers
 from musicrec.report.clusters import clusters
 from musicrec.report.figures import data_uri
 from musicrec.report.numbers import NO_GENRE, SEED
+from musicrec.status import versions_of
 from musicrec.storage import Store
 
 Content = dict[str, Any]
@@ -196,6 +197,8 @@ def recommendations(store: Store, ids: "pd.Index[str] | None", description: Cont
         "metric": settings["metric"],
         "created_at": footer["created_at"],
         "gate": [(name, gate[name], meaning) for name, meaning in GATE.items() if name in gate],
+        "short_lists": gate.get("short_lists", 0),
+        "versions": versions_of(store, "similar"),
         "other_model": description is not None and not _made_by(store, description),
         "occurrences": data_uri(figures.occurrence_histogram(counts, float(counts.mean()))) if len(ids) else None,
     }

@@ -1,6 +1,7 @@
 """What a table of similar songs must satisfy before anyone sees it, and the figures that describe it."""
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +11,14 @@ from musicrec.errors import PublishError
 Ids = NDArray[np.int32]
 Scores = NDArray[np.float32]
 
+NO_SONG = -1  # ends a list that is shorter than others; its score is -inf
+BLOCK_ROWS = 16_384  # looked at together: some ten MB at n = 50
+
 LARGEST = float(np.finfo(np.float32).max)
-SCORE_RANGE = {
+SCORE_RANGE: dict[str, tuple[float, float]] = {
     "cosine": (-1.0, 1.0),
     "euclidean": (-np.inf, 0.0),
-    "inner": (-np.finfo(np.float32).max, np.finfo(np.float32).max),
+    "inner": (-LARGEST, LARGEST),
 }
 
 
@@ -27,44 +31,90 @@ class Quality(NamedTuple):
     hub_skew: float  # skewness of the number of lists a song stands in (Radovanović et al., JMLR 2010)
 
 
-def check_lists(ids: Ids, scores: Scores, metric: str) -> None:
+def check_lists(ids: Ids, scores: Scores, metric: str) -> int:
     """Raise PublishError unless every list is a ranking of other songs, each once, by falling score in range.
 
     Parameters
     ----------
     ids : numpy.ndarray
-        int32 [N, n], row numbers.
+        int32 [N, n], row numbers; a list with fewer than n songs ends in :data:`NO_SONG`.
     scores : numpy.ndarray
-        float32 [N, n].
+        float32 [N, n]; -inf where there is no song.
     metric : str
         Metric of the scores.
+
+    Returns
+    -------
+    int
+        How many lists have fewer than n songs.
     """
+    short = 0
+    first: dict[str, int] = {}
+    lists: dict[str, int] = {}
+    for start in range(0, len(ids), BLOCK_ROWS):
+        block = np.asarray(ids[start : start + BLOCK_ROWS])
+        for fault, rows in _faults(block, np.asarray(scores[start : start + BLOCK_ROWS]), metric, start, len(ids)):
+            if rows.any():
+                first.setdefault(fault, start + int(rows.argmax()))
+                lists[fault] = lists.get(fault, 0) + int(rows.sum())
+        short += int((block == NO_SONG).any(axis=1).sum())
+    for fault, row in first.items():
+        raise PublishError(f"similar: the list of row {row} {fault} ({lists[fault]} such lists)")
+    return short
+
+
+def _faults(ids: Ids, scores: Scores, metric: str, start: int, n_songs: int) -> Iterator[tuple[str, Any]]:
+    """Each fault that a list can have, and which of the lists of rows `start` … have it."""
     low, high = SCORE_RANGE[metric]
+    is_song = ids != NO_SONG
     ordered = np.sort(ids, axis=1)
-    faults = {
-        "names a song that does not exist": ((ids < 0) | (ids >= len(ids))).any(axis=1),
-        "recommends the song itself": (ids == np.arange(len(ids))[:, None]).any(axis=1),
-        "repeats a song": (ordered[:, 1:] == ordered[:, :-1]).any(axis=1),
-        "has a score out of range": ~((scores >= low) & (scores <= high)).all(axis=1),
-        "is not in order of score": (scores[:, 1:] > scores[:, :-1]).any(axis=1),
-    }
-    for fault, rows in faults.items():
-        if rows.any():
-            raise PublishError(f"similar: the list of row {int(rows.argmax())} {fault} ({int(rows.sum())} such lists)")
+    in_range = np.where(is_song, (scores >= low) & (scores <= high), scores == -np.inf)
+    yield "names a song that does not exist", (is_song & ((ids < 0) | (ids >= n_songs))).any(axis=1)
+    yield "recommends the song itself", (ids == np.arange(start, start + len(ids))[:, None]).any(axis=1)
+    yield "repeats a song", ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != NO_SONG)).any(axis=1)
+    yield "has no song before its last one", (~is_song[:, :-1] & is_song[:, 1:]).any(axis=1)
+    yield "has a score out of range", ~in_range.all(axis=1)
+    yield "is not in order of score", (scores[:, 1:] > scores[:, :-1]).any(axis=1)
 
 
 def quality(ids: Ids) -> Quality:
     """Coverage and hubness of the lists `ids`, int32 [N, n]."""
-    occurrence = np.bincount(ids.ravel(), minlength=len(ids)).astype(np.float64)
+    occurrence = occurrences(ids).astype(np.float64)
     spread = occurrence.std()
     skew = float((((occurrence - occurrence.mean()) / spread) ** 3).mean()) if spread > 0 else 0.0
     covered = float((occurrence > 0).mean())
     return Quality(covered, 1.0 - covered, float(occurrence.max() / len(ids)), skew)
 
 
-def churn(before: dict[str, set[str]], now: dict[str, set[str]]) -> float | None:
-    """Mean share of a song's list that was not in its list before, over the songs of both; None without any."""
-    common = before.keys() & now.keys()
-    if not common:
+def occurrences(ids: Ids) -> NDArray[np.int64]:
+    """In how many of the lists `ids`, int32 [N, n], each of the N songs stands."""
+    counts = np.zeros(len(ids) + 1, np.int64)
+    for start in range(0, len(ids), BLOCK_ROWS):
+        counts += np.bincount(ids[start : start + BLOCK_ROWS].ravel() + 1, minlength=len(counts))
+    return counts[1:]  # the first counted places without a song
+
+
+def churn(before: Ids, now: Ids, rows_before: NDArray[np.integer[Any]]) -> float | None:
+    """Mean share of a song's list that was not in its list before, over the songs of both; None without any.
+
+    Parameters
+    ----------
+    before, now : numpy.ndarray
+        int32 [N0, n0] and [N, n], row numbers of two tables; :data:`NO_SONG` where a list has ended. `before` may be
+        mapped: it is read in blocks.
+    rows_before : numpy.ndarray
+        Integers [N]: row that each song of `now` has in `before`; -1 if it is new.
+    """
+    common = np.flatnonzero(rows_before >= 0)
+    if not len(common):
         return None
-    return float(np.mean([len(now[t] - before[t]) / max(1, len(now[t])) for t in common]))
+    to_before = np.append(rows_before, -1).astype(np.int32)  # no song stays no song: -1 takes the last one
+    new = 0.0
+    for start in range(0, len(common), BLOCK_ROWS):
+        rows = common[start : start + BLOCK_ROWS]
+        both = np.concatenate([to_before[now[rows]], before[rows_before[rows]]], axis=1)
+        both.sort(axis=1)  # a list names a song once: what stands twice stands in both lists
+        kept = ((both[:, 1:] == both[:, :-1]) & (both[:, 1:] >= 0)).sum(axis=1)
+        length = (now[rows] != NO_SONG).sum(axis=1)
+        new += float(((length - kept) / np.maximum(length, 1)).sum())
+    return new / len(common)

@@ -1,0 +1,115 @@
+"""From lists of similar songs to the published table: the gate, Parquet parts, the sidecar, the swap."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.ipc
+from numpy.typing import NDArray
+
+from musicrec.errors import PublishError, SchemaError
+from musicrec.served import write_table
+from musicrec.settings import SimilarSettings
+from musicrec.sidecar import Sidecar
+from musicrec.similarity import check_lists, churn, quality
+from musicrec.storage import Store
+
+SONGS_PER_N_FOR_HUBS = 20  # a catalog smaller than 20·n is full of hubs by arithmetic alone
+VERSIONS_KEPT = 3  # before the published one
+
+
+class Lists(NamedTuple):
+    """The lists of all songs: row numbers and scores, best first; -1 and -inf where a list has ended."""
+
+    ids: NDArray[np.int32]  # [N, n]
+    scores: NDArray[np.float32]  # [N, n]
+
+
+def publish_lists(store: Store, settings: SimilarSettings, fingerprint: str, names: pa.Table, lists: Lists) -> None:
+    """Publish the lists of some songs as ``similar``, if they pass the gate.
+
+    Parameters
+    ----------
+    store : Store
+        OUT, with the ``embeddings`` that the lists were made of.
+    settings : SimilarSettings
+        By which they were made, and the limits of the gate.
+    fingerprint : str
+        Name of what made them.
+    names : pyarrow.Table
+        ``SIDECAR_COLUMNS`` of the songs, by ascending track_id.
+    lists : Lists
+        Of each of `names`.
+
+    Raises
+    ------
+    PublishError
+        They did not pass, or the disk is full; the table before stays published.
+    """
+    figures = gate(store, settings, names["track_id"], lists)
+    made_of = store.footer("embeddings")
+    lineage = made_of["lineage"] | {"made_of": {"embeddings": made_of["fingerprint"]}, "gate": figures}
+    try:
+        with store.new_version("similar", settings, fingerprint, **lineage) as version:
+            write_table(version, names, *lists)
+            store.publish(version, keep=VERSIONS_KEPT)
+    except OSError as e:
+        raise PublishError(
+            f"similar: the table could not be written to {store.out} ({e}); what is published stays whole; "
+            f"make room there and run it again"
+        ) from e
+
+
+# --- the gate -----------------------------------------------------------------------------------------------------
+
+
+def gate(store: Store, settings: SimilarSettings, track_ids: pa.ChunkedArray, lists: Lists) -> dict[str, float | None]:
+    """Figures of the new table; PublishError if one is outside its limit."""
+    ids, scores = lists
+    n_songs = len(track_ids)
+    if ids.shape != (n_songs, min(settings.n, n_songs - 1)):
+        raise PublishError(f"similar: {ids.shape} lists for {n_songs} songs; not every song has its list")
+    short_lists = check_lists(ids, scores, settings.metric)
+    figures = quality(ids)
+    changed = _churn(store, track_ids, ids)
+    enough_songs = n_songs >= SONGS_PER_N_FOR_HUBS * settings.n
+    limits = [
+        ("coverage", figures.coverage, figures.coverage >= settings.min_coverage, settings.min_coverage),
+        ("max_hub_share", figures.max_hub_share, figures.max_hub_share <= settings.max_hub_share or not enough_songs,
+         settings.max_hub_share),
+        ("churn", changed, changed is None or changed <= settings.max_churn, settings.max_churn),
+    ]  # fmt: skip
+    for figure, value, passes, limit in limits:
+        if not passes:
+            raise PublishError(
+                f"similar: {figure} is {value:.3f}, its limit {limit:g}; the table before stays published; "
+                f"look at the embeddings, or change the limit"
+            )
+    return {"songs": n_songs, "short_lists": short_lists, **figures._asdict(), "churn": changed}
+
+
+def _churn(store: Store, track_ids: pa.ChunkedArray, ids: NDArray[np.int32]) -> float | None:
+    """Churn against the published table; None if there is none, or a damaged one, than which any is better."""
+    try:
+        ids_before, lists_before = published_lists(store)
+    except SchemaError:
+        return None
+    value_set = ids_before.cast(track_ids.type).combine_chunks()
+    rows_before = pc.fill_null(pc.index_in(track_ids, value_set=value_set), -1)
+    return churn(lists_before, ids, rows_before.to_numpy())
+
+
+def published_lists(store: Store) -> tuple[pa.ChunkedArray, NDArray[np.int32]]:
+    """Track ids and lists, int32 [N, n], of the published table, mapped."""
+    sidecar = Sidecar(store.path("similar").resolve())
+    return sidecar.songs["track_id"], sidecar.neighbours
+
+
+def told(figures: dict[str, Any]) -> str:
+    """The gate's figures in one line."""
+    shown = {"coverage": "coverage", "max_hub_share": "largest hub", "churn": "churn"}
+    parts = [f"{words} {figures[name]:.3f}" for name, words in shown.items() if figures.get(name) is not None]
+    if figures.get("short_lists"):
+        parts.append(f"{figures['short_lists']} lists have fewer songs")
+    return ", ".join(parts)

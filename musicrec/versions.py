@@ -1,0 +1,254 @@
+"""The versions of one table or model, and the link that says which of them is the published one.
+
+``OUT/<name>`` is a symbolic link to ``OUT/_versions/<name>/<version>``; swapping it is the one step in which what
+readers see changes. A version is hidden while it is made. One newer than the published version was left by a run that
+was killed before it could publish, unless ``state.json`` says that a rollback withdrew it.
+"""
+
+import datetime
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from musicrec.errors import ConfigError, SchemaError
+from musicrec.files import fsync, write_atomic, write_parquet
+from musicrec.footers import to_metadata
+
+STATE_FILE = "state.json"
+
+
+def now() -> str:
+    """The time, as ISO 8601 in UTC."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+class Version:
+    """A version in the making: a hidden folder nobody reads before :meth:`Versions.publish`.
+
+    In a ``with`` statement, the folder is removed again if anything fails.
+
+    Parameters
+    ----------
+    name : str
+        Table or model the version is of.
+    folder : pathlib.Path
+        Existing empty folder.
+    footer : dict
+        What made it; stored in the footer of every part written by :meth:`write_part`.
+    """
+
+    def __init__(self, name: str, folder: Path, footer: Mapping[str, Any]) -> None:
+        self.name = name
+        self.folder = folder
+        self.metadata = to_metadata(footer)
+        self._parts = 0
+
+    def __enter__(self) -> "Version":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Make room again if the version could not be finished: the disk may be full of it."""
+        if kind is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def part_name(self, number: int) -> str:
+        """File name of a part, which no other version has.
+
+        A reader that knows nothing of versions lists the files of ``OUT/<table>``, and opens them one by one while the
+        link may be swapped: it finds one missing, and never takes one of another version for it.
+        """
+        return f"part-{number:05d}-{self.folder.name.removeprefix('.')}.parquet"
+
+    def write_part(self, table: pa.Table) -> None:
+        """Add `table` as the next Parquet part."""
+        write_parquet(self.folder / self.part_name(self._parts), table.replace_schema_metadata(self.metadata))
+        self._parts += 1
+
+
+class Withdrawn(NamedTuple):
+    """A version that a rollback took back."""
+
+    version: str
+    at: str  # ISO 8601, in UTC
+
+
+class Versions:
+    """The versions of one table or model. Whoever changes something holds the lock of OUT.
+
+    Parameters
+    ----------
+    out : pathlib.Path
+        The OUT folder.
+    name : str
+        Table, or ``models/<model>``.
+    """
+
+    def __init__(self, out: Path, name: str) -> None:
+        self.name = name
+        self.root = out / "_versions" / name
+        self.pointer = out / name
+
+    # --- what there is ------------------------------------------------------------------------------------------
+
+    @property
+    def published(self) -> str | None:
+        """Name of the published version; None if there is none."""
+        return self.pointer.resolve().name if self.pointer.exists() else None
+
+    @property
+    def withdrawn(self) -> dict[str, str]:
+        """When a rollback withdrew which version, by its name; it may be off the disk since."""
+        return {name: at for name, at in self._state().get("withdrawn", {}).items() if name != self.published}
+
+    def on_disk(self) -> list[str]:
+        """Versions that are or were published and are still there, the oldest first."""
+        published, withdrawn = self.published or "", self.withdrawn
+        return sorted(name for name in self._folders() if name <= published or name in withdrawn)
+
+    def withdrawn_as(self, fingerprint: str) -> Withdrawn | None:
+        """Last withdrawn version that `fingerprint` names; None if there is none."""
+        same = [Withdrawn(name, at) for name, at in self.withdrawn.items() if _is_of(name, fingerprint)]
+        return max(same, default=None)
+
+    @property
+    def confirmed_at(self) -> str | None:
+        """When a run last found the published version up to date; None if none has since it was published."""
+        confirmed = self._state().get("confirmed", {})
+        return confirmed.get("at") if confirmed.get("version") == self.published else None
+
+    # --- changing it --------------------------------------------------------------------------------------------
+
+    def new_folder(self, fingerprint: str) -> Path:
+        """Hidden folder of a new version, newer than all others; what killed runs left is removed first.
+
+        Raises
+        ------
+        ConfigError
+            OUT was copied without its links.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        self._require_link()
+        self._remove_leftovers()
+        taken = [int(name.split("-")[0]) for name in [*self._folders(), *self.withdrawn]]
+        folder = self.root / f".{max(taken, default=0) + 1:05d}-{fingerprint[:8]}"
+        folder.mkdir()
+        return folder
+
+    def publish(self, hidden: Path, keep: int) -> None:
+        """Make the version in a hidden folder the published one; `keep` before it stay on disk."""
+        for file in hidden.rglob("*"):
+            fsync(file)
+        fsync(hidden)
+        before, (_, _, fingerprint) = self.published, hidden.name.partition("-")
+        version = hidden.rename(hidden.with_name(hidden.name[1:])).name
+        fsync(self.root)
+        self._point_to(version)
+        self._prune(keep)
+        forgotten = {name for name in self.withdrawn if name == before or _is_of(name, fingerprint)}
+        self._write_state(withdrawn={name: at for name, at in self.withdrawn.items() if name not in forgotten})
+
+    def rollback(self, to: str | None = None) -> str:
+        """Publish an older version again, or a withdrawn one; every version after it is withdrawn.
+
+        Parameters
+        ----------
+        to : str, optional
+            Name of the version, or its number; the last one before the published one that is not withdrawn by default.
+
+        Returns
+        -------
+        str
+            Name of the version that is published now.
+
+        Raises
+        ------
+        SchemaError
+            Nothing is published.
+        ConfigError
+            There is no such version, or OUT was copied without its links.
+        """
+        self._require_link()
+        target = self.find(to)
+        before, withdrawn = self.published, self.withdrawn
+        after = {name: withdrawn.get(name, now()) for name in self.on_disk() if name > target}
+        self._write_state(withdrawn={name: at for name, at in (withdrawn | after).items() if name != target})
+        if target != before:
+            self._point_to(target)
+        return target
+
+    def find(self, to: str | None) -> str:
+        """Name of the version that :meth:`rollback` would publish."""
+        published, names = self.published, self.on_disk()
+        if not published:
+            raise SchemaError(f"{self.pointer.parent} has no {self.name} yet; run the stage that makes it")
+        if to is None:
+            older = [name for name in names if name < published and name not in self.withdrawn]
+            if not older:
+                raise ConfigError(f"{self.name} has no version before {published} on disk; there is none to go back to")
+            return older[-1]
+        found = [name for name in names if to == name or (to.isdecimal() and int(to) == int(name.split("-")[0]))]
+        if not found:
+            raise ConfigError(f"{self.name} has no version {to} on disk; it has {', '.join(names)}")
+        return found[0]
+
+    def confirm(self) -> None:
+        """Note that a run has found the published version up to date."""
+        self._write_state(confirmed={"version": self.published, "at": now()})
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _require_link(self) -> None:
+        if self.pointer.exists() and not self.pointer.is_symlink():
+            raise ConfigError(f"{self.pointer} is no link: OUT was copied without its links; copy it with cp -a")
+
+    def _folders(self) -> list[str]:
+        return [p.name for p in self.root.glob("*") if p.is_dir() and not p.name.startswith(".")]
+
+    def _remove_leftovers(self) -> None:
+        known = set(self.on_disk())
+        for path in self.root.iterdir():
+            if path.is_dir() and path.name not in known:
+                shutil.rmtree(path)
+            elif path.name.startswith(f".{STATE_FILE}"):
+                path.unlink()
+
+    def _point_to(self, version: str) -> None:
+        self.pointer.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self.pointer.with_name(f".{self.pointer.name}")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(os.path.relpath(self.root / version, self.pointer.parent))
+        fresh.replace(self.pointer)
+        fsync(self.pointer.parent)
+
+    def _prune(self, keep: int) -> None:
+        """Remove the oldest versions; withdrawn ones do not crowd out those that were good."""
+        withdrawn, older = self.withdrawn, [name for name in self.on_disk() if name != self.published]
+        for names in ([n for n in older if n not in withdrawn], [n for n in older if n in withdrawn]):
+            for name in names[: max(0, len(names) - keep)]:
+                shutil.rmtree(self.root / name)
+
+    def _state(self) -> dict[str, Any]:
+        try:
+            state: dict[str, Any] = json.loads((self.root / STATE_FILE).read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValueError as e:
+            raise SchemaError(
+                f"{self.root / STATE_FILE} is damaged; delete it, and what was rolled back is forgotten"
+            ) from e
+        return state
+
+    def _write_state(self, **changes: Any) -> None:  # noqa: ANN401 - JSON
+        before = self._state()
+        after = {name: value for name, value in (before | changes).items() if value}
+        if after != before:
+            write_atomic(self.root / STATE_FILE, json.dumps(after, indent=2).encode())
+
+
+def _is_of(version: str, fingerprint: str) -> bool:
+    return version.partition("-")[2] == fingerprint[:8]
