@@ -210,9 +210,10 @@ def _fits(song: int, taken: Codes, limits: Limits, own: int) -> bool:
             continue
         if limits.not_own[limit] and code == limits.codes[limit, own]:
             return False
-        times = 0
-        for other in taken:
-            times += limits.codes[limit, other] == code
-        if times >= limits.most[limit]:
-            return False
+        if len(taken) >= limits.most[limit]:
+            times = 0
+            for other in taken:
+                times += limits.codes[limit, other] == code
+            if times >= limits.most[limit]:
+                return False
     return True
