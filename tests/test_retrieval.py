@@ -133,3 +133,12 @@ def test_the_whole_of_it_on_a_catalog_with_an_artist_filter():
     assert judged[False].precision.mean == np.mean(genres[first] == genres[:, None])
     assert judged[False].hubs.hub_skew == pytest.approx(stats.skew(np.bincount(first.ravel(), minlength=120)))
     assert judged[False].diversity == pytest.approx(diversity(first, vectors).mean())
+
+
+def test_songs_with_nothing_to_find_do_not_lower_the_precision():
+    """Of two songs of one genre by one artist, the artist filter leaves none to find; the other genre has two artists."""
+    genres, artists = ["a", "a", "b", "b"], ["one", "one", "two", "three"]
+    rules = Rules(n=3, no_same_artist=True)
+    vectors = [[1, 0], [1, 0.1], [0, 1], [0.1, 1]]
+    judged = retrieval(refine(vectors, songs_of({"artist_id": artists}), rules).ids, genres, artists, vectors, 1)
+    assert judged.precision == judged.mean_average_precision == (1.0, 1.0, 1.0, 2)

@@ -104,7 +104,10 @@ def random_rankings(n_songs: int, seed: int = 0) -> Ids:
 
 
 class Retrieval(NamedTuple):
-    """Figures of lists: means over songs, the first two with their interval over artists."""
+    """Figures of lists: means over songs, the first two with their interval over artists.
+
+    The first two are of songs that have something to find: with an artist filter, not those of a genre of one artist.
+    """
 
     precision: Accuracy  # at k, of the same genre
     mean_average_precision: Accuracy  # of the same genre
@@ -135,9 +138,10 @@ def retrieval(ids: Ids, genres: ArrayLike, artists: ArrayLike, vectors: ArrayLik
     codes = _codes(artists)
     groups = np.where(codes >= 0, codes, codes.max(initial=-1) + 1 + np.arange(len(codes)))
     first = ids[:, :k]
+    averages = average_precision(ids, genres)
     return Retrieval(
-        precision=accuracy(precision_at_k(ids, genres, k), groups),
-        mean_average_precision=accuracy(average_precision(ids, genres), groups),
+        precision=accuracy(np.where(np.isnan(averages), np.nan, precision_at_k(ids, genres, k)), groups),
+        mean_average_precision=accuracy(averages, groups),
         same_artist=_mean(precision_at_k(ids, artists, k)),
         diversity=_mean(diversity(first, vectors)),
         hubs=hubs(first),
