@@ -136,7 +136,7 @@ def test_the_whole_of_it_on_a_catalog_with_an_artist_filter():
 
 
 def test_songs_with_nothing_to_find_do_not_lower_the_precision():
-    """Of two songs of one genre by one artist, the artist filter leaves none to find; the other genre has two artists."""
+    """Of two songs of one genre by one artist, an artist filter leaves none to find."""
     genres, artists = ["a", "a", "b", "b"], ["one", "one", "two", "three"]
     rules = Rules(n=3, no_same_artist=True)
     vectors = [[1, 0], [1, 0.1], [0, 1], [0.1, 1]]
