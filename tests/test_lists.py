@@ -145,6 +145,7 @@ def test_lists_by_rules_are_brute_force_whatever_the_pool(catalog, rules, per_n,
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("musicrec.similarity.lists.POOL_PER_N", per_n)
         patch.setattr("musicrec.similarity.lists.MOST_CELLS", cells)
+        patch.setattr("musicrec.similarity.lists.FAST_CELLS", cells // 2)
         lists = refine(vectors, songs_of(tracks, probabilities), rules)
     assert lists.ids.shape == (len(vectors), min(rules.n, len(vectors) - 1))
     assert as_pairs(lists) == brute_force(vectors, tracks, probabilities, rules)

@@ -24,6 +24,7 @@ Rows = NDArray[np.integer]
 POOL_PER_N = 4  # candidates for each song of a list
 DEEPER = 4  # times as deep is the next pool
 MOST_CELLS = 8_000_000  # candidates held at once
+FAST_CELLS = 500_000  # of these, looked at together: what is computed of them stays near the processor
 
 
 def refine(
@@ -130,6 +131,10 @@ def _some(lists: tuple[NDArray[np.int32], NDArray[np.float32]], rows: Rows, dept
     return Lists(lists[0][rows, :depth], lists[1][rows, :depth])
 
 
+def _blocks(rows: Rows, at_once: int) -> list[Rows]:
+    return np.split(rows, range(max(1, at_once), len(rows), max(1, at_once)))
+
+
 class _Pool(NamedTuple):
     """Candidates of some songs in the order in which they are taken, and what is known of those beyond."""
 
@@ -157,11 +162,12 @@ class _Task:
             first = None  # another pool would be another list
         todo = np.arange(len(rows))
         while self._n and len(todo):
-            at_once = max(1, MOST_CELLS // depth)
             short = []
-            for block in np.split(todo, range(at_once, len(todo), at_once)):
+            for block in _blocks(todo, MOST_CELLS // depth):
                 near = _some(first, block, depth) if first else self._nearest(rows[block], depth)
-                short.append(block[~self._fill(found, block, rows[block], near)])
+                for part in _blocks(np.arange(len(block)), FAST_CELLS // depth):
+                    places = block[part]
+                    short.append(places[~self._fill(found, places, rows[places], _some(near, part))])
             todo = np.concatenate(short)
             depth, first = min(DEEPER * depth, len(self._matrix) - 1), None
         return found
