@@ -124,6 +124,29 @@ def test_songs_without_spread_are_ranked_all_the_same(metric, n):
         assert np.array_equal(ids, lists[0])
 
 
+@metrics
+@pytest.mark.parametrize("power", [-60, 60])
+def test_the_scale_of_the_vectors_changes_no_order(metric, power):
+    vectors = hubby(60).astype(np.float64)
+    for method in METHODS:
+        plain, scaled = (
+            rerank(lists, 9, method, statistics(method, x, lists[1], metric=metric), metric=metric)
+            for x, lists in ((x, top_n(x, 30, metric)) for x in (vectors, vectors * 2.0**power))
+        )
+        assert np.array_equal(scaled.ids, plain.ids)
+
+
+def test_no_order_of_summation_shows(monkeypatch):
+    vectors = hubby(500)
+    whole = statistics("mutual_proximity", vectors, np.empty((500, 0), np.float32))
+    monkeypatch.setattr("musicrec.similarity.hubness.BLOCK_ROWS", 7)
+    for of_blocks, of_all in zip(
+        statistics("mutual_proximity", vectors, np.empty((500, 0), np.float32)), whole, strict=True
+    ):
+        assert np.array_equal(of_blocks, of_all)
+        assert np.array_equal(of_all, of_all.astype(np.float32))
+
+
 # --- scores -------------------------------------------------------------------------------------------------------
 
 

@@ -32,7 +32,7 @@ METHODS = "mutual_proximity", "local_scaling", "csls"
 NEIGHBOURS = 10  # that are the neighbourhood of a song, as in both publications
 BLOCK_ROWS = 65_536
 ROUNDING = 1e-6  # relative, of scores: songs that are all equally similar have no spread to speak of
-TINY = float(np.finfo(np.float32).tiny)
+TINY = float(np.finfo(np.float64).tiny)
 
 
 class Hubness(NamedTuple):
@@ -81,10 +81,10 @@ def hubs(ids: Ids, n_songs: int | None = None) -> Hubness:
 
 
 class Statistics(NamedTuple):
-    """How similar each song is to others in general: float32 [n_songs], so that no order of summation shows."""
+    """How similar each song is to others in general: float64 [n_songs], in 24 bits, which no order of sums changes."""
 
-    centre: NDArray[np.float32]
-    spread: NDArray[np.float32]
+    centre: Array
+    spread: Array
 
 
 def statistics(method: str, vectors: ArrayLike, scores: Scores, *, metric: str = "cosine") -> Statistics:
@@ -108,12 +108,21 @@ def statistics(method: str, vectors: ArrayLike, scores: Scores, *, metric: str =
     """
     _check(method, metric)
     if method == "mutual_proximity":
-        return Statistics(*(moment.astype(np.float32) for moment in moments(vectors, metric)))
+        mean, std = moments(vectors, metric)
+        return Statistics(_rounded(mean), _rounded(std))
     near = np.asarray(scores[:, :NEIGHBOURS], np.float64)
     values = _distance(near, metric) if method == "local_scaling" else near
     known = np.isfinite(near)
     mean = np.where(known, values, 0.0).sum(axis=1) / np.maximum(1, known.sum(axis=1))
-    return Statistics(mean.astype(np.float32), np.ones(len(near), np.float32))
+    if method == "local_scaling":  # songs with copies of themselves only around them are near to something too
+        mean = np.maximum(mean, ROUNDING * mean.max(initial=0.0) + TINY)
+    return Statistics(_rounded(mean), np.ones(len(near)))
+
+
+def _rounded(x: Array) -> Array:
+    """To as many bits as a float32 has, and to any size."""
+    fraction, exponent = np.frexp(x)
+    return np.ldexp(np.round(fraction * 2**24), exponent - 24)
 
 
 def moments(vectors: ArrayLike, metric: str = "cosine") -> tuple[Array, Array]:
@@ -235,14 +244,13 @@ def rescored(
     own = np.arange(len(ids)) if rows is None else np.asarray(rows)
     values = np.asarray(scores, np.float64)
     here, there = own[:, None], np.maximum(ids, 0)
-    centre, spread = of_songs.centre.astype(np.float64), of_songs.spread.astype(np.float64)
+    centre, spread = of_songs
     with np.errstate(all="ignore"):  # where a list has no more
         if method == "mutual_proximity":
             similarity = values if metric == "cosine" else -values * values
             new = _nines((similarity - centre[here]) / spread[here], (similarity - centre[there]) / spread[there])
         elif method == "local_scaling":
-            scale = np.maximum(centre, ROUNDING)  # songs with copies of themselves only around them
-            new = 0.0 - _distance(values, metric) / np.sqrt(scale[here] * scale[there])
+            new = 0.0 - _distance(values, metric) / (np.sqrt(centre)[here] * np.sqrt(centre)[there])
         else:
             new = 2 * values - (centre[here] + centre[there])
         return np.where(ids >= 0, new, -np.inf).astype(np.float32)
