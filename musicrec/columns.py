@@ -58,6 +58,7 @@ EMBEDDINGS = pa.schema(
         ("track_id", pa.string()),
         ("model_id", pa.string()),
         ("embedding", pa.list_(pa.float32())),
+        ("probabilities", pa.list_(pa.float32())),  # of genres, in the order of the classes in the footer's lineage
     ]
 )
 

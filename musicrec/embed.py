@@ -1,4 +1,8 @@
-"""The fourth stage: run what a trained model reads of every song through it and publish the vectors."""
+"""The fourth stage: run what a trained model reads of every song through it and publish the vectors.
+
+Beside each vector stand the genre probabilities that the same pass gives. Of a song that the model was trained on they
+are what it has learned to say.
+"""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -68,7 +72,8 @@ def _embed_all(store: Store, settings: EmbedSettings, name: str, model_id: str, 
                 raise MusicrecError(f"embed: the worker of {parts[shard]} died again and again ({lost.cause})")
             progress.advance(rows[shard])
     pieces = [pq.read_table(store.work_folder(settings.stage) / f"{shard}.parquet") for shard in parts]
-    version = store.new_version("embeddings", settings, name, model=settings.model, model_id=model_id)
+    classes = read_card(model)["classes"]
+    version = store.new_version("embeddings", settings, name, model=settings.model, model_id=model_id, classes=classes)
     version.write_part(pa.concat_tables(pieces).sort_by("track_id"))
     store.publish(version)
     store.clear_work(settings.stage)
@@ -91,10 +96,11 @@ def _batches(trained: Model, part: Path) -> Iterator[pa.Table]:
 
 
 def _embedded(trained: Model, rows: pa.Table) -> pa.Table:
-    vectors = trained.embed(read_songs(rows, trained.card["input"]))
-    finite = np.isfinite(vectors).all(axis=1)
-    model_id = [trained.card["model_id"]] * int(finite.sum())
-    return pa.table([rows["track_id"].filter(pa.array(finite)), model_id, list(vectors[finite])], schema=EMBEDDINGS)
+    vectors, probabilities = trained.embed_and_predict(read_songs(rows, trained.card["input"]))
+    finite = np.isfinite(vectors).all(axis=1) & np.isfinite(probabilities).all(axis=1)
+    track_ids = rows["track_id"].filter(pa.array(finite))
+    model_id = [trained.card["model_id"]] * len(track_ids)
+    return pa.table([track_ids, model_id, list(vectors[finite]), list(probabilities[finite])], schema=EMBEDDINGS)
 
 
 @lru_cache(maxsize=1)

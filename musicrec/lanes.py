@@ -24,12 +24,21 @@ from numba.extending import intrinsic, lower_builtin, models, register_model, ty
 
 LANES = 16
 
-_compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
+OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
 
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function whose arguments numba knows, and keep the result on disk until a file of its room changes."""
-    dispatcher = _compiled(function)
+    return _compiled(function)
+
+
+def inlined_kernel(function: Callable[..., Any]) -> Any:
+    """As :func:`kernel`, for a small function that becomes part of each kernel that calls it."""
+    return _compiled(function, forceinline=True)
+
+
+def _compiled(function: Callable[..., Any], **options: Any) -> Any:
+    dispatcher = njit(**OPTIONS, **options)(function)
     # numba looks at the function's own file only, and has no public way to name others.
     dispatcher._cache._cache_file._source_stamp = _state(Path(function.__code__.co_filename).parent)
     return dispatcher

@@ -220,6 +220,7 @@ class EmbedSettings(StageSettings):
     """Which model turns songs into vectors."""
 
     stage: ClassVar[str] = "embed"
+    code_version: ClassVar[int] = 2
     model: ModelName = Field("mlp", description="Trained model whose embedding is taken.")
 
 

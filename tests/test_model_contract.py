@@ -149,3 +149,9 @@ def test_a_genre_that_is_not_learned_from_keeps_its_column(name):
     assert probabilities.shape == (N, CLASSES)
     assert (probabilities[of.y != 1].argmax(axis=1) != 1).all()
     assert np.isfinite(probabilities).all()
+
+
+def test_one_pass_gives_both_its_embedding_and_its_probabilities(trained, of):
+    vectors, probabilities = trained.embed_and_predict(of.X)
+    np.testing.assert_array_equal(vectors, trained.embed(of.X))
+    np.testing.assert_allclose(probabilities, trained.predict_proba(of.X), rtol=1e-5, atol=1e-6)

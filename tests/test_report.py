@@ -111,7 +111,7 @@ class Catalog:
 
     def embeddings(self, dimensions: int = 6) -> None:
         vectors = self.rng.normal(size=(len(self.good), dimensions)).tolist()
-        table = pa.table([self.good, ["mlp-1"] * len(self.good), vectors], columns.EMBEDDINGS)
+        table = pa.table([self.good, ["mlp-1"] * len(self.good), vectors, vectors], columns.EMBEDDINGS)
         self.put("embeddings", table, EmbedSettings(), model="mlp", model_id="mlp-1")
 
     def similar(self, model_id: str = "mlp-1") -> None:
@@ -335,7 +335,7 @@ def test_songs_without_a_genre(tmp_path):
 
 def test_vectors_that_are_all_alike(tmp_path):
     catalog = Catalog(tmp_path)
-    table = pa.table([catalog.ids, ["m"] * 26, [[1.0, 2.0]] * 26], columns.EMBEDDINGS)
+    table = pa.table([catalog.ids, ["m"] * 26, *[[[1.0, 2.0]] * 26] * 2], columns.EMBEDDINGS)
     catalog.put("embeddings", table, EmbedSettings(), model="mlp")
     assert "All 26 songs" in page_of(catalog.store).text
 

@@ -1,5 +1,7 @@
 """Top-N equals brute force to the bit, however it is split; the gate catches each fault; the figures are right."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -10,29 +12,37 @@ from sklearn.neighbors import NearestNeighbors
 
 from musicrec.errors import ConfigError, PublishError
 from musicrec.similarity import METRICS, check_lists, churn, exact, quality, top_n
+from musicrec.similarity.screens import available
 
 metrics = pytest.mark.parametrize("metric", sorted(METRICS))
+screens = pytest.mark.parametrize("screen", available())
+
+
+def cosine(a, b):
+    """Cosine from sums that are rounded once: products of float32 numbers are exact in float64."""
+    lengths = math.sqrt(math.fsum(a * a)) * math.sqrt(math.fsum(b * b))
+    return min(1.0, max(-1.0, math.fsum(a * b) / lengths)) if lengths else 0.0
 
 
 SCORE = {
-    "cosine": lambda a, b: np.clip(np.sum(a * b), -1.0, 1.0),
-    "euclidean": lambda a, b: 0.0 - np.sqrt(np.sum((b - a) ** 2)),
+    "cosine": cosine,
+    "euclidean": lambda a, b: -math.sqrt(math.fsum((b - a) ** 2)),
+    "inner": lambda a, b: math.fsum(a * b),
 }
 
 
-def unit(v):
-    return v / np.sqrt(np.sum(v * v)) if v.any() else v
+def scores_against(metric, a, others):
+    """float32, and 0 where a float32 would say -0."""
+    return np.array([SCORE[metric](a, other) for other in others], np.float32) + np.float32(0)
 
 
 def brute_force(vectors, n, metric):
     """All pairs one by one in float64, rounded to float32, each list sorted by score and then by row number."""
     x = np.asarray(vectors, np.float64)
-    if metric == "cosine":
-        x = [unit(v) for v in x]
     ids, scores = [], []
     for i, a in enumerate(x):
         others = np.array([j for j in range(len(x)) if j != i], int)
-        against = np.array([SCORE[metric](a, x[j]) for j in others], np.float32)
+        against = scores_against(metric, a, x[others])
         best = np.lexsort((others, -against))[:n]
         ids.append(others[best])
         scores.append(against[best])
@@ -66,26 +76,79 @@ def matrices(draw):
 
 
 @metrics
-@settings(max_examples=250, deadline=None)
-@given(vectors=matrices(), n=st.integers(1, 20), block_rows=st.integers(1, 8), data=st.data())
-def test_top_n_is_brute_force_for_any_split_and_block_size(metric, vectors, n, block_rows, data):
+@screens
+@settings(max_examples=60, deadline=None)
+@given(vectors=matrices(), n=st.integers(1, 20), windows=st.sampled_from([(64,), (128, 768, 3072)]), data=st.data())
+def test_top_n_is_brute_force_for_any_split_and_screen(metric, screen, vectors, n, windows, data):
     expected = brute_force(vectors, n, metric)
     assume((np.abs(expected[1][expected[1] != 0]) > np.finfo(np.float32).tiny).all())  # which float32 cannot tell apart
-    assert_same(top_n(vectors, n, metric), expected)
-    cut = data.draw(st.integers(0, len(vectors)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exact, "BLOCK_ROWS", block_rows)
-        halves = [top_n(vectors, n, metric, rows=rows) for rows in ((0, cut), (cut, len(vectors)))]
+        patch.setattr(exact, "WINDOWS", windows)
+        assert_same(top_n(vectors, n, metric, screen=screen), expected)
+    cut = data.draw(st.integers(0, len(vectors)))
+    halves = [top_n(vectors, n, metric, rows=rows, screen=screen) for rows in ((0, cut), (cut, len(vectors)))]
     assert_same([np.concatenate(part) for part in zip(*halves, strict=True)], expected)
 
 
+def clumped(n_songs, d, seed=0):
+    """Synthetic vectors in clumps of all sizes, float32, a few of them copies of others."""
+    rng = np.random.default_rng(seed)
+    clump = rng.zipf(1.5, n_songs) % 40
+    spectrum = 1 / np.sqrt(np.arange(1, d + 1))
+    vectors = (rng.normal(size=(40, d))[clump] + rng.normal(size=(n_songs, d))) * spectrum
+    vectors[rng.integers(0, n_songs, n_songs // 100)] = vectors[rng.integers(0, n_songs, n_songs // 100)]
+    return vectors.astype(np.float32)
+
+
+ADVERSARIES = {
+    "clumps": lambda rng, x: x,
+    "one song hundreds of times": lambda rng, x: np.concatenate([x[900:], np.repeat(x[:1], 900, axis=0)]),
+    "hundreds of songs that hardly differ": lambda rng, x: np.concatenate(
+        [x[900:], x[0] + 1e-4 * rng.normal(size=(900, x.shape[1])).astype(np.float32)]
+    ),
+    "a narrow cone": lambda rng, x: 0.01 * x + 1,
+    "no structure": lambda rng, x: rng.normal(size=x.shape).astype(np.float32),
+    "heavy tails": lambda rng, x: rng.standard_cauchy(size=x.shape).astype(np.float32),
+    "a few songs far out": lambda rng, x: np.concatenate([x[3:], 1e4 * x[:3]]),
+    "a quarter silent": lambda rng, x: x * (rng.random(len(x)) > 0.25).astype(np.float32)[:, None],
+}
+
+
 @metrics
+@screens
+@pytest.mark.parametrize("adversary", ADVERSARIES.values(), ids=ADVERSARIES)
+def test_top_n_is_brute_force_on_what_is_hard_to_screen(metric, screen, adversary):
+    vectors = adversary(np.random.default_rng(1), clumped(3300, 72))
+    rows = np.random.default_rng(2).choice(len(vectors), 40, replace=False)
+    ids, scores = top_n(vectors, 20, metric, screen=screen)
+    x = vectors.astype(np.longdouble)
+    if metric == "euclidean":
+        against = -np.sqrt(np.square(x[rows, None] - x).sum(axis=2))
+    else:
+        if metric == "cosine":
+            x = np.divide(x, norms := np.sqrt(np.square(x).sum(axis=1, keepdims=True)), out=0 * x, where=norms > 0)
+        against = x[rows] @ x.T
+    against = against.astype(np.float32) + np.float32(0)
+    against[np.arange(len(rows)), rows] = -np.inf
+    best = np.argsort(-against, axis=1, kind="stable")[:, :20]
+    assert_same((ids[rows], scores[rows]), (best.astype(np.int32), np.take_along_axis(against, best, axis=1)))
+    some = top_n(vectors, 20, metric, rows=rows, screen=screen)
+    assert_same(some, (ids[rows], scores[rows]))
+
+
+@metrics
+@screens
 @pytest.mark.parametrize(("offset", "spread"), [(0, 1), (1e4, 1e-3)], ids=["spread out", "close together and far out"])
-def test_top_n_is_brute_force_over_several_blocks_of_the_usual_size(metric, offset, spread):
-    vectors = offset + spread * np.random.default_rng(1).normal(size=(exact.BLOCK_ROWS + 10, 24))
+def test_top_n_is_brute_force_over_several_windows(metric, screen, offset, spread):
+    vectors = offset + spread * np.random.default_rng(1).normal(size=(1010, 24))
     vectors[::7] = vectors[3]
     vectors[100] = 0
-    assert_same(top_n(vectors, 50, metric), brute_force(vectors, 50, metric))
+    assert_same(top_n(vectors, 50, metric, screen=screen), brute_force(vectors, 50, metric))
+
+
+def test_a_screen_that_this_machine_has_not_is_refused():
+    with pytest.raises(ConfigError, match=r"screen 'abacus': this machine has .*product"):
+        top_n(np.eye(3), 1, screen="abacus")
 
 
 @metrics
@@ -93,7 +156,7 @@ def test_top_n_is_brute_force_over_several_blocks_of_the_usual_size(metric, offs
 def test_the_smallest_row_numbers_win_a_tie_at_the_cut(metric, n):
     ids, scores = top_n(np.ones((7, 3)), n, metric)
     assert ids.tolist() == [[j for j in range(7) if j != i][:n] for i in range(7)]
-    assert np.allclose(scores, 1.0 if metric == "cosine" else 0.0)
+    assert np.allclose(scores, {"cosine": 1.0, "euclidean": 0.0, "inner": 3.0}[metric])
 
 
 @metrics
@@ -104,7 +167,7 @@ def test_fewer_songs_than_asked_for_give_all_of_them(metric, n_songs):
     assert all(set(row) == set(range(n_songs)) - {i} for i, row in enumerate(ids.tolist()))
 
 
-@metrics
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_top_n_agrees_with_scikit_learn(metric):
     vectors = np.random.default_rng(2).normal(size=(400, 16)).astype(np.float32)
     ids, scores = top_n(vectors, 10, metric)
@@ -145,7 +208,7 @@ def test_published_ties_are_in_order_of_row_number():
         (np.zeros((2, 2, 2)), 1, "cosine", ValueError, "matrix"),
         ([[0.0], [1.0]], 0, "cosine", ConfigError, "n = 0"),
         ([[0.0], [1.0]], -3, "cosine", ConfigError, "n = -3"),
-        ([[0.0], [1.0]], 1, "manhattan", ConfigError, "'manhattan'; expected one of cosine, euclidean"),
+        ([[0.0], [1.0]], 1, "manhattan", ConfigError, "'manhattan'; expected one of cosine, euclidean, inner"),
     ],
 )
 def test_what_cannot_be_ranked_is_refused(vectors, n, metric, error, complaint):
@@ -163,7 +226,7 @@ def put(where, value):
     return mutate
 
 
-@metrics
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize(
     ("mutate", "fault"),
     [

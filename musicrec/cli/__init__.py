@@ -6,7 +6,7 @@ import sys
 import click
 
 from musicrec import __version__
-from musicrec.cli import stages, tables
+from musicrec.cli import listening, stages, tables
 from musicrec.cli.common import complain, example
 from musicrec.errors import ConfigError, MusicrecError
 from musicrec.options import Commands
@@ -56,6 +56,8 @@ for _command in (
     stages.embed,
     stages.similar,
     tables.lookup,
+    listening.recommend,
+    listening.listen,
     stages.report,
     stages.demo,
 ):

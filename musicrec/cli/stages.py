@@ -122,7 +122,7 @@ def catalog(out: str, settings_file: Path | None, force: bool, **options: Any) -
 @address_option
 @force_option
 def extract(out: str, settings_file: Path | None, dry_run: bool, **options: Any) -> None:  # noqa: ANN401
-    """Decode each song once; compute its features and mel-spectrogram.
+    """Decode each song once; compute features and mel-spectrogram.
 
     A song that cannot be used is a row of OUT/outcomes with a reason; the others are not held up.
     """
@@ -256,7 +256,7 @@ def embed(out: str, settings_file: Path | None, address: str | None, **options: 
 @settings_options(SimilarSettings)
 @address_option
 def similar(out: str, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
-    """Find the most similar songs of every song and publish the table."""
+    """Find the most similar songs of every song; publish the table."""
     from musicrec.similar import similar as stage
 
     with open_out(out) as store:

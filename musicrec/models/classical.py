@@ -87,6 +87,10 @@ class Classical(NamedTuple):
         vectors: Array = self.pipeline[:-1].transform(finite_or_nan(self._features(songs))).astype(np.float32)
         return vectors
 
+    def embed_and_predict(self, songs: Songs) -> tuple[Array, Array]:
+        """What :meth:`embed` and :meth:`predict_proba` give."""
+        return self.embed(songs), self.predict_proba(songs)
+
     def _features(self, songs: Songs) -> Array:
         check(songs, Features((self.pipeline.n_features_in_,), {}))
         return np.asarray(songs)

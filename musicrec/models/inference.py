@@ -15,14 +15,14 @@ MOST_CELLS = 2_000_000  # of a chunk's input: what a forward pass holds is some 
 
 
 def compiled(model: "keras.Model") -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """Forward pass of a network, compiled once."""
+    """Forward pass of a network, compiled once; outputs [n, d] of one with several stand side by side."""
     import tensorflow as tf
 
     @tf.function(reduce_retracing=True)
     def forward(inputs: Any) -> Any:  # noqa: ANN401 - tensors
         return model(inputs, training=False)
 
-    return lambda inputs: np.asarray(forward(tf.constant(inputs)), np.float32)
+    return lambda inputs: np.hstack([np.asarray(y, np.float32) for y in tf.nest.flatten(forward(tf.constant(inputs)))])
 
 
 def at_once(reader: Reader) -> int:

@@ -104,6 +104,12 @@ class Network:
         """Embeddings, float32 [n, d]: what the layer before the classifier gives, the mean over excerpts."""
         return self._apply(self._represent, songs, self._embedding.shape[-1])
 
+    def embed_and_predict(self, songs: Songs) -> tuple[Array, Array]:
+        """What :meth:`embed` and :meth:`predict_proba` give, from one pass."""
+        width = self._embedding.shape[-1]
+        both = self._apply(self._do_both, songs, width + self.network.outputs[0].shape[-1])
+        return both[:, :width], both[:, width:]
+
     def _apply(self, forward: Callable[[Array], Array], songs: Songs, width: int) -> Array:
         wanted = reader(self.card)
         check(songs, wanted)
@@ -120,6 +126,10 @@ class Network:
     @cached_property
     def _represent(self) -> Callable[[Array], Array]:
         return compiled(import_keras().Model(self.network.inputs[0], self._embedding))
+
+    @cached_property
+    def _do_both(self) -> Callable[[Array], Array]:
+        return compiled(import_keras().Model(self.network.inputs[0], [self._embedding, self.network.outputs[0]]))
 
 
 def one_thread() -> None:

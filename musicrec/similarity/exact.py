@@ -1,48 +1,63 @@
-"""Exact top-N of every row against all rows, in a total order: score descending, then row number.
+"""Exact top-N of every song against all songs, in a total order: score descending, then song number.
 
-A blocked matrix product finds the candidates; their scores are then computed pair by pair in float64 by one fixed
-order of summation, and rounded to float32 before they are ranked: scores that a reader sees as equal are ties. So the
-result is the same for any block size, any split of the rows and either order of a pair.
+All pairs meet once, blocks of rows and panels of columns at a time. A screen of short codes (:mod:`bounds`) keeps most
+pairs away from a closer look; the others are scored in float64 by one fixed order of summation, and rounded to float32
+before they are ranked: scores that a reader sees as equal are ties. So the result is the same for any screen, any block
+size, any split of the rows and either order of a pair.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from musicrec.errors import ConfigError
+from musicrec.lanes import LANES
+from musicrec.similarity import bounds, codes, lists, meeting
+from musicrec.similarity.bounds import Frame, Vectors
+from musicrec.similarity.clusters import cluster_order
+from musicrec.similarity.lists import Side
+from musicrec.similarity.screens import PANEL, available
 
-Matrix = NDArray[np.float64]
+METRICS = {"cosine": lists.COSINE, "euclidean": lists.EUCLIDEAN, "inner": lists.INNER}
 
-BLOCK_ROWS = 256
-PRODUCT_ERROR = 1e-11  # relative, of a float64 product of some thousand terms, with room to spare
-ROUNDING_ERROR = 3e-7  # relative, of a float32 score or its square
+BLOCK_ROWS = 768  # whose codes stay in a core's cache while all columns pass
+WINDOWS = (128, 768, 3072)  # songs that are alike meet first: a list that starts with good songs lets few others near
+PRODUCT_COLUMNS = 2048
+LARGE = 2.0**40
 
 
-class Metric(NamedTuple):
-    """A similarity: how rows are prepared, a fast product to screen with, and the exact score of a row with some."""
+class Lists(NamedTuple):
+    """Lists of songs, best first; -1 and -inf where a list ends early."""
 
-    prepare: Callable[[Matrix], Matrix]
-    screen: Callable[[Matrix, Matrix], Matrix]
-    score: Callable[[Matrix, Matrix, float], Matrix]
+    ids: NDArray[np.int32]  # [N, n]
+    scores: NDArray[np.float32]  # [N, n]
 
 
 def top_n(
-    vectors: ArrayLike, n: int, metric: str = "cosine", *, rows: tuple[int, int] | None = None
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    vectors: ArrayLike,
+    n: int,
+    metric: str = "cosine",
+    *,
+    rows: tuple[int, int] | NDArray[np.integer[Any]] | None = None,
+    screen: str | None = None,
+) -> Lists:
     """The `n` most similar rows of every row, itself excepted.
 
     Parameters
     ----------
     vectors : array-like
-        [N, d], finite. A zero vector has cosine 0 with every other.
+        [N, d], finite; float32 is read as it is, all else as float64. A zero vector has cosine 0 with every other.
     n : int
         How many; where fewer other rows exist, all of them.
-    metric : {"cosine", "euclidean"}
-        The score is the cosine, in [-1, 1], or minus the Euclidean distance.
-    rows : (int, int), optional
-        Compute only the lists of rows start … stop-1.
+    metric : {"cosine", "euclidean", "inner"}
+        The score is the cosine, in [-1, 1], minus the Euclidean distance, or the inner product.
+    rows : (int, int) or array of int, optional
+        Compute only the lists of rows start … stop-1, or of these rows.
+    screen : {"amx", "vnni", "product"}, optional
+        How pairs are screened; the fastest that this machine has by default. It changes no result.
 
     Returns
     -------
@@ -54,63 +69,156 @@ def top_n(
     Raises
     ------
     ConfigError
-        The metric is unknown or `n` is below 1.
+        The metric or the screen is unknown or `n` is below 1.
     ValueError
         `vectors` is not a matrix or holds NaN or infinite values.
     """
+    screen = check(n, metric, screen)
+    given = prepare(vectors, metric)
+    n = max(0, min(n, len(given.values) - 1))
+    wanted = np.arange(*rows) if isinstance(rows, tuple) else rows
+    if n == 0:
+        return _empty(len(given.values) if wanted is None else len(wanted), 0)
+    if wanted is None:
+        return _all_pairs(given, n, METRICS[metric], screen)
+    return _some_rows(given, n, METRICS[metric], screen, np.asarray(wanted, np.int64))
+
+
+def check(n: int, metric: str, screen: str | None) -> str:
+    """Name of the screen to use; ConfigError if what is asked for does not exist."""
     if metric not in METRICS:
         raise ConfigError(f"unknown metric {metric!r}; expected one of {', '.join(METRICS)}")
     if n < 1:
         raise ConfigError(f"n = {n}; expected at least 1 similar song")
-    matrix = np.ascontiguousarray(vectors, np.float64)
+    if screen is not None and screen not in available():
+        raise ConfigError(f"screen {screen!r}: this machine has {', '.join(available())}")
+    return screen or available()[0]
+
+
+def prepare(vectors: ArrayLike, metric: str) -> Vectors:
+    """Vectors as the kernels read them; ValueError unless they are a finite matrix."""
+    matrix = np.asarray(vectors)
+    matrix = np.ascontiguousarray(matrix, np.float32 if matrix.dtype == np.float32 else np.float64)
     if matrix.ndim != 2 or not np.isfinite(matrix).all():
         raise ValueError(f"vectors of shape {matrix.shape}: expected a finite matrix [N, d]")
-    prepare, screen, score = METRICS[metric]
-    unit = _power_of_two(matrix)  # squares neither overflow nor vanish, and no bit of a score changes
-    matrix = prepare(matrix / unit)
-    product_error = PRODUCT_ERROR * float((matrix * matrix).sum(axis=1).max(initial=0.0))
-    start, stop = rows or (0, len(matrix))
-    n = max(0, min(n, len(matrix) - 1))
-    ids = np.empty((stop - start, n), np.int32)
-    scores = np.empty((stop - start, n), np.float32)
-    for first in range(start, stop, BLOCK_ROWS) if n > 0 else ():
-        block = slice(first, min(first + BLOCK_ROWS, stop))
-        screened = screen(matrix[block], matrix)
-        for row, approximate in zip(range(block.start, block.stop), screened, strict=True):
-            approximate[row] = -np.inf
-            nth = np.partition(approximate, -n)[-n]
-            margin = 2 * (product_error + ROUNDING_ERROR * abs(nth))
-            candidates = np.flatnonzero(approximate >= nth - margin)
-            exact = score(matrix[row], matrix[candidates], unit).astype(np.float32)
-            best = np.lexsort((candidates, -exact))[:n]
-            ids[row - start], scores[row - start] = candidates[best], exact[best]
-    return ids, scores
+    unit = _power_of_two(matrix)
+    if not 1 / LARGE < unit < LARGE:
+        matrix = matrix.astype(np.float64) / unit  # squares neither overflow nor vanish, and no bit of a score changes
+    else:
+        unit = 1.0
+    width = max(LANES, -(-matrix.shape[1] // LANES) * LANES)
+    if width != matrix.shape[1]:
+        matrix = np.pad(matrix, ((0, 0), (0, width - matrix.shape[1])))
+    inverse_norms = np.ones(len(matrix))
+    if metric == "cosine":
+        lists.inverse_norms(matrix, inverse_norms)
+    return Vectors(matrix, inverse_norms, unit)
 
 
-def _power_of_two(x: Matrix) -> float:
+def _power_of_two(x: NDArray[Any]) -> float:
     """Power of two next to the largest magnitude."""
-    _, exponent = np.frexp(np.abs(x).max(initial=0.0))
+    _, exponent = np.frexp(max(abs(float(x.min(initial=0.0))), abs(float(x.max(initial=0.0)))))
     return float(np.ldexp(1.0, exponent))
 
 
-def _unit_rows(x: Matrix) -> Matrix:
-    norm = np.sqrt((x * x).sum(axis=1, keepdims=True))
-    return np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
+def _empty(rows: int, n: int) -> Lists:
+    return Lists(np.empty((rows, n), np.int32), np.empty((rows, n), np.float32))
 
 
-def _cosine(a: Matrix, others: Matrix, unit: float) -> Matrix:
-    return np.clip((others * a).sum(axis=1), -1.0, 1.0)
+# --- sides ------------------------------------------------------------------------------------------------------------
 
 
-def _minus_squared_distance(block: Matrix, x: Matrix) -> Matrix:
-    return 2 * (block @ x.T) - (x * x).sum(axis=1) - (block * block).sum(axis=1)[:, None]
+def make_side(frame: Frame, given: Vectors, songs: NDArray[np.int64], n: int) -> Side:
+    """Songs whose lists are empty; `n` = 0 for songs that only stand in others'."""
+    encoded = bounds.encode(frame, given)
+    limits = np.full(len(encoded.offsets), lists.MOST, encoded.offsets.dtype)
+    closed = ~np.uint64(0)  # no key is larger
+    side = Side(
+        *given[:2],
+        songs,
+        *encoded,
+        codes.panels_of(encoded.codes, len(songs)),
+        limits,
+        np.full(len(songs), 0 if n else closed, np.uint64),
+        np.zeros(len(songs), np.int32),
+        np.empty((len(songs), 2 * n), np.uint64),
+        n,
+    )
+    if n:
+        lists.set_limits(frame.rule, side)
+    return side
 
 
-def _minus_distance(a: Matrix, others: Matrix, unit: float) -> Matrix:
-    return 0.0 - np.sqrt(((others - a) ** 2).sum(axis=1)) * unit  # 0, not -0, for equal vectors
+def finish(side: Side) -> Lists:
+    """The lists of a side."""
+    done = _empty(len(side.songs), side.n)
+    lists.unpack(side, done.ids, done.scores)
+    return done
 
 
-METRICS = {
-    "cosine": Metric(_unit_rows, lambda block, x: block @ x.T, _cosine),
-    "euclidean": Metric(lambda x: x, _minus_squared_distance, _minus_distance),
-}
+# --- meeting ----------------------------------------------------------------------------------------------------------
+
+
+class Block(NamedTuple):
+    """Rows of one side and columns of another; columns begin at multiples of PANEL."""
+
+    first: int
+    last: int
+    column: int
+    end: int
+
+
+def meet(frame: Frame, a: Side, b: Side, blocks: Iterable[Block], *, is_same: bool = False) -> None:
+    """Let rows of one side meet columns of another. Where both sides are one, each pair meets once."""
+    if frame.screen == "product":
+        _meet_products(frame, a, b, blocks, is_same)
+    else:
+        kernel = meeting.meet_amx if frame.screen == "amx" else meeting.meet_vnni
+        for first, last, column, end in blocks:
+            kernel(frame.rule, a, b, first, last, column // PANEL, -(-end // PANEL), is_same)
+
+
+def _meet_products(frame: Frame, a: Side, b: Side, blocks: Iterable[Block], is_same: bool) -> None:
+    room = np.empty(BLOCK_ROWS * PRODUCT_COLUMNS, np.float32)  # fresh memory would cost as much as the products
+    for first, last, column, end in blocks:
+        for start, stop in _slices(column, -(-end // PANEL) * PANEL, PRODUCT_COLUMNS):
+            products = room[: (last - first) * (stop - start)].reshape(last - first, stop - start)
+            np.matmul(a.codes[first:last], b.codes[start:stop].T, out=products)
+            meeting.meet_products(frame.rule, a, b, products, first, start, is_same)
+
+
+def _all_pairs(given: Vectors, n: int, metric: int, screen: str) -> Lists:
+    frame = bounds.fit(given, metric, n, screen)
+    order = cluster_order(frame, given)
+    side = make_side(frame, given.rows(order), order, n)
+    for blocks in triangle(len(order)):
+        meet(frame, side, side, blocks, is_same=True)
+        lists.tighten(frame.rule, side)
+    placed, done = _empty(len(order), n), finish(side)
+    placed.ids[order], placed.scores[order] = done
+    return placed
+
+
+def triangle(n_songs: int) -> Iterator[Iterator[Block]]:
+    """Blocks that cover each pair once: those within small windows, then within larger ones, then all others."""
+    sizes = [0, *(size for size in WINDOWS if size < n_songs), n_songs]
+    for inner, size in pairwise(sizes):
+        yield (
+            Block(*rows, last if inner else first, stop)
+            for start, stop in _slices(0, n_songs, size)
+            for first, last in _slices(start, stop, inner or size)
+            for rows in _slices(first, last, BLOCK_ROWS)
+            if (last if inner else first) < stop
+        )
+
+
+def _slices(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+    return ((first, min(first + size, stop)) for first in range(start, stop, size))
+
+
+def _some_rows(given: Vectors, n: int, metric: int, screen: str, rows: NDArray[np.int64]) -> Lists:
+    frame = bounds.fit(given, metric, n, screen)
+    a = make_side(frame, given.rows(rows), rows, n)
+    b = make_side(frame, given, np.arange(len(given.values)), 0)
+    meet(frame, a, b, (Block(*some, 0, len(b.songs)) for some in _slices(0, len(rows), BLOCK_ROWS)))
+    return finish(a)

@@ -8,8 +8,8 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from musicrec.settings import Rules
+from musicrec.similarity.exact import Lists
 from musicrec.similarity.gate import SCORE_RANGE
-from musicrec.similarity.ranking import Lists
 
 Codes = NDArray[np.int32]
 Rows = NDArray[np.integer]

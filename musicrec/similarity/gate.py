@@ -10,7 +10,12 @@ from musicrec.errors import PublishError
 Ids = NDArray[np.int32]
 Scores = NDArray[np.float32]
 
-SCORE_RANGE = {"cosine": (-1.0, 1.0), "euclidean": (-np.inf, 0.0)}
+LARGEST = float(np.finfo(np.float32).max)
+SCORE_RANGE: dict[str, tuple[float, float]] = {
+    "cosine": (-1.0, 1.0),
+    "euclidean": (-np.inf, 0.0),
+    "inner": (-LARGEST, LARGEST),
+}
 
 
 class Quality(NamedTuple):

@@ -21,8 +21,10 @@ from numba import njit, vectorize
 from numpy.typing import ArrayLike, NDArray
 
 from musicrec.errors import ConfigError
-from musicrec.similarity.exact import METRICS
-from musicrec.similarity.ranking import Lists, ranked
+from musicrec.similarity.exact import Lists
+from musicrec.similarity.gate import SCORE_RANGE
+from musicrec.similarity.ranking import ranked
+from musicrec.similarity.spaces import moments as moments_of_rows
 
 Ids = NDArray[np.int32]
 Scores = NDArray[np.float32]
@@ -98,13 +100,13 @@ def statistics(method: str, vectors: ArrayLike, scores: Scores, *, metric: str =
         [n_songs, d], finite. Mutual proximity looks at them, and at no list.
     scores : numpy.ndarray
         float32 [n_songs, k], of the lists of all songs; :data:`NEIGHBOURS` columns are enough. The others look at them.
-    metric : {"cosine", "euclidean"}
+    metric : {"cosine", "euclidean", "inner"}
         Of the scores.
 
     Raises
     ------
     ConfigError
-        The method or the metric is unknown.
+        The method or the metric is unknown, or the metric is no distance and the method needs one.
     """
     _check(method, metric)
     if method == "mutual_proximity":
@@ -135,8 +137,8 @@ def moments(vectors: ArrayLike, metric: str = "cosine") -> tuple[Array, Array]:
     ----------
     vectors : array_like
         [n_songs, d], finite.
-    metric : {"cosine", "euclidean"}
-        Cosine, or minus the *squared* Euclidean distance, of which this holds too.
+    metric : {"cosine", "euclidean", "inner"}
+        Cosine, minus the *squared* Euclidean distance, of which this holds too, or inner product.
 
     Returns
     -------
@@ -150,12 +152,7 @@ def moments(vectors: ArrayLike, metric: str = "cosine") -> tuple[Array, Array]:
         return np.zeros(n), np.ones(n)
     middle = matrix.mean(axis=0, dtype=np.float64)
     blocks = [slice(start, start + BLOCK_ROWS) for start in range(0, n, BLOCK_ROWS)]
-    total, products = np.zeros(()), np.zeros(())
-    for b in blocks:
-        y = _factors(matrix[b], middle, metric).there
-        total, products = total + y.sum(axis=0), products + y.T @ y
-    m = total / n
-    covariance = products / n - np.outer(m, m)
+    m, covariance = moments_of_rows(_factors(matrix[b], middle, metric).there for b in blocks)
     mean, std = np.empty(n), np.empty(n)
     for b in blocks:
         u, y, c = _factors(matrix[b], middle, metric)
@@ -177,12 +174,19 @@ class _Factors(NamedTuple):
 def _factors(rows: NDArray[np.floating], middle: Array, metric: str) -> _Factors:
     """Vectors u, y and numbers c of songs: u·y + c is the similarity of one song to another."""
     x = np.asarray(rows, np.float64)
-    if metric == "cosine":
-        unit = METRICS["cosine"].prepare(x)
-        return _Factors(unit, unit, np.zeros(len(x)))
+    if metric != "euclidean":
+        x = _unit_rows(x) if metric == "cosine" else x
+        return _Factors(x, x, np.zeros(len(x)))
     x = x - middle  # no distance changes, and squares become smaller
     square = (x * x).sum(axis=1, keepdims=True)
     return _Factors(np.hstack([2 * x, -np.ones_like(square)]), np.hstack([x, square]), -square[:, 0])
+
+
+def _unit_rows(x: Array) -> Array:
+    largest = np.abs(x).max(axis=1, keepdims=True, initial=0.0)
+    x = np.divide(x, largest, out=np.zeros_like(x), where=largest > 0)  # squares neither overflow nor vanish
+    norm = np.sqrt((x * x).sum(axis=1, keepdims=True))
+    return np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
 
 
 # --- ranking anew -------------------------------------------------------------------------------------------------
@@ -209,7 +213,7 @@ def rerank(
         One of :data:`METHODS`.
     of_songs : Statistics
         As :func:`statistics` gives them.
-    metric : {"cosine", "euclidean"}
+    metric : {"cosine", "euclidean", "inner"}
         Of the scores.
     rows : numpy.ndarray, optional
         Whose lists these are; of all songs, unless given.
@@ -247,7 +251,7 @@ def rescored(
     centre, spread = of_songs
     with np.errstate(all="ignore"):  # where a list has no more
         if method == "mutual_proximity":
-            similarity = values if metric == "cosine" else -values * values
+            similarity = -values * values if metric == "euclidean" else values
             new = _nines((similarity - centre[here]) / spread[here], (similarity - centre[there]) / spread[there])
         elif method == "local_scaling":
             new = 0.0 - _distance(values, metric) / (np.sqrt(centre)[here] * np.sqrt(centre)[there])
@@ -285,5 +289,7 @@ def _distance(scores: Array, metric: str) -> Array:
 def _check(method: str, metric: str) -> None:
     if method not in METHODS:
         raise ConfigError(f"unknown method against hubs {method!r}; expected one of {', '.join(METHODS)}")
-    if metric not in METRICS:
-        raise ConfigError(f"unknown metric {metric!r}; expected one of {', '.join(METRICS)}")
+    if metric not in SCORE_RANGE:
+        raise ConfigError(f"unknown metric {metric!r}; expected one of {', '.join(SCORE_RANGE)}")
+    if method == "local_scaling" and metric == "inner":
+        raise ConfigError("local scaling needs a distance, which inner products have not; use cosine or euclidean")

@@ -1,208 +1,195 @@
-"""Lists by rules: filters that refill, genre boost, methods against hubs.
+"""The lists in the making.
 
-The candidates of a song are ranked and taken in order unless a rule forbids it, so a list is what anyone would get who
-ranked the whole catalog. They come from a pool deeper than n; songs whose list it does not fill, or for which a song
-beyond it could come first, are given a deeper one, in the end the whole catalog. With a method against hubs the depth
-of the pool is part of the method: see :mod:`musicrec.similarity.hubness`.
+A list holds keys, in no order, and more than it will hold in the end: when its room is full, the best stay. A key is
+one unsigned integer that orders as lists do: the higher score, then the smaller song number. So a list does not depend
+on the order in which its candidates came.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
 
-from musicrec.settings import Rules
-from musicrec.similarity.exact import top_n
-from musicrec.similarity.filters import Songs, agreement, limits_of, longest, most_agreement, passes, take
-from musicrec.similarity.gate import SCORE_RANGE
-from musicrec.similarity.hubness import NEIGHBOURS, Statistics, rescored, statistics
-from musicrec.similarity.ranking import Lists, ranked
+from musicrec.lanes import LANES, as_in, inlined_kernel, kernel, lane_sum, load_at, spread
 
-Rows = NDArray[np.integer]
-
-POOL_PER_N = 4  # candidates for each song of a list
-DEEPER = 4  # times as deep is the next pool
-MOST_CELLS = 8_000_000  # candidates held at once
-FAST_CELLS = 500_000  # of these, looked at together: what is computed of them stays near the processor
+COSINE, EUCLIDEAN, INNER = range(3)
+NO_LIMIT = -(2**28)  # of a list that takes anything; sums of real songs lie above it, those of padding below
+MOST = 2**27  # no limit and no sum of real songs is larger
 
 
-def refine(
-    vectors: ArrayLike,
-    songs: Songs,
-    rules: Rules,
-    lists: tuple[NDArray[np.int32], NDArray[np.float32]] | None = None,
-    *,
-    rows: NDArray[np.integer] | None = None,
-    of_songs: Statistics | None = None,
-) -> Lists:
-    """Lists by the rules: filters, genre boost, methods against hubs.
+class Rule(NamedTuple):
+    """How pairs are scored, and how a score translates into the units of the screen."""
 
-    Parameters
-    ----------
-    vectors : array_like
-        [n_songs, d], finite.
-    songs : Songs
-        What is known of them.
-    rules : Rules
-        What is asked for.
-    lists : (numpy.ndarray, numpy.ndarray), optional
-        What :func:`top_n` gave for these rows, at any depth; :func:`pool_depth` is best. They spare the first pass,
-        unless songs are chosen within genres.
-    rows : numpy.ndarray, optional
-        Whose lists, as ascending row numbers; those of all songs, unless given.
-    of_songs : Statistics, optional
-        Of all songs, whatever their genre, for a method against hubs; computed here unless given.
-
-    Returns
-    -------
-    Lists
-        int32 and float32 [rows, min(n, n_songs - 1)], in the order of :func:`ranked`; -1 and -inf at the end where the
-        catalog has no more songs that pass. The score is the one that the list is ranked by: see :func:`score_range`.
-    """
-    matrix = np.asarray(vectors)
-    asked = np.arange(len(matrix)) if rows is None else np.asarray(rows, np.intp)
-    if rules.hubness != "none" and of_songs is None:
-        of_songs = _statistics(matrix, rules, lists if rows is None else None)
-    n = max(0, min(rules.n, len(matrix) - 1))
-    found = Lists(np.full((len(asked), n), -1, np.int32), np.full((len(asked), n), -np.inf, np.float32))
-    for members, places in _catalogs(songs, rules, asked):
-        whole = len(members) == len(matrix)
-        task = _Task(
-            matrix if whole else matrix[members], songs.take(members), rules, of_songs and _take(of_songs, members)
-        )
-        first = _some(lists, places) if lists and whole else None
-        ids, scores = task.lists(np.searchsorted(members, asked[places]), first)
-        found.ids[places, : ids.shape[1]] = np.where(ids >= 0, members[ids], -1)
-        found.scores[places, : ids.shape[1]] = scores
-    return found
+    metric: int
+    unit: float  # the vectors were divided by it
+    shift: float  # what sums of the screen leave out of a similarity, the same for all pairs
+    step: float  # what one of the screen's sums stands for
+    slack: float  # rounding of float32
 
 
-def pool_depth(rules: Rules, n_songs: int) -> int:
-    """How deep the lists should be that :func:`refine` is given; n, where nothing is asked of it."""
-    return max(0, min((POOL_PER_N if is_asked(rules) else 1) * rules.n, n_songs - 1))
+class Side(NamedTuple):
+    """Songs that meet others, and their lists."""
+
+    vectors: NDArray[Any]  # [N, d], d a multiple of LANES
+    inverse_norms: NDArray[np.float64]  # [N]
+    songs: NDArray[np.int64]  # [N]: the number by which lists name each
+    codes: NDArray[Any]  # [N + padding, K]
+    starts: NDArray[Any]  # [N + padding]: the offset, less what unsigned columns add to the product
+    offsets: NDArray[Any]  # [N + padding]
+    panels: NDArray[np.uint8]  # [N / PANEL, K / 4, PANEL, 4]: the codes as columns
+    limits: NDArray[Any]  # [N + padding]: sums below it are of no use to the list
+    floors: NDArray[np.uint64]  # [N]: a key must be larger to enter
+    counts: NDArray[np.int32]  # [N]
+    keys: NDArray[np.uint64]  # [N, room], the first `counts` of each row in no order
+    n: int  # songs that a list is to hold in the end
 
 
-def is_asked(rules: Rules) -> bool:
-    """Whether lists by these rules differ from those of :func:`top_n`."""
-    plain = Rules.model_validate({"n": rules.n, "metric": rules.metric, "genre_weight": rules.genre_weight})
-    return any(getattr(rules, name) != getattr(plain, name) for name in Rules.model_fields)
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+SIGN, LOW, HALF = np.uint64(0x80000000), np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
-def score_range(rules: Rules) -> tuple[float, float]:
-    """Least and largest score that lists by these rules can hold, the end of a short list apart."""
-    low, high = SCORE_RANGE[rules.metric]
-    match rules.hubness:
-        case "mutual_proximity":
-            return 0.0, np.inf
-        case "local_scaling":
-            return -np.inf, 0.0
-        case "csls":
-            return (2 * (low - high), 2 * (high - low)) if np.isfinite(low) else (-np.inf, np.inf)
-    return low, high if rules.genre != "boost" else np.inf
+@intrinsic
+def _bits(typing, x):
+    """``_bits(x)``: the bits of a float32, as uint64."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.zext(builder.bitcast(arguments[0], ir.IntType(32)), ir.IntType(64))
+
+    return types.uint64(types.float32), generate
 
 
-def _statistics(
-    matrix: NDArray[np.floating], rules: Rules, lists: tuple[NDArray[np.int32], NDArray[np.float32]] | None
-) -> Statistics:
-    if rules.hubness == "mutual_proximity":
-        return statistics(rules.hubness, matrix, np.empty((len(matrix), 0), np.float32), metric=rules.metric)
-    if lists is None or lists[1].shape[1] < min(NEIGHBOURS, len(matrix) - 1):
-        lists = top_n(matrix, NEIGHBOURS, rules.metric)
-    return statistics(rules.hubness, matrix, lists[1], metric=rules.metric)
+@intrinsic
+def _float(typing, bits):
+    """``_float(bits)``: the float32 of some bits, given as uint64."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(builder.trunc(arguments[0], ir.IntType(32)), ir.FloatType())
+
+    return types.float32(types.uint64), generate
 
 
-def _catalogs(songs: Songs, rules: Rules, asked: Rows) -> Iterator[tuple[Rows, Rows]]:
-    """Songs to choose from, ascending, and places in `asked` of those who choose from them."""
-    everybody = np.arange(len(songs.genre))
-    if rules.genre != "only":
-        yield everybody, np.arange(len(asked))
+@inlined_kernel
+def key_of(score, song):
+    """Key of a candidate: larger for a higher score, and among equals for a smaller song number."""
+    bits = _bits(np.float32(score))
+    if bits == SIGN:
+        bits = np.uint64(0)  # 0, not -0
+    ordered = bits ^ LOW if bits & SIGN else bits | SIGN
+    return (ordered << HALF) | (LOW - np.uint64(song))
+
+
+@inlined_kernel
+def song_of(key):
+    """Song number in a key."""
+    return np.int64(LOW - (key & LOW))
+
+
+@inlined_kernel
+def score_of(key):
+    """Score in a key, float32."""
+    ordered = key >> HALF
+    return _float(ordered ^ SIGN if ordered & SIGN else ordered ^ LOW)
+
+
+# --- scores -----------------------------------------------------------------------------------------------------------
+
+
+@inlined_kernel
+def _limit(rule, key):
+    """What the screen's sum reaches for any pair whose key is larger."""
+    s = np.float64(score_of(key))
+    if rule.metric == EUCLIDEAN:
+        s = -0.5 * (s / rule.unit) ** 2
+    elif rule.metric == INNER:
+        s /= rule.unit * rule.unit
+    s -= rule.slack + 3e-7 * abs(s) + rule.shift
+    return min(float(MOST), max(-float(MOST), np.floor(s / rule.step) - 1))
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def keep_best(rule, side, i):
+    """Cut a list down to its best n candidates; from then on only better ones enter it."""
+    n, count = side.n, side.counts[i]
+    if count < n:
         return
-    of_asked = songs.genre[asked]
-    for genre in np.unique(of_asked):
-        yield everybody if genre < 0 else np.flatnonzero(songs.genre == genre), np.flatnonzero(of_asked == genre)
+    worst = _move_largest_first(side.keys[i], n, count)
+    side.counts[i] = n
+    if worst > side.floors[i]:
+        side.floors[i] = worst
+        side.limits[i] = _limit(rule, worst)
 
 
-def _take(of_songs: Statistics, rows: Rows) -> Statistics:
-    return Statistics(of_songs.centre[rows], of_songs.spread[rows])
+@inlined_kernel
+def _move_largest_first(keys, n, count):
+    """Order keys[:count] so that the n largest come first (Hoare's selection); return the smallest of these."""
+    first, last = 0, count - 1
+    while first < last:
+        middle = (first + last) // 2
+        a, b, c = keys[first], keys[middle], keys[last]
+        pivot = max(min(a, b), min(max(a, b), c))
+        i, j = first, last
+        while i <= j:
+            while keys[i] > pivot:
+                i += 1
+            while keys[j] < pivot:
+                j -= 1
+            if i <= j:
+                keys[i], keys[j] = keys[j], keys[i]
+                i += 1
+                j -= 1
+        if n - 1 <= j:
+            last = j
+        elif n - 1 >= i:
+            first = i
+        else:
+            break
+    return keys[n - 1]
 
 
-def _some(lists: tuple[NDArray[np.int32], NDArray[np.float32]], rows: Rows, depth: int | None = None) -> Lists:
-    return Lists(lists[0][rows, :depth], lists[1][rows, :depth])
+@kernel
+def inverse_norms(vectors, inverse):
+    """One over the length of each vector; zero for a zero vector."""
+    width = vectors.shape[1]
+    for i in range(vectors.shape[0]):
+        total = spread(0.0)
+        for at in range(0, width, LANES):
+            x = as_in(inverse, load_at(vectors, i * width + at))
+            total += x * x
+        square = lane_sum(total)
+        inverse[i] = 1.0 / np.sqrt(square) if square > 0.0 else 0.0
 
 
-def _blocks(rows: Rows, at_once: int) -> list[Rows]:
-    return np.split(rows, range(max(1, at_once), len(rows), max(1, at_once)))
+@kernel
+def set_limits(rule, side):
+    """Bring the limits of the screen in line with the floors of the lists."""
+    for i in range(side.floors.size):
+        side.limits[i] = _limit(rule, side.floors[i]) if side.floors[i] else NO_LIMIT
 
 
-class _Pool(NamedTuple):
-    """Candidates of some songs in the order in which they are taken, and what is known of those beyond."""
-
-    candidates: Lists
-    is_all: NDArray[np.bool_]  # [rows], whether no song beyond the pool could be taken
-    beyond: NDArray[np.float32]  # [rows], the score that a song beyond it has at most; -inf if the order is settled
-
-
-class _Task:
-    """Lists of the songs of one catalog."""
-
-    def __init__(self, matrix: NDArray[np.floating], songs: Songs, rules: Rules, of_songs: Statistics | None) -> None:
-        self._matrix, self._songs, self._rules, self._of_songs = matrix, songs, rules, of_songs
-        self._limits = limits_of(songs, rules)
-        self._n = max(0, min(rules.n, len(matrix) - 1))
-        self._wanted = np.minimum(longest(self._limits), self._n)
-
-    def lists(self, rows: Rows, first: Lists | None) -> Lists:
-        """Lists of some rows, from pools that become deeper for those who need it."""
-        found = Lists(np.full((len(rows), self._n), -1, np.int32), np.full((len(rows), self._n), -np.inf, np.float32))
-        depth = pool_depth(self._rules, len(self._matrix))
-        if first is not None and self._rules.hubness == "none":
-            depth = first.ids.shape[1]
-        elif first is not None and first.ids.shape[1] < depth:
-            first = None  # another pool would be another list
-        todo = np.arange(len(rows))
-        while self._n and len(todo):
-            short = []
-            for block in _blocks(todo, MOST_CELLS // depth):
-                near = _some(first, block, depth) if first else self._nearest(rows[block], depth)
-                for part in _blocks(np.arange(len(block)), FAST_CELLS // depth):
-                    places = block[part]
-                    short.append(places[~self._fill(found, places, rows[places], _some(near, part))])
-            todo = np.concatenate(short)
-            depth, first = min(DEEPER * depth, len(self._matrix) - 1), None
-        return found
-
-    def _fill(self, found: Lists, places: Rows, rows: Rows, near: Lists) -> NDArray[np.bool_]:
-        """Fill lists from a pool; return which are what a deeper one would give."""
-        pool = self._pool(rows, near)
-        ids, scores = take(pool.candidates, self._limits, rows, self._n)
-        found.ids[places], found.scores[places] = ids, scores
-        last = np.where(ids >= 0, scores, np.inf).min(axis=1)
-        is_full = (ids >= 0).sum(axis=1) >= self._wanted[rows]
-        return pool.is_all | (is_full & (last > pool.beyond))
-
-    def _nearest(self, rows: Rows, depth: int) -> Lists:
-        """Lists by score alone."""
-        runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
-        parts = [top_n(self._matrix, depth, self._rules.metric, rows=(int(run[0]), int(run[-1]) + 1)) for run in runs]
-        return Lists(np.concatenate([ids for ids, _ in parts]), np.concatenate([scores for _, scores in parts]))
-
-    def _pool(self, rows: Rows, near: Lists) -> _Pool:
-        """Candidates that pass on their own, in the order of the rules."""
-        rules = self._rules
-        last = near.scores[:, -1]
-        is_all = np.full(len(rows), near.ids.shape[1] >= len(self._matrix) - 1)
-        if rules.min_score is not None:
-            is_all |= last < np.float32(rules.min_score)
-        ids = np.where(passes(self._songs, rules, rows, near), near.ids, np.int32(-1))
-        scores, beyond = near.scores, np.full(len(rows), -np.inf, np.float32)
-        if self._of_songs is not None:
-            scores = rescored(near, rules.hubness, self._of_songs, metric=rules.metric, rows=rows)
-        elif rules.genre == "boost":
-            scores = _plus(scores, rules.genre_weight * agreement(self._songs, rows, near.ids))
-            beyond = _plus(last, rules.genre_weight * most_agreement(self._songs, rows))
-        return _Pool(ranked(ids, scores), is_all, beyond)
+@kernel
+def tighten(rule, side):
+    """Cut every list down to its best."""
+    for i in range(side.counts.size):
+        keep_best(rule, side, i)
 
 
-def _plus(scores: NDArray[np.float32], more: NDArray[np.float64]) -> NDArray[np.float32]:
-    return (scores.astype(np.float64) + more).astype(np.float32)
+@kernel
+def unpack(side, songs, scores):
+    """Write the lists out, best first: song numbers int32 and scores float32 [N, n], -1 and -inf where a list ends."""
+    for i in range(side.counts.size):
+        count = side.counts[i]
+        if count > side.n:
+            _move_largest_first(side.keys[i], side.n, count)
+            count = side.n
+        ordered = np.sort(side.keys[i, :count])
+        for rank in range(songs.shape[1]):
+            key = ordered[count - 1 - rank] if rank < count else np.uint64(0)
+            songs[i, rank] = song_of(key) if rank < count else -1
+            scores[i, rank] = score_of(key) if rank < count else -np.inf

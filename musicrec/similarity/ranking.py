@@ -1,16 +1,9 @@
 """The order in which songs stand in a list: score descending, then row number."""
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
-
-class Lists(NamedTuple):
-    """Songs by row number and their scores, best first; -1 and -inf where a list has no more."""
-
-    ids: NDArray[np.int32]  # [rows, n]
-    scores: NDArray[np.float32]  # [rows, n]
+from musicrec.similarity.exact import Lists
 
 
 def ranked(ids: NDArray[np.int32], scores: NDArray[np.float32], n: int | None = None) -> Lists:

@@ -143,9 +143,9 @@ RULES = st.fixed_dictionaries(
 def test_lists_by_rules_are_brute_force_whatever_the_pool(catalog, rules, per_n, cells):
     vectors, tracks, probabilities = catalog
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("musicrec.similarity.lists.POOL_PER_N", per_n)
-        patch.setattr("musicrec.similarity.lists.MOST_CELLS", cells)
-        patch.setattr("musicrec.similarity.lists.FAST_CELLS", cells // 2)
+        patch.setattr("musicrec.similarity.rules.POOL_PER_N", per_n)
+        patch.setattr("musicrec.similarity.rules.MOST_CELLS", cells)
+        patch.setattr("musicrec.similarity.rules.FAST_CELLS", cells // 2)
         lists = refine(vectors, songs_of(tracks, probabilities), rules)
     assert lists.ids.shape == (len(vectors), min(rules.n, len(vectors) - 1))
     assert as_pairs(lists) == brute_force(vectors, tracks, probabilities, rules)
@@ -159,7 +159,7 @@ def test_lists_by_rules_are_brute_force_whatever_the_pool(catalog, rules, per_n,
 @pytest.mark.parametrize("seed", range(10))
 def test_a_song_beyond_the_pool_that_ties_by_rounding_is_not_overlooked(seed, monkeypatch):
     """Next to a weight of 1e8 a float32 holds no cosine: songs of one genre are in order of row number."""
-    monkeypatch.setattr("musicrec.similarity.lists.POOL_PER_N", 1)
+    monkeypatch.setattr("musicrec.similarity.rules.POOL_PER_N", 1)
     rng = np.random.default_rng(seed)
     vectors, genres = rng.normal(size=(20, 4)), rng.integers(0, 2, 20)
     rules = Rules(n=4, genre="boost", genre_weight=1e8)
@@ -226,10 +226,10 @@ def test_only_songs_that_need_it_are_given_a_deeper_pool(monkeypatch):
     asked = []
 
     def counting(vectors, n, metric, *, rows):
-        asked.append((n, rows[1] - rows[0]))
+        asked.append((n, len(vectors) if rows is None else len(rows)))
         return top_n(vectors, n, metric, rows=rows)
 
-    monkeypatch.setattr("musicrec.similarity.lists.top_n", counting)
+    monkeypatch.setattr("musicrec.similarity.rules.top_n", counting)
     refine(vectors, songs_of(tracks), Rules(n=10, no_same_artist=True))
     assert asked == [(40, 120), (119, 90)]
 
@@ -243,7 +243,7 @@ def test_lists_as_long_as_a_limit_allows_end_the_search(monkeypatch):
         depths.add(n)
         return top_n(vectors, n, metric, rows=rows)
 
-    monkeypatch.setattr("musicrec.similarity.lists.top_n", counting)
+    monkeypatch.setattr("musicrec.similarity.rules.top_n", counting)
     tracks = {"artist_id": [str(i % 10) for i in range(2000)]}
     ids, _ = refine(vectors, songs_of(tracks), Rules(n=50, max_per_artist=1, no_same_artist=True))
     assert ((ids >= 0).sum(axis=1) == 9).all()

@@ -1,0 +1,210 @@
+"""Commands for somebody who looks for songs to listen to."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from musicrec.cli.common import example
+from musicrec.options import OUT, Command
+
+if TYPE_CHECKING:
+    from musicrec.listen import Page
+    from musicrec.lookup import Song
+    from musicrec.recommend import Recommendation
+
+N_FOR_ONE_SONG, N_FOR_SEVERAL = 10, 5  # of the two reference systems
+
+
+@click.command(
+    cls=Command,
+    epilog=example(
+        "recommend OUT --like blues.00002",
+        "recommend OUT --like blues.00002 --by knn",
+        "recommend OUT --like blues.00002 --like jazz.00005 --method genre -n 5",
+        "recommend OUT --genre jazz",
+    ),
+)
+@OUT
+@click.option(
+    "--like", "likes", multiple=True, help="Song one likes: id, file name or title. Give several if you like."
+)
+@click.option("--genre", "genres", multiple=True, help="Genre one likes: its centre song counts as liked.")
+@click.option(
+    "--by",
+    type=click.Choice(["embedding", "knn", "clustering"]),
+    default="embedding",
+    show_default=True,
+    help="Compare songs by the cosine of their embeddings, by the Euclidean distance of their standardised features "
+    "(knn), or by that in the plane of two principal components (clustering).",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["cosine", "genre"]),
+    default="cosine",
+    show_default=True,
+    help="Cosine alone, or plus --weight times the agreement of genre probabilities. Of songs that the model was "
+    "trained on, these are what it has learned to say.",
+)
+@click.option(
+    "--pool",
+    type=click.Choice(["mean", "max"]),
+    default="mean",
+    show_default=True,
+    help="Similarity to all liked songs on average, or to the nearest of them.",
+)
+@click.option(
+    "--weight", type=click.FloatRange(0), default=1.0, show_default=True, help="Weight of genres in --method genre."
+)
+@click.option(
+    "-n", "n", type=click.IntRange(1), help="How many songs to show.  [default: 10 for one liked song, else 5]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def recommend(
+    out: str,
+    likes: tuple[str, ...],
+    genres: tuple[str, ...],
+    n: int | None,
+    as_json: bool,
+    **how: Any,  # noqa: ANN401
+) -> None:
+    """Recommend songs by the songs one likes.
+
+    The liked songs never come back, nor do other clips of their recordings. Each recommended song stands beside the
+    liked one that it is most similar to.
+    """
+    from musicrec.recommend import Recommender
+
+    if not likes and not genres:
+        raise click.UsageError("Missing option '--like' or '--genre'.")
+    recommender = Recommender(out)
+    centres = {genre: recommender.centre(genre) for genre in genres}
+    songs = [*(recommender.song(_clean(name)) for name in likes), *centres.values()]
+    liked = list({song.track_id: song for song in songs}.values())
+    n = n or (N_FOR_ONE_SONG if len(liked) == 1 else N_FOR_SEVERAL)
+    found = recommender.recommend([song.track_id for song in liked], n, **how)
+    if as_json:
+        click.echo(json.dumps(_as_json(liked, centres, how, found), ensure_ascii=False, indent=2))
+        return
+    for genre, song in centres.items():
+        click.echo(_printable(f"Centre song of {genre}: {song.track_id}"))
+    click.echo(_printable(_heading(liked, how["by"])))
+    is_distance = how["by"] != "embedding"
+    rows = [
+        (r.rank, r.song.track_id, r.song.genre, 0.0 - r.score if is_distance else r.score,
+         r.because.track_id if len(liked) > 1 else None)
+        for r in found
+    ]  # fmt: skip
+    _print_table(("rank", "song", "genre", "distance" if is_distance else "score", "because"), rows)
+
+
+def _as_json(
+    liked: "list[Song]", centres: "dict[str, Song]", how: dict[str, Any], found: "list[Recommendation]"
+) -> dict[str, Any]:
+    rows = [{"rank": r.rank, **r.song._asdict(), "score": r.score, "because": r.because.track_id} for r in found]
+    return {
+        "likes": [song._asdict() for song in liked],
+        "centres": {genre: song.track_id for genre, song in centres.items()},
+        **how,
+        "recommended": rows,
+    }
+
+
+def _heading(liked: "list[Song]", by: str) -> str:
+    named = [f"{song.track_id} ({song.genre})" if song.genre else song.track_id for song in liked]
+    if len(named) > 1 or by == "knn":
+        listed = " and ".join([*filter(None, [", ".join(named[:-1])]), named[-1]])
+        return f"If you like {listed}, you might enjoy:"
+    where = " in the plane of two principal components" if by == "clustering" else ""
+    return f"Similar songs to {named[0]}{where}:"
+
+
+def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str | int | float | None]]) -> None:
+    """Print columns under their heads, numbers to the right; a column without content is left out."""
+    if not rows:
+        click.echo("none: no other song is left")
+        return
+    padded = []
+    for head, cells in zip(heads, zip(*rows, strict=True), strict=True):
+        if any(cell not in (None, "") for cell in cells):
+            justify = str.ljust if isinstance(cells[0], str | None) else str.rjust
+            shown = [head, *map(_shown, cells)]
+            padded.append([justify(cell, max(map(len, shown))) for cell in shown])
+    for line in zip(*padded, strict=True):
+        click.echo("  ".join(line).rstrip())
+
+
+def _shown(cell: str | int | float | None) -> str:
+    return f"{cell:.3f}" if isinstance(cell, float) else _printable(str(cell or ""))
+
+
+def _printable(text: str) -> str:
+    """The text with nothing in it that commands the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _clean(text: str) -> str:
+    """The text with what is no character replaced, such as a byte of another encoding."""
+    return text.encode("utf-8", "replace").decode()
+
+
+# --- interactive --------------------------------------------------------------------------------------------------
+
+
+@click.command(cls=Command, epilog=example("listen OUT"))
+@OUT
+def listen(out: str) -> None:
+    """Go from song to song.
+
+    Name a song, or part of its name, or say random; see ten similar ones; ask for ten more, or pick one and go on from
+    it. Leave with q, Ctrl-D or Ctrl-C.
+    """
+    import numpy as np
+
+    from musicrec.listen import HELP, Talk
+    from musicrec.lookup import SimilarTable
+    from musicrec.storage import Store
+
+    talk = Talk(SimilarTable(out), Store(out), np.random.default_rng())
+    for stream in (sys.stdin, sys.stdout):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal may lack the letters of a song, and send others
+    click.echo(f"Say {HELP}.")
+    try:
+        for said in _answers():
+            _show(talk.answer(said))
+    except KeyboardInterrupt:
+        click.echo()
+
+
+def _answers() -> Iterator[str]:
+    """What somebody says, line by line, until leaving."""
+    prompt = "song> " if sys.stdin.isatty() else ""
+    while True:
+        click.echo(prompt, nl=False)
+        said = sys.stdin.readline()  # input() sleeps through a Ctrl-C that comes early more often
+        if not said:
+            click.echo()
+        if said.strip().casefold() in ("q", "quit") or not said:
+            return
+        yield _clean(said)
+
+
+def _show(page: "Page") -> None:
+    if page.heading:
+        click.echo(_printable(page.heading))
+    if page.lines:
+        rows = [
+            (line.number, line.song.track_id, _title(line.song), line.song.genre, line.score) for line in page.lines
+        ]
+        _print_table(("", "song", "title", "genre", "score"), rows)
+    if page.note:
+        click.echo(_printable(page.note))
+
+
+def _title(song: "Song") -> str | None:
+    """Title and artist, unless they are no more than the file's name."""
+    title = song.title if song.title and song.title not in song.track_id else None
+    return " by ".join(filter(None, [title, song.artist])) or None

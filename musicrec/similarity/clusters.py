@@ -1,0 +1,54 @@
+"""An order of songs in which neighbours are alike."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicrec.similarity.bounds import Frame, Vectors
+
+Matrix = NDArray[np.float32]
+
+ROUNDS = 4
+SAMPLE_PER_CLUSTER = 40
+BLOCK_ROWS = 8192
+
+
+def cluster_order(frame: Frame, given: Vectors, seed: int = 0) -> NDArray[np.int64]:
+    """Row numbers, cluster by cluster, each cluster followed by the nearest that is left."""
+    labels = assign(frame, given, centres(frame, given, max(1, int(len(given.values) ** 0.5 / 2)), seed))
+    return np.argsort(labels, kind="stable")
+
+
+def centres(frame: Frame, given: Vectors, n_clusters: int, seed: int = 0) -> Matrix:
+    """Centres [clusters, p] of clusters of songs (k-means on a sample), in a chain of nearest neighbours."""
+    n_songs = len(given.values)
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.choice(n_songs, min(n_songs, n_clusters * SAMPLE_PER_CLUSTER), replace=False))
+    sample = frame.coordinates(given.rows(rows))
+    found = sample[rng.permutation(len(sample))[:n_clusters]]
+    for _ in range(ROUNDS):
+        label = _nearest(sample, found)
+        order = np.argsort(label, kind="stable")
+        seen, starts = np.unique(label[order], return_index=True)
+        found[seen] = np.add.reduceat(sample[order], starts, axis=0) / np.diff([*starts, len(order)])[:, None]
+    return found[_chain(found)]
+
+
+def assign(frame: Frame, given: Vectors, of: Matrix) -> NDArray[np.int64]:
+    """Cluster of every song."""
+    n_songs = len(given.values)
+    blocks = (slice(first, first + BLOCK_ROWS) for first in range(0, n_songs, BLOCK_ROWS))
+    return np.concatenate([_nearest(frame.coordinates(given.rows(block)), of) for block in blocks])
+
+
+def _nearest(points: Matrix, of: Matrix) -> NDArray[np.int64]:
+    return np.argmax(points @ of.T - 0.5 * np.einsum("ij,ij->i", of, of), axis=1)
+
+
+def _chain(points: Matrix) -> list[int]:
+    distances = -2 * points @ points.T + np.einsum("ij,ij->i", points, points)
+    chain, left = [0], np.ones(len(points), bool)
+    left[0] = False
+    while left.any():
+        chain.append(int(np.argmin(np.where(left, distances[chain[-1]], np.inf))))
+        left[chain[-1]] = False
+    return chain
