@@ -2,8 +2,9 @@
 
 The candidates of a song are ranked and taken in order unless a rule forbids it, so a list is what anyone would get who
 ranked the whole catalog. They come from a pool deeper than n; songs whose list it does not fill, or for which a song
-beyond it could come first, are given a deeper one, in the end the whole catalog. With a method against hubs the depth
-of the pool is part of the method: see :mod:`musicrec.similarity.hubness`.
+beyond it could come first, are given a deeper one, in the end the whole catalog. Where its genre is boosted, the songs
+of that genre get a pool of their own before: else all would have to be as deep as a list of one genre is. With a method
+against hubs the depth of the pool is part of the method: see :mod:`musicrec.similarity.hubness`.
 """
 
 from collections.abc import Iterator
@@ -148,6 +149,7 @@ class _Task:
 
     def __init__(self, matrix: NDArray[np.floating], songs: Songs, rules: Rules, of_songs: Statistics | None) -> None:
         self._matrix, self._songs, self._rules, self._of_songs = matrix, songs, rules, of_songs
+        self._boosts_own_genre = rules.genre == "boost" and songs.genre_probabilities is None
         self._limits = limits_of(songs, rules)
         self._n = max(0, min(rules.n, len(matrix) - 1))
         self._wanted = np.minimum(longest(self._limits), self._n)
@@ -160,21 +162,25 @@ class _Task:
             depth = first.ids.shape[1]
         elif first is not None and first.ids.shape[1] < depth:
             first = None  # another pool would be another list
-        todo = np.arange(len(rows))
+        todo, apart = np.arange(len(rows)), False
         while self._n and len(todo):
             short = []
             for block in _blocks(todo, MOST_CELLS // depth):
                 near = _some(first, block, depth) if first else self._nearest(rows[block], depth)
+                alike = self._alike(rows[block], depth) if apart else None
                 for part in _blocks(np.arange(len(block)), FAST_CELLS // depth):
                     places = block[part]
-                    short.append(places[~self._fill(found, places, rows[places], _some(near, part))])
+                    pool = self._pool(rows[places], _some(near, part), alike and _some(alike, part))
+                    short.append(places[~self._fill(found, places, rows[places], pool)])
             todo = np.concatenate(short)
-            depth, first = min(DEEPER * depth, len(self._matrix) - 1), None
+            if self._boosts_own_genre and not apart:
+                apart = True
+            else:
+                depth, first = min(DEEPER * depth, len(self._matrix) - 1), None
         return found
 
-    def _fill(self, found: Lists, places: Rows, rows: Rows, near: Lists) -> NDArray[np.bool_]:
+    def _fill(self, found: Lists, places: Rows, rows: Rows, pool: _Pool) -> NDArray[np.bool_]:
         """Fill lists from a pool; return which are what a deeper one would give."""
-        pool = self._pool(rows, near)
         ids, scores = take(pool.candidates, self._limits, rows, self._n)
         found.ids[places], found.scores[places] = ids, scores
         last = np.where(ids >= 0, scores, np.inf).min(axis=1)
@@ -186,22 +192,45 @@ class _Task:
         everybody = len(rows) == len(self._matrix)
         return top_n(self._matrix, depth, self._rules.metric, rows=None if everybody else rows)
 
-    def _pool(self, rows: Rows, near: Lists) -> _Pool:
+    def _alike(self, rows: Rows, depth: int) -> Lists:
+        """Lists of songs of the own genre by score alone; empty for songs whose genre is not known."""
+        of_genre = Lists(np.full((len(rows), depth), -1, np.int32), np.full((len(rows), depth), -np.inf, np.float32))
+        genres = self._songs.genre
+        for genre in np.unique(genres[rows][genres[rows] >= 0]):
+            members, places = np.flatnonzero(genres == genre), np.flatnonzero(genres[rows] == genre)
+            everybody = len(members) == len(places)
+            which = None if everybody else np.searchsorted(members, rows[places])
+            ids, scores = top_n(self._matrix[members], depth, self._rules.metric, rows=which)
+            of_genre.ids[places, : ids.shape[1]], of_genre.scores[places, : ids.shape[1]] = members[ids], scores
+        return of_genre
+
+    def _pool(self, rows: Rows, near: Lists, alike: Lists | None) -> _Pool:
         """Candidates that pass on their own, in the order of the rules."""
-        rules = self._rules
-        last = near.scores[:, -1]
+        rules, songs = self._rules, self._songs
+        farthest = near.scores[:, -1]
         is_all = np.full(len(rows), near.ids.shape[1] >= len(self._matrix) - 1)
+        beyond = np.full(len(rows), -np.inf, np.float32)
+        if alike is not None:  # songs of the own genre from their own list, those of others from the other
+            own = agreement(songs, rows, near.ids) > 0
+            near = _joined(Lists(np.where(own, np.int32(-1), near.ids), near.scores), alike)
+            beyond = np.maximum(_plus(alike.scores[:, -1], rules.genre_weight), farthest)
+            farthest = np.maximum(alike.scores[:, -1], farthest)
+        elif rules.genre == "boost":
+            beyond = _plus(farthest, rules.genre_weight * most_agreement(songs, rows))
         if rules.min_score is not None:
-            is_all |= last < np.float32(rules.min_score)
-        ids = np.where(passes(self._songs, rules, rows, near), near.ids, np.int32(-1))
-        scores, beyond = near.scores, np.full(len(rows), -np.inf, np.float32)
+            is_all |= farthest < np.float32(rules.min_score)
+        ids = np.where(passes(songs, rules, rows, near), near.ids, np.int32(-1))
+        scores = near.scores
         if self._of_songs is not None:
             scores = rescored(near, rules.hubness, self._of_songs, metric=rules.metric, rows=rows)
         elif rules.genre == "boost":
-            scores = _plus(scores, rules.genre_weight * agreement(self._songs, rows, near.ids))
-            beyond = _plus(last, rules.genre_weight * most_agreement(self._songs, rows))
+            scores = _plus(scores, rules.genre_weight * agreement(songs, rows, near.ids))
         return _Pool(ranked(ids, scores), is_all, beyond)
 
 
-def _plus(scores: NDArray[np.float32], more: NDArray[np.float64]) -> NDArray[np.float32]:
+def _joined(a: Lists, b: Lists) -> Lists:
+    return Lists(np.hstack([a.ids, b.ids]), np.hstack([a.scores, b.scores]))
+
+
+def _plus(scores: NDArray[np.float32], more: NDArray[np.float64] | float) -> NDArray[np.float32]:
     return (scores.astype(np.float64) + more).astype(np.float32)
