@@ -82,7 +82,7 @@ def settings_options(*classes: type[StageSettings], leave_out: tuple[str, ...] =
         )
         for name, (cls, field) in reversed(fields.items()):
             if name not in leave_out:
-                function = _option(name, field, _section(cls))(function)
+                function = _option(name, field, cls)(function)
         return function
 
     return decorate
@@ -92,23 +92,29 @@ def _section(cls: type[StageSettings]) -> str:
     return (inspect.getdoc(cls) or cls.stage).splitlines()[0].rstrip(".")
 
 
-def _option(name: str, field: FieldInfo, section: str) -> Callable[[Function], Function]:
+def _option(name: str, field: FieldInfo, cls: type[StageSettings]) -> Callable[[Function], Function]:
     short = ["-n"] if name == "n" else []
-    default = "" if field.is_required() else f"  [default: {_shown(field.default, name)}]"
+    shown = cls.open_means if field.default is None else _shown(field.default, name)
+    default = "" if field.is_required() else f"  [default: {shown}]"
     several = get_origin(field.annotation) is tuple
     kind = get_args(field.annotation)[0] if several else _without_none(field.annotation)
     long = name.replace("_", "-")
     return click.option(
         *short,
-        f"--{long}/--no-{long}" if kind is bool else f"--{long}",
+        f"--{long}/--{_opposite(long)}" if kind is bool else f"--{long}",
         name,
         cls=_Setting,
-        section=section,
+        section=_section(cls),
         type=click.Choice(get_args(kind)) if get_origin(kind) is Literal else kind,
         multiple=several,
         default=None,
         help=f"{field.description}{default}",
     )
+
+
+def _opposite(name: str) -> str:
+    """``no-images`` of ``images``, and the other way round."""
+    return name.removeprefix("no-") if name.startswith("no-") else f"no-{name}"
 
 
 def _without_none(kind: Any) -> Any:  # noqa: ANN401 - a type
@@ -119,10 +125,8 @@ def _without_none(kind: Any) -> Any:  # noqa: ANN401 - a type
 
 def _shown(default: object, name: str) -> str:
     match default:
-        case None:
-            return "the model's own"
         case bool():
-            return name if default else f"no-{name}"
+            return name if default else _opposite(name.replace("_", "-"))
         case float():
             return f"{default:g}"
         case () | "":

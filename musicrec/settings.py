@@ -20,6 +20,8 @@ from musicrec.errors import ConfigError
 
 CatalogKind = Literal["auto", "folder", "gtzan", "fma", "manifest"]
 Metric = Literal["cosine", "euclidean"]
+GenreRule = Literal["any", "only", "boost"]
+Hubness = Literal["none", "mutual_proximity", "local_scaling", "csls"]
 ModelName = Literal[
     "mlp", "cnn_image", "cnn", "crnn", "resnet",
     "knn", "logistic", "svm", "random_forest", "whitened_svm",
@@ -44,6 +46,7 @@ class StageSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     stage: ClassVar[str]
     code_version: ClassVar[int] = 1  # raise it when the stage's code gives other values for the same settings
+    open_means: ClassVar[str] = "none"  # what help says of a setting that is left open
 
     def fingerprint(self, *inputs: str) -> str:
         """Name of what these settings make of `inputs`: 16 hex digits.
@@ -117,6 +120,7 @@ class TrainSettings(StageSettings):
 
     stage: ClassVar[str] = "train"
     code_version: ClassVar[int] = 2
+    open_means: ClassVar[str] = "the model's own"
     model: ModelName = Field("mlp", description="Model to train: see musicrec models.")
     feature_set: FeatureSet = Field("iiitd41", description="Feature set that a model of features reads.")
     params: str = Field(
@@ -220,13 +224,46 @@ class EmbedSettings(StageSettings):
     model: ModelName = Field("mlp", description="Trained model whose embedding is taken.")
 
 
-class SimilarSettings(StageSettings):
+class Rules(StageSettings):
+    """What the list of a song is made of, and in which order."""
+
+    n: int = Field(50, ge=1, le=10_000, description="Similar songs kept for each song.")
+    metric: Metric = Field("cosine", description="Similarity: cosine, or minus the Euclidean distance.")
+    no_same_artist: bool = Field(False, description="Leave out songs by the song's own artist.")
+    max_per_artist: int = Field(0, ge=0, description="Most songs of one artist in a list; 0 for any number.")
+    max_per_album: int = Field(0, ge=0, description="Most songs of one album in a list; 0 for any number.")
+    no_duplicates: bool = Field(
+        False,
+        description="Leave out other clips and copies of the song itself, and all but the best of another song's: "
+        "those with its recording in the manifest, or with the same content.",
+    )
+    duplicate_score: float | None = Field(
+        None,
+        description="Also leave out songs with this score or more that are as long as the song, to 0.1 s. "
+        "By the embedding of a genre model, different songs may score above 0.9999.",
+    )
+    genre: GenreRule = Field(
+        "any", description="Songs of any genre, of the song's own only, or its own boosted by --genre-weight."
+    )
+    genre_weight: float = Field(1.0, ge=0, description="Boost: what agreement of genres adds to the score.")
+    min_score: float | None = Field(None, description="Least score; a list may be shorter for it.")
+    hubness: Hubness = Field(
+        "none", description="Rank anew against hubs, songs that are similar to all too many: by which method."
+    )
+
+    @field_validator("hubness")
+    @classmethod
+    def _boost_adds_to_a_score(cls, hubness: Hubness, others: ValidationInfo) -> Hubness:
+        if hubness != "none" and others.data.get("genre") == "boost":
+            raise ValueError("expected none with --genre boost, whose weight is that of a similarity")
+        return hubness
+
+
+class SimilarSettings(Rules):
     """How the recommendation table is made, and what it must satisfy to be published."""
 
     stage: ClassVar[str] = "similar"
     code_version: ClassVar[int] = 2
-    n: int = Field(50, ge=1, le=10_000, description="Similar songs kept for each song.")
-    metric: Metric = Field("cosine", description="Similarity: cosine, or minus the Euclidean distance.")
     min_coverage: float = Field(
         0.2, ge=0, le=1, description="Gate: least share of songs that stand in somebody's list."
     )

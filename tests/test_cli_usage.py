@@ -96,6 +96,13 @@ def test_every_option_is_described():
             assert isinstance(option, click.Argument) or option.help
 
 
+def test_help_says_what_is_not_asked_for_by_default(run):
+    shown = " ".join(run("similar", "--help")[1].split())
+    assert "--no-same-artist / --same-artist Leave out songs by the song's own artist. [default: same-artist]" in shown
+    assert "a list may be shorter for it. [default: none]" in shown
+    assert "[default: the model's own]" in " ".join(run("train", "--help")[1].split())
+
+
 def test_help_keeps_settings_apart_by_stage_and_from_what_changes_no_result(run):
     text = run("run", "--help")[1]
     at = [

@@ -1,5 +1,6 @@
 """All-pairs top-N, and songs for somebody by the songs one likes: arrays in, arrays out."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from musicrec.similarity.gate import Quality, check_lists, churn, quality
@@ -8,30 +9,47 @@ from musicrec.similarity.spaces import Space
 
 if TYPE_CHECKING:
     from musicrec.similarity.exact import METRICS, Lists, top_n
+    from musicrec.similarity.filters import Songs, songs_of
+    from musicrec.similarity.hubness import METHODS, Hubness, hubs, rerank, statistics
+    from musicrec.similarity.rules import is_asked, pool_depth, refine, score_range
 
 __all__ = [
+    "METHODS",
     "METRICS",
     "POOLS",
+    "Hubness",
     "Lists",
     "Quality",
+    "Songs",
     "Space",
     "Taste",
     "best",
     "check_lists",
     "churn",
+    "hubs",
+    "is_asked",
     "medoid",
+    "pool_depth",
     "quality",
+    "refine",
+    "rerank",
     "score",
+    "score_range",
+    "songs_of",
+    "statistics",
     "top_n",
 ]
 
-COMPILED = {"METRICS", "Lists", "top_n"}
+COMPILED = {
+    **dict.fromkeys(("METRICS", "Lists", "top_n"), "exact"),
+    **dict.fromkeys(("Songs", "songs_of"), "filters"),
+    **dict.fromkeys(("METHODS", "Hubness", "hubs", "rerank", "statistics"), "hubness"),
+    **dict.fromkeys(("is_asked", "pool_depth", "refine", "score_range"), "rules"),
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - as asked for
     """Import what needs numba when it is asked for: a recommendation needs none of it, and starts at once."""
     if name in COMPILED:
-        from musicrec.similarity import exact
-
-        return getattr(exact, name)
+        return getattr(import_module(f"musicrec.similarity.{COMPILED[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,160 @@
+"""How good lists of similar songs are: what they find, and how they spread over the catalog.
+
+Conventions
+-----------
+Lists are ``ids``, int32 [n_songs, k]: row numbers, best first, -1 where a list has no more. Labels (genre, artist,
+recording) are an array [n_songs]; songs without one (None, NaN or empty) are like no other song. A list is judged by
+its song, so figures are float64 [n_songs], NaN for a song by which it cannot be judged.
+
+Metrics
+-------
+Precision at k, average precision of a whole ranking, recall at k; diversity within a list; hubness. Two songs of one
+artist are often from one session: without an artist filter, genre figures are in part those of recognising it
+(Flexer, Schnitzer: "Effects of album and artist filters in audio similarity computed for very large music databases",
+Computer Music Journal 34(3), 2010).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from musicrec.evaluate.classification import Accuracy, accuracy
+from musicrec.similarity.hubness import Hubness, hubs
+
+Ids = NDArray[np.int32]
+Figures = NDArray[np.float64]
+
+
+def alike(ids: Ids, labels: ArrayLike) -> NDArray[np.bool_]:
+    """Which songs of a list have the label of its song, bool of the shape of `ids`."""
+    codes = _codes(labels)
+    own = codes[:, None]
+    return (ids >= 0) & (own >= 0) & (codes[ids] == own)
+
+
+def precision_at_k(ids: Ids, labels: ArrayLike, k: int) -> Figures:
+    """Share of the first `k` songs of a list that have the label of its song; what is missing is no hit."""
+    figures = alike(ids[:, :k], labels).sum(axis=1) / k
+    return np.where(_codes(labels) >= 0, figures, np.nan)
+
+
+def average_precision(ids: Ids, labels: ArrayLike) -> Figures:
+    """Mean, over all songs of its label in a list, of the precision down to each of them.
+
+    Parameters
+    ----------
+    ids : numpy.ndarray
+        Rankings of all songs that may be found: songs that are not in them do not count as missed.
+    labels : array_like
+        [n_songs].
+    """
+    hits = alike(ids, labels)
+    found = hits.sum(axis=1)
+    precision = np.cumsum(hits, axis=1) / np.arange(1, ids.shape[1] + 1)
+    return np.where(found > 0, (precision * hits).sum(axis=1) / np.maximum(1, found), np.nan)
+
+
+def recall_at_k(ids: Ids, labels: ArrayLike, k: int, wanted: ArrayLike | None = None) -> Figures:
+    """Share of the songs with its label that the first `k` of a song's list hold; of at most `k` of them.
+
+    Parameters
+    ----------
+    ids : numpy.ndarray
+        Lists of all songs.
+    labels : array_like
+        [n_songs], such as the recording that a clip is of.
+    k : int
+        How many are looked at.
+    wanted : array_like, optional
+        bool [n_songs], which songs count when they are found, such as whole clips; all, unless given.
+    """
+    codes = _codes(labels)
+    counts = np.ones(len(codes), bool) if wanted is None else np.asarray(wanted, bool)
+    of_label = np.bincount(codes[counts & (codes >= 0)], minlength=codes.max(initial=0) + 1)
+    others = np.where(codes >= 0, of_label[codes] - counts, 0)
+    found = (alike(ids[:, :k], labels) & counts[ids[:, :k]]).sum(axis=1)
+    return np.where(others > 0, found / np.clip(others, 1, k), np.nan)
+
+
+def diversity(ids: Ids, vectors: ArrayLike) -> Figures:
+    """Intra-list diversity: mean of 1 - cosine over all pairs of songs of a list.
+
+    Figures of several embeddings are compared in one space, such as that of the features, not each in its own.
+    """
+    x = np.asarray(vectors, np.float64)
+    norm = np.sqrt((x * x).sum(axis=1, keepdims=True))
+    unit = np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
+    there = ids >= 0
+    total = np.zeros((len(ids), x.shape[1]))
+    for k in range(ids.shape[1]):
+        total += np.where(there[:, k : k + 1], unit[ids[:, k]], 0)
+    itself = np.where(there, (norm[:, 0] > 0)[ids], False).sum(axis=1)
+    n = there.sum(axis=1)
+    cosines = (total * total).sum(axis=1) - itself  # of all ordered pairs
+    return np.where(n > 1, 1 - cosines / np.maximum(1, n * (n - 1)), np.nan)
+
+
+def random_rankings(n_songs: int, seed: int = 0) -> Ids:
+    """All other songs in random order, int32 [n_songs, n_songs - 1]: the baseline."""
+    others = np.tile(np.arange(max(0, n_songs - 1), dtype=np.int32), (n_songs, 1))
+    others += others >= np.arange(n_songs)[:, None]
+    return np.random.default_rng(seed).permuted(others, axis=1)
+
+
+class Retrieval(NamedTuple):
+    """Figures of lists: means over songs, the first two with their interval over artists.
+
+    The first two are of songs that have something to find: with an artist filter, not those of a genre of one artist.
+    """
+
+    precision: Accuracy  # at k, of the same genre
+    mean_average_precision: Accuracy  # of the same genre
+    same_artist: float  # share of the first k that are by the song's own artist
+    diversity: float  # within the first k
+    hubs: Hubness  # of the first k
+
+
+def retrieval(ids: Ids, genres: ArrayLike, artists: ArrayLike, vectors: ArrayLike, k: int) -> Retrieval:
+    """Judge whole rankings.
+
+    Parameters
+    ----------
+    ids : numpy.ndarray
+        int32 [n_songs, n], of all songs that may be found.
+    genres, artists : array_like
+        [n_songs].
+    vectors : array_like
+        [n_songs, d], space in which diversity is measured.
+    k : int
+        How many songs of a list are looked at, but for the average precision.
+
+    Raises
+    ------
+    ValueError
+        No song has a genre, or none has another song of its genre to find.
+    """
+    codes = _codes(artists)
+    groups = np.where(codes >= 0, codes, codes.max(initial=-1) + 1 + np.arange(len(codes)))
+    first = ids[:, :k]
+    averages = average_precision(ids, genres)
+    return Retrieval(
+        precision=accuracy(np.where(np.isnan(averages), np.nan, precision_at_k(ids, genres, k)), groups),
+        mean_average_precision=accuracy(averages, groups),
+        same_artist=_mean(precision_at_k(ids, artists, k)),
+        diversity=_mean(diversity(first, vectors)),
+        hubs=hubs(first),
+    )
+
+
+def _mean(figures: Figures) -> float:
+    known = figures[~np.isnan(figures)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _codes(labels: ArrayLike) -> NDArray[np.int64]:
+    """Equal numbers for equal labels, -1 for none."""
+    values = np.asarray(labels)
+    codes = pd.factorize(values, use_na_sentinel=True)[0]
+    return np.where(values == "", -1, codes)

@@ -1,0 +1,219 @@
+"""Rules for what a list may hold: which candidates pass by themselves, and which can be taken one after the other."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from musicrec.settings import Rules
+from musicrec.similarity.exact import Lists
+from musicrec.similarity.gate import SCORE_RANGE
+
+Codes = NDArray[np.int32]
+Rows = NDArray[np.integer]
+
+EQUAL_S = 0.1  # songs as long as each other, in seconds: two encoders cut one recording so far apart
+UNKNOWN = -1
+
+
+class Songs(NamedTuple):
+    """What the rules look at, of each song; equal numbers for equal names, -1 where nothing is known."""
+
+    artist: Codes
+    album: Codes
+    recording: Codes
+    content: Codes
+    genre: Codes
+    duration_s: NDArray[np.float64]  # NaN where not known
+    genre_probabilities: NDArray[np.float32] | None = None  # [n_songs, n_genres], of a model
+
+    def take(self, rows: Rows) -> Self:
+        """Those of some songs."""
+        return self._replace(**{name: column[rows] for name, column in self._asdict().items() if column is not None})
+
+
+def songs_of(tracks: Mapping[str, Sequence[Any]], genre_probabilities: ArrayLike | None = None) -> Songs:
+    """Songs from the columns of ``tracks``; an album is one artist's, so that each may have *Greatest Hits*.
+
+    Parameters
+    ----------
+    tracks : mapping
+        ``artist_id``, ``album``, ``recording``, ``content_hash``, ``genre``, ``duration_s``, with None where nothing is
+        known. Of a column that is missing, nothing is.
+    genre_probabilities : array_like, optional
+        [n_songs, n_genres], of a model.
+    """
+    n_songs = len(next(iter(tracks.values())))
+
+    def column(name: str) -> Sequence[Any]:
+        return tracks.get(name, [None] * n_songs)
+
+    albums = [album and (artist, album) for artist, album in zip(column("artist_id"), column("album"), strict=True)]
+    return Songs(
+        artist=_codes(column("artist_id")),
+        album=_codes(albums),
+        recording=_codes(column("recording")),
+        content=_codes(column("content_hash")),
+        genre=_codes(column("genre")),
+        duration_s=np.array([np.nan if s is None else s for s in column("duration_s")], np.float64),
+        genre_probabilities=None if genre_probabilities is None else np.asarray(genre_probabilities, np.float32),
+    )
+
+
+def _codes(names: Sequence[object]) -> Codes:
+    numbers: dict[object, int] = {}
+    return np.array(
+        [UNKNOWN if name is None or name == "" else numbers.setdefault(name, len(numbers)) for name in names], np.int32
+    )
+
+
+class Limits(NamedTuple):
+    """How often the songs of one artist, album, recording, … may stand in a list."""
+
+    codes: Codes  # [n_limits, n_songs]; of -1 there may be any number
+    most: NDArray[np.int64]  # [n_limits]
+    not_own: NDArray[np.bool_]  # [n_limits], whether none with the song's own code may
+
+
+def limits_of(songs: Songs, rules: Rules) -> Limits:
+    """Limits that the rules ask for."""
+    many = len(songs.artist)
+    asked = []
+    if rules.no_same_artist or rules.max_per_artist:
+        asked.append((songs.artist, rules.max_per_artist or many, rules.no_same_artist))
+    if rules.max_per_album:
+        asked.append((songs.album, rules.max_per_album, False))
+    if rules.no_duplicates:
+        asked += [(songs.recording, 1, True), (songs.content, 1, True)]
+    return Limits(
+        np.array([codes for codes, _, _ in asked], np.int32).reshape(len(asked), many),
+        np.array([most for _, most, _ in asked], np.int64),
+        np.array([not_own for _, _, not_own in asked], np.bool_),
+    )
+
+
+def longest(limits: Limits) -> NDArray[np.int64]:
+    """How long a song's list can get at most, by each limit alone: int [n_songs].
+
+    A list that has come so far needs no deeper pool.
+    """
+    n_songs = limits.codes.shape[1]
+    fits = np.full(n_songs, n_songs - 1)
+    for codes, most, not_own in zip(*limits, strict=True):
+        known = codes >= 0
+        songs = np.bincount(codes[known], minlength=1)
+        room = np.minimum(songs, most)
+        own = np.where(known, room[codes], 1)
+        left = np.where(known, 0 if not_own else np.minimum(songs - 1, most)[codes], 0)
+        fits = np.minimum(fits, room.sum() + (~known).sum() - own + left)
+    return fits
+
+
+# --- what passes by itself ----------------------------------------------------------------------------------------
+
+
+def passes(songs: Songs, rules: Rules, rows: Rows, near: Lists) -> NDArray[np.bool_]:
+    """Which candidates are similar enough, and are no copies by their score and length: bool [rows, k].
+
+    Parameters
+    ----------
+    songs : Songs
+        All.
+    rules : Rules
+        What is asked for.
+    rows : numpy.ndarray
+        Whose candidates these are.
+    near : Lists
+        The candidates, with their similarity.
+    """
+    fit = near.ids >= 0
+    if rules.min_score is not None:
+        fit &= near.scores >= np.float32(rules.min_score)
+    if rules.duplicate_score is not None:
+        length = songs.duration_s
+        as_long = np.abs(length[rows][:, None] - length[near.ids]) <= EQUAL_S
+        equal = SCORE_RANGE[rules.metric][1]
+        fit &= ~(as_long & (near.scores >= np.float32(min(rules.duplicate_score, equal))))
+    return fit
+
+
+# --- genre boost --------------------------------------------------------------------------------------------------
+
+
+def agreement(songs: Songs, rows: Rows, ids: Codes) -> NDArray[np.float64]:
+    """How well the genres of songs agree with those of their candidates, [rows, k].
+
+    Of probabilities the product ⟨p, q⟩; without them 1 for songs of the same genre, 0 for others and for the unknown.
+    """
+    if songs.genre_probabilities is None:
+        own = songs.genre[rows][:, None]
+        return ((own == songs.genre[ids]) & (own >= 0)).astype(np.float64)
+    p = songs.genre_probabilities.astype(np.float64)
+    total = np.zeros(ids.shape)
+    for genre in range(p.shape[1]):  # in this order, whatever the block
+        total += p[rows, genre][:, None] * p[ids, genre]
+    return total
+
+
+def most_agreement(songs: Songs, rows: Rows) -> NDArray[np.float64]:
+    """What :func:`agreement` with any song can be at most, [rows]."""
+    if songs.genre_probabilities is None:
+        return (songs.genre[rows] >= 0).astype(np.float64)
+    p = songs.genre_probabilities.astype(np.float64)
+    by_genre = p[rows] @ p.max(axis=0)
+    by_song = p[rows].max(axis=1) * p.sum(axis=1).max()
+    return np.minimum(by_genre, by_song) * (1 + 1e-9)
+
+
+# --- taking in order ----------------------------------------------------------------------------------------------
+
+
+def take(candidates: Lists, limits: Limits, rows: NDArray[np.integer], n: int) -> Lists:
+    """The first `n` candidates of each song within the limits.
+
+    Parameters
+    ----------
+    candidates : Lists
+        [rows, k], in order; -1 are passed over.
+    limits : Limits
+        Of all songs.
+    rows : numpy.ndarray
+        Whose candidates these are, [rows].
+    n : int
+        How many.
+    """
+    found = Lists(np.full((len(rows), n), -1, np.int32), np.full((len(rows), n), -np.inf, np.float32))
+    _take_in_order(candidates, limits, np.asarray(rows, np.int64), found)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _take_in_order(candidates: Lists, limits: Limits, rows: NDArray[np.int64], found: Lists) -> None:
+    for i in range(len(rows)):
+        taken = 0
+        for k in range(candidates.ids.shape[1]):
+            if taken == found.ids.shape[1]:
+                break
+            song = candidates.ids[i, k]
+            if song >= 0 and _fits(song, found.ids[i, :taken], limits, rows[i]):
+                found.ids[i, taken], found.scores[i, taken] = song, candidates.scores[i, k]
+                taken += 1
+
+
+@njit(cache=True, nogil=True)
+def _fits(song: int, taken: Codes, limits: Limits, own: int) -> bool:
+    for limit in range(len(limits.most)):
+        code = limits.codes[limit, song]
+        if code < 0:
+            continue
+        if limits.not_own[limit] and code == limits.codes[limit, own]:
+            return False
+        if len(taken) >= limits.most[limit]:
+            times = 0
+            for other in taken:
+                times += limits.codes[limit, other] == code
+            if times >= limits.most[limit]:
+                return False
+    return True

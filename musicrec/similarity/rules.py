@@ -1,0 +1,236 @@
+"""Lists by rules: filters that refill, genre boost, methods against hubs.
+
+The candidates of a song are ranked and taken in order unless a rule forbids it, so a list is what anyone would get who
+ranked the whole catalog. They come from a pool deeper than n; songs whose list it does not fill, or for which a song
+beyond it could come first, are given a deeper one, in the end the whole catalog. Where its genre is boosted, the songs
+of that genre get a pool of their own before: else all would have to be as deep as a list of one genre is. With a method
+against hubs the depth of the pool is part of the method: see :mod:`musicrec.similarity.hubness`.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from musicrec.settings import Rules
+from musicrec.similarity.exact import Lists, top_n
+from musicrec.similarity.filters import Songs, agreement, limits_of, longest, most_agreement, passes, take
+from musicrec.similarity.gate import SCORE_RANGE
+from musicrec.similarity.hubness import NEIGHBOURS, Statistics, rescored, statistics
+from musicrec.similarity.ranking import ranked
+
+Rows = NDArray[np.integer]
+
+POOL_PER_N = 4  # candidates for each song of a list
+DEEPER = 4  # times as deep is the next pool
+MOST_CELLS = 8_000_000  # candidates held at once
+FAST_CELLS = 500_000  # of these, looked at together: what is computed of them stays near the processor
+
+
+def refine(
+    vectors: ArrayLike,
+    songs: Songs,
+    rules: Rules,
+    lists: tuple[NDArray[np.int32], NDArray[np.float32]] | None = None,
+    *,
+    rows: NDArray[np.integer] | None = None,
+    of_songs: Statistics | None = None,
+) -> Lists:
+    """Lists by the rules: filters, genre boost, methods against hubs.
+
+    Parameters
+    ----------
+    vectors : array_like
+        [n_songs, d], finite.
+    songs : Songs
+        What is known of them.
+    rules : Rules
+        What is asked for.
+    lists : (numpy.ndarray, numpy.ndarray), optional
+        What :func:`top_n` gave for these rows, at any depth; :func:`pool_depth` is best. They spare the first pass,
+        unless songs are chosen within genres.
+    rows : numpy.ndarray, optional
+        Whose lists, as ascending row numbers; those of all songs, unless given.
+    of_songs : Statistics, optional
+        Of all songs, whatever their genre, for a method against hubs; computed here unless given.
+
+    Returns
+    -------
+    Lists
+        int32 and float32 [rows, min(n, n_songs - 1)], in the order of :func:`ranked`; -1 and -inf at the end where the
+        catalog has no more songs that pass. The score is the one that the list is ranked by: see :func:`score_range`.
+    """
+    matrix = np.asarray(vectors)
+    asked = np.arange(len(matrix)) if rows is None else np.asarray(rows, np.intp)
+    if rules.hubness != "none" and of_songs is None:
+        of_songs = _statistics(matrix, rules, lists if rows is None else None)
+    n = max(0, min(rules.n, len(matrix) - 1))
+    found = Lists(np.full((len(asked), n), -1, np.int32), np.full((len(asked), n), -np.inf, np.float32))
+    for members, places in _catalogs(songs, rules, asked):
+        whole = len(members) == len(matrix)
+        task = _Task(
+            matrix if whole else matrix[members], songs.take(members), rules, of_songs and _take(of_songs, members)
+        )
+        first = _some(lists, places) if lists and whole else None
+        ids, scores = task.lists(np.searchsorted(members, asked[places]), first)
+        found.ids[places, : ids.shape[1]] = np.where(ids >= 0, members[ids], -1)
+        found.scores[places, : ids.shape[1]] = scores
+    return found
+
+
+def pool_depth(rules: Rules, n_songs: int) -> int:
+    """How deep the lists should be that :func:`refine` is given; n, where nothing is asked of it."""
+    return max(0, min((POOL_PER_N if is_asked(rules) else 1) * rules.n, n_songs - 1))
+
+
+def is_asked(rules: Rules) -> bool:
+    """Whether lists by these rules differ from those of :func:`top_n`."""
+    plain = Rules.model_validate({"n": rules.n, "metric": rules.metric, "genre_weight": rules.genre_weight})
+    return any(getattr(rules, name) != getattr(plain, name) for name in Rules.model_fields)
+
+
+def score_range(rules: Rules) -> tuple[float, float]:
+    """Least and largest score that lists by these rules can hold, the end of a short list apart."""
+    low, high = SCORE_RANGE[rules.metric]
+    match rules.hubness:
+        case "mutual_proximity":
+            return 0.0, np.inf
+        case "local_scaling":
+            return -np.inf, 0.0
+        case "csls":
+            return (2 * (low - high), 2 * (high - low)) if np.isfinite(low) else (-np.inf, np.inf)
+    return low, high if rules.genre != "boost" else np.inf
+
+
+def _statistics(
+    matrix: NDArray[np.floating], rules: Rules, lists: tuple[NDArray[np.int32], NDArray[np.float32]] | None
+) -> Statistics:
+    if rules.hubness == "mutual_proximity":
+        return statistics(rules.hubness, matrix, np.empty((len(matrix), 0), np.float32), metric=rules.metric)
+    if lists is None or lists[1].shape[1] < min(NEIGHBOURS, len(matrix) - 1):
+        lists = top_n(matrix, NEIGHBOURS, rules.metric)
+    return statistics(rules.hubness, matrix, lists[1], metric=rules.metric)
+
+
+def _catalogs(songs: Songs, rules: Rules, asked: Rows) -> Iterator[tuple[Rows, Rows]]:
+    """Songs to choose from, ascending, and places in `asked` of those who choose from them."""
+    everybody = np.arange(len(songs.genre))
+    if rules.genre != "only":
+        yield everybody, np.arange(len(asked))
+        return
+    of_asked = songs.genre[asked]
+    for genre in np.unique(of_asked):
+        yield everybody if genre < 0 else np.flatnonzero(songs.genre == genre), np.flatnonzero(of_asked == genre)
+
+
+def _take(of_songs: Statistics, rows: Rows) -> Statistics:
+    return Statistics(of_songs.centre[rows], of_songs.spread[rows])
+
+
+def _some(lists: tuple[NDArray[np.int32], NDArray[np.float32]], rows: Rows, depth: int | None = None) -> Lists:
+    return Lists(lists[0][rows, :depth], lists[1][rows, :depth])
+
+
+def _blocks(rows: Rows, at_once: int) -> list[Rows]:
+    return np.split(rows, range(max(1, at_once), len(rows), max(1, at_once)))
+
+
+class _Pool(NamedTuple):
+    """Candidates of some songs in the order in which they are taken, and what is known of those beyond."""
+
+    candidates: Lists
+    is_all: NDArray[np.bool_]  # [rows], whether no song beyond the pool could be taken
+    beyond: NDArray[np.float32]  # [rows], the score that a song beyond it has at most; -inf if the order is settled
+
+
+class _Task:
+    """Lists of the songs of one catalog."""
+
+    def __init__(self, matrix: NDArray[np.floating], songs: Songs, rules: Rules, of_songs: Statistics | None) -> None:
+        self._matrix, self._songs, self._rules, self._of_songs = matrix, songs, rules, of_songs
+        self._boosts_own_genre = rules.genre == "boost" and songs.genre_probabilities is None
+        self._limits = limits_of(songs, rules)
+        self._n = max(0, min(rules.n, len(matrix) - 1))
+        self._wanted = np.minimum(longest(self._limits), self._n)
+
+    def lists(self, rows: Rows, first: Lists | None) -> Lists:
+        """Lists of some rows, from pools that become deeper for those who need it."""
+        found = Lists(np.full((len(rows), self._n), -1, np.int32), np.full((len(rows), self._n), -np.inf, np.float32))
+        depth = pool_depth(self._rules, len(self._matrix))
+        if first is not None and self._rules.hubness == "none":
+            depth = first.ids.shape[1]
+        elif first is not None and first.ids.shape[1] < depth:
+            first = None  # another pool would be another list
+        todo, apart = np.arange(len(rows)), False
+        while self._n and len(todo):
+            short = []
+            for block in _blocks(todo, MOST_CELLS // depth):
+                near = _some(first, block, depth) if first else self._nearest(rows[block], depth)
+                alike = self._alike(rows[block], depth) if apart else None
+                for part in _blocks(np.arange(len(block)), FAST_CELLS // depth):
+                    places = block[part]
+                    pool = self._pool(rows[places], _some(near, part), alike and _some(alike, part))
+                    short.append(places[~self._fill(found, places, rows[places], pool)])
+            todo = np.concatenate(short)
+            if self._boosts_own_genre and not apart:
+                apart = True
+            else:
+                depth, first = min(DEEPER * depth, len(self._matrix) - 1), None
+        return found
+
+    def _fill(self, found: Lists, places: Rows, rows: Rows, pool: _Pool) -> NDArray[np.bool_]:
+        """Fill lists from a pool; return which are what a deeper one would give."""
+        ids, scores = take(pool.candidates, self._limits, rows, self._n)
+        found.ids[places], found.scores[places] = ids, scores
+        last = np.where(ids >= 0, scores, np.inf).min(axis=1)
+        is_full = (ids >= 0).sum(axis=1) >= self._wanted[rows]
+        return pool.is_all | (is_full & (last > pool.beyond))
+
+    def _nearest(self, rows: Rows, depth: int) -> Lists:
+        """Lists by score alone."""
+        everybody = len(rows) == len(self._matrix)
+        return top_n(self._matrix, depth, self._rules.metric, rows=None if everybody else rows)
+
+    def _alike(self, rows: Rows, depth: int) -> Lists:
+        """Lists of songs of the own genre by score alone; empty for songs whose genre is not known."""
+        of_genre = Lists(np.full((len(rows), depth), -1, np.int32), np.full((len(rows), depth), -np.inf, np.float32))
+        genres = self._songs.genre
+        for genre in np.unique(genres[rows][genres[rows] >= 0]):
+            members, places = np.flatnonzero(genres == genre), np.flatnonzero(genres[rows] == genre)
+            everybody = len(members) == len(places)
+            which = None if everybody else np.searchsorted(members, rows[places])
+            ids, scores = top_n(self._matrix[members], depth, self._rules.metric, rows=which)
+            of_genre.ids[places, : ids.shape[1]], of_genre.scores[places, : ids.shape[1]] = members[ids], scores
+        return of_genre
+
+    def _pool(self, rows: Rows, near: Lists, alike: Lists | None) -> _Pool:
+        """Candidates that pass on their own, in the order of the rules."""
+        rules, songs = self._rules, self._songs
+        farthest = near.scores[:, -1]
+        is_all = np.full(len(rows), near.ids.shape[1] >= len(self._matrix) - 1)
+        beyond = np.full(len(rows), -np.inf, np.float32)
+        if alike is not None:  # songs of the own genre from their own list, those of others from the other
+            own = agreement(songs, rows, near.ids) > 0
+            near = _joined(Lists(np.where(own, np.int32(-1), near.ids), near.scores), alike)
+            beyond = np.maximum(_plus(alike.scores[:, -1], rules.genre_weight), farthest)
+            farthest = np.maximum(alike.scores[:, -1], farthest)
+        elif rules.genre == "boost":
+            beyond = _plus(farthest, rules.genre_weight * most_agreement(songs, rows))
+        if rules.min_score is not None:
+            is_all |= farthest < np.float32(rules.min_score)
+        ids = np.where(passes(songs, rules, rows, near), near.ids, np.int32(-1))
+        scores = near.scores
+        if self._of_songs is not None:
+            scores = rescored(near, rules.hubness, self._of_songs, metric=rules.metric, rows=rows)
+        elif rules.genre == "boost":
+            scores = _plus(scores, rules.genre_weight * agreement(songs, rows, near.ids))
+        return _Pool(ranked(ids, scores), is_all, beyond)
+
+
+def _joined(a: Lists, b: Lists) -> Lists:
+    return Lists(np.hstack([a.ids, b.ids]), np.hstack([a.scores, b.scores]))
+
+
+def _plus(scores: NDArray[np.float32], more: NDArray[np.float64] | float) -> NDArray[np.float32]:
+    return (scores.astype(np.float64) + more).astype(np.float32)
