@@ -51,9 +51,21 @@ class Peer(NamedTuple):
 
 @contextmanager
 def sidecar_rows(folder: Path) -> Iterator[Ask]:
-    """Rows and scores, mapped."""
+    """Rows and scores, where they are mapped: read by whoever looks at them."""
     table = SimilarTable(folder / "table")
     yield lambda track_id: table.neighbours(track_id, 1 << 30)
+
+
+@contextmanager
+def sidecar_copied(folder: Path) -> Iterator[Ask]:
+    """Rows and scores, read."""
+    table = SimilarTable(folder / "table")
+
+    def ask(track_id: str) -> Any:  # noqa: ANN401
+        rows, scores = table.neighbours(track_id, 1 << 30)
+        return rows.copy(), scores.copy()
+
+    yield ask
 
 
 @contextmanager
@@ -133,6 +145,7 @@ def _columns(rows: list[tuple[str, float]]) -> Any:  # noqa: ANN401
 
 PEERS = [
     Peer("sidecar: rows, scores", sidecar_rows, 5000),
+    Peer("sidecar: the same, copied", sidecar_copied, 5000),
     Peer("sidecar: ids, scores", sidecar_ids, 2000),
     Peer("sidecar: 10 songs by name", sidecar_songs, 1000),
     Peer("Parquet by pyarrow", pyarrow_parquet, 20),
@@ -199,7 +212,7 @@ def check(peers: list[Peer], folder: Path, track_ids: list[str], found: Lists) -
         for peer in peers:
             with peer.opened(folder) as ask:
                 answer = ask(track_ids[row])
-            if peer.opened is sidecar_rows:
+            if peer.opened in (sidecar_rows, sidecar_copied):
                 answer = [track_ids[i] for i in answer[0]], answer[1]
             elif peer.opened is sidecar_songs:
                 assert [(s.song.track_id, s.score) for s in answer] == list(zip(*written, strict=True))[:10], peer.name

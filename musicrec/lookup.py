@@ -162,10 +162,11 @@ class SimilarTable:
         return (self._song(row) for row in range(len(self)))
 
     def _list(self, row: int, n: int) -> tuple[Int32, Float32]:
-        rows = self._ids[row, :n]
-        if rows.size and rows[-1] < 0:  # the list ends before n
-            n = int(np.count_nonzero(rows >= 0))
-        return rows[:n], self._scores[row, :n]
+        rows, scores = self._ids[row, :n], self._scores[row, :n]
+        if self._sidecar.all_full:
+            return rows, scores
+        n = int(np.count_nonzero(rows >= 0))
+        return rows[:n], scores[:n]
 
     def _song(self, row: int) -> Song:
         track_id, *about = (column[row] for column in self._sidecar.columns)

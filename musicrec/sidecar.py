@@ -7,8 +7,9 @@ Beside the Parquet parts of a version lies a folder ``_sidecar``, which readers 
 ``neighbours.npy``, ``scores.npy``
     The lists: int32 and float32 [N, n], best first. A list that is shorter ends in rows -1.
 ``index.npy``
-    int32 [4 + L]: the lengths of four arrays, then the arrays: ``starts`` and ``rows`` of a :class:`HashIndex` of the
-    ids, and of one of all that a song may be called beside its id, upper and lower case alike.
+    int32 [5 + L]: how many lists are shorter than n, the lengths of four arrays, then the arrays: ``starts`` and
+    ``rows`` of a :class:`HashIndex` of the ids, and of one of all that a song may be called beside its id, upper and
+    lower case alike.
 """
 
 import re
@@ -137,7 +138,8 @@ def write_sidecar(folder: Path, songs: pa.Table, ids: Any, scores: Any) -> None:
     by_id = HashIndex.of([t] for batch in songs.to_batches(SONGS_AT_A_TIME) for t in batch["track_id"].to_pylist())
     by_name = HashIndex.of({name.casefold() for name in names} for names in all_names(songs))
     parts = [*by_id, *by_name]
-    index = np.concatenate([np.array([len(part) for part in parts], np.int32), *parts])
+    head = [np.count_nonzero(ids[:, -1:] < 0), *map(len, parts)]
+    index = np.concatenate([np.array(head, np.int32), *parts])
     for name, content in {"neighbours": ids, "scores": scores, "index": index}.items():
         np.save(folder / SIDECAR / f"{name}.npy", content)
 
@@ -169,9 +171,10 @@ class Sidecar:
             )
         except (OSError, ValueError, EOFError) as e:  # pyarrow's errors are ValueErrors too
             raise _not_whole(folder, " ".join(str(e).split())) from e
-        lengths = index[:4].tolist()
-        parts = np.split(index[4:], np.cumsum(lengths[:-1]))
+        n_short, *lengths = index[:5].tolist()
+        parts = np.split(index[5:], np.cumsum(lengths[:-1]))
         self._check(folder, [len(part) for part in parts], lengths)
+        self.all_full = n_short == 0  # then nobody need look where a list ends
         self._by_id, self._by_name = HashIndex(*parts[:2]), HashIndex(*parts[2:])
         self.columns = [Texts(column.chunk(0)) for column in self.songs.columns]
         self._shift = self._by_id.shift
