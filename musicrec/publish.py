@@ -1,6 +1,6 @@
 """From lists of similar songs to the published table: the gate, Parquet parts, the sidecar, the swap."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -8,25 +8,22 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 from numpy.typing import NDArray
 
+from musicrec.compared import FOLDER, Compared, save
 from musicrec.errors import PublishError, SchemaError
 from musicrec.served import write_table
 from musicrec.settings import SimilarSettings
 from musicrec.sidecar import Sidecar
-from musicrec.similarity import check_lists, churn, quality
+from musicrec.similarity import Lists, check_lists, churn, quality
+from musicrec.similarity.rules import score_range
 from musicrec.storage import Store
 
 SONGS_PER_N_FOR_HUBS = 20  # a catalog smaller than 20·n is full of hubs by arithmetic alone
 VERSIONS_KEPT = 3  # before the published one
 
 
-class Lists(NamedTuple):
-    """The lists of all songs: row numbers and scores, best first; -1 and -inf where a list has ended."""
-
-    ids: NDArray[np.int32]  # [N, n]
-    scores: NDArray[np.float32]  # [N, n]
-
-
-def publish_lists(store: Store, settings: SimilarSettings, fingerprint: str, names: pa.Table, lists: Lists) -> None:
+def publish_lists(
+    store: Store, settings: SimilarSettings, fingerprint: str, names: pa.Table, compared: Compared
+) -> None:
     """Publish the lists of some songs as ``similar``, if they pass the gate.
 
     Parameters
@@ -39,20 +36,26 @@ def publish_lists(store: Store, settings: SimilarSettings, fingerprint: str, nam
         Name of what made them.
     names : pyarrow.Table
         ``SIDECAR_COLUMNS`` of the songs, by ascending track_id.
-    lists : Lists
-        Of each of `names`.
+    compared : Compared
+        Lists of each of `names`; what they keep for tomorrow stands beside the table as long as it is published.
 
     Raises
     ------
     PublishError
         They did not pass, or the disk is full; the table before stays published.
     """
-    figures = gate(store, settings, names["track_id"], lists)
+    figures = gate(store, settings, names["track_id"], compared.lists)
     made_of = store.footer("embeddings")
-    lineage = made_of["lineage"] | {"made_of": {"embeddings": made_of["fingerprint"]}, "gate": figures}
+    lineage = made_of["lineage"] | {
+        "made_of": {"embeddings": made_of["fingerprint"]},
+        "compared": dict(compared.how),
+        "gate": figures,
+    }
     try:
         with store.new_version("similar", settings, fingerprint, **lineage) as version:
-            write_table(version, names, *lists)
+            write_table(version, names, *compared.lists)
+            if compared.kept:
+                save(compared.kept, version.folder / FOLDER, compared.made_by)
             store.publish(version, keep=VERSIONS_KEPT)
     except OSError as e:
         raise PublishError(
@@ -70,7 +73,7 @@ def gate(store: Store, settings: SimilarSettings, track_ids: pa.ChunkedArray, li
     n_songs = len(track_ids)
     if ids.shape != (n_songs, min(settings.n, n_songs - 1)):
         raise PublishError(f"similar: {ids.shape} lists for {n_songs} songs; not every song has its list")
-    short_lists = check_lists(ids, scores, settings.metric)
+    short_lists = check_lists(ids, scores, score_range(settings))
     figures = quality(ids)
     changed = _churn(store, track_ids, ids)
     enough_songs = n_songs >= SONGS_PER_N_FOR_HUBS * settings.n

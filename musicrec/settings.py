@@ -264,6 +264,13 @@ class SimilarSettings(Rules):
 
     stage: ClassVar[str] = "similar"
     code_version: ClassVar[int] = 2
+    approximate_above: int = Field(
+        5_000_000,
+        ge=0,
+        description="Songs from which on lists are approximate: a song is compared with those of the nearest clusters "
+        "only, and how many songs are missing is measured and written in the footer. 0 for never.",
+    )
+    probes: int = Field(32, ge=1, description="Approximate: clusters whose songs a song is compared with.")
     min_coverage: float = Field(
         0.2, ge=0, le=1, description="Gate: least share of songs that stand in somebody's list."
     )

@@ -1,30 +1,23 @@
 """The fifth stage: the most similar songs of every song, published once the table has passed its gate.
 
-Blocks of rows are independent tasks over vectors that each node holds once. Beside the Parquet parts a version carries
-a sidecar for lookups: the same lists as mapped arrays, and the names of the songs.
+Beside the Parquet parts a version carries a sidecar for lookups: the same lists as mapped arrays, and the names of the
+songs.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import ray
 
 from musicrec.accounting import Counts, Outcome, check_failures, count, digest, outcomes_table
-from musicrec.cluster import connect, run_staged
+from musicrec.cluster import connect
 from musicrec.columns import OK, SKIPPED
+from musicrec.compare import compare
 from musicrec.errors import MusicrecError, SchemaError
-from musicrec.progress import Progress
-from musicrec.publish import Lists, publish_lists, published_lists, told
+from musicrec.publish import publish_lists, published_lists, told
 from musicrec.settings import SimilarSettings
-from musicrec.similarity import top_n
 from musicrec.storage import Store
 from musicrec.vectors import Vectors, read_vectors
 from musicrec.versions import Withdrawn
-
-ROWS_PER_SHARD = 4096
 
 
 @dataclass(frozen=True)
@@ -91,8 +84,7 @@ def _bring_up_to_date(
         store.rollback("similar", withdrawn.version)  # forward
         return 0, None
     connect(address)
-    lists = _top_n_on_ray(store, settings, vectors)
-    publish_lists(store, settings, fingerprint, vectors.names, lists)
+    publish_lists(store, settings, fingerprint, vectors.names, compare(store, settings, vectors))
     store.clear_work(settings.stage)
     return len(vectors.names), None
 
@@ -129,32 +121,3 @@ def _told(store: Store, withdrawn: Withdrawn | None) -> str:
             f"to publish it again: musicrec similar {store.out} --force"
         )
     return f"{published} is published: {told(store.footer('similar')['lineage'].get('gate', {}))}"
-
-
-# --- computing ----------------------------------------------------------------------------------------------------
-
-
-def _top_n_on_ray(store: Store, settings: SimilarSettings, vectors: Vectors) -> Lists:
-    n_songs = len(vectors.matrix)
-    made_of = [store.footer("embeddings")["fingerprint"], digest(vectors.names["track_id"].to_pylist())]
-    name = digest([*made_of, str(settings.n), settings.metric])  # neither titles nor limits change a list
-    reference = ray.put(vectors.matrix)
-    with Progress("similar", n_songs) as progress:
-        shards = run_staged(
-            store,
-            settings.stage,
-            {f"{name}-{start:010d}": start for start in range(0, n_songs, ROWS_PER_SHARD)},
-            lambda shard, start: _top_n_shard.remote(store.out, shard, reference, settings, start),
-            lambda start: progress.advance(min(ROWS_PER_SHARD, n_songs - start)),
-        )
-    staged = pa.concat_tables([pq.read_table(shard) for shard in shards])
-    return Lists(np.stack(staged["ids"].to_numpy()), np.stack(staged["scores"].to_numpy()))
-
-
-@ray.remote(num_cpus=1)
-def _top_n_shard(out: str, name: str, vectors: Any, settings: SimilarSettings, start: int) -> None:  # noqa: ANN401
-    """Stage the lists of the rows `start` … of `vectors`."""
-    rows = (start, min(start + ROWS_PER_SHARD, len(vectors)))
-    ids, scores = top_n(vectors, settings.n, settings.metric, rows=rows)
-    schema = pa.schema([("ids", pa.list_(pa.int32())), ("scores", pa.list_(pa.float32()))])
-    Store(out).stage_shard(settings.stage, name, pa.table([list(ids), list(scores)], schema=schema))

@@ -291,7 +291,9 @@ import json, os, pathlib, random, signal, sys, time
 import numpy as np, pandas as pd, pyarrow as pa
 from musicrec import publish
 from musicrec.columns import TRACKS
+from musicrec.compared import Compared
 from musicrec.lookup import SIDECAR_COLUMNS, SimilarTable
+from musicrec.similarity import Lists
 from musicrec.settings import SimilarSettings
 from musicrec.storage import Store
 publish.TRACKS_PER_PART = 7  # several parts
@@ -302,7 +304,7 @@ def publish_generation(g):
     schema = pa.schema([TRACKS.field(name) for name in SIDECAR_COLUMNS])
     names = pa.Table.from_pylist([{"track_id": f"song-{i:03d}"} for i in range(n_songs)], schema)
     ids = ((np.arange(n_songs)[:, None] + 1 + g + np.arange(n)) % n_songs).astype(np.int32)
-    lists = publish.Lists(ids, np.full(ids.shape, g / 100, np.float32))
+    lists = Compared(Lists(ids, np.full(ids.shape, g / 100, np.float32)))
     publish.publish_lists(store, SimilarSettings(n=n), f"{g:08x}" * 2, names, lists)
 
 def generation(scores, n_rows):

@@ -13,9 +13,11 @@ from musicrec import status, versions
 from musicrec.accounting import Outcome, outcomes_table
 from musicrec.cli import main
 from musicrec.columns import TRACKS
+from musicrec.compared import Compared
 from musicrec.lookup import SIDECAR_COLUMNS
-from musicrec.publish import Lists, publish_lists
+from musicrec.publish import publish_lists
 from musicrec.settings import EmbedSettings, ExtractSettings, SimilarSettings
+from musicrec.similarity import Lists
 
 SETTINGS = SimilarSettings(n=3)
 N = 12
@@ -27,7 +29,7 @@ def publish(store, seed=0):
     names = pa.Table.from_pylist([{"track_id": f"song-{i:03d}"} for i in range(N)], schema)
     ids = ((np.arange(N)[:, None] + 1 + seed + np.arange(3)) % N).astype(np.int32)
     fingerprint = SETTINGS.fingerprint(store.footer("embeddings")["fingerprint"], str(seed))
-    publish_lists(store, SETTINGS, fingerprint, names, Lists(ids, np.ones((N, 3), np.float32)))
+    publish_lists(store, SETTINGS, fingerprint, names, Compared(Lists(ids, np.ones((N, 3), np.float32))))
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """An order of songs in which neighbours are alike."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,10 +14,20 @@ SAMPLE_PER_CLUSTER = 40
 BLOCK_ROWS = 8192
 
 
-def cluster_order(frame: Frame, given: Vectors, seed: int = 0) -> NDArray[np.int64]:
-    """Row numbers, cluster by cluster, each cluster followed by the nearest that is left."""
-    labels = assign(frame, given, centres(frame, given, max(1, int(len(given.values) ** 0.5 / 2)), seed))
-    return np.argsort(labels, kind="stable")
+class Clusters(NamedTuple):
+    """Clusters of songs, each followed by the nearest that is left."""
+
+    centres: Matrix  # [clusters, p]
+    order: NDArray[np.int64]  # [N]: row numbers, cluster by cluster
+    starts: NDArray[np.int64]  # [clusters + 1]: of each cluster, within the order
+
+
+def cluster(frame: Frame, given: Vectors, n_clusters: int | None = None) -> Clusters:
+    """Clusters of songs by k-means on a sample; half the root of their number, unless given."""
+    found = centres(frame, given, n_clusters or max(1, int(len(given.values) ** 0.5 / 2)))
+    labels = assign(frame, given, found)
+    order = np.argsort(labels, kind="stable")
+    return Clusters(found, order, np.searchsorted(labels[order], np.arange(len(found) + 1)))
 
 
 def centres(frame: Frame, given: Vectors, n_clusters: int, seed: int = 0) -> Matrix:

@@ -17,7 +17,7 @@ from musicrec.errors import ConfigError
 from musicrec.lanes import LANES
 from musicrec.similarity import bounds, codes, lists, meeting
 from musicrec.similarity.bounds import Frame, Vectors
-from musicrec.similarity.clusters import cluster_order
+from musicrec.similarity.clusters import cluster
 from musicrec.similarity.lists import Side
 from musicrec.similarity.screens import PANEL, available
 
@@ -27,7 +27,6 @@ BLOCK_ROWS = 768  # whose codes stay in a core's cache while all columns pass
 WINDOWS = (128, 768, 3072)  # songs that are alike meet first: a list that starts with good songs lets few others near
 PRODUCT_COLUMNS = 2048
 LARGE = 2.0**40
-LEAST_ROOM = 32  # for candidates beyond those that a list will hold
 
 
 class Lists(NamedTuple):
@@ -134,23 +133,22 @@ def make_side(frame: Frame, given: Vectors, songs: NDArray[np.int64], n: int) ->
     """Songs whose lists are empty; `n` = 0 for songs that only stand in others', number -1 for room without a song."""
     encoded = bounds.encode(frame, given)
     limits = np.full(len(encoded.offsets), lists.MOST, encoded.offsets.dtype)
-    closed = ~np.uint64(0)  # no key is larger
     side = Side(
         *given[:2],
         songs,
         *encoded,
         codes.panels_of(encoded.codes, len(songs)),
         limits,
-        np.full(len(songs), 0 if n else closed, np.uint64),
+        np.full(len(songs), 0 if n else lists.CLOSED, np.uint64),
         np.zeros(len(songs), np.int32),
-        np.empty((len(songs), n + max(LEAST_ROOM, n // 2) if n else 0), np.uint64),
+        lists.room(len(songs), n),
         n,
     )
     if n:
         lists.set_limits(frame.rule, side)
     vacant = np.flatnonzero(songs < 0)
     side.offsets[vacant] = side.starts[vacant] = 2 * lists.NO_LIMIT
-    side.limits[vacant], side.floors[vacant] = lists.MOST, closed
+    side.limits[vacant], side.floors[vacant] = lists.MOST, lists.CLOSED
     return side
 
 
@@ -176,6 +174,8 @@ class Block(NamedTuple):
 
 def meet(frame: Frame, a: Side, b: Side, blocks: Iterable[Block], *, is_same: bool = False) -> None:
     """Let rows of one side meet columns of another. Where both sides are one, each pair meets once."""
+    available()  # tiles want a permission in each process
+    a, b = lists.as_read(a), lists.as_read(b)
     if frame.screen == "product":
         _meet_products(frame, a, b, blocks, is_same)
     else:
@@ -199,7 +199,7 @@ def all_pairs(given: Vectors, n: int, metric: int, screen: str, room: float = 1.
     With `room` above 1, the frame and the side have room for other songs too: so much longer ones, so many more.
     """
     frame = bounds.fit(given, metric, n, screen)
-    order = cluster_order(frame, given)
+    order = cluster(frame, given).order
     if room > 1.0:
         frame = frame._replace(longest=frame.longest * room)
         order = np.concatenate([order, np.full(int(len(order) * (room - 1)) + PANEL, -1)])
@@ -230,12 +230,7 @@ def slices(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
 
 def _some_rows(given: Vectors, n: int, metric: int, screen: str, rows: NDArray[np.int64]) -> Lists:
     frame = bounds.fit(given, metric, n, screen)
-    side = make_side(frame, given, np.arange(len(given.values)), 0)
-    return lists_of(frame, side, given.rows(rows), rows, n)
-
-
-def lists_of(frame: Frame, side: Side, given: Vectors, songs: NDArray[np.int64], n: int) -> Lists:
-    """Lists of `n` of some songs, whose own row numbers are given, from all songs of a side."""
-    a = make_side(frame, given, songs, n)
-    meet(frame, a, side, (Block(*some, 0, len(side.songs)) for some in slices(0, len(songs), BLOCK_ROWS)))
-    return finish(frame, a._replace(songs=np.arange(len(songs))), len(songs), n)
+    a = make_side(frame, given.rows(rows), rows, n)
+    b = make_side(frame, given, np.arange(len(given.values)), 0)
+    meet(frame, a, b, (Block(*some, 0, len(b.songs)) for some in slices(0, len(rows), BLOCK_ROWS)))
+    return finish(frame, a._replace(songs=np.arange(len(rows))), len(rows), n)

@@ -31,7 +31,7 @@ class Quality(NamedTuple):
     hub_skew: float  # skewness of the number of lists a song stands in (Radovanović et al., JMLR 2010)
 
 
-def check_lists(ids: Ids, scores: Scores, metric: str) -> int:
+def check_lists(ids: Ids, scores: Scores, between: tuple[float, float]) -> int:
     """Raise PublishError unless every list is a ranking of other songs, each once, by falling score in range.
 
     Parameters
@@ -40,8 +40,8 @@ def check_lists(ids: Ids, scores: Scores, metric: str) -> int:
         int32 [N, n], row numbers; a list with fewer than n songs ends in :data:`NO_SONG`.
     scores : numpy.ndarray
         float32 [N, n]; -inf where there is no song.
-    metric : str
-        Metric of the scores.
+    between : (float, float)
+        Least and largest score that there can be.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def check_lists(ids: Ids, scores: Scores, metric: str) -> int:
     lists: dict[str, int] = {}
     for start in range(0, len(ids), BLOCK_ROWS):
         block = np.asarray(ids[start : start + BLOCK_ROWS])
-        for fault, rows in _faults(block, np.asarray(scores[start : start + BLOCK_ROWS]), metric, start, len(ids)):
+        for fault, rows in _faults(block, np.asarray(scores[start : start + BLOCK_ROWS]), between, start, len(ids)):
             if rows.any():
                 first.setdefault(fault, start + int(rows.argmax()))
                 lists[fault] = lists.get(fault, 0) + int(rows.sum())
@@ -63,9 +63,11 @@ def check_lists(ids: Ids, scores: Scores, metric: str) -> int:
     return short
 
 
-def _faults(ids: Ids, scores: Scores, metric: str, start: int, n_songs: int) -> Iterator[tuple[str, Any]]:
+def _faults(
+    ids: Ids, scores: Scores, between: tuple[float, float], start: int, n_songs: int
+) -> Iterator[tuple[str, Any]]:
     """Each fault that a list can have, and which of the lists of rows `start` … have it."""
-    low, high = SCORE_RANGE[metric]
+    low, high = between
     is_song = ids != NO_SONG
     ordered = np.sort(ids, axis=1)
     in_range = np.where(is_song, (scores >= low) & (scores <= high), scores == -np.inf)

@@ -17,6 +17,7 @@ from musicrec.lanes import LANES, as_in, inlined_kernel, kernel, lane_sum, load_
 
 COSINE, EUCLIDEAN, INNER = range(3)
 NO_LIMIT = -(2**28)  # of a list that takes anything; sums of real songs lie above it, those of padding below
+CLOSED = ~np.uint64(0)  # floor of a list that takes nothing
 MOST = 2**27  # no limit and no sum of real songs is larger
 
 
@@ -45,6 +46,25 @@ class Side(NamedTuple):
     counts: NDArray[np.int32]  # [N]
     keys: NDArray[np.uint64]  # [N, room], the first `counts` of each row in no order
     n: int  # songs that a list is to hold in the end
+
+
+LEAST_ROOM = 32  # for candidates beyond those that a list will hold
+
+
+def room(n_songs: int, n: int) -> NDArray[np.uint64]:
+    """Memory for the lists of some songs."""
+    return np.empty((n_songs, n + max(LEAST_ROOM, n // 2) if n else 0), np.uint64)
+
+
+READ_ONLY = ("vectors", "inverse_norms", "songs", "codes", "starts", "offsets", "panels")
+
+
+def as_read(side: Side) -> Side:
+    """The side as meetings see it: one kind of arrays for numba, whether they lie in shared memory or not."""
+    read_only = {name: getattr(side, name).view() for name in READ_ONLY}
+    for array in read_only.values():
+        array.flags.writeable = False
+    return side._replace(**read_only)
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------
@@ -192,6 +212,14 @@ def put_in_order(rule, side):
             side.keys[i, rank] = ordered[count - 1 - rank]
         if count == side.n and count > 0:
             side.floors[i] = side.keys[i, count - 1] - np.uint64(1)
+
+
+def set_floors(side: Side) -> None:
+    """Let the floor of each list, in order, be just below the worst of its songs; lists that are not full take any."""
+    side.floors[:] = np.where(side.songs < 0, CLOSED, np.uint64(0))
+    if side.n:
+        full = np.flatnonzero(side.counts == side.n)
+        side.floors[full] = side.keys[full, side.n - 1] - np.uint64(1)
 
 
 @kernel

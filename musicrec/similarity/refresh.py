@@ -33,7 +33,6 @@ Rows = NDArray[np.int64]
 SPARES = 25
 ROOM_TO_GROW = 1.02  # a song of tomorrow may lie a little farther out than all of today's
 LARGEST_SHARE = 0.2  # of songs that changed: from there on a full run is as cheap
-CLOSED = ~np.uint64(0)  # floor of a list that takes nothing
 
 
 class Kept(NamedTuple):
@@ -52,7 +51,6 @@ class Refreshed(NamedTuple):
 
     lists: Lists
     kept: Kept
-    is_full: bool  # whether all pairs met
     n_changed: int  # songs that are new or have changed
     n_anew: int  # lists that too many songs had left
 
@@ -76,10 +74,10 @@ def full(
         given, max(0, min(n + spares, len(given.values) - 1)), METRICS[metric], screen, ROOM_TO_GROW
     )
     lists.put_in_order(frame.rule, side)
-    return Refreshed(_read_out(side, len(given.values), n), Kept(frame, side, n), True, len(given.values), 0)
+    return Refreshed(_read_out(side, len(given.values), n), Kept(frame, side, n), len(given.values), 0)
 
 
-def refresh(kept: Kept, vectors: ArrayLike, before: Rows, metric: str = "cosine") -> Refreshed:
+def refresh(kept: Kept, vectors: ArrayLike, before: Rows, metric: str = "cosine") -> Refreshed | None:
     """Lists of today from those of the night before; `kept` is used up.
 
     Parameters
@@ -95,16 +93,16 @@ def refresh(kept: Kept, vectors: ArrayLike, before: Rows, metric: str = "cosine"
 
     Returns
     -------
-    Refreshed
-        The lists are those that :func:`top_n` gives of the vectors of today. All pairs meet where that is as cheap:
-        where many songs changed, too few places are free, or a song lies far outside of what the codes can say.
+    Refreshed or None
+        The lists are those that :func:`top_n` gives of the vectors of today. None where a full run is as cheap: many
+        songs changed, too few places are free, or a song lies far outside of what the codes can say.
     """
     given = prepare(vectors, metric)
     frame, side, n = kept
     n_before = int(side.songs.max(initial=-1)) + 1
     change = _changes(given, side, before, n_before)
     if not _is_worth_it(frame, given, change, side):
-        return full(vectors, n, metric, spares=side.n - n, screen=frame.screen)
+        return None
     _renumber(side, change, before, n_before)
     _write_songs(frame, side, given, change)
     lists.set_limits(frame.rule, side)
@@ -115,7 +113,7 @@ def refresh(kept: Kept, vectors: ArrayLike, before: Rows, metric: str = "cosine"
     _close(side, slice(None), floors=False)
     _make_lists(frame, side, given, side.songs[short], short)
     done = _read_out(side, len(given.values), n)
-    return Refreshed(done, Kept(frame, side, n), False, len(change.rows), len(short))
+    return Refreshed(done, Kept(frame, side, n), len(change.rows), len(short))
 
 
 def _read_out(side: Side, n_songs: int, n: int) -> Lists:
@@ -196,7 +194,7 @@ def _close(side: Side, places: Any, *, floors: bool = True) -> None:  # noqa: AN
     """Let lists take nothing while others are made."""
     side.limits[: len(side.songs)][places] = lists.MOST
     if floors:
-        side.floors[places], side.counts[places] = CLOSED, 0
+        side.floors[places], side.counts[places] = lists.CLOSED, 0
 
 
 def _make_lists(frame: Frame, side: Side, given: Vectors, rows: Rows, places: Rows) -> None:

@@ -118,7 +118,7 @@ def _emit_vnni(builder, width, codes, panel, starts, limits, offsets, column_lim
     rows = [builder.gep(codes, [builder.mul(_index(row), width)]) for row in range(VNNI_ROWS)]
     with cgutils.for_range(builder, builder.lshr(width, _index(2))) as loop:
         four = builder.gep(panel, [builder.mul(loop.index, _index(4 * PANEL))])
-        columns = [_load_vector(builder, builder.gep(four, [_index(4 * LANES * v)]), 64) for v in vectors]
+        columns = [_load_vector(builder, builder.gep(four, [_index(4 * LANES * v)]), 4) for v in vectors]
         for row in range(VNNI_ROWS):
             at = builder.gep(rows[row], [builder.mul(loop.index, _index(4))])
             code = _spread(builder, builder.load(builder.bitcast(at, I32.as_pointer()), align=4))

@@ -1,0 +1,222 @@
+"""All songs compared with each other on Ray: a task makes the lists of a few thousand songs, and stages them.
+
+Vectors and codes lie once on each node, in parts that a task looks at one after the other; what a node has no room for,
+Ray writes to its disk. Where only some songs changed since the published table was made, its lists are brought up to
+date instead.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import ray
+from numpy.typing import NDArray
+
+from musicrec.accounting import digest
+from musicrec.cluster import run_staged
+from musicrec.compared import FOLDER, Compared, load
+from musicrec.errors import SchemaError
+from musicrec.progress import Progress
+from musicrec.settings import SimilarSettings
+from musicrec.sidecar import Sidecar
+from musicrec.similarity import bounds, lists
+from musicrec.similarity.approximate import n_clusters, recall
+from musicrec.similarity.bounds import Frame
+from musicrec.similarity.clusters import Clusters, cluster
+from musicrec.similarity.exact import METRICS, Lists, check, make_side, prepare, slices
+from musicrec.similarity.filters import Songs, songs_of
+from musicrec.similarity.lists import Side
+from musicrec.similarity.places import Part, as_lists, lists_of_places, some_of
+from musicrec.similarity.refresh import ROOM_TO_GROW, SPARES, Kept, refresh
+from musicrec.similarity.rules import is_asked, pool_depth, refine
+from musicrec.similarity.screens import PANEL
+from musicrec.storage import Store
+from musicrec.vectors import Vectors
+
+Array = NDArray[Any]
+
+SONGS_PER_SHARD = 8192
+SONGS_PER_PART = 131_072  # a multiple of PANEL; 100 MB of vectors and codes at 128 coordinates
+RECALL_SAMPLE = 1000
+
+
+def compare(store: Store, settings: SimilarSettings, vectors: Vectors) -> Compared:
+    """Lists of all songs by the settings.
+
+    Parameters
+    ----------
+    store : Store
+        OUT; unfinished work is staged there, and what the published table kept is read from it.
+    settings : SimilarSettings
+        How many, which metric, which rules.
+    vectors : Vectors
+        The songs.
+    """
+    n_songs = len(vectors.matrix)
+    depth = pool_depth(settings, n_songs)
+    made_by = {
+        "model_id": store.footer("embeddings")["lineage"].get("model_id"),
+        "metric": settings.metric,
+        "depth": depth,
+        "code_version": settings.code_version,
+        "screen": check(depth, settings.metric, None),
+    }
+    if settings.approximate_above and n_songs > settings.approximate_above:
+        found = _approximate(store, settings, vectors, depth)
+    else:
+        found = _refreshed(store, settings, vectors, made_by) or _exact(store, settings, vectors, depth)
+    if is_asked(settings):
+        found = found._replace(lists=_by_rules(store, settings, vectors, found.lists))
+    return found._replace(made_by=made_by)
+
+
+# --- all songs --------------------------------------------------------------------------------------------------------
+
+
+class Plan(NamedTuple):
+    """What the tasks of a run have in common."""
+
+    frame: Frame
+    clusters: Clusters
+    n_songs: int
+    n: int  # songs of a list, spare ones included
+    probes: int | None
+
+
+def _exact(store: Store, settings: SimilarSettings, vectors: Vectors, depth: int) -> Compared:
+    given = prepare(vectors.matrix, settings.metric)
+    n_songs = len(given.values)
+    frame = bounds.fit(given, METRICS[settings.metric], depth, check(depth, settings.metric, None))
+    frame = frame._replace(longest=frame.longest * ROOM_TO_GROW)
+    clusters = cluster(frame, given)
+    places = np.concatenate([clusters.order, np.full(int(n_songs * (ROOM_TO_GROW - 1)) + PANEL, -1)])
+    plan = Plan(frame, clusters, n_songs, min(depth + SPARES, n_songs - 1), None)
+    side = _lists_on_ray(store, settings, vectors, plan, make_side(frame, given.rows(places), places, 0))
+    how = {"exact": True, "screen": frame.screen}
+    return Compared(Lists(*as_lists(side, n_songs, depth)), how, Kept(frame, side, depth))
+
+
+def _approximate(store: Store, settings: SimilarSettings, vectors: Vectors, depth: int) -> Compared:
+    given = prepare(vectors.matrix, settings.metric)
+    n_songs = len(given.values)
+    frame = bounds.fit(given, METRICS[settings.metric], depth, check(depth, settings.metric, None))
+    clusters = cluster(frame, given, n_clusters(n_songs))
+    plan = Plan(frame, clusters, n_songs, depth, settings.probes)
+    side = make_side(frame, given.rows(clusters.order), clusters.order, 0)
+    side = _lists_on_ray(store, settings, vectors, plan, side)
+    found = Lists(*as_lists(side, n_songs, depth))
+    how = {"exact": False, "screen": frame.screen, "clusters": len(clusters.centres), "probes": settings.probes}
+    measured = ray.get(_recall.remote(vectors.matrix, found.ids, settings.metric))
+    return Compared(found, how | {"recall": measured, "recall_sample": min(RECALL_SAMPLE, n_songs)})
+
+
+@ray.remote(num_cpus=1)
+def _recall(matrix: Array, ids: Array, metric: str) -> float:
+    return recall(matrix, ids, metric, sample=RECALL_SAMPLE)
+
+
+def _lists_on_ray(store: Store, settings: SimilarSettings, vectors: Vectors, plan: Plan, side: Side) -> Side:
+    """The side with its lists, in order."""
+    made_of = [store.footer("embeddings")["fingerprint"], digest(vectors.names["track_id"].to_pylist())]
+    how = [settings.metric, plan.frame.screen, *map(str, (plan.n, plan.probes, settings.code_version))]
+    name = digest([*made_of, *how])  # titles and limits change no list
+    shared = ray.put(plan)
+    parts = [ray.put(some_of(side, *some, 0, with_panels=True)) for some in slices(0, len(side.songs), SONGS_PER_PART)]
+    with Progress("similar", plan.n_songs) as progress:
+        shards = run_staged(
+            store,
+            settings.stage,
+            {f"{name}-{first:010d}": first for first in range(0, plan.n_songs, SONGS_PER_SHARD)},
+            lambda shard, first: _stage_lists.remote(store.out, shard, shared, parts, first),
+            lambda first: progress.advance(min(SONGS_PER_SHARD, plan.n_songs - first)),
+        )
+    keys, counts = lists.room(len(side.songs), plan.n), np.zeros(len(side.songs), np.int32)
+    for first, shard in zip(range(0, plan.n_songs, SONGS_PER_SHARD), shards, strict=True):
+        staged = pq.read_table(shard)
+        rows = slice(first, first + staged.num_rows)
+        keys[rows, : plan.n] = pc.list_flatten(staged["keys"]).to_numpy().reshape(-1, plan.n)
+        counts[rows] = staged["count"].to_numpy()
+    side = side._replace(keys=keys, counts=counts, n=plan.n)
+    lists.set_floors(side)
+    return side
+
+
+@ray.remote(num_cpus=1)
+def _stage_lists(out: Path, name: str, plan: Plan, parts: list[Any], first: int) -> None:
+    """Stage the lists of the songs in the places from `first` on."""
+    n, own = plan.n, first // SONGS_PER_PART
+    start = first - own * SONGS_PER_PART
+    new = some_of(ray.get(parts[own]), start, start + min(SONGS_PER_SHARD, plan.n_songs - first), n)
+    own_first = [own, *(k for k in range(len(parts)) if k != own)]
+    every_part = (Part(k * SONGS_PER_PART, ray.get(parts[k])) for k in own_first)
+    new = lists_of_places(plan.frame, plan.clusters, every_part, new, first, probes=plan.probes)
+    keys = pa.FixedSizeListArray.from_arrays(pa.array(new.keys[:, :n].ravel()), n)
+    Store(out).stage_shard(SimilarSettings.stage, name, pa.table({"keys": keys, "count": new.counts}))
+
+
+# --- songs that changed -----------------------------------------------------------------------------------------------
+
+
+def _refreshed(store: Store, settings: SimilarSettings, vectors: Vectors, made_by: dict[str, Any]) -> Compared | None:
+    """Lists brought up to date from those of the published table; None if there are none of the same making."""
+    if not store.exists("similar"):
+        return None
+    folder = store.path("similar").resolve()
+    try:
+        songs_before = Sidecar(folder).songs["track_id"]
+    except SchemaError:  # damaged: to be made anew
+        return None
+    today = vectors.names["track_id"]
+    value_set = songs_before.cast(today.type).combine_chunks()
+    before = pc.fill_null(pc.index_in(today, value_set=value_set), -1).to_numpy().astype(np.int64)
+    return ray.get(_refresh.remote(folder / FOLDER, made_by, ray.put(vectors.matrix), before, settings))
+
+
+@ray.remote(num_cpus=1)
+def _refresh(
+    folder: Path, made_by: dict[str, Any], matrix: Array, before: Array, settings: SimilarSettings
+) -> Compared | None:
+    kept = load(folder, made_by)
+    if kept is None:
+        return None
+    done = refresh(kept, matrix, before, settings.metric)
+    if done is None:
+        return None
+    how = {"exact": True, "screen": kept.frame.screen, "changed": done.n_changed, "made_anew": done.n_anew}
+    return Compared(done.lists, how, done.kept)
+
+
+# --- rules ------------------------------------------------------------------------------------------------------------
+
+
+def _by_rules(store: Store, settings: SimilarSettings, vectors: Vectors, pool: Lists) -> Lists:
+    songs = known_of(store, vectors)
+    matrix, about, n_songs = ray.put(vectors.matrix), ray.put((songs, pool)), len(vectors.matrix)
+    tasks = [_refine.remote(matrix, about, settings, *rows) for rows in slices(0, n_songs, SONGS_PER_SHARD)]
+    refined = ray.get(tasks)
+    return Lists(*(np.concatenate(arrays) for arrays in zip(*refined, strict=True)))
+
+
+@ray.remote(num_cpus=1)
+def _refine(matrix: Array, about: tuple[Songs, Lists], settings: SimilarSettings, first: int, last: int) -> Lists:
+    songs, pool = about
+    rows = np.arange(first, last)
+    return refine(matrix, songs, settings, (pool.ids[first:last], pool.scores[first:last]), rows=rows)
+
+
+def known_of(store: Store, vectors: Vectors) -> Songs:
+    """What rules look at, of each song."""
+    columns = ["track_id", "artist_id", "album", "recording", "content_hash", "genre", "duration_s"]
+    track_ids = vectors.names["track_id"]
+    tracks = store.read("tracks", columns)
+    tracks = tracks.take(pc.index_in(track_ids, value_set=tracks["track_id"].combine_chunks()))
+    probabilities = None
+    if "probabilities" in store.dataset("embeddings").schema.names:
+        embeddings = store.read("embeddings", ["track_id", "probabilities"])
+        embeddings = embeddings.take(pc.index_in(track_ids, value_set=embeddings["track_id"].combine_chunks()))
+        if embeddings["probabilities"].null_count == 0:
+            probabilities = np.stack(embeddings["probabilities"].to_numpy())
+    return songs_of({name: tracks[name].to_pylist() for name in columns[1:]}, probabilities)

@@ -1,0 +1,72 @@
+"""Lists of all songs on their way to the table, and what is kept of them for the refresh of tomorrow.
+
+That lies beside the published table, in its version's folder.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from musicrec.files import write_atomic
+from musicrec.similarity.bounds import Frame
+from musicrec.similarity.exact import Lists
+from musicrec.similarity.lists import Side, room
+from musicrec.similarity.refresh import Kept
+
+FOLDER = "_kept"  # Parquet readers pass over names with an underscore
+ABOUT = "about.json"
+FRAME_ARRAYS = ("centre", "axes")
+
+
+class Compared(NamedTuple):
+    """Lists of all songs, and how they came about."""
+
+    lists: Lists
+    how: Mapping[str, Any] = MappingProxyType({})  # for the footer
+    kept: Kept | None = None  # for tomorrow; None of approximate lists
+    made_by: Mapping[str, Any] = MappingProxyType({})  # what lists that can be kept up to date have in common
+
+
+def save(kept: Kept, folder: Path, made_by: Mapping[str, Any]) -> None:
+    """Write what is kept into a new folder.
+
+    Parameters
+    ----------
+    kept : Kept
+        Lists that are in order.
+    folder : pathlib.Path
+        It is made.
+    made_by : mapping
+        What lists that could be kept have in common, for :func:`load`.
+    """
+    folder.mkdir(parents=True)
+    for name, array in kept.side._asdict().items():
+        if name == "keys":
+            array = array[:, : kept.side.n]  # noqa: PLW2901 - without the room for candidates
+        if isinstance(array, np.ndarray):
+            np.save(folder / f"{name}.npy", array)
+    for name in FRAME_ARRAYS:
+        np.save(folder / f"{name}.npy", getattr(kept.frame, name))
+    frame = {name: value for name, value in kept.frame._asdict().items() if name not in FRAME_ARRAYS}
+    about = {"made_by": dict(made_by), "n": kept.n, "with_spares": kept.side.n, "frame": frame}
+    write_atomic(folder / ABOUT, json.dumps(about).encode())
+
+
+def load(folder: Path, made_by: Mapping[str, Any]) -> Kept | None:
+    """Read what was kept; None if nothing was, by the same means, or not whole."""
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        if about["made_by"] != made_by:
+            return None
+        arrays = {name: np.load(folder / f"{name}.npy") for name in (*Side._fields, *FRAME_ARRAYS) if name != "n"}
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
+    n = about["with_spares"]
+    keys = room(len(arrays["songs"]), n)
+    keys[:, :n] = arrays["keys"]
+    frame = Frame(**about["frame"], **{name: arrays.pop(name) for name in FRAME_ARRAYS})
+    return Kept(frame, Side(**arrays | {"keys": keys}, n=n), about["n"])
