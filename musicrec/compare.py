@@ -26,20 +26,21 @@ from musicrec.similarity import bounds, lists
 from musicrec.similarity.approximate import n_clusters, recall
 from musicrec.similarity.bounds import Frame
 from musicrec.similarity.clusters import Clusters, cluster
-from musicrec.similarity.exact import METRICS, Lists, check, make_side, prepare, slices
+from musicrec.similarity.exact import METRICS, Lists, check, make_side, prepare, slices, with_room
 from musicrec.similarity.filters import Songs, songs_of
 from musicrec.similarity.lists import Side
 from musicrec.similarity.places import Part, as_lists, lists_of_places, some_of
-from musicrec.similarity.refresh import ROOM_TO_GROW, SPARES, Kept, refresh
+from musicrec.similarity.refresh import SPARES, Kept, refresh
 from musicrec.similarity.rules import is_asked, pool_depth, refine
-from musicrec.similarity.screens import PANEL
 from musicrec.storage import Store
 from musicrec.vectors import Vectors
 
 Array = NDArray[Any]
 
 SONGS_PER_SHARD = 8192
-SONGS_PER_PART = 131_072  # a multiple of PANEL; 100 MB of vectors and codes at 128 coordinates
+SONGS_PER_PART = (
+    131_072  # a multiple of PANEL and of the songs of a shard; 100 MB of vectors and codes at 128 coordinates
+)
 RECALL_SAMPLE = 1000
 
 
@@ -84,16 +85,17 @@ class Plan(NamedTuple):
     n_songs: int
     n: int  # songs of a list, spare ones included
     probes: int | None
+    songs_per_shard: int
+    songs_per_part: int
 
 
 def _exact(store: Store, settings: SimilarSettings, vectors: Vectors, depth: int) -> Compared:
     given = prepare(vectors.matrix, settings.metric)
     n_songs = len(given.values)
     frame = bounds.fit(given, METRICS[settings.metric], depth, check(depth, settings.metric, None))
-    frame = frame._replace(longest=frame.longest * ROOM_TO_GROW)
     clusters = cluster(frame, given)
-    places = np.concatenate([clusters.order, np.full(int(n_songs * (ROOM_TO_GROW - 1)) + PANEL, -1)])
-    plan = Plan(frame, clusters, n_songs, min(depth + SPARES, n_songs - 1), None)
+    frame, places = with_room(frame, clusters.order)
+    plan = Plan(frame, clusters, n_songs, min(depth + SPARES, n_songs - 1), None, *_sizes())
     side = _lists_on_ray(store, settings, vectors, plan, make_side(frame, given.rows(places), places, 0))
     how = {"exact": True, "screen": frame.screen}
     return Compared(Lists(*as_lists(side, n_songs, depth)), how, Kept(frame, side, depth))
@@ -104,7 +106,7 @@ def _approximate(store: Store, settings: SimilarSettings, vectors: Vectors, dept
     n_songs = len(given.values)
     frame = bounds.fit(given, METRICS[settings.metric], depth, check(depth, settings.metric, None))
     clusters = cluster(frame, given, n_clusters(n_songs))
-    plan = Plan(frame, clusters, n_songs, depth, settings.probes)
+    plan = Plan(frame, clusters, n_songs, depth, settings.probes, *_sizes())
     side = make_side(frame, given.rows(clusters.order), clusters.order, 0)
     side = _lists_on_ray(store, settings, vectors, plan, side)
     found = Lists(*as_lists(side, n_songs, depth))
@@ -118,23 +120,34 @@ def _recall(matrix: Array, ids: Array, metric: str) -> float:
     return recall(matrix, ids, metric, sample=RECALL_SAMPLE)
 
 
+def _sizes() -> tuple[int, int]:
+    return SONGS_PER_SHARD, SONGS_PER_PART
+
+
 def _lists_on_ray(store: Store, settings: SimilarSettings, vectors: Vectors, plan: Plan, side: Side) -> Side:
     """The side with its lists, in order."""
     made_of = [store.footer("embeddings")["fingerprint"], digest(vectors.names["track_id"].to_pylist())]
-    how = [settings.metric, plan.frame.screen, *map(str, (plan.n, plan.probes, settings.code_version))]
+    how = [
+        settings.metric,
+        plan.frame.screen,
+        *map(str, (plan.n, plan.probes, plan.songs_per_shard, settings.code_version)),
+    ]
     name = digest([*made_of, *how])  # titles and limits change no list
     shared = ray.put(plan)
-    parts = [ray.put(some_of(side, *some, 0, with_panels=True)) for some in slices(0, len(side.songs), SONGS_PER_PART)]
+    firsts = range(0, plan.n_songs, plan.songs_per_shard)
+    parts = [
+        ray.put(some_of(side, *some, 0, with_panels=True)) for some in slices(0, len(side.songs), plan.songs_per_part)
+    ]
     with Progress("similar", plan.n_songs) as progress:
         shards = run_staged(
             store,
             settings.stage,
-            {f"{name}-{first:010d}": first for first in range(0, plan.n_songs, SONGS_PER_SHARD)},
+            {f"{name}-{first:010d}": first for first in firsts},
             lambda shard, first: _stage_lists.remote(store.out, shard, shared, parts, first),
-            lambda first: progress.advance(min(SONGS_PER_SHARD, plan.n_songs - first)),
+            lambda first: progress.advance(min(plan.songs_per_shard, plan.n_songs - first)),
         )
     keys, counts = lists.room(len(side.songs), plan.n), np.zeros(len(side.songs), np.int32)
-    for first, shard in zip(range(0, plan.n_songs, SONGS_PER_SHARD), shards, strict=True):
+    for first, shard in zip(firsts, shards, strict=True):
         staged = pq.read_table(shard)
         rows = slice(first, first + staged.num_rows)
         keys[rows, : plan.n] = pc.list_flatten(staged["keys"]).to_numpy().reshape(-1, plan.n)
@@ -147,11 +160,11 @@ def _lists_on_ray(store: Store, settings: SimilarSettings, vectors: Vectors, pla
 @ray.remote(num_cpus=1)
 def _stage_lists(out: Path, name: str, plan: Plan, parts: list[Any], first: int) -> None:
     """Stage the lists of the songs in the places from `first` on."""
-    n, own = plan.n, first // SONGS_PER_PART
-    start = first - own * SONGS_PER_PART
-    new = some_of(ray.get(parts[own]), start, start + min(SONGS_PER_SHARD, plan.n_songs - first), n)
+    n, own = plan.n, first // plan.songs_per_part
+    start = first - own * plan.songs_per_part
+    new = some_of(ray.get(parts[own]), start, start + min(plan.songs_per_shard, plan.n_songs - first), n)
     own_first = [own, *(k for k in range(len(parts)) if k != own)]
-    every_part = (Part(k * SONGS_PER_PART, ray.get(parts[k])) for k in own_first)
+    every_part = (Part(k * plan.songs_per_part, ray.get(parts[k])) for k in own_first)
     new = lists_of_places(plan.frame, plan.clusters, every_part, new, first, probes=plan.probes)
     keys = pa.FixedSizeListArray.from_arrays(pa.array(new.keys[:, :n].ravel()), n)
     Store(out).stage_shard(SimilarSettings.stage, name, pa.table({"keys": keys, "count": new.counts}))

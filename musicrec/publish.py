@@ -1,5 +1,6 @@
 """From lists of similar songs to the published table: the gate, Parquet parts, the sidecar, the swap."""
 
+import shutil
 from typing import Any
 
 import numpy as np
@@ -57,11 +58,20 @@ def publish_lists(
             if compared.kept:
                 save(compared.kept, version.folder / FOLDER, compared.made_by)
             store.publish(version, keep=VERSIONS_KEPT)
+        _keep_only_newest(store)
     except OSError as e:
         raise PublishError(
             f"similar: the table could not be written to {store.out} ({e}); what is published stays whole; "
             f"make room there and run it again"
         ) from e
+
+
+def _keep_only_newest(store: Store) -> None:
+    """Remove from older versions what a refresh would need: it is as large as the vectors, and no longer of use."""
+    published = store.path("similar").resolve()
+    for folder in published.parent.glob(f"*/{FOLDER}"):
+        if folder.parent != published:
+            shutil.rmtree(folder)
 
 
 # --- the gate -----------------------------------------------------------------------------------------------------

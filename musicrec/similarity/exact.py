@@ -27,6 +27,7 @@ BLOCK_ROWS = 768  # whose codes stay in a core's cache while all columns pass
 WINDOWS = (128, 768, 3072)  # songs that are alike meet first: a list that starts with good songs lets few others near
 PRODUCT_COLUMNS = 2048
 LARGE = 2.0**40
+ROOM_TO_GROW, SHARE_OF_PLACES = 1.25, 0.02  # times the length of the longest song; places for more songs
 
 
 class Lists(NamedTuple):
@@ -193,16 +194,24 @@ def _meet_products(frame: Frame, a: Side, b: Side, blocks: Iterable[Block], is_s
             meeting.meet_products(frame.rule, a, b, products, first, start, is_same)
 
 
-def all_pairs(given: Vectors, n: int, metric: int, screen: str, room: float = 1.0) -> tuple[Frame, Side]:
+def with_room(frame: Frame, order: NDArray[np.int64]) -> tuple[Frame, NDArray[np.int64]]:
+    """Room for other songs: a frame for songs that lie farther out, and places with the number -1."""
+    longest = frame.longest * ROOM_TO_GROW
+    if frame.metric == lists.COSINE:  # of vectors of length one, none is longer about the centre
+        longest = max(frame.longest, min(longest, 1.0 + float(np.linalg.norm(frame.centre))))
+    vacant = np.full(int(len(order) * SHARE_OF_PLACES) + PANEL, -1)
+    return frame._replace(longest=longest), np.concatenate([order, vacant])
+
+
+def all_pairs(given: Vectors, n: int, metric: int, screen: str, *, can_grow: bool = False) -> tuple[Frame, Side]:
     """Let all songs meet; their lists of `n`, not in order yet.
 
-    With `room` above 1, the frame and the side have room for other songs too: so much longer ones, so many more.
+    With `can_grow`, there is room for other songs too: places, and codes for songs that lie farther out.
     """
     frame = bounds.fit(given, metric, n, screen)
     order = cluster(frame, given).order
-    if room > 1.0:
-        frame = frame._replace(longest=frame.longest * room)
-        order = np.concatenate([order, np.full(int(len(order) * (room - 1)) + PANEL, -1)])
+    if can_grow:
+        frame, order = with_room(frame, order)
     side = make_side(frame, given.rows(order), order, n)
     for blocks in triangle(len(order)):
         meet(frame, side, side, blocks, is_same=True)

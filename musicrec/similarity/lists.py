@@ -67,6 +67,17 @@ def as_read(side: Side) -> Side:
     return side._replace(**read_only)
 
 
+def closed(side: Side) -> Side:
+    """The side with lists that take nothing."""
+    n_songs = len(side.songs)
+    return side._replace(
+        limits=np.full(len(side.offsets), MOST, side.offsets.dtype),
+        floors=np.full(n_songs, CLOSED, np.uint64),
+        counts=np.zeros(n_songs, np.int32),
+        keys=room(n_songs, 0),
+    )
+
+
 # --- keys -------------------------------------------------------------------------------------------------------------
 
 SIGN, LOW, HALF = np.uint64(0x80000000), np.uint64(0xFFFFFFFF), np.uint64(32)

@@ -56,7 +56,7 @@ def lists_of_places(
     visits = _everywhere(first, len(new.songs)) if probes is None else _nearby(clusters, first, len(new.songs), probes)
     for part in parts:
         stop = part.first + len(part.side.songs)
-        meet(frame, new, _closed(part.side), _within(visits, part.first, stop))
+        meet(frame, new, lists.closed(part.side), _within(visits, part.first, stop))
     lists.put_in_order(frame.rule, new)
     return new
 
@@ -82,16 +82,6 @@ def some_of(side: Side, first: int, last: int, n: int, *, with_panels: bool = Fa
             array[last - first :] = 2 * lists.NO_LIMIT
             some = some._replace(**{name: array})
     return some
-
-
-def _closed(side: Side) -> Side:
-    """The side with lists that take nothing."""
-    return side._replace(
-        limits=np.full(len(side.offsets), lists.MOST, side.offsets.dtype),
-        floors=np.full(len(side.songs), lists.CLOSED, np.uint64),
-        counts=np.zeros(len(side.songs), np.int32),
-        keys=lists.room(len(side.songs), 0),
-    )
 
 
 Visits = list[tuple[tuple[int, int], list[tuple[int, int]]]]  # rows (first, last), and the places that they meet

@@ -6,7 +6,7 @@ have changed. Only a list that is left with fewer than n songs is made anew. So 
 full run, bit for bit, and only pairs that a changed song is part of meet.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,12 +26,11 @@ from musicrec.similarity.exact import (
     prepare,
     slices,
 )
-from musicrec.similarity.lists import Side
+from musicrec.similarity.lists import Side, closed
 
 Rows = NDArray[np.int64]
 
 SPARES = 25
-ROOM_TO_GROW = 1.02  # a song of tomorrow may lie a little farther out than all of today's
 LARGEST_SHARE = 0.2  # of songs that changed: from there on a full run is as cheap
 
 
@@ -71,7 +70,7 @@ def full(
     given = prepare(vectors, metric)
     n = max(0, min(n, len(given.values) - 1))
     frame, side = all_pairs(
-        given, max(0, min(n + spares, len(given.values) - 1)), METRICS[metric], screen, ROOM_TO_GROW
+        given, max(0, min(n + spares, len(given.values) - 1)), METRICS[metric], screen, can_grow=True
     )
     lists.put_in_order(frame.rule, side)
     return Refreshed(_read_out(side, len(given.values), n), Kept(frame, side, n), len(given.values), 0)
@@ -106,12 +105,12 @@ def refresh(kept: Kept, vectors: ArrayLike, before: Rows, metric: str = "cosine"
     _renumber(side, change, before, n_before)
     _write_songs(frame, side, given, change)
     lists.set_limits(frame.rule, side)
-    _close(side, np.concatenate([change.places, change.free]))
-    _make_lists(frame, side, given, change.rows, change.places)
+    to_come = np.concatenate([change.places, change.free])
+    side.limits[to_come], side.floors[to_come], side.counts[to_come] = lists.MOST, lists.CLOSED, 0
+    _make_lists(frame, side, side, given.rows(change.rows), change.places)
     lists.put_in_order_again(side)
     short = np.flatnonzero((side.counts < n) & (side.songs >= 0))
-    _close(side, slice(None), floors=False)
-    _make_lists(frame, side, given, side.songs[short], short)
+    _make_lists(frame, side, closed(side), given.rows(side.songs[short]), short)
     done = _read_out(side, len(given.values), n)
     return Refreshed(done, Kept(frame, side, n), len(change.rows), len(short))
 
@@ -190,17 +189,10 @@ def _write_songs(frame: Frame, side: Side, given: Vectors, change: _Change) -> N
 # --- lists ------------------------------------------------------------------------------------------------------------
 
 
-def _close(side: Side, places: Any, *, floors: bool = True) -> None:  # noqa: ANN401 - as an index of NumPy
-    """Let lists take nothing while others are made."""
-    side.limits[: len(side.songs)][places] = lists.MOST
-    if floors:
-        side.floors[places], side.counts[places] = lists.CLOSED, 0
-
-
-def _make_lists(frame: Frame, side: Side, given: Vectors, rows: Rows, places: Rows) -> None:
-    """Lists of some songs from all songs, each of which is offered them where its own list is not closed."""
-    new = make_side(frame, given.rows(rows), rows, side.n)
-    meet(frame, new, side, (Block(*some, 0, len(side.songs)) for some in slices(0, len(rows), BLOCK_ROWS)))
+def _make_lists(frame: Frame, side: Side, others: Side, given: Vectors, places: Rows) -> None:
+    """Write lists of the songs in some places, from all `others`, which are offered these songs."""
+    new = make_side(frame, given, side.songs[places], side.n)
+    meet(frame, new, others, (Block(*some, 0, len(side.songs)) for some in slices(0, len(places), BLOCK_ROWS)))
     lists.put_in_order(frame.rule, new)
     side.keys[places, : side.n] = new.keys[:, : side.n]
     side.counts[places], side.floors[places] = new.counts, new.floors
