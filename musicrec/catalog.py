@@ -5,6 +5,8 @@ A song that is not on this machine is not fetched: what its server says of it st
 
 import hashlib
 import warnings
+from collections.abc import Set as AbstractSet
+from collections.abc import Sized
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -16,7 +18,7 @@ from tinytag import TinyTag, TinyTagException
 from musicrec.accounting import Counts, Outcome, count, digest, outcomes_table
 from musicrec.audio import DEFAULT_LIMITS
 from musicrec.columns import FAILED, OK, SKIPPED, TRACKS
-from musicrec.errors import DecodeError
+from musicrec.errors import CatalogError, DecodeError
 from musicrec.progress import Progress
 from musicrec.settings import CatalogSettings
 from musicrec.sources import Track, list_source
@@ -29,7 +31,9 @@ GONE = frozenset({404, 410})  # HTTP status of what is not there
 READERS = 8  # threads that read files; hashing and reading release the interpreter lock
 
 
-def catalog(store: Store, settings: CatalogSettings, *, force: bool = False) -> Counts:
+def catalog(
+    store: Store, settings: CatalogSettings, *, force: bool = False, max_removed_fraction: float = 1.0
+) -> Counts:
     """List the songs of a source and publish them as ``tracks``.
 
     A file whose size and time of change are those of the catalog before is not read again.
@@ -42,11 +46,13 @@ def catalog(store: Store, settings: CatalogSettings, *, force: bool = False) -> 
         Where the songs are.
     force : bool
         Accept another source than the one OUT was made from.
+    max_removed_fraction : float
+        Refuse a source that lacks more than this share of the songs it had: it may not be there as a whole.
 
     Raises
     ------
     CatalogError
-        The source is missing, empty, or holds no audio.
+        The source is missing, empty, or holds no audio; or it lacks too many songs.
     ConfigError
         OUT was made from another source.
     """
@@ -54,6 +60,7 @@ def catalog(store: Store, settings: CatalogSettings, *, force: bool = False) -> 
     store.check_settings(settings, force=force)
     columns = sorted({name for track in listing.tracks for name in track.facts})
     before = {row["track_id"]: row for row in store.read("tracks").to_pylist()} if store.exists("tracks") else {}
+    _check_removed(settings, before.keys() - {track.track_id for track in listing.tracks}, before, max_removed_fraction)
     same_columns = bool(before) and store.footer("tracks")["lineage"]["columns"] == columns
     read: list[Read] = []
     with Progress("catalog", len(listing.tracks)) as progress, ThreadPoolExecutor(READERS) as pool:
@@ -76,6 +83,14 @@ def catalog(store: Store, settings: CatalogSettings, *, force: bool = False) -> 
     )
     store.save_outcomes("catalog", outcomes, settings, settings.fingerprint())
     return count("catalog", outcomes["track_id"].to_pylist(), outcomes, sum(one.is_fresh for one in read))
+
+
+def _check_removed(settings: CatalogSettings, removed: AbstractSet[str], before: Sized, most: float) -> None:
+    if len(removed) > most * len(before):
+        raise CatalogError(
+            f"source {settings.source} lacks {len(removed)} of the {len(before)} songs it had, for example "
+            f"{min(removed)!r}; see that all of it is there, or allow a larger --max-removed-fraction than {most:g}"
+        )
 
 
 class Read(NamedTuple):

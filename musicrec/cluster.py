@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import ray
 
-from musicrec.errors import ConfigError, MusicrecError
+from musicrec.deadline import check_deadline, seconds_left
+from musicrec.errors import ConfigError, DeadlinePassed, MusicrecError
 from musicrec.storage import Store
 
 Item = TypeVar("Item")
@@ -43,13 +44,22 @@ def connect(address: str | None = None) -> None:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    address = _address(address)
     options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, ValueError) as e:
         reason = str(e).splitlines()[0]
         raise ConfigError(f"no Ray cluster at {address} ({reason}); start one, or leave --address out") from e
+
+
+def _address(address: str | None) -> str:
+    return address or os.environ.get("RAY_ADDRESS") or "local"
+
+
+def is_embedded(address: str | None = None) -> bool:
+    """Whether :func:`connect` starts a Ray inside this process."""
+    return _address(address) == "local"
 
 
 def run_bounded(
@@ -75,13 +85,23 @@ def run_bounded(
     ------
     MusicrecError
         A task raised an error.
+    DeadlinePassed
+        What is not done by the deadline is cancelled.
     """
     rest = iter(items)
+    check_deadline()
     running = {submit(item): item for item in islice(rest, at_once or _window())}
-    while running:
-        done, _ = ray.wait(list(running), num_returns=1)
-        yield running.pop(done[0]), _result(done[0])
-        running.update({submit(item): item for item in islice(rest, max(0, (at_once or _window()) - len(running)))})
+    try:
+        while running:
+            check_deadline()
+            done, _ = ray.wait(list(running), num_returns=1, timeout=seconds_left())
+            for reference in done:
+                yield running.pop(reference), _result(reference)
+            running.update({submit(item): item for item in islice(rest, max(0, (at_once or _window()) - len(running)))})
+    except DeadlinePassed:
+        for reference in running:
+            ray.cancel(reference)
+        raise
 
 
 def cpus() -> int:

@@ -1,12 +1,33 @@
 """Every error musicrec raises on purpose: one line that says what, where, what was expected and what to do."""
 
+INTERRUPTED = 130  # exit code, as shells give it to what Ctrl-C has ended
+
 
 class MusicrecError(Exception):
     """Base of all errors that are meant for the person at the command line."""
 
+    exit_code = 1  # of the command that it ends
+
 
 class ConfigError(MusicrecError):
     """A setting, an option or the state of OUT does not fit what was asked."""
+
+    exit_code = 2
+
+
+class InUse(ConfigError):  # noqa: N818 - reads as what happened
+    """Another run holds OUT."""
+
+    exit_code = 3
+
+
+class DeadlinePassed(MusicrecError):  # noqa: N818 - reads as what happened
+    """The time that a run was given is over; what it has done stays, and the next run goes on from there."""
+
+    exit_code = 4
+
+    def __init__(self) -> None:
+        super().__init__("the deadline has passed; what is done is kept, and the next run goes on from there")
 
 
 class CatalogError(MusicrecError):
@@ -48,3 +69,12 @@ class UnknownTrack(MusicrecError):  # noqa: N818 - reads as what happened
 
 class PublishError(MusicrecError):
     """A table did not pass its gate; the one published before stays live."""
+
+    exit_code = 5
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Exit code of a command that `error` ends."""
+    if isinstance(error, MusicrecError):
+        return error.exit_code
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else MusicrecError.exit_code

@@ -198,7 +198,11 @@ class SimilarTable:
         assert self._store
         outcomes = self._store.read("outcomes", filter=pc.field("track_id") == track_id).to_pylist()
         for outcome in outcomes:
-            if outcome["status"] in (FAILED, SKIPPED) and outcome["reason"] not in ("no_genre", "no_features"):
+            if outcome["status"] in (FAILED, SKIPPED) and outcome["reason"] not in (
+                "no_genre",
+                "no_features",
+                "newer_than_model",
+            ):
                 detail = f" ({outcome['detail']})" if outcome["detail"] else ""
                 return f"{outcome['stage']} {outcome['status']}, {outcome['reason']}{detail}"
         return None

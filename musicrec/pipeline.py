@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from musicrec.accounting import Counts
 from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings
@@ -27,7 +27,31 @@ class ChainSettings(NamedTuple):
         return self._replace(extract=self.extract.model_copy(update=needed))
 
 
-def run(
+def run(store: Store, settings: ChainSettings, *, tell: Callable[[Counts], None] = print, **how: Any) -> Path:  # noqa: ANN401
+    """Run every stage that is not up to date.
+
+    Parameters
+    ----------
+    store : Store
+        OUT, locked by the caller.
+    settings : ChainSettings
+        Of each stage.
+    tell : callable
+        Called with the counts of each stage as it ends.
+    **how
+        Of :func:`stages`.
+
+    Returns
+    -------
+    pathlib.Path
+        The report.
+    """
+    for stage in stages(store, settings, **how).values():
+        tell(stage())
+    return report(store)
+
+
+def stages(
     store: Store,
     settings: ChainSettings,
     *,
@@ -38,9 +62,10 @@ def run(
     seconds_per_file: float = SECONDS_PER_FILE,
     limit: int | None = None,
     force: bool = False,
-    tell: Callable[[Counts], None] = print,
-) -> Path:
-    """Run every stage that is not up to date.
+    max_removed_fraction: float = 1.0,
+    keep_model: bool = False,
+) -> dict[str, Callable[[], Counts]]:
+    """The stages of the chain by name, in order, each to be called.
 
     Parameters
     ----------
@@ -48,25 +73,20 @@ def run(
         OUT, locked by the caller.
     settings : ChainSettings
         Of each stage.
-    address, workers, retry_failed, max_failed_fraction, seconds_per_file, limit, force
+    address, workers, retry_failed, max_failed_fraction, seconds_per_file, limit, force, max_removed_fraction
         As for the stages; with a limit the stages after extract work on the songs that have been decoded.
-    tell : callable
-        Called with the counts of each stage as it ends.
-
-    Returns
-    -------
-    pathlib.Path
-        The report.
+    keep_model : bool
+        Train nothing; the published model stays.
     """
     from musicrec.catalog import catalog
     from musicrec.embed import embed
     from musicrec.extract import extract
     from musicrec.similar import similar
-    from musicrec.train import train
+    from musicrec.train import keep, train
 
-    stages: list[Callable[[], Counts]] = [
-        lambda: catalog(store, settings.catalog, force=force),
-        lambda: extract(
+    return {
+        "catalog": lambda: catalog(store, settings.catalog, force=force, max_removed_fraction=max_removed_fraction),
+        "extract": lambda: extract(
             store,
             settings.extract,
             address=address,
@@ -76,15 +96,21 @@ def run(
             limit=limit,
             force=force,
         ),
-        lambda: train(store, settings.train, address=address, workers=workers),
-        lambda: embed(store, settings.embed, address=address),
-        lambda: similar(store, settings.similar, address=address),
-    ]
-    for stage in stages:
-        tell(stage())
-    report = store.out / "report.html"
-    if not report.exists() or store.state() not in report.read_text(encoding="utf-8"):
+        "train": lambda: (
+            keep(store, settings.train)
+            if keep_model
+            else train(store, settings.train, address=address, workers=workers)
+        ),
+        "embed": lambda: embed(store, settings.embed, address=address),
+        "similar": lambda: similar(store, settings.similar, address=address),
+    }
+
+
+def report(store: Store) -> Path:
+    """Path of the report, written if it does not tell of what is published."""
+    path = store.out / "report.html"
+    if not path.exists() or store.state() not in path.read_text(encoding="utf-8"):
         from musicrec.report import write_report
 
         write_report(store)
-    return report
+    return path

@@ -51,7 +51,7 @@ class Status(NamedTuple):
 def status(store: Store) -> Status:
     """What is published, whether it is up to date, and why tracks did not come through."""
     tables = [_table_status(store, name) for name in store.published()]
-    return Status(str(store.out), tables, _problems(store))
+    return Status(str(store.out), tables, problems(store))
 
 
 def complaint(store: Store, name: str, max_age: datetime.timedelta | None) -> str | None:
@@ -203,7 +203,8 @@ def _fingerprint(store: Store, name: str) -> str | None:
     return footer.get("fingerprint")
 
 
-def _problems(store: Store) -> list[Figures]:
+def problems(store: Store) -> list[Figures]:
+    """Tracks that did not come through, counted by stage, status and reason."""
     if not store.exists("outcomes"):
         return []
     key = ["stage", "status", "reason"]

@@ -6,11 +6,14 @@ version that nobody sees, then swaps the link: a reader finds the old table or t
 """
 
 import hashlib
+import json
 import os
 import shutil
+import socket
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +24,7 @@ import pyarrow.parquet as pq
 import tomli_w
 
 from musicrec.columns import OUTCOMES
-from musicrec.errors import ConfigError, SchemaError
+from musicrec.errors import ConfigError, InUse, SchemaError
 from musicrec.files import write_atomic, write_parquet
 from musicrec.footers import FOOTER_FILE, check_footer, made_by, read_footer
 from musicrec.settings import STAGES, StageSettings, read_toml, resolve
@@ -80,20 +83,36 @@ class Store:
 
         Raises
         ------
+        InUse
+            Another run holds it; the message says which.
         ConfigError
-            Another run holds it.
+            OUT cannot be written.
         """
         lock = filelock.FileLock(self.out / ".lock", blocking=False)
         try:
             lock.acquire()
         except filelock.Timeout:
-            raise ConfigError(f"OUT {self.out} is in use by another musicrec run; wait for it to end") from None
+            raise InUse(f"OUT {self.out} is in use by {self._holder()}; wait for it to end") from None
         except OSError as e:
             raise ConfigError(f"OUT {self.out} cannot be written ({e.strerror}); choose another folder") from e
         try:
+            with suppress(OSError):  # on a full disk too, a rollback is possible
+                write_atomic(self._holder_file, json.dumps(_myself()).encode())
             yield
         finally:
             lock.release()
+
+    @property
+    def _holder_file(self) -> Path:
+        return self.out / ".lock.json"  # beside the lock, which some versions of filelock empty when they ask for it
+
+    def _holder(self) -> str:
+        """Who holds the lock, as far as it has said so."""
+        try:
+            by = json.loads(self._holder_file.read_bytes())
+            return f"another musicrec run: {by['command']!r}, process {by['pid']} on {by['host']} since {by['since']}"
+        except (OSError, ValueError, LookupError, TypeError):  # it has only just begun
+            return "another musicrec run"
 
     # --- settings -----------------------------------------------------------------------------------------------
 
@@ -249,6 +268,12 @@ class Store:
     def clear_work(self, stage: str) -> None:
         """Remove the work folder of `stage`, once what it held is published."""
         shutil.rmtree(self.out / "_work" / stage, ignore_errors=True)
+
+
+def _myself() -> dict[str, Any]:
+    """What others that ask for the lock are told of this run."""
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return {"command": command, "pid": os.getpid(), "host": socket.gethostname(), "since": now()}
 
 
 @contextmanager

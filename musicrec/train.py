@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray
 from numpy.typing import NDArray
@@ -98,6 +99,27 @@ def train(
     counts = count(full.stage, store.track_ids(), outcomes, 0 if is_current else len(songs.track_ids))
     check_failures(counts, 1.0)
     return counts
+
+
+def keep(store: Store, settings: TrainSettings) -> Counts:
+    """Leave the published model as it is, and account for the songs of the catalog as it is now.
+
+    Parameters
+    ----------
+    store : Store
+        OUT, with the model.
+    settings : TrainSettings
+        Which model it is.
+    """
+    model_id = read_card(store.path(f"models/{settings.model}"))["model_id"]
+    before = {
+        row["track_id"]: Outcome(**row)
+        for row in store.read("outcomes", filter=pc.field("stage") == settings.stage).to_pylist()
+    }
+    newer = (settings.stage, SKIPPED, "newer_than_model")
+    outcomes = outcomes_table(before.get(track_id, Outcome(track_id, *newer)) for track_id in store.track_ids())
+    store.save_outcomes(settings.stage, outcomes, settings, model_id)
+    return count(settings.stage, store.track_ids(), outcomes, 0)
 
 
 def _published_id(store: Store, name: str) -> str | None:

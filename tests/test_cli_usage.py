@@ -120,7 +120,7 @@ def test_help_keeps_settings_apart_by_stage_and_from_what_changes_no_result(run)
 def test_commands_are_listed_in_the_order_of_the_chain(run):
     _, commands = run("--help")[1].split("Commands:")
     listed = re.findall(r"^  (\w+)  .*[^.]\.$", commands, re.MULTILINE)  # with its whole sentence: none ends in "..."
-    chain = ["run", "catalog", "extract", "models", "tune", "train", "evaluate", "embed", "similar"]
+    chain = ["run", "refresh", "catalog", "extract", "models", "tune", "train", "evaluate", "embed", "similar"]
     assert listed == [*chain, "lookup", "export", "recommend", "listen", "status", "rollback", "report", "demo"]
 
 
@@ -212,12 +212,14 @@ def test_what_cannot_be_done_is_exit_code_1_and_one_line(run, out, tmp_path, arg
     assert_one_line(complaint, *said)
 
 
-@pytest.mark.parametrize("command", ["catalog", *STAGES, "report"])
-def test_a_busy_out_is_exit_code_2_for_every_command_that_writes(run, out, stages, command):
+@pytest.mark.parametrize("command", ["catalog", *STAGES, "report", "refresh"])
+def test_a_busy_out_is_exit_code_3_for_every_command_that_writes(run, out, stages, command):
     with Store(out).lock():
         code, text, complaint = run(command, "OUT")
-    assert (code, text) == (2, "")
-    assert_one_line(complaint, "OUT is in use by another musicrec run", "wait for it to end")
+    assert (code, text) == (3, "")
+    assert_one_line(
+        complaint, "OUT is in use by another musicrec run: ", f"process {os.getpid()} on", "wait for it to end"
+    )
     assert not stages
 
 

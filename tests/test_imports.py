@@ -15,7 +15,7 @@ JOBS = PACKAGE.parent / "jobs"
 
 LAYERS = [  # lowest first; a room may import from its own layer and from those before it
     {"__init__", "errors", "columns", "lanes"},
-    {"accounting", "settings", "progress", "watchdog"},
+    {"accounting", "settings", "progress", "watchdog", "deadline", "usage"},
     {"files", "footers"},
     {"versions"},
     {"storage", "sources", "audio"},
@@ -42,6 +42,7 @@ LAYERS = [  # lowest first; a room may import from its own layer and from those 
     {"compare", "publish"},
     {"extract", "train", "tune", "cross_validate", "embed", "similar"},
     {"pipeline", "options"},
+    {"refresh"},
     {"cli", "jobs", "__main__"},
 ]
 LAYER = {room: depth for depth, rooms in enumerate(LAYERS) for room in rooms}

@@ -48,6 +48,7 @@ def test_every_stage_has_a_job_that_answers_help() -> None:
         "similar",
         "report",
         "run",
+        "refresh",
     }
     for job in jobs:
         usage = subprocess.run([sys.executable, job, "--help"], capture_output=True, text=True, cwd=ROOT, check=True)

@@ -6,16 +6,17 @@ import sys
 import click
 
 from musicrec import __version__
-from musicrec.cli import listening, stages, tables, versions
+from musicrec.cli import listening, nightly, stages, tables, versions
 from musicrec.cli.common import complain, example
-from musicrec.errors import ConfigError, MusicrecError
+from musicrec.errors import INTERRUPTED, MusicrecError, exit_code_of
 from musicrec.options import Commands
-
-EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and leave with its exit code: 0 done, 1 failed, 2 wrong usage."""
+    """Run the command line and leave with its exit code.
+
+    0 done, 1 failed, 2 wrong usage, 3 OUT is in use, 4 deadline passed, 5 the gate refused the new table.
+    """
     try:
         code = cli.main(arguments, prog_name="musicrec", standalone_mode=False)
     except click.ClickException as e:
@@ -23,15 +24,15 @@ def main(arguments: list[str] | None = None) -> None:
         code = e.exit_code
     except (click.Abort, KeyboardInterrupt):
         complain("interrupted; run the same command again to go on")
-        code = EXIT_INTERRUPTED
+        code = INTERRUPTED
     except MusicrecError as e:
         complain(str(e))
-        code = EXIT_USAGE if isinstance(e, ConfigError) else EXIT_FAILED
+        code = e.exit_code
     except Exception as e:  # the person at the terminal gets a line; a developer asks for more
         if os.environ.get("MUSICREC_DEBUG"):
             raise
         complain(f"{type(e).__name__}: {' '.join(str(e).split())} (set MUSICREC_DEBUG=1 for the traceback)")
-        code = EXIT_FAILED
+        code = exit_code_of(e)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -47,6 +48,7 @@ def cli() -> None:
 
 for _command in (
     stages.run,
+    nightly.refresh,
     stages.catalog,
     stages.extract,
     stages.models,

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -33,6 +33,9 @@ from musicrec.settings import (
     resolve,
 )
 from musicrec.storage import Store
+
+if TYPE_CHECKING:
+    from musicrec.pipeline import ChainSettings
 
 
 @click.command(
@@ -66,16 +69,22 @@ def run(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa: 
 
 
 def _run_chain(store: Store, settings_file: Path | None, options: dict[str, Any]) -> None:
-    from musicrec.pipeline import ChainSettings, run
+    from musicrec.pipeline import run
 
-    settings = ChainSettings(
-        _catalog_settings(store, settings_file, options),
-        *(settings_of(cls, store, settings_file, options) for cls in list(ChainSettings.__annotations__.values())[1:]),
-    )
-    settings = settings.with_what_the_model_reads()
+    settings = chain_settings(store, settings_file, options).with_what_the_model_reads()
     how = ("address", "workers", "retry_failed", "max_failed_fraction", "seconds_per_file", "limit", "force")
     report = run(store, settings, **{name: options[name] for name in how if name in options}, tell=click.echo)
     click.echo(f"tables: {store.out}\nreport: {report}")
+
+
+def chain_settings(store: Store, settings_file: Path | None, options: dict[str, Any]) -> "ChainSettings":
+    """Settings of every stage."""
+    from musicrec.pipeline import ChainSettings
+
+    return ChainSettings(
+        _catalog_settings(store, settings_file, options),
+        *(settings_of(cls, store, settings_file, options) for cls in list(ChainSettings.__annotations__.values())[1:]),
+    )
 
 
 def _catalog_settings(store: Store, settings_file: Path | None, options: dict[str, Any]) -> CatalogSettings:

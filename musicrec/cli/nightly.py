@@ -1,0 +1,64 @@
+"""The command of every night."""
+
+import datetime
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from musicrec.cli.common import example, open_out
+from musicrec.cli.stages import chain_settings
+from musicrec.options import OUT, Command, address_option, duration, failure_options, settings_options, workers_option
+from musicrec.settings import CatalogSettings
+from musicrec.storage import Store
+
+
+@click.command(
+    cls=Command,
+    epilog=example(
+        "refresh OUT", "refresh OUT --source ~/Music", "refresh OUT --deadline 4h --max-removed-fraction 0.1"
+    ),
+)
+@OUT
+@settings_options(CatalogSettings)
+@click.option(
+    "--deadline", type=duration, help="End after so long, such as 4h or 90m; the next run goes on from there."
+)
+@click.option(
+    "--max-removed-fraction",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Fail, and change nothing, if the source lacks more than this share of the songs it had.",
+)
+@failure_options
+@workers_option
+@address_option
+def refresh(out: str, settings_file: Path | None, deadline: datetime.timedelta | None, **options: Any) -> None:  # noqa: ANN401
+    """Bring the table up to date with its source: the nightly job.
+
+    Only songs that were added or changed are decoded. The published model embeds them; one is trained only if there is
+    none. Settings are those of OUT's last run. What happened stands in OUT/_runs, one JSON file a run.
+
+    Exit codes: 0 done; 1 failed; 2 wrong usage; 3 another run holds OUT; 4 the deadline passed, and the next run goes
+    on from there; 5 the new table did not pass its gate, and the one before stays published.
+    """
+    from musicrec.refresh import refresh as run
+
+    if options["source"] is None and settings_file is None and not Store(out).recorded("catalog"):
+        raise click.UsageError("Missing option '--source'.")
+    with open_out(out, create=True) as store:
+        settings = chain_settings(store, settings_file, options)
+        settings = settings._replace(train=settings.train.model_copy(update={"model": settings.embed.model}))
+        settings = settings.with_what_the_model_reads()
+        how = {name: value for name, value in options.items() if name not in CatalogSettings.model_fields}
+        seconds = None if deadline is None else deadline.total_seconds()
+        path = run(store, settings, deadline_s=seconds, tell=_tell, **how)
+        click.echo(f"run: {path}")
+
+
+def _tell(line: str) -> None:
+    """With the time, where nobody sits and watches."""
+    time = "" if sys.stdout.isatty() else f"{datetime.datetime.now(datetime.UTC):%H:%M:%SZ} "
+    click.echo(f"{time}{line}")
