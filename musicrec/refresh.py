@@ -1,4 +1,4 @@
-"""The nightly chain: what a source has added, changed or removed goes into the published table; a report of each run."""
+"""The nightly chain: what a source has added, changed or removed goes into the published table, with a report."""
 
 import datetime
 import json

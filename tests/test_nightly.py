@@ -25,7 +25,7 @@ STAGES = ["catalog", "extract", "train", "embed", "similar", "report"]
 
 
 def settings(source, **of_similar):
-    similar = SimilarSettings(n=5, max_churn=1.0, **of_similar)
+    similar = SimilarSettings(**{"n": 5, "max_churn": 1.0, **of_similar})
     return ChainSettings(
         CatalogSettings(source=str(source)), ExtractSettings(), TrainSettings(epochs=2), EmbedSettings(), similar
     )
@@ -185,10 +185,10 @@ def test_a_gate_that_refuses_is_exit_code_5_and_the_table_before_stays(night):
     wavs = sorted(p for p in source.rglob("*.wav") if p.stat().st_size > 50_000)
     wavs[0].write_bytes(wavs[-1].read_bytes())
     with pytest.raises(PublishError):
-        refresh(store, settings(source, min_coverage=1.0), tell=lambda line: None)
+        refresh(store, settings(source, max_churn=0.0), tell=lambda line: None)
     report = last_run(store)
     assert report["exit_code"] == 5
-    assert "coverage" in report["error"]
+    assert "churn" in report["error"]
     assert store.versions("similar").published == before
     assert "embeddings" in report["published"]
 
