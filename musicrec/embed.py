@@ -1,12 +1,14 @@
 """The fourth stage: run what a trained model reads of every song through it and publish the vectors.
 
-Beside each vector stand the genre probabilities that the same pass gives. Of a song that the model was trained on they
-are what it has learned to say.
+A song that has a vector by the same model keeps it. Beside each vector stand the genre probabilities that the same pass
+gives. Of a song that the model was trained on they are what it has learned to say.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,13 +20,18 @@ from musicrec.accounting import Counts, Outcome, check_failures, count, digest, 
 from musicrec.cluster import WorkerLost, connect, run_bounded
 from musicrec.columns import EMBEDDINGS, FAILED, OK, SKIPPED
 from musicrec.errors import MusicrecError
+from musicrec.files import write_parquet
+from musicrec.footers import made_by
 from musicrec.models import Model, load, read_card
 from musicrec.models.inputs import ahead
+from musicrec.parts import ROWS_FILE, Place, published_places, rows_of
 from musicrec.progress import Progress
+from musicrec.rows import Row
 from musicrec.settings import EmbedSettings
 from musicrec.songs import columns_of, read_songs, require_same_input
 from musicrec.storage import Store
 
+MADE_OF = pa.schema([("track_id", pa.string()), ("fingerprint", pa.string())])  # rows of the table that was read
 FEATURE_ROWS, OTHER_ROWS = 50_000, 60  # read at once: a few MB of either; 60 clips are five whole chunks of resnet
 
 
@@ -42,63 +49,113 @@ def embed(store: Store, settings: EmbedSettings, *, address: str | None = None) 
     """
     card = read_card(store.path(f"models/{settings.model}"))
     require_same_input(store, card)
-    table, model_id = card["input"]["reads"], card["model_id"]
-    name = settings.fingerprint(model_id, store.footer(table)["fingerprint"])
+    table = card["input"]["reads"]
+    name = settings.fingerprint(card["model_id"], store.footer(table)["fingerprint"])
     is_current = store.exists("embeddings") and store.footer("embeddings")["fingerprint"] == name
-    if not is_current:
-        connect(address)
-        _embed_all(store, settings, name, model_id, table)
+    n_new = 0 if is_current else _embed_all(_Run(store, settings, name, card, address))
     store.record(settings)
     outcomes = _outcomes(store, name, table)
     store.save_outcomes(settings.stage, outcomes, settings, name)
-    counts = count(
-        settings.stage, store.track_ids(), outcomes, 0 if is_current else store.dataset("embeddings").count_rows()
-    )
+    counts = count(settings.stage, store.track_ids(), outcomes, n_new)
     check_failures(counts, 1.0)
     return counts
 
 
-def _embed_all(store: Store, settings: EmbedSettings, name: str, model_id: str, table: str) -> None:
-    """A task a part of the table; parts that an interrupted run has done are left out."""
-    parts = {f"{name}-{digest([part])}": Path(part) for part in store.dataset(table).files}
-    rows = {shard: pq.read_metadata(part).num_rows for shard, part in parts.items()}
-    model = store.path(f"models/{settings.model}").resolve()
-    staged = {path.stem for path in store.staged(settings.stage)}
-    todo = [shard for shard in parts if shard not in staged]
-    done = sum(n for shard, n in rows.items() if shard in staged)
-    with Progress("embed", sum(rows.values()), done) as progress:
-        for shard, lost in run_bounded(lambda s: _embed_part.remote(store.out, s, model, parts[s]), todo):
-            if isinstance(lost, WorkerLost):
-                raise MusicrecError(f"embed: the worker of {parts[shard]} died again and again ({lost.cause})")
-            progress.advance(rows[shard])
-    pieces = [pq.read_table(store.work_folder(settings.stage) / f"{shard}.parquet") for shard in parts]
-    made_of = {f"models/{settings.model}": model_id, table: store.footer(table)["fingerprint"]}
-    lineage = {
-        "model": settings.model,
-        "model_id": model_id,
-        "classes": read_card(model)["classes"],
-        "made_of": made_of,
-    }
-    version = store.new_version("embeddings", settings, name, **lineage)
+class _Run(NamedTuple):
+    """What one run makes vectors of, and by which model."""
+
+    store: Store
+    settings: EmbedSettings
+    name: str  # fingerprint of the table to come
+    card: dict[str, Any]
+    address: str | None
+
+    @property
+    def table(self) -> str:
+        """That the model reads."""
+        return str(self.card["input"]["reads"])
+
+    @property
+    def lineage(self) -> dict[str, Any]:
+        """For the footer."""
+        model, model_id = self.settings.model, self.card["model_id"]
+        made_of = {f"models/{model}": model_id, self.table: self.store.footer(self.table)["fingerprint"]}
+        return {"model": model, "model_id": model_id, "classes": self.card["classes"], "made_of": made_of}
+
+
+def _embed_all(run: _Run) -> int:
+    """Publish a vector of every song; return how many had none by this model yet."""
+    store, before, places = run.store, _rows_before(run), _places(run.store, run.table)
+    todo: dict[Path, list[str]] = defaultdict(list)
+    for row, part in places:
+        if row not in before:
+            todo[part].append(row[0])
+    pieces = [EMBEDDINGS.empty_table(), *(_new_vectors(run, todo, len(places)) if todo else [])]
+    if kept := [track_id for (track_id, fingerprint), _ in places if (track_id, fingerprint) in before]:
+        vectors = store.read("embeddings").cast(EMBEDDINGS)
+        pieces.append(vectors.filter(pc.is_in(vectors["track_id"], pa.array(kept))))
+    version = store.new_version("embeddings", run.settings, run.name, **run.lineage)
     version.write_part(pa.concat_tables(pieces).sort_by("track_id"))
+    rows = [{"track_id": track_id, "fingerprint": fingerprint} for (track_id, fingerprint), _ in places]
+    write_parquet(version.folder / ROWS_FILE, pa.Table.from_pylist(rows, MADE_OF))
     store.publish(version)
-    store.clear_work(settings.stage)
+    store.clear_work(run.settings.stage)
+    return sum(map(len, todo.values()))
+
+
+def _new_vectors(run: _Run, todo: dict[Path, list[str]], total: int) -> list[pa.Table]:
+    """Vectors of the songs to do. A task a part of the table; what an interrupted run has done is left out."""
+    store, stage = run.store, run.settings.stage
+    model = store.path(f"models/{run.settings.model}").resolve()
+    shards = {f"{run.name}-{digest([str(part), *ids])}": (part, ids) for part, ids in todo.items()}
+    staged = {path.stem for path in store.staged(stage)}
+    left = [shard for shard in shards if shard not in staged]
+    done = total - sum(len(shards[shard][1]) for shard in left)
+    connect(run.address)
+    with Progress("embed", total, done) as progress:
+        for shard, lost in run_bounded(lambda s: _embed_part.remote(store.out, s, model, *shards[s]), left):
+            if isinstance(lost, WorkerLost):
+                raise MusicrecError(f"embed: the worker of {shards[shard][0]} died again and again ({lost.cause})")
+            progress.advance(len(shards[shard][1]))
+    return [pq.read_table(store.work_folder(stage) / f"{shard}.parquet") for shard in shards]
+
+
+def _places(store: Store, table: str) -> list[Place]:
+    """The rows of a table, and the part that each stands in."""
+    if (store.path(table).resolve() / ROWS_FILE).exists():
+        return published_places(store, table)
+    fingerprint = store.footer(table)["fingerprint"]  # made by other means: all rows are new with the table
+    parts = {Path(part): pq.read_table(part, columns=["track_id"]) for part in store.dataset(table).files}
+    return [((t, fingerprint), part) for part, rows in parts.items() for t in rows["track_id"].to_pylist()]
+
+
+def _rows_before(run: _Run) -> set[Row]:
+    """The rows that the published vectors were made of, if it was by this model."""
+    if not run.store.exists("embeddings"):
+        return set()
+    footer, rows = run.store.footer("embeddings"), run.store.path("embeddings").resolve() / ROWS_FILE
+    by_this = footer["lineage"].get("model_id") == run.card["model_id"]
+    by_this &= footer["algorithm"] == made_by(run.settings)["algorithm"]
+    return set(rows_of(pq.read_table(rows))) if by_this and rows.exists() else set()
 
 
 @ray.remote(num_cpus=1)
-def _embed_part(out: Path, shard: str, model: Path, part: Path) -> None:
-    """Stage the embeddings of the songs of one part."""
+def _embed_part(out: Path, shard: str, model: Path, part: Path, ids: list[str]) -> None:
+    """Stage the embeddings of some songs of one part."""
     trained = _load(model)
-    pieces = [EMBEDDINGS.empty_table(), *(_embedded(trained, rows) for rows in ahead(_batches(trained, part)))]
+    pieces = [EMBEDDINGS.empty_table(), *(_embedded(trained, rows) for rows in ahead(_batches(trained, part, ids)))]
     Store(out).stage_shard(EmbedSettings.stage, shard, pa.concat_tables(pieces))
 
 
-def _batches(trained: Model, part: Path) -> Iterator[pa.Table]:
+def _batches(trained: Model, part: Path, ids: list[str]) -> Iterator[pa.Table]:
     described = trained.card["input"]
     most = FEATURE_ROWS if described["reads"] == "features" else OTHER_ROWS
+    wanted = pa.array(ids)
     with pq.ParquetFile(part) as file:
         for batch in file.iter_batches(most, columns=columns_of(described)):
-            yield pa.Table.from_batches([batch])
+            rows = pa.Table.from_batches([batch])
+            if len(rows := rows.filter(pc.is_in(rows["track_id"], wanted))):
+                yield rows
 
 
 def _embedded(trained: Model, rows: pa.Table) -> pa.Table:

@@ -150,10 +150,11 @@ def _writing(path: Path, table: Table) -> Iterator[pq.ParquetWriter]:
 
 def published_rows(store: Store, table: str) -> set[Row]:
     """Track and fingerprint of each row of a published table; of a table with several rows a track, of each track."""
-    return {row for row, _ in _published_places(store, table)}
+    return {row for row, _ in published_places(store, table)}
 
 
-def _published_places(store: Store, table: str) -> list[Place]:
+def published_places(store: Store, table: str) -> list[Place]:
+    """Each row of a published table, and the part that it stands in."""
     if not store.exists(table):
         return []
     folder = store.path(table).resolve()
@@ -182,7 +183,7 @@ def write_version(store: Store, version: Version, table: Table, rows: pa.Table, 
     SchemaError
         A wanted row is neither here nor there.
     """
-    places = [*staged.places(table), *_published_places(store, table.name)]
+    places = [*staged.places(table), *published_places(store, table.name)]
     where = dict(places)
     wanted = rows_of(rows)
     if not where.keys() >= set(wanted):

@@ -18,7 +18,7 @@ from musicrec.files import write_atomic
 from musicrec.pipeline import ChainSettings, report, stages
 from musicrec.status import problems
 from musicrec.storage import Store
-from musicrec.usage import cpu_seconds
+from musicrec.usage import CpuMeter
 
 FOLDER = "_runs"
 RUNS_KEPT = 400  # a year of nights
@@ -86,11 +86,11 @@ def refresh(
         **stages(store, settings, address=address, keep_model=keep_model, **how),
         "report": lambda: report(store),
     }
-    with _reported(store) as done, deadline(deadline_s):
+    with _reported(store) as done, deadline(deadline_s), CpuMeter() as meter:
         for name, stage in chain.items():
             check_deadline()
             songs = _songs(store) if name == "catalog" else {}
-            with _timed(done, name, address):
+            with _timed(done, name, meter if is_embedded(address) else None):
                 result = stage()
             done.stages[name].update(_counts(result))
             if name == "catalog":
@@ -179,11 +179,14 @@ def _counts(result: Any) -> dict[str, int]:  # noqa: ANN401 - Counts, or the pat
 
 
 @contextmanager
-def _timed(done: RunReport, stage: str, address: str | None) -> Iterator[None]:
-    """Note the time that a stage takes, and its CPU time, unless its workers are out of sight on a cluster."""
-    started, cpu = time.monotonic(), cpu_seconds()
+def _timed(done: RunReport, stage: str, meter: CpuMeter | None) -> Iterator[None]:
+    """Note the time that a stage takes; CPU time too, unless its workers are out of sight on a cluster."""
+    started, cpu = time.monotonic(), meter.seconds() if meter else None
     try:
         yield
     finally:
-        used = None if cpu is None or not is_embedded(address) else round((cpu_seconds() or cpu) - cpu, 2)
-        done.stages[stage] = {"seconds": round(time.monotonic() - started, 3), "cpu_seconds": used}
+        used = meter.seconds() if meter else None
+        done.stages[stage] = {
+            "seconds": round(time.monotonic() - started, 3),
+            "cpu_seconds": None if used is None or cpu is None else round(used - cpu, 2),
+        }

@@ -8,17 +8,21 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from musicrec import deadline as deadline_room
 from musicrec import extract as extract_stage
 from musicrec.cli import main
 from musicrec.deadline import check_deadline, deadline, seconds_left
+from musicrec.embed import embed
 from musicrec.errors import CatalogError, DeadlinePassed, PublishError
 from musicrec.pipeline import ChainSettings
 from musicrec.refresh import refresh
 from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings
 from musicrec.storage import Store
-from musicrec.usage import cpu_seconds
+from musicrec.train import train
+from musicrec.usage import CpuMeter
 
 TABLES = ("tracks", "outcomes", "features", "mel", "embeddings", "similar", "models/mlp")
 STAGES = ["catalog", "extract", "train", "embed", "similar", "report"]
@@ -54,6 +58,29 @@ def first(synthetic, ray_session, tmp_path_factory):
     return folder / "songs", store, run(store, folder / "songs")
 
 
+def test_vectors_that_are_kept_are_those_that_the_model_gives(night):
+    source, store = night
+    wavs = sorted(p for p in source.rglob("*.wav") if p.stat().st_size > 50_000)
+    wavs[0].write_bytes(wavs[-1].read_bytes())
+    wavs[1].unlink()
+    run(store, source)
+    kept = store.read("embeddings").to_pandas()
+    (store.out / "embeddings").unlink()
+    embed(store, EmbedSettings())
+    anew = store.read("embeddings").to_pandas()
+    assert kept.track_id.tolist() == anew.track_id.tolist()
+    for column in ("embedding", "probabilities"):
+        np.testing.assert_allclose(np.stack(kept[column]), np.stack(anew[column]), rtol=1e-4, atol=1e-5)
+
+
+def test_another_model_keeps_no_vector(night):
+    source, store = night
+    refresh(store, settings(source), tell=lambda line: None)
+    train(store, TrainSettings(epochs=1))
+    assert embed(store, EmbedSettings()).fresh == len(store.read("features", ["track_id"]))
+    assert set(store.read("embeddings")["model_id"].to_pylist()) == {store.footer("embeddings")["lineage"]["model_id"]}
+
+
 @pytest.fixture
 def night(first, tmp_path):
     """The same, in a folder of its own."""
@@ -80,7 +107,8 @@ def test_the_first_run_does_everything_and_says_so(first):
     assert {(p["stage"], p["status"], p["reason"]): p["tracks"] for p in report["problems"]} == bad.to_dict()
     assert ("extract", "failed", "undecodable") in bad.index
     assert sum(stage["seconds"] for stage in report["stages"].values()) <= report["seconds"]
-    assert report["stages"]["extract"]["cpu_seconds"] > 0
+    assert report["stages"]["extract"]["cpu_seconds"] > 0.5
+    assert all(stage["cpu_seconds"] >= 0 for stage in report["stages"].values())
     assert report["gate"]["songs"] == len(set(store.read("similar", ["track_id"])["track_id"].to_pylist()))
 
 
@@ -107,7 +135,7 @@ def test_only_what_was_added_or_changed_is_decoded_and_no_model_trained(night):
     removed.unlink()
     report = run(store, source)
     assert report["songs"] == {"total": len(before), "added": 1, "changed": 1, "removed": 1}
-    assert report["decoded"] == 2
+    assert (report["decoded"], report["stages"]["embed"]["fresh"]) == (2, 2)
     assert store.versions("models/mlp").published == model
     now = store.track_ids()
     assert len(now) == len(before)
@@ -143,14 +171,7 @@ def test_a_deadline_within_extract_keeps_what_is_staged(synthetic, ray_session, 
         advance(self, *args)
         if self.label == "extract":
             staged.append(self.done)
-            monkeypatch.setattr("musicrec.deadline._end", Passed)
-
-    class Passed:
-        @staticmethod
-        def get():
-            return time.monotonic() - 1
-
-        reset = staticmethod(lambda token: None)
+            deadline_room._end.set(time.monotonic() - 1)  # it passes now
 
     monkeypatch.setattr(extract_stage.Progress, "advance", late)
     with pytest.raises(DeadlinePassed):
@@ -262,12 +283,14 @@ def test_a_deadline_holds_inside_its_block_alone():
         assert seconds_left() is None
 
 
-def test_cpu_seconds_count_what_children_use():
-    before = cpu_seconds()
+def test_the_meter_counts_what_children_use_and_forgets_none_that_has_ended(monkeypatch):
+    monkeypatch.setattr("musicrec.usage.SECONDS_BETWEEN_LOOKS", 0.1)
     busy = "import time\nwhile time.process_time() < 0.5: pass\nprint(flush=True)\ntime.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", busy], stdout=subprocess.PIPE) as child:
-        child.stdout.readline()
-        running = cpu_seconds() - before
-        child.kill()
-    assert 0.4 < running < 5
-    assert cpu_seconds() - before > 0.4  # when it has ended, too
+    with CpuMeter() as meter:
+        before = meter.seconds()
+        with subprocess.Popen([sys.executable, "-c", busy], stdout=subprocess.PIPE) as child:
+            child.stdout.readline()
+            running = meter.seconds() - before
+            child.kill()
+        assert 0.4 < running < 5
+        assert running <= meter.seconds() - before < running + 1
