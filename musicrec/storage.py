@@ -100,6 +100,8 @@ class Store:
                 write_atomic(self._holder_file, json.dumps(_myself()).encode())
             yield
         finally:
+            with suppress(OSError):
+                self._holder_file.unlink(missing_ok=True)
             lock.release()
 
     @property

@@ -1,5 +1,6 @@
 """The jobs run under `ray job submit`, and the cluster file is one that Ray accepts."""
 
+import json
 import os
 import shutil
 import socket
@@ -103,3 +104,29 @@ def test_extract_runs_as_a_submitted_job(dashboard: str, tmp_path: Path) -> None
     wrong = submit("jobs/extract.py", str(tmp_path / "no-such-out"))
     assert wrong.returncode != 0
     assert "is not a musicrec OUT" in wrong.stdout + wrong.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_nightly_job_is_submitted_from_the_checkout_and_ray_knows_its_exit_code(dashboard, tmp_path):
+    from ray.job_submission import JobSubmissionClient
+
+    source, out = tmp_path / "synthetic-catalog", tmp_path / "out"
+    write_catalog(source, songs_per_style=1, seconds=2)
+    options = ["--address", dashboard, "--working-dir", ".", "--runtime-env", "deploy/runtime_env.yaml"]
+    job = ["python", "jobs/refresh.py", str(out), "--source", str(source), "--deadline", "0s"]
+    command = [RAY, "job", "submit", *options, "--submission-id", "tonight", "--", *job]
+    environment = os.environ | {"RAY_AUTH_MODE": "disabled", "RAY_RUNTIME_ENV_HOOK": ""}
+    for _ in range(60):  # until the dashboard answers
+        ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        if "Failed to connect" not in ended.stdout + ended.stderr:
+            break
+    assert ended.returncode == 1
+    assert "the deadline has passed" in ended.stdout + ended.stderr
+    assert JobSubmissionClient(dashboard).get_job_info("tonight").driver_exit_code == 4
+    (report,) = (out / "_runs").iterdir()
+    assert json.loads(report.read_text())["exit_code"] == 4
+    again = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert again.returncode == 1
+    assert "already exists" in again.stdout + again.stderr
+    assert len(list((out / "_runs").iterdir())) == 1
