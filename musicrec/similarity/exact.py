@@ -24,7 +24,7 @@ from musicrec.similarity.screens import PANEL, available
 METRICS = {"cosine": lists.COSINE, "euclidean": lists.EUCLIDEAN, "inner": lists.INNER}
 
 BLOCK_ROWS = 768  # whose codes stay in a core's cache while all columns pass
-WINDOWS = (128, 768, 3072)  # songs that are alike meet first: a list that starts with good songs lets few others near
+WINDOWS = (128, 512, 2048)  # songs that are alike meet first: a list that starts with good songs lets few others near
 PRODUCT_COLUMNS = 2048
 LARGE = 2.0**40
 ROOM_TO_GROW, SHARE_OF_PLACES = 1.25, 0.02  # times the length of the longest song; places for more songs
@@ -214,8 +214,8 @@ def all_pairs(given: Vectors, n: int, metric: int, screen: str, *, can_grow: boo
         frame, order = with_room(frame, order)
     side = make_side(frame, given.rows(order), order, n)
     for blocks in triangle(len(order)):
-        meet(frame, side, side, blocks, is_same=True)
         lists.tighten(frame.rule, side)
+        meet(frame, side, side, blocks, is_same=True)
     return frame, side
 
 

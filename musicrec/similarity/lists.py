@@ -159,28 +159,30 @@ def keep_best(rule, side, i):
 
 @inlined_kernel
 def _move_largest_first(keys, n, count):
-    """Order keys[:count] so that the n largest come first (Hoare's selection); return the smallest of these."""
+    """Order keys[:count], all different, so that the n largest come first; return the smallest of these.
+
+    Lomuto's selection, where every step swaps: no branch is there to be mispredicted.
+    """
     first, last = 0, count - 1
     while first < last:
-        middle = (first + last) // 2
-        a, b, c = keys[first], keys[middle], keys[last]
+        a, b, c = keys[first], keys[(first + last) // 2], keys[last]
         pivot = max(min(a, b), min(max(a, b), c))
-        i, j = first, last
-        while i <= j:
-            while keys[i] > pivot:
-                i += 1
-            while keys[j] < pivot:
-                j -= 1
-            if i <= j:
-                keys[i], keys[j] = keys[j], keys[i]
-                i += 1
-                j -= 1
-        if n - 1 <= j:
-            last = j
-        elif n - 1 >= i:
-            first = i
+        larger = first
+        for i in range(first, last + 1):
+            key = keys[i]
+            keys[i] = keys[larger]
+            keys[larger] = key
+            larger += key > pivot
+        if larger >= n:
+            last = larger - 1
+        elif larger == n - 1:
+            first = last = larger
+            for i in range(larger, count):  # the pivot itself
+                if keys[i] == pivot:
+                    keys[i], keys[larger] = keys[larger], keys[i]
+                    break
         else:
-            break
+            first = larger
     return keys[n - 1]
 
 
