@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from common import cpu
@@ -142,6 +142,7 @@ def peers(vectors: Matrix, n: int) -> Iterator[Method]:
     yield Method("scikit-learn brute, euclidean", n_songs, with_sklearn(vectors, n + 1, "euclidean"))
     yield Method("scikit-learn brute, cosine", min(SLOW_ROWS, n_songs), with_sklearn(vectors, n + 1, "cosine"))
     yield Method(SEED, min(SLOWEST_ROWS, n_songs), with_argsort(vectors, n + 1))
+    yield Method("the same, equals in order", min(SLOWEST_ROWS, n_songs), with_argsort(vectors, n + 1, "stable"))
 
 
 def with_faiss(vectors: Matrix, n: int) -> Callable[[int], Ids]:
@@ -179,11 +180,11 @@ def with_sklearn(vectors: Matrix, n: int, metric: str) -> Callable[[int], Ids]:
     return lambda n_rows: index.kneighbors(vectors[:n_rows], return_distance=False)
 
 
-def with_argsort(vectors: Matrix, n: int) -> Callable[[int], Ids]:
-    """The seed's way, all cosines of a song in order; block by block, or its matrix of all pairs would not fit."""
+def with_argsort(vectors: Matrix, n: int, kind: Literal["quicksort", "stable"] = "quicksort") -> Callable[[int], Ids]:
+    """The seed's way, all cosines of a song sorted; block by block, or its matrix of all pairs would not fit."""
     from sklearn.metrics.pairwise import cosine_similarity
 
-    return in_blocks(lambda rows: cosine_similarity(rows, vectors).argsort(axis=1)[:, ::-1][:, :n], vectors)
+    return in_blocks(lambda rows: np.argsort(-cosine_similarity(rows, vectors), axis=1, kind=kind)[:, :n], vectors)
 
 
 def in_blocks(some: Callable[[Matrix], Ids], vectors: Matrix) -> Callable[[int], Ids]:
