@@ -26,6 +26,7 @@ METRICS = {"cosine": lists.COSINE, "euclidean": lists.EUCLIDEAN, "inner": lists.
 BLOCK_ROWS = 768  # whose codes stay in a core's cache while all columns pass
 WINDOWS = (128, 512, 2048)  # songs that are alike meet first: a list that starts with good songs lets few others near
 PRODUCT_COLUMNS = 2048
+FEW_ROWS, NEAR = 2048, 512  # rows from which on it pays to find songs near them; places to either side
 LARGE = 2.0**40
 ROOM_TO_GROW, SHARE_OF_PLACES = 1.25, 0.02  # times the length of the longest song; places for more songs
 
@@ -239,7 +240,24 @@ def slices(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
 
 def _some_rows(given: Vectors, n: int, metric: int, screen: str, rows: NDArray[np.int64]) -> Lists:
     frame = bounds.fit(given, metric, n, screen)
-    a = make_side(frame, given.rows(rows), rows, n)
-    b = make_side(frame, given, np.arange(len(given.values)), 0)
-    meet(frame, a, b, (Block(*some, 0, len(b.songs)) for some in slices(0, len(rows), BLOCK_ROWS)))
-    return finish(frame, a._replace(songs=np.arange(len(rows))), len(rows), n)
+    if len(rows) < FEW_ROWS:
+        order = np.arange(len(given.values))
+        place = order[rows]
+    else:  # as in all pairs, lists that first meet songs near them let few others near
+        order = cluster(frame, given).order
+        place = np.argsort(order)[rows]
+    by_place = np.argsort(place, kind="stable")
+    a = make_side(frame, given.rows(rows[by_place]), rows[by_place], n)
+    b = make_side(frame, given.rows(order), order, 0)
+    meet(frame, a, b, _near_first(place[by_place], len(order)))
+    return finish(frame, a._replace(songs=by_place), len(rows), n)
+
+
+def _near_first(places: NDArray[np.int64], n_songs: int) -> Iterator[Block]:
+    """Blocks of rows, in order of their places, that meet the songs between and around these before all others."""
+    for first, last in slices(0, len(places), BLOCK_ROWS):
+        start = max(0, int(places[first]) - NEAR) // PANEL * PANEL
+        stop = min(n_songs, (int(places[last - 1]) + NEAR) // PANEL * PANEL)
+        for columns in ((start, stop), (0, start), (stop, n_songs)):
+            if columns[0] < columns[1]:
+                yield Block(first, last, *columns)
