@@ -101,9 +101,10 @@ def prepare(vectors: ArrayLike, metric: str) -> Vectors:
     """Vectors as the kernels read them; ValueError unless they are a finite matrix."""
     matrix = np.asarray(vectors)
     matrix = np.ascontiguousarray(matrix, np.float32 if matrix.dtype == np.float32 else np.float64)
-    if matrix.ndim != 2 or not np.isfinite(matrix).all():
+    largest = lists.largest_magnitude(matrix) if matrix.ndim == 2 and matrix.size else 0.0
+    if matrix.ndim != 2 or np.isinf(largest):
         raise ValueError(f"vectors of shape {matrix.shape}: expected a finite matrix [N, d]")
-    unit = _power_of_two(matrix)
+    unit = float(np.ldexp(1.0, np.frexp(largest)[1]))  # a power of two
     if not 1 / LARGE < unit < LARGE:
         matrix = matrix.astype(np.float64) / unit  # squares neither overflow nor vanish, and no bit of a score changes
     else:
@@ -115,12 +116,6 @@ def prepare(vectors: ArrayLike, metric: str) -> Vectors:
     if metric == "cosine":
         lists.inverse_norms(matrix, inverse_norms)
     return Vectors(matrix, inverse_norms, unit)
-
-
-def _power_of_two(x: NDArray[Any]) -> float:
-    """Power of two next to the largest magnitude."""
-    _, exponent = np.frexp(max(abs(float(x.min(initial=0.0))), abs(float(x.max(initial=0.0)))))
-    return float(np.ldexp(1.0, exponent))
 
 
 def empty(rows: int, n: int) -> Lists:

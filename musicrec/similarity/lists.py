@@ -48,6 +48,7 @@ class Side(NamedTuple):
     n: int  # songs that a list is to hold in the end
 
 
+FINITE = np.finfo(np.float64).max
 LEAST_ROOM = 32  # for candidates beyond those that a list will hold
 
 
@@ -184,6 +185,20 @@ def _move_largest_first(keys, n, count):
         else:
             first = larger
     return keys[n - 1]
+
+
+@kernel
+def largest_magnitude(vectors):
+    """Largest magnitude in a matrix; infinite if there is one that is not finite."""
+    largest, n_finite = 0.0, 0
+    for i in range(vectors.shape[0]):
+        of_row = vectors[i, 0] * 0
+        for q in range(vectors.shape[1]):
+            magnitude = abs(vectors[i, q])
+            n_finite += magnitude <= FINITE
+            of_row = magnitude if magnitude > of_row else of_row
+        largest = max(largest, float(of_row))
+    return largest if n_finite == vectors.size else np.inf
 
 
 @kernel
