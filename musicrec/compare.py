@@ -26,10 +26,10 @@ from musicrec.similarity import bounds, lists
 from musicrec.similarity.approximate import n_clusters, recall
 from musicrec.similarity.bounds import Frame
 from musicrec.similarity.clusters import Clusters, cluster
-from musicrec.similarity.exact import METRICS, Lists, check, make_side, prepare, slices, with_room
+from musicrec.similarity.exact import METRICS, Lists, as_lists, check, make_side, prepare, slices, with_room
 from musicrec.similarity.filters import Songs, songs_of
 from musicrec.similarity.lists import Side
-from musicrec.similarity.places import Part, as_lists, lists_of_places, some_of
+from musicrec.similarity.places import Part, lists_of_places, some_of
 from musicrec.similarity.refresh import SPARES, Kept, refresh
 from musicrec.similarity.rules import is_asked, pool_depth, refine
 from musicrec.storage import Store
@@ -98,7 +98,7 @@ def _exact(store: Store, settings: SimilarSettings, vectors: Vectors, depth: int
     plan = Plan(frame, clusters, n_songs, min(depth + SPARES, n_songs - 1), None, *_sizes())
     side = _lists_on_ray(store, settings, vectors, plan, make_side(frame, given.rows(places), places, 0))
     how = {"exact": True, "screen": frame.screen}
-    return Compared(Lists(*as_lists(side, n_songs, depth)), how, Kept(frame, side, depth))
+    return Compared(as_lists(side, n_songs, depth), how, Kept(frame, side, depth))
 
 
 def _approximate(store: Store, settings: SimilarSettings, vectors: Vectors, depth: int) -> Compared:
@@ -109,7 +109,7 @@ def _approximate(store: Store, settings: SimilarSettings, vectors: Vectors, dept
     plan = Plan(frame, clusters, n_songs, depth, settings.probes, *_sizes())
     side = make_side(frame, given.rows(clusters.order), clusters.order, 0)
     side = _lists_on_ray(store, settings, vectors, plan, side)
-    found = Lists(*as_lists(side, n_songs, depth))
+    found = as_lists(side, n_songs, depth)
     how = {"exact": False, "screen": frame.screen, "clusters": len(clusters.centres), "probes": settings.probes}
     measured = ray.get(_recall.remote(vectors.matrix, found.ids, settings.metric))
     return Compared(found, how | {"recall": measured, "recall_sample": min(RECALL_SAMPLE, n_songs)})
