@@ -48,7 +48,7 @@ def n_clusters(n_songs: int) -> int:
 def recall(
     vectors: ArrayLike, ids: NDArray[np.int32], metric: str = "cosine", *, sample: int = 1000, seed: int = 0
 ) -> float:
-    """Share of the songs of exact lists that `ids` [N, n] hold, over a sample of songs."""
-    rows = np.sort(np.random.default_rng(0).choice(len(ids), min(sample, len(ids)), replace=False))
+    """Share of the songs of exact lists that `ids` [N, n] hold, over a sample of songs; -1 where a list ends early."""
+    rows = np.sort(np.random.default_rng(seed).choice(len(ids), min(sample, len(ids)), replace=False))
     exact = top_n(vectors, ids.shape[1], metric, rows=rows).ids
     return float(np.mean([len(np.intersect1d(a, b)) for a, b in zip(exact, ids[rows], strict=True)]) / ids.shape[1])
