@@ -28,10 +28,11 @@ from musicrec.similarity.bounds import Frame
 from musicrec.similarity.clusters import Clusters, cluster
 from musicrec.similarity.exact import METRICS, Lists, as_lists, check, make_side, prepare, slices, with_room
 from musicrec.similarity.filters import Songs, songs_of
+from musicrec.similarity.hubness import Statistics
 from musicrec.similarity.lists import Side
 from musicrec.similarity.places import Part, lists_of_places, some_of
 from musicrec.similarity.refresh import SPARES, Kept, refresh
-from musicrec.similarity.rules import is_asked, pool_depth, refine
+from musicrec.similarity.rules import is_asked, pool_depth, refine, statistics_of
 from musicrec.storage import Store
 from musicrec.vectors import Vectors
 
@@ -208,16 +209,30 @@ def _refresh(
 def _by_rules(store: Store, settings: SimilarSettings, vectors: Vectors, pool: Lists) -> Lists:
     songs = known_of(store, vectors)
     matrix, about, n_songs = ray.put(vectors.matrix), ray.put((songs, pool)), len(vectors.matrix)
-    tasks = [_refine.remote(matrix, about, settings, *rows) for rows in slices(0, n_songs, SONGS_PER_SHARD)]
+    of_songs = _of_songs.remote(matrix, about, settings) if settings.hubness != "none" else None  # once for all tasks
+    tasks = [_refine.remote(matrix, about, settings, of_songs, rows) for rows in slices(0, n_songs, SONGS_PER_SHARD)]
     refined = ray.get(tasks)
     return Lists(*(np.concatenate(arrays) for arrays in zip(*refined, strict=True)))
 
 
 @ray.remote(num_cpus=1)
-def _refine(matrix: Array, about: tuple[Songs, Lists], settings: SimilarSettings, first: int, last: int) -> Lists:
+def _of_songs(matrix: Array, about: tuple[Songs, Lists], settings: SimilarSettings) -> Statistics:
+    return statistics_of(matrix, settings, about[1])
+
+
+@ray.remote(num_cpus=1)
+def _refine(
+    matrix: Array,
+    about: tuple[Songs, Lists],
+    settings: SimilarSettings,
+    of_songs: Statistics | None,
+    rows: tuple[int, int],
+) -> Lists:
     songs, pool = about
-    rows = np.arange(first, last)
-    return refine(matrix, songs, settings, (pool.ids[first:last], pool.scores[first:last]), rows=rows)
+    some = slice(*rows)
+    return refine(
+        matrix, songs, settings, (pool.ids[some], pool.scores[some]), rows=np.arange(*rows), of_songs=of_songs
+    )
 
 
 def known_of(store: Store, vectors: Vectors) -> Songs:

@@ -15,7 +15,7 @@ from musicrec import compare
 from musicrec.lookup import SimilarTable
 from musicrec.settings import SimilarSettings
 from musicrec.similar import similar
-from musicrec.similarity import top_n
+from musicrec.similarity import refine, songs_of, top_n
 from musicrec.similarity.exact import Lists
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -121,6 +121,14 @@ def test_rules_hold_in_the_published_table(tmp_path, publish_vectors):
     assert (of[ids] != of[:, None]).all()
     assert max(np.bincount(row).max() for row in of[ids]) <= 2
     assert ids[0, 0] == next(i for i in top_n(clumps(), 699).ids[0] if i % 40 != 0)
+
+
+@pytest.mark.parametrize("method", ["mutual_proximity", "csls"])
+def test_tasks_rank_against_hubs_by_what_is_known_of_all_songs(tmp_path, monkeypatch, publish_vectors, method):
+    monkeypatch.setattr(compare, "SONGS_PER_SHARD", 192)
+    store, settings = publish_vectors(tmp_path, clumps()), SimilarSettings(n=12, hubness=method)
+    similar(store, settings)
+    assert_same(published(store), refine(clumps(), songs_of({"genre": [None] * N_SONGS}), settings))
 
 
 CHAIN = """
