@@ -39,9 +39,7 @@ from musicrec.vectors import Vectors
 Array = NDArray[Any]
 
 SONGS_PER_SHARD = 8192
-SONGS_PER_PART = (
-    131_072  # a multiple of PANEL and of the songs of a shard; 100 MB of vectors and codes at 128 coordinates
-)
+SONGS_PER_PART = 131_072  # a multiple of PANEL and of the songs of a shard; 100 MB at 128 coordinates
 RECALL_SAMPLE = 1000
 
 
@@ -96,7 +94,7 @@ def _exact(store: Store, settings: SimilarSettings, vectors: Vectors, depth: int
     frame = bounds.fit(given, METRICS[settings.metric], depth, check(depth, settings.metric, None))
     clusters = cluster(frame, given)
     frame, places = with_room(frame, clusters.order)
-    plan = Plan(frame, clusters, n_songs, min(depth + SPARES, n_songs - 1), None, *_sizes())
+    plan = Plan(frame, clusters, n_songs, min(depth + SPARES, n_songs - 1), None, SONGS_PER_SHARD, SONGS_PER_PART)
     side = _lists_on_ray(store, settings, vectors, plan, make_side(frame, given.rows(places), places, 0))
     how = {"exact": True, "screen": frame.screen}
     return Compared(as_lists(side, n_songs, depth), how, Kept(frame, side, depth))
@@ -107,7 +105,7 @@ def _approximate(store: Store, settings: SimilarSettings, vectors: Vectors, dept
     n_songs = len(given.values)
     frame = bounds.fit(given, METRICS[settings.metric], depth, check(depth, settings.metric, None))
     clusters = cluster(frame, given, n_clusters(n_songs))
-    plan = Plan(frame, clusters, n_songs, depth, settings.probes, *_sizes())
+    plan = Plan(frame, clusters, n_songs, depth, settings.probes, SONGS_PER_SHARD, SONGS_PER_PART)
     side = make_side(frame, given.rows(clusters.order), clusters.order, 0)
     side = _lists_on_ray(store, settings, vectors, plan, side)
     found = as_lists(side, n_songs, depth)
@@ -119,10 +117,6 @@ def _approximate(store: Store, settings: SimilarSettings, vectors: Vectors, dept
 @ray.remote(num_cpus=1)
 def _recall(matrix: Array, ids: Array, metric: str) -> float:
     return recall(matrix, ids, metric, sample=RECALL_SAMPLE)
-
-
-def _sizes() -> tuple[int, int]:
-    return SONGS_PER_SHARD, SONGS_PER_PART
 
 
 def _lists_on_ray(store: Store, settings: SimilarSettings, vectors: Vectors, plan: Plan, side: Side) -> Side:
