@@ -17,6 +17,7 @@ from musicrec.settings import SimilarSettings
 from musicrec.similar import similar
 from musicrec.similarity import refine, songs_of, top_n
 from musicrec.similarity.exact import Lists
+from musicrec.status import versions_of
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -98,8 +99,10 @@ def test_lists_of_another_model_are_not_refreshed(tmp_path, publish_vectors):
 
 def test_above_its_size_the_table_is_approximate_and_says_so(tmp_path, publish_vectors):
     store = publish_vectors(tmp_path, clumps())
-    similar(store, SimilarSettings(n=12, approximate_above=100, probes=3))
+    line = str(similar(store, SimilarSettings(n=12, approximate_above=100, probes=3)))
     said = how(store)
+    assert f"approximate, recall {said['recall']:.3f}" in line
+    assert f"approximate (recall {said['recall']:.3f})" in versions_of(store, "similar")[0].made_by
     assert said["exact"] is False
     hits = [len(set(a) & set(b)) for a, b in zip(published(store).ids, top_n(clumps(), 12).ids, strict=True)]
     assert said["recall"] == pytest.approx(np.mean(hits) / 12)
