@@ -129,5 +129,5 @@ def told(lineage: dict[str, Any]) -> str:
     if how.get("exact") is False:
         parts.append(f"approximate, recall {how['recall']:.3f}")
     if "changed" in how:
-        parts.append(f"refreshed for {how['changed']:,} new or changed songs")
+        parts.append(f"refreshed, {how['changed']:,} new or changed")
     return ", ".join(parts)
