@@ -311,7 +311,7 @@ def test_faults_are_counted_over_all_blocks(monkeypatch):
 @settings(max_examples=60, deadline=None)
 @given(vectors=matrices(), n=st.integers(1, 20))
 def test_what_top_n_gives_passes_the_gate(metric, vectors, n):
-    assert check_lists(*top_n(vectors, n, SCORE_RANGE[metric]), metric) == 0
+    assert check_lists(*top_n(vectors, n, metric), SCORE_RANGE[metric]) == 0
 
 
 # --- figures ------------------------------------------------------------------------------------------------------
