@@ -1,5 +1,6 @@
 """The stage that compares songs: the lists of the kernel, however they are shared out, refreshed, filtered."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,11 +13,13 @@ import pyarrow as pa
 import pytest
 
 from musicrec import compare
+from musicrec.compared import load, save
 from musicrec.lookup import SimilarTable
 from musicrec.settings import SimilarSettings
 from musicrec.similar import similar
 from musicrec.similarity import refine, songs_of, top_n
 from musicrec.similarity.exact import Lists
+from musicrec.similarity.refresh import full
 from musicrec.status import versions_of
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -95,6 +98,17 @@ def test_lists_of_another_model_are_not_refreshed(tmp_path, publish_vectors):
     similar(store, SimilarSettings(n=13))
     assert "changed" not in how(store)
     assert_same(published(store), top_n(clumps(), 13))
+
+
+def test_what_was_kept_by_other_means_or_in_another_form_is_passed_over(tmp_path):
+    folder = tmp_path / "kept"
+    save(full(clumps(), 12).kept, folder, {"metric": "cosine"})
+    assert load(folder, {"metric": "cosine"}).n == 12
+    assert load(folder, {"metric": "euclidean"}) is None
+    about = json.loads((folder / "about.json").read_text())
+    about["frame"]["later"] = 1
+    (folder / "about.json").write_text(json.dumps(about))
+    assert load(folder, {"metric": "cosine"}) is None
 
 
 def test_above_its_size_the_table_is_approximate_and_says_so(tmp_path, publish_vectors):
