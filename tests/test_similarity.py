@@ -317,18 +317,6 @@ def test_what_top_n_gives_passes_the_gate(metric, vectors, n):
 # --- figures ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("ids", "expected"),
-    [
-        ([[1], [0], [0], [0]], (0.5, 0.5, 0.75, 1.5**-0.5)),  # occurrences 3 1 0 0
-        ([[1], [2], [3], [0]], (1.0, 0.0, 0.25, 0.0)),
-        ([[1, 2], [2, 0], [0, 1]], (1.0, 0.0, 2 / 3, 0.0)),
-    ],
-)
-def test_coverage_and_hubs_of_lists_counted_by_hand(ids, expected):
-    assert quality(np.array(ids, np.int32)) == pytest.approx(expected)
-
-
 @metrics
 def test_hub_skew_is_the_skewness_of_the_occurrences(metric):
     ids, _ = top_n(np.random.default_rng(5).normal(size=(200, 30)), 5, metric)

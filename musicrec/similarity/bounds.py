@@ -181,7 +181,7 @@ class Codes(NamedTuple):
 
 
 def encode(frame: Frame, given: Vectors) -> Codes:
-    """Codes and offsets of songs in a frame that was fitted to them, or to more songs that hold them."""
+    """Codes and offsets of songs, none of which is longer about the centre than the frame's longest."""
     is_product = frame.screen == "product"
     n_songs = len(given.values)
     padded = -(-n_songs // PANEL) * PANEL + TILE_ROWS

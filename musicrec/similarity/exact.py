@@ -151,8 +151,13 @@ def make_side(frame: Frame, given: Vectors, songs: NDArray[np.int64], n: int) ->
 
 def finish(frame: Frame, side: Side, n_songs: int, n: int) -> Lists:
     """The `n` best of each list, in the rows of the songs."""
-    done = empty(n_songs, n)
     lists.put_in_order(frame.rule, side)
+    return as_lists(side, n_songs, n)
+
+
+def as_lists(side: Side, n_songs: int, n: int) -> Lists:
+    """The `n` best of lists that are in order, in the rows of their songs."""
+    done = empty(n_songs, n)
     lists.read_out(side, done.ids, done.scores)
     return done
 

@@ -19,8 +19,8 @@ from musicrec.similarity.exact import (
     Block,
     Lists,
     all_pairs,
+    as_lists,
     check,
-    empty,
     make_side,
     meet,
     prepare,
@@ -74,7 +74,7 @@ def full(
         given, max(0, min(n + spares, len(given.values) - 1)), METRICS[metric], screen, can_grow=True
     )
     lists.put_in_order(frame.rule, side)
-    return Refreshed(_read_out(side, len(given.values), n), Kept(frame, side, n), len(given.values), 0)
+    return Refreshed(as_lists(side, len(given.values), n), Kept(frame, side, n), len(given.values), 0)
 
 
 def refresh(kept: Kept, vectors: ArrayLike, before: Rows, metric: str = "cosine") -> Refreshed | None:
@@ -112,14 +112,8 @@ def refresh(kept: Kept, vectors: ArrayLike, before: Rows, metric: str = "cosine"
     lists.put_in_order_again(side)
     short = np.flatnonzero((side.counts < n) & (side.songs >= 0))
     _make_lists(frame, side, closed(side), given.rows(side.songs[short]), short)
-    done = _read_out(side, len(given.values), n)
+    done = as_lists(side, len(given.values), n)
     return Refreshed(done, Kept(frame, side, n), len(change.rows), len(short))
-
-
-def _read_out(side: Side, n_songs: int, n: int) -> Lists:
-    done = empty(n_songs, n)
-    lists.read_out(side, done.ids, done.scores)
-    return done
 
 
 # --- what changed -----------------------------------------------------------------------------------------------------
