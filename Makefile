@@ -31,6 +31,7 @@ lint: setup
 bench: setup  # the quick ones; each also runs alone, see benchmarks/README.md
 	$(BIN)/python benchmarks/chain.py
 	$(BIN)/python benchmarks/extract.py
+	$(BIN)/python benchmarks/topn.py
 
 bench-peers bench-scaling bench-memory bench-train bench-lookup: bench-%: setup
 	$(BIN)/python benchmarks/$*.py

@@ -26,21 +26,20 @@ from musicrec.similarity import bounds, lists
 from musicrec.similarity.approximate import n_clusters, recall
 from musicrec.similarity.bounds import Frame
 from musicrec.similarity.clusters import Clusters, cluster
-from musicrec.similarity.exact import METRICS, Lists, check, make_side, prepare, slices, with_room
+from musicrec.similarity.exact import METRICS, Lists, as_lists, check, make_side, prepare, slices, with_room
 from musicrec.similarity.filters import Songs, songs_of
+from musicrec.similarity.hubness import Statistics
 from musicrec.similarity.lists import Side
-from musicrec.similarity.places import Part, as_lists, lists_of_places, some_of
+from musicrec.similarity.places import Part, lists_of_places, some_of
 from musicrec.similarity.refresh import SPARES, Kept, refresh
-from musicrec.similarity.rules import is_asked, pool_depth, refine
+from musicrec.similarity.rules import is_asked, pool_depth, refine, statistics_of
 from musicrec.storage import Store
 from musicrec.vectors import Vectors
 
 Array = NDArray[Any]
 
 SONGS_PER_SHARD = 8192
-SONGS_PER_PART = (
-    131_072  # a multiple of PANEL and of the songs of a shard; 100 MB of vectors and codes at 128 coordinates
-)
+SONGS_PER_PART = 131_072  # a multiple of PANEL and of the songs of a shard; 100 MB at 128 coordinates
 RECALL_SAMPLE = 1000
 
 
@@ -95,10 +94,10 @@ def _exact(store: Store, settings: SimilarSettings, vectors: Vectors, depth: int
     frame = bounds.fit(given, METRICS[settings.metric], depth, check(depth, settings.metric, None))
     clusters = cluster(frame, given)
     frame, places = with_room(frame, clusters.order)
-    plan = Plan(frame, clusters, n_songs, min(depth + SPARES, n_songs - 1), None, *_sizes())
+    plan = Plan(frame, clusters, n_songs, min(depth + SPARES, n_songs - 1), None, SONGS_PER_SHARD, SONGS_PER_PART)
     side = _lists_on_ray(store, settings, vectors, plan, make_side(frame, given.rows(places), places, 0))
     how = {"exact": True, "screen": frame.screen}
-    return Compared(Lists(*as_lists(side, n_songs, depth)), how, Kept(frame, side, depth))
+    return Compared(as_lists(side, n_songs, depth), how, Kept(frame, side, depth))
 
 
 def _approximate(store: Store, settings: SimilarSettings, vectors: Vectors, depth: int) -> Compared:
@@ -106,10 +105,10 @@ def _approximate(store: Store, settings: SimilarSettings, vectors: Vectors, dept
     n_songs = len(given.values)
     frame = bounds.fit(given, METRICS[settings.metric], depth, check(depth, settings.metric, None))
     clusters = cluster(frame, given, n_clusters(n_songs))
-    plan = Plan(frame, clusters, n_songs, depth, settings.probes, *_sizes())
+    plan = Plan(frame, clusters, n_songs, depth, settings.probes, SONGS_PER_SHARD, SONGS_PER_PART)
     side = make_side(frame, given.rows(clusters.order), clusters.order, 0)
     side = _lists_on_ray(store, settings, vectors, plan, side)
-    found = Lists(*as_lists(side, n_songs, depth))
+    found = as_lists(side, n_songs, depth)
     how = {"exact": False, "screen": frame.screen, "clusters": len(clusters.centres), "probes": settings.probes}
     measured = ray.get(_recall.remote(vectors.matrix, found.ids, settings.metric))
     return Compared(found, how | {"recall": measured, "recall_sample": min(RECALL_SAMPLE, n_songs)})
@@ -118,10 +117,6 @@ def _approximate(store: Store, settings: SimilarSettings, vectors: Vectors, dept
 @ray.remote(num_cpus=1)
 def _recall(matrix: Array, ids: Array, metric: str) -> float:
     return recall(matrix, ids, metric, sample=RECALL_SAMPLE)
-
-
-def _sizes() -> tuple[int, int]:
-    return SONGS_PER_SHARD, SONGS_PER_PART
 
 
 def _lists_on_ray(store: Store, settings: SimilarSettings, vectors: Vectors, plan: Plan, side: Side) -> Side:
@@ -208,16 +203,30 @@ def _refresh(
 def _by_rules(store: Store, settings: SimilarSettings, vectors: Vectors, pool: Lists) -> Lists:
     songs = known_of(store, vectors)
     matrix, about, n_songs = ray.put(vectors.matrix), ray.put((songs, pool)), len(vectors.matrix)
-    tasks = [_refine.remote(matrix, about, settings, *rows) for rows in slices(0, n_songs, SONGS_PER_SHARD)]
+    of_songs = _of_songs.remote(matrix, about, settings) if settings.hubness != "none" else None  # once for all tasks
+    tasks = [_refine.remote(matrix, about, settings, of_songs, rows) for rows in slices(0, n_songs, SONGS_PER_SHARD)]
     refined = ray.get(tasks)
     return Lists(*(np.concatenate(arrays) for arrays in zip(*refined, strict=True)))
 
 
 @ray.remote(num_cpus=1)
-def _refine(matrix: Array, about: tuple[Songs, Lists], settings: SimilarSettings, first: int, last: int) -> Lists:
+def _of_songs(matrix: Array, about: tuple[Songs, Lists], settings: SimilarSettings) -> Statistics:
+    return statistics_of(matrix, settings, about[1])
+
+
+@ray.remote(num_cpus=1)
+def _refine(
+    matrix: Array,
+    about: tuple[Songs, Lists],
+    settings: SimilarSettings,
+    of_songs: Statistics | None,
+    rows: tuple[int, int],
+) -> Lists:
     songs, pool = about
-    rows = np.arange(first, last)
-    return refine(matrix, songs, settings, (pool.ids[first:last], pool.scores[first:last]), rows=rows)
+    some = slice(*rows)
+    return refine(
+        matrix, songs, settings, (pool.ids[some], pool.scores[some]), rows=np.arange(*rows), of_songs=of_songs
+    )
 
 
 def known_of(store: Store, vectors: Vectors) -> Songs:

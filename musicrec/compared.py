@@ -57,16 +57,16 @@ def save(kept: Kept, folder: Path, made_by: Mapping[str, Any]) -> None:
 
 
 def load(folder: Path, made_by: Mapping[str, Any]) -> Kept | None:
-    """Read what was kept; None if nothing was, by the same means, or not whole."""
+    """Read what was kept; None if nothing was by the same means, or not whole, or in another form."""
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         if about["made_by"] != made_by:
             return None
         arrays = {name: np.load(folder / f"{name}.npy") for name in (*Side._fields, *FRAME_ARRAYS) if name != "n"}
-    except (OSError, ValueError, KeyError, EOFError):
+        frame = Frame(**about["frame"], **{name: arrays.pop(name) for name in FRAME_ARRAYS})
+        n = about["with_spares"]
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
-    n = about["with_spares"]
     keys = room(len(arrays["songs"]), n)
     keys[:, :n] = arrays["keys"]
-    frame = Frame(**about["frame"], **{name: arrays.pop(name) for name in FRAME_ARRAYS})
     return Kept(frame, Side(**arrays | {"keys": keys}, n=n), about["n"])

@@ -161,8 +161,8 @@ def prefetch(typing, array, at):
     """``prefetch(array, at)``: bring a flat index of a C-contiguous array into the cache, without waiting for it."""
 
     def generate(context, builder, signature, arguments):
-        pointer = _pointer(context, builder, signature.args[0], *arguments)
-        pointer = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        pointer = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
         i32 = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
         function = get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")

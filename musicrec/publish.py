@@ -119,10 +119,15 @@ def published_lists(store: Store) -> tuple[pa.ChunkedArray, NDArray[np.int32]]:
     return sidecar.songs["track_id"], sidecar.neighbours
 
 
-def told(figures: dict[str, Any]) -> str:
-    """The gate's figures in one line."""
+def told(lineage: dict[str, Any]) -> str:
+    """The gate's figures in one line, and how the lists came about."""
+    figures, how = lineage.get("gate", {}), lineage.get("compared", {})
     shown = {"coverage": "coverage", "max_hub_share": "largest hub", "churn": "churn"}
     parts = [f"{words} {figures[name]:.3f}" for name, words in shown.items() if figures.get(name) is not None]
     if figures.get("short_lists"):
         parts.append(f"{figures['short_lists']} lists have fewer songs")
+    if how.get("exact") is False:
+        parts.append(f"approximate, recall {how['recall']:.3f}")
+    if "changed" in how:
+        parts.append(f"refreshed, {how['changed']:,} new or changed")
     return ", ".join(parts)

@@ -235,7 +235,7 @@ class Rules(StageSettings):
     no_duplicates: bool = Field(
         False,
         description="Leave out other clips and copies of the song itself, and all but the best of another song's: "
-        "those with its recording in the manifest, or with the same content.",
+        "songs of one recording by the manifest, or of equal content.",
     )
     duplicate_score: float | None = Field(
         None,
@@ -243,12 +243,14 @@ class Rules(StageSettings):
         "By the embedding of a genre model, different songs may score above 0.9999.",
     )
     genre: GenreRule = Field(
-        "any", description="Songs of any genre, of the song's own only, or its own boosted by --genre-weight."
+        "any", description="Songs of any genre, of the song's own only, or of its own boosted by --genre-weight."
     )
-    genre_weight: float = Field(1.0, ge=0, description="Boost: what agreement of genres adds to the score.")
-    min_score: float | None = Field(None, description="Least score; a list may be shorter for it.")
+    genre_weight: float = Field(
+        1.0, ge=0, description="With --genre boost: what full agreement of genres adds to the score."
+    )
+    min_score: float | None = Field(None, description="Least score of a song in a list, which may be shorter for it.")
     hubness: Hubness = Field(
-        "none", description="Rank anew against hubs, songs that are similar to all too many: by which method."
+        "none", description="Method against hubs, songs that stand in all too many lists; it gives scores of its own."
     )
 
     @field_validator("hubness")
@@ -267,10 +269,10 @@ class SimilarSettings(Rules):
     approximate_above: int = Field(
         5_000_000,
         ge=0,
-        description="Songs from which on lists are approximate: a song is compared with those of the nearest clusters "
-        "only, and how many songs are missing is measured and written in the footer. 0 for never.",
+        description="With more songs than these, lists are approximate: a song is compared with those of the nearest "
+        "clusters only. Which share of the exact lists is found, the recall, is measured and said. 0 for never.",
     )
-    probes: int = Field(32, ge=1, description="Approximate: clusters whose songs a song is compared with.")
+    probes: int = Field(32, ge=1, description="Of approximate lists: how many clusters a song is compared with.")
     min_coverage: float = Field(
         0.2, ge=0, le=1, description="Gate: least share of songs that stand in somebody's list."
     )
@@ -281,7 +283,7 @@ class SimilarSettings(Rules):
         description="Gate: largest share of all lists one song may stand in (from 20·n songs on).",
     )
     max_churn: float = Field(
-        1.0, ge=0, le=1, description="Gate: largest share of a list that may change from the table before."
+        1.0, ge=0, le=1, description="Gate: largest share of a list, on average, that may change from the table before."
     )
 
 

@@ -120,4 +120,4 @@ def _told(store: Store, withdrawn: Withdrawn | None) -> str:
             f"{withdrawn.version} was withdrawn by a rollback on {withdrawn.at[:10]}, and {published} stays published; "
             f"to publish it again: musicrec similar {store.out} --force"
         )
-    return f"{published} is published: {told(store.footer('similar')['lineage'].get('gate', {}))}"
+    return f"{published} is published: {told(store.footer('similar')['lineage'])}"

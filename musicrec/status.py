@@ -159,7 +159,9 @@ def _made_by(footer: Figures) -> str:
     settings, lineage = footer.get("settings", {}), footer.get("lineage", {})
     of_list = [f"n={settings['n']}", settings["metric"]] if {"n", "metric"} <= settings.keys() else []
     model = [f"{lineage['model']} {lineage.get('model_id', '')[:8]}"] if "model" in lineage else []
-    return ", ".join([footer.get("algorithm", "unknown"), *of_list, *model])
+    how = lineage.get("compared", {})
+    approximate = [f"approximate (recall {how['recall']:.3f})"] if how.get("exact") is False else []
+    return ", ".join([footer.get("algorithm", "unknown"), *of_list, *approximate, *model])
 
 
 # --- up to date ---------------------------------------------------------------------------------------------------

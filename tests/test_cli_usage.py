@@ -99,7 +99,7 @@ def test_every_option_is_described():
 def test_help_says_what_is_not_asked_for_by_default(run):
     shown = " ".join(run("similar", "--help")[1].split())
     assert "--no-same-artist / --same-artist Leave out songs by the song's own artist. [default: same-artist]" in shown
-    assert "a list may be shorter for it. [default: none]" in shown
+    assert "which may be shorter for it. [default: none]" in shown
     assert "[default: the model's own]" in " ".join(run("train", "--help")[1].split())
 
 

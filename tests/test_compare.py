@@ -1,5 +1,6 @@
 """The stage that compares songs: the lists of the kernel, however they are shared out, refreshed, filtered."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,11 +13,14 @@ import pyarrow as pa
 import pytest
 
 from musicrec import compare
+from musicrec.compared import load, save
 from musicrec.lookup import SimilarTable
 from musicrec.settings import SimilarSettings
 from musicrec.similar import similar
-from musicrec.similarity import top_n
+from musicrec.similarity import refine, songs_of, top_n
 from musicrec.similarity.exact import Lists
+from musicrec.similarity.refresh import full
+from musicrec.status import versions_of
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -96,10 +100,23 @@ def test_lists_of_another_model_are_not_refreshed(tmp_path, publish_vectors):
     assert_same(published(store), top_n(clumps(), 13))
 
 
+def test_what_was_kept_by_other_means_or_in_another_form_is_passed_over(tmp_path):
+    folder = tmp_path / "kept"
+    save(full(clumps(), 12).kept, folder, {"metric": "cosine"})
+    assert load(folder, {"metric": "cosine"}).n == 12
+    assert load(folder, {"metric": "euclidean"}) is None
+    about = json.loads((folder / "about.json").read_text())
+    about["frame"]["later"] = 1
+    (folder / "about.json").write_text(json.dumps(about))
+    assert load(folder, {"metric": "cosine"}) is None
+
+
 def test_above_its_size_the_table_is_approximate_and_says_so(tmp_path, publish_vectors):
     store = publish_vectors(tmp_path, clumps())
-    similar(store, SimilarSettings(n=12, approximate_above=100, probes=3))
+    line = str(similar(store, SimilarSettings(n=12, approximate_above=100, probes=3)))
     said = how(store)
+    assert f"approximate, recall {said['recall']:.3f}" in line
+    assert f"approximate (recall {said['recall']:.3f})" in versions_of(store, "similar")[0].made_by
     assert said["exact"] is False
     hits = [len(set(a) & set(b)) for a, b in zip(published(store).ids, top_n(clumps(), 12).ids, strict=True)]
     assert said["recall"] == pytest.approx(np.mean(hits) / 12)
@@ -121,6 +138,14 @@ def test_rules_hold_in_the_published_table(tmp_path, publish_vectors):
     assert (of[ids] != of[:, None]).all()
     assert max(np.bincount(row).max() for row in of[ids]) <= 2
     assert ids[0, 0] == next(i for i in top_n(clumps(), 699).ids[0] if i % 40 != 0)
+
+
+@pytest.mark.parametrize("method", ["mutual_proximity", "csls"])
+def test_tasks_rank_against_hubs_by_what_is_known_of_all_songs(tmp_path, monkeypatch, publish_vectors, method):
+    monkeypatch.setattr(compare, "SONGS_PER_SHARD", 192)
+    store, settings = publish_vectors(tmp_path, clumps()), SimilarSettings(n=12, hubness=method)
+    similar(store, settings)
+    assert_same(published(store), refine(clumps(), songs_of({"genre": [None] * N_SONGS}), settings))
 
 
 CHAIN = """

@@ -90,7 +90,7 @@ def matrices(draw):
 @metrics
 @screens
 @settings(max_examples=60, deadline=None)
-@given(vectors=matrices(), n=st.integers(1, 20), windows=st.sampled_from([(64,), (128, 768, 3072)]), data=st.data())
+@given(vectors=matrices(), n=st.integers(1, 20), windows=st.sampled_from([(64,), (128, 512, 2048)]), data=st.data())
 def test_top_n_is_brute_force_for_any_split_and_screen(metric, screen, vectors, n, windows, data):
     expected = brute_force(vectors, n, metric)
     assume((np.abs(expected[1][expected[1] != 0]) > np.finfo(np.float32).tiny).all())  # which float32 cannot tell apart
@@ -311,22 +311,10 @@ def test_faults_are_counted_over_all_blocks(monkeypatch):
 @settings(max_examples=60, deadline=None)
 @given(vectors=matrices(), n=st.integers(1, 20))
 def test_what_top_n_gives_passes_the_gate(metric, vectors, n):
-    assert check_lists(*top_n(vectors, n, SCORE_RANGE[metric]), metric) == 0
+    assert check_lists(*top_n(vectors, n, metric), SCORE_RANGE[metric]) == 0
 
 
 # --- figures ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("ids", "expected"),
-    [
-        ([[1], [0], [0], [0]], (0.5, 0.5, 0.75, 1.5**-0.5)),  # occurrences 3 1 0 0
-        ([[1], [2], [3], [0]], (1.0, 0.0, 0.25, 0.0)),
-        ([[1, 2], [2, 0], [0, 1]], (1.0, 0.0, 2 / 3, 0.0)),
-    ],
-)
-def test_coverage_and_hubs_of_lists_counted_by_hand(ids, expected):
-    assert quality(np.array(ids, np.int32)) == pytest.approx(expected)
 
 
 @metrics

@@ -29,9 +29,11 @@ N_FOR_ONE_SONG, N_FOR_SEVERAL = 10, 5  # of the two reference systems
 )
 @OUT
 @click.option(
-    "--like", "likes", multiple=True, help="Song one likes: id, file name or title. Give several if you like."
+    "--like", "likes", multiple=True, help="Song one likes: id, file name or title; repeat the option for several."
 )
-@click.option("--genre", "genres", multiple=True, help="Genre one likes: its centre song counts as liked.")
+@click.option(
+    "--genre", "genres", multiple=True, help="Genre one likes: its centre song counts as liked; may be repeated."
+)
 @click.option(
     "--by",
     type=click.Choice(["embedding", "knn", "clustering"]),
@@ -45,8 +47,8 @@ N_FOR_ONE_SONG, N_FOR_SEVERAL = 10, 5  # of the two reference systems
     type=click.Choice(["cosine", "genre"]),
     default="cosine",
     show_default=True,
-    help="Cosine alone, or plus --weight times the agreement of genre probabilities. Of songs that the model was "
-    "trained on, these are what it has learned to say.",
+    help="Cosine alone, or plus --weight times the agreement of genre probabilities (--by embedding only). Of songs "
+    "that the model was trained on, these are what it has learned to say.",
 )
 @click.option(
     "--pool",
@@ -158,8 +160,8 @@ def _clean(text: str) -> str:
 def listen(out: str) -> None:
     """Go from song to song.
 
-    Name a song, or part of its name, or say random; see ten similar ones; ask for ten more, or pick one and go on from
-    it. Leave with q, Ctrl-D or Ctrl-C.
+    Type the name of a song, or part of it, or random, and see ten similar ones; m shows ten more, the number of a song
+    goes on from that one. Leave with q, Ctrl-D or Ctrl-C.
     """
     import numpy as np
 

@@ -260,7 +260,15 @@ def embed(out: str, settings_file: Path | None, address: str | None, **options: 
         click.echo(stage(store, settings_of(EmbedSettings, store, settings_file, options), address=address))
 
 
-@click.command(cls=Command, epilog=example("similar OUT", "similar OUT -n 20 --metric euclidean"))
+@click.command(
+    cls=Command,
+    epilog=example(
+        "similar OUT",
+        "similar OUT -n 20 --metric euclidean",
+        "similar OUT --no-same-artist --no-duplicates",
+        "similar OUT --genre boost --genre-weight 0.5 --max-churn 0.3",
+    ),
+)
 @OUT
 @settings_options(SimilarSettings)
 @address_option
@@ -272,7 +280,12 @@ def similar(
     force: bool,
     **options: Any,  # noqa: ANN401
 ) -> None:
-    """Find the most similar songs of every song; publish the table."""
+    """Find the most similar songs of every song; publish the table.
+
+    Every song is compared with every other. Where the published table was made by the same model, only the songs that
+    are new or have changed are, with the same result. By rules songs are left out of a list, and the next ones take
+    their places. A table that does not pass its gate is not published.
+    """
     from musicrec.similar import similar as stage
 
     with open_out(out) as store:

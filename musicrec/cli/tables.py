@@ -29,16 +29,16 @@ CSV_HEAD = ("song", "rank", "track_id", "title", "artist", "genre", "score")
     ),
 )
 @OUT
-@click.argument("tracks", metavar="TRACK...", nargs=-1)
+@click.argument("tracks", metavar="[TRACK]...", nargs=-1)
 @click.option("-n", "n", type=click.IntRange(1), default=10, show_default=True, help="How many songs to show.")
 @click.option("--file", "from_file", help="Look up what this file names too, one a line; - is standard input.")
-@click.option("--json", "form", flag_value="json", help="Print one JSON object, of several songs a list of them.")
+@click.option("--json", "form", flag_value="json", help="Print a JSON object; of several songs, a list of objects.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV, one line for each similar song.")
 def lookup(out: str, tracks: tuple[str, ...], n: int, from_file: str | None, form: str | None) -> None:
     """Show the songs most similar to a song, or to several.
 
-    TRACK is an id, a file name or a title. OUT may also be a copy of the folder OUT/similar, here or on S3. Of several
-    songs those that are not there are named at the end.
+    TRACK is an id, a file name or a title. OUT may also be a copy of the folder OUT/similar, here or on S3. Songs that
+    are not there are named at the end, with exit code 1.
     """
     from musicrec.lookup import SimilarTable
 
@@ -110,7 +110,9 @@ def _print_csv(found: Found, *, is_list: bool) -> None:
 @click.command(cls=Command, epilog=example("export OUT similar.csv", "export OUT similar.sqlite -n 50"))
 @OUT
 @click.argument("file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("-n", "n", type=click.IntRange(1), default=10, show_default=True, help="How many songs of each song.")
+@click.option(
+    "-n", "n", type=click.IntRange(1), default=10, show_default=True, help="How many similar songs of each song."
+)
 def export(out: str, file: Path, n: int) -> None:
     """Write the table of similar songs into one file.
 

@@ -23,10 +23,11 @@ ROLLED_BACK = ("similar",)  # the stages of other tables would make the newer ve
 @click.option("--to", metavar="VERSION", help="Version or its number, older or withdrawn.  [default: the one before]")
 @click.option("--list", "only_list", is_flag=True, help="List the versions on disk; change nothing.")
 def rollback(out: str, table: str, to: str | None, only_list: bool) -> None:
-    """Publish the version of a table before the present one again.
+    """Publish an older version of a table again.
 
-    Later versions are withdrawn: they stay on disk for a while, and are not published again before they would be made
-    of something else, or are asked for by `rollback --to` or `similar --force`.
+    Later versions are withdrawn: they stay on disk for a while, and no run publishes the same again unless it is asked
+    for by `rollback --to` or `similar --force`. Of other songs, another model or other settings, a run publishes a new
+    version.
     """
     from musicrec.status import versions_of
 
@@ -52,8 +53,8 @@ def rollback(out: str, table: str, to: str | None, only_list: bool) -> None:
 def status(out: str, max_age: datetime.timedelta | None, as_json: bool) -> None:
     """Show what is published, how old it is, and what is out of date.
 
-    Exit code 1 if the table of similar songs is missing, damaged, or older than --max-age: made, and last found up to
-    date by a run, longer ago than that.
+    Exit code 1 if the table of similar songs is missing or damaged, or if for longer than --max-age no run has made it
+    or found it up to date.
     """
     from musicrec.status import complaint
     from musicrec.status import status as read

@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from musicrec.evaluate.classification import Accuracy, accuracy
-from musicrec.similarity.hubness import Hubness, hubs
+from musicrec.similarity.gate import Quality, quality
 
 Ids = NDArray[np.int32]
 Figures = NDArray[np.float64]
@@ -113,7 +113,7 @@ class Retrieval(NamedTuple):
     mean_average_precision: Accuracy  # of the same genre
     same_artist: float  # share of the first k that are by the song's own artist
     diversity: float  # within the first k
-    hubs: Hubness  # of the first k
+    hubs: Quality  # of the first k
 
 
 def retrieval(ids: Ids, genres: ArrayLike, artists: ArrayLike, vectors: ArrayLike, k: int) -> Retrieval:
@@ -144,7 +144,7 @@ def retrieval(ids: Ids, genres: ArrayLike, artists: ArrayLike, vectors: ArrayLik
         mean_average_precision=accuracy(averages, groups),
         same_artist=_mean(precision_at_k(ids, artists, k)),
         diversity=_mean(diversity(first, vectors)),
-        hubs=hubs(first),
+        hubs=quality(first),
     )
 
 

@@ -36,6 +36,7 @@ GATE = {
     "antihub_share": "share of the songs that no list names",
     "max_hub_share": "share of all lists in which the most recommended song stands",
     "hub_skew": "skewness of the histogram below; well above 1, a few hubs crowd the lists",
+    "robin_hood": "share of all entries that would have to change for every song to stand in as many lists",
     "churn": "share of the lists that changed since the table before",
 }
 

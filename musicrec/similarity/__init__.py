@@ -10,14 +10,13 @@ from musicrec.similarity.spaces import Space
 if TYPE_CHECKING:
     from musicrec.similarity.exact import METRICS, Lists, top_n
     from musicrec.similarity.filters import Songs, songs_of
-    from musicrec.similarity.hubness import METHODS, Hubness, hubs, rerank, statistics
+    from musicrec.similarity.hubness import METHODS, rerank, statistics
     from musicrec.similarity.rules import is_asked, pool_depth, refine, score_range
 
 __all__ = [
     "METHODS",
     "METRICS",
     "POOLS",
-    "Hubness",
     "Lists",
     "Quality",
     "Songs",
@@ -26,7 +25,6 @@ __all__ = [
     "best",
     "check_lists",
     "churn",
-    "hubs",
     "is_asked",
     "medoid",
     "pool_depth",
@@ -43,7 +41,7 @@ __all__ = [
 COMPILED = {
     **dict.fromkeys(("METRICS", "Lists", "top_n"), "exact"),
     **dict.fromkeys(("Songs", "songs_of"), "filters"),
-    **dict.fromkeys(("METHODS", "Hubness", "hubs", "rerank", "statistics"), "hubness"),
+    **dict.fromkeys(("METHODS", "rerank", "statistics"), "hubness"),
     **dict.fromkeys(("is_asked", "pool_depth", "refine", "score_range"), "rules"),
 }
 

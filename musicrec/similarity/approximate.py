@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from musicrec.similarity import bounds
 from musicrec.similarity.clusters import cluster
-from musicrec.similarity.exact import METRICS, Lists, check, make_side, prepare, slices, top_n
-from musicrec.similarity.places import Part, as_lists, lists_of_places, some_of
+from musicrec.similarity.exact import METRICS, Lists, as_lists, check, empty, make_side, prepare, slices, top_n
+from musicrec.similarity.places import Part, lists_of_places, some_of
 
 PROBES = 32
 CLUSTERS_PER_ROOT = 2.0  # clusters, as a multiple of the root of the number of songs
@@ -31,7 +31,7 @@ def top_n_approximate(
     frame = bounds.fit(given, METRICS[metric], n, screen)
     clusters = cluster(frame, given, n_clusters(n_songs))
     side = make_side(frame, given.rows(clusters.order), clusters.order, 0)
-    found = Lists(np.empty((n_songs, n), np.int32), np.empty((n_songs, n), np.float32))
+    found = empty(n_songs, n)
     for first, last in slices(0, n_songs, ROWS):
         new = some_of(side, first, last, n)
         lists_of_places(frame, clusters, [Part(0, side)], new, first, probes=probes)
@@ -48,7 +48,7 @@ def n_clusters(n_songs: int) -> int:
 def recall(
     vectors: ArrayLike, ids: NDArray[np.int32], metric: str = "cosine", *, sample: int = 1000, seed: int = 0
 ) -> float:
-    """Share of the songs of exact lists that `ids` [N, n] hold, over a sample of songs."""
-    rows = np.sort(np.random.default_rng(0).choice(len(ids), min(sample, len(ids)), replace=False))
+    """Share of the songs of exact lists that `ids` [N, n] hold, over a sample of songs; -1 where a list ends early."""
+    rows = np.sort(np.random.default_rng(seed).choice(len(ids), min(sample, len(ids)), replace=False))
     exact = top_n(vectors, ids.shape[1], metric, rows=rows).ids
     return float(np.mean([len(np.intersect1d(a, b)) for a, b in zip(exact, ids[rows], strict=True)]) / ids.shape[1])

@@ -27,7 +27,7 @@ SAMPLE_ROWS, SAMPLE_LISTS = 8192, 128
 CLIPPED = 1e-4  # share of coordinates that 8 bits may clip: a finer step for all the others
 BLOCK_ROWS = 8192
 
-NS_PER_SCORE = 60.0
+NS_PER_SCORE = 105.0  # of a pair that one of the two lists would take: there are others that the other would
 NS_PER_COORDINATE = {"amx": 0.0005, "vnni": 0.0028, "product": 0.0165}  # of a pair, on a 2 GHz Xeon; only ratios matter
 WIDTH_UNIT = {"amx": 64, "vnni": 32, "product": 16}
 
@@ -181,7 +181,7 @@ class Codes(NamedTuple):
 
 
 def encode(frame: Frame, given: Vectors) -> Codes:
-    """Codes and offsets of songs in a frame that was fitted to them, or to more songs that hold them."""
+    """Codes and offsets of songs, none of which is longer about the centre than the frame's longest."""
     is_product = frame.screen == "product"
     n_songs = len(given.values)
     padded = -(-n_songs // PANEL) * PANEL + TILE_ROWS

@@ -24,8 +24,9 @@ from musicrec.similarity.screens import PANEL, available
 METRICS = {"cosine": lists.COSINE, "euclidean": lists.EUCLIDEAN, "inner": lists.INNER}
 
 BLOCK_ROWS = 768  # whose codes stay in a core's cache while all columns pass
-WINDOWS = (128, 768, 3072)  # songs that are alike meet first: a list that starts with good songs lets few others near
+WINDOWS = (128, 512, 2048)  # songs that are alike meet first: a list that starts with good songs lets few others near
 PRODUCT_COLUMNS = 2048
+FEW_ROWS, NEAR = 2048, 512  # rows from which on it pays to find songs near them; places to either side
 LARGE = 2.0**40
 ROOM_TO_GROW, SHARE_OF_PLACES = 1.25, 0.02  # times the length of the longest song; places for more songs
 
@@ -100,9 +101,10 @@ def prepare(vectors: ArrayLike, metric: str) -> Vectors:
     """Vectors as the kernels read them; ValueError unless they are a finite matrix."""
     matrix = np.asarray(vectors)
     matrix = np.ascontiguousarray(matrix, np.float32 if matrix.dtype == np.float32 else np.float64)
-    if matrix.ndim != 2 or not np.isfinite(matrix).all():
+    largest = lists.largest_magnitude(matrix) if matrix.ndim == 2 and matrix.size else 0.0
+    if matrix.ndim != 2 or np.isinf(largest):
         raise ValueError(f"vectors of shape {matrix.shape}: expected a finite matrix [N, d]")
-    unit = _power_of_two(matrix)
+    unit = float(np.ldexp(1.0, np.frexp(largest)[1]))  # a power of two
     if not 1 / LARGE < unit < LARGE:
         matrix = matrix.astype(np.float64) / unit  # squares neither overflow nor vanish, and no bit of a score changes
     else:
@@ -114,12 +116,6 @@ def prepare(vectors: ArrayLike, metric: str) -> Vectors:
     if metric == "cosine":
         lists.inverse_norms(matrix, inverse_norms)
     return Vectors(matrix, inverse_norms, unit)
-
-
-def _power_of_two(x: NDArray[Any]) -> float:
-    """Power of two next to the largest magnitude."""
-    _, exponent = np.frexp(max(abs(float(x.min(initial=0.0))), abs(float(x.max(initial=0.0)))))
-    return float(np.ldexp(1.0, exponent))
 
 
 def empty(rows: int, n: int) -> Lists:
@@ -155,8 +151,13 @@ def make_side(frame: Frame, given: Vectors, songs: NDArray[np.int64], n: int) ->
 
 def finish(frame: Frame, side: Side, n_songs: int, n: int) -> Lists:
     """The `n` best of each list, in the rows of the songs."""
-    done = empty(n_songs, n)
     lists.put_in_order(frame.rule, side)
+    return as_lists(side, n_songs, n)
+
+
+def as_lists(side: Side, n_songs: int, n: int) -> Lists:
+    """The `n` best of lists that are in order, in the rows of their songs."""
+    done = empty(n_songs, n)
     lists.read_out(side, done.ids, done.scores)
     return done
 
@@ -214,8 +215,8 @@ def all_pairs(given: Vectors, n: int, metric: int, screen: str, *, can_grow: boo
         frame, order = with_room(frame, order)
     side = make_side(frame, given.rows(order), order, n)
     for blocks in triangle(len(order)):
-        meet(frame, side, side, blocks, is_same=True)
         lists.tighten(frame.rule, side)
+        meet(frame, side, side, blocks, is_same=True)
     return frame, side
 
 
@@ -239,7 +240,24 @@ def slices(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
 
 def _some_rows(given: Vectors, n: int, metric: int, screen: str, rows: NDArray[np.int64]) -> Lists:
     frame = bounds.fit(given, metric, n, screen)
-    a = make_side(frame, given.rows(rows), rows, n)
-    b = make_side(frame, given, np.arange(len(given.values)), 0)
-    meet(frame, a, b, (Block(*some, 0, len(b.songs)) for some in slices(0, len(rows), BLOCK_ROWS)))
-    return finish(frame, a._replace(songs=np.arange(len(rows))), len(rows), n)
+    if len(rows) < FEW_ROWS:
+        order = np.arange(len(given.values))
+        place = order[rows]
+    else:  # as in all pairs, lists that first meet songs near them let few others near
+        order = cluster(frame, given).order
+        place = np.argsort(order)[rows]
+    by_place = np.argsort(place, kind="stable")
+    a = make_side(frame, given.rows(rows[by_place]), rows[by_place], n)
+    b = make_side(frame, given.rows(order), order, 0)
+    meet(frame, a, b, _near_first(place[by_place], len(order)))
+    return finish(frame, a._replace(songs=by_place), len(rows), n)
+
+
+def _near_first(places: NDArray[np.int64], n_songs: int) -> Iterator[Block]:
+    """Blocks of rows, in order of their places, that meet the songs between and around these before all others."""
+    for first, last in slices(0, len(places), BLOCK_ROWS):
+        start = max(0, int(places[first]) - NEAR) // PANEL * PANEL
+        stop = min(n_songs, (int(places[last - 1]) + NEAR) // PANEL * PANEL)
+        for columns in ((start, stop), (0, start), (stop, n_songs)):
+            if columns[0] < columns[1]:
+                yield Block(first, last, *columns)

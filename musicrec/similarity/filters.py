@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from musicrec.lanes import kernel
 from musicrec.settings import Rules
 from musicrec.similarity.exact import Lists
 from musicrec.similarity.gate import SCORE_RANGE
@@ -189,7 +189,7 @@ def take(candidates: Lists, limits: Limits, rows: NDArray[np.integer], n: int) -
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _take_in_order(candidates: Lists, limits: Limits, rows: NDArray[np.int64], found: Lists) -> None:
     for i in range(len(rows)):
         taken = 0
@@ -202,7 +202,7 @@ def _take_in_order(candidates: Lists, limits: Limits, rows: NDArray[np.int64], f
                 taken += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fits(song: int, taken: Codes, limits: Limits, own: int) -> bool:
     for limit in range(len(limits.most)):
         code = limits.codes[limit, song]

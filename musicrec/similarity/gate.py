@@ -23,12 +23,13 @@ SCORE_RANGE: dict[str, tuple[float, float]] = {
 
 
 class Quality(NamedTuple):
-    """How a table spreads its recommendations over the catalog."""
+    """How a table spreads its recommendations over the catalog; N_k of a song is in how many lists it stands."""
 
     coverage: float  # share of songs that stand in somebody's list
     antihub_share: float  # share of songs that stand in nobody's
     max_hub_share: float  # share of all lists the most frequent song stands in
-    hub_skew: float  # skewness of the number of lists a song stands in (Radovanović et al., JMLR 2010)
+    hub_skew: float  # skewness of N_k (Radovanović, Nanopoulos, Ivanović: JMLR 11, 2010)
+    robin_hood: float  # Σ|N_k - k| / 2k(N - 1): share of all entries to hand over until all songs have as many
 
 
 def check_lists(ids: Ids, scores: Scores, between: tuple[float, float]) -> int:
@@ -79,18 +80,36 @@ def _faults(
     yield "is not in order of score", (scores[:, 1:] > scores[:, :-1]).any(axis=1)
 
 
-def quality(ids: Ids) -> Quality:
-    """Coverage and hubness of the lists `ids`, int32 [N, n]."""
-    occurrence = occurrences(ids).astype(np.float64)
-    spread = occurrence.std()
-    skew = float((((occurrence - occurrence.mean()) / spread) ** 3).mean()) if spread > 0 else 0.0
-    covered = float((occurrence > 0).mean())
-    return Quality(covered, 1.0 - covered, float(occurrence.max() / len(ids)), skew)
+def quality(ids: Ids, n_songs: int | None = None) -> Quality:
+    """Coverage and hubness of lists, as of :func:`occurrences`; k is their mean length.
+
+    Songs that all stand in as many lists have skewness 0, and so has a catalog of which no list says anything.
+    """
+    counts = occurrences(ids, n_songs).astype(np.float64)
+    if not counts.any():
+        return Quality(0.0, 1.0, 0.0, 0.0, 0.0)
+    mean, spread = counts.mean(), counts.std()
+    covered = float((counts > 0).mean())
+    return Quality(
+        coverage=covered,
+        antihub_share=1.0 - covered,
+        max_hub_share=float(counts.max() / len(ids)),
+        hub_skew=float((((counts - mean) / spread) ** 3).mean()) if spread > 0 else 0.0,
+        robin_hood=float(np.abs(counts - mean).sum() / (2 * mean * max(1, len(counts) - 1))),
+    )
 
 
-def occurrences(ids: Ids) -> NDArray[np.int64]:
-    """In how many of the lists `ids`, int32 [N, n], each of the N songs stands."""
-    counts = np.zeros(len(ids) + 1, np.int64)
+def occurrences(ids: Ids, n_songs: int | None = None) -> NDArray[np.int64]:
+    """In how many lists each song stands, int [n_songs].
+
+    Parameters
+    ----------
+    ids : numpy.ndarray
+        int32 [rows, k], row numbers; :data:`NO_SONG` where a list has no more.
+    n_songs : int, optional
+        Songs that may stand in a list; as many as there are lists, unless given.
+    """
+    counts = np.zeros((len(ids) if n_songs is None else n_songs) + 1, np.int64)
     for start in range(0, len(ids), BLOCK_ROWS):
         counts += np.bincount(ids[start : start + BLOCK_ROWS].ravel() + 1, minlength=len(counts))
     return counts[1:]  # the first counted places without a song

@@ -1,6 +1,6 @@
-"""Hubs are songs that stand in the lists of many others, antihubs songs that stand in none: measures, and remedies.
+"""Remedies against hubs, songs that stand in the lists of all too many others.
 
-The remedies give each pair of a deeper list another score, and rank it anew. They hold a similarity against how similar
+They give each pair of a deeper list another score, and rank it anew. They hold a similarity against how similar
 the two songs are to others in general:
 
 - mutual proximity: against all others (Schnitzer, Flexer, Schedl, Widmer: "Local and global scaling reduce hubs in
@@ -35,49 +35,6 @@ NEIGHBOURS = 10  # that are the neighbourhood of a song, as in both publications
 BLOCK_ROWS = 65_536
 ROUNDING = 1e-6  # relative, of scores: songs that are all equally similar have no spread to speak of
 TINY = float(np.finfo(np.float64).tiny)
-
-
-class Hubness(NamedTuple):
-    """How lists spread over the catalog; N_k of a song is the number of lists that it stands in."""
-
-    coverage: float  # share of songs that stand in somebody's list
-    antihub_share: float  # share of songs that stand in nobody's
-    max_hub_share: float  # share of all lists the most frequent song stands in
-    hub_skew: float  # skewness of N_k (Radovanović, Nanopoulos, Ivanović: JMLR 11, 2010)
-    robin_hood: float  # Σ|N_k - k| / 2k(N - 1): share of all entries to hand over until all songs have as many
-
-
-def occurrence(ids: Ids, n_songs: int | None = None) -> NDArray[np.int64]:
-    """In how many lists each song stands, int [n_songs].
-
-    Parameters
-    ----------
-    ids : numpy.ndarray
-        int32 [rows, k], row numbers; -1 where a list has no more.
-    n_songs : int, optional
-        Songs that may stand in a list; as many as there are lists, unless given.
-    """
-    return np.bincount(ids[ids >= 0], minlength=len(ids) if n_songs is None else n_songs)
-
-
-def hubs(ids: Ids, n_songs: int | None = None) -> Hubness:
-    """Coverage and hubness of lists, as of :func:`occurrence`; k is their mean length.
-
-    Songs that all stand in as many lists have skewness 0, and so has a catalog of which no list says anything.
-    """
-    counts = occurrence(ids, n_songs).astype(np.float64)
-    if not counts.any():
-        return Hubness(0.0, 1.0, 0.0, 0.0, 0.0)
-    mean, spread = counts.mean(), counts.std()
-    covered = float((counts > 0).mean())
-    return Hubness(
-        coverage=covered,
-        antihub_share=1.0 - covered,
-        max_hub_share=float(counts.max() / len(ids)),
-        hub_skew=float((((counts - mean) / spread) ** 3).mean()) if spread > 0 else 0.0,
-        robin_hood=float(np.abs(counts - mean).sum() / (2 * mean * max(1, len(counts) - 1))),
-    )
-
 
 # --- statistics of a song -----------------------------------------------------------------------------------------
 

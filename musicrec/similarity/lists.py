@@ -48,6 +48,7 @@ class Side(NamedTuple):
     n: int  # songs that a list is to hold in the end
 
 
+FINITE = np.finfo(np.float64).max
 LEAST_ROOM = 32  # for candidates beyond those that a list will hold
 
 
@@ -159,29 +160,45 @@ def keep_best(rule, side, i):
 
 @inlined_kernel
 def _move_largest_first(keys, n, count):
-    """Order keys[:count] so that the n largest come first (Hoare's selection); return the smallest of these."""
+    """Order keys[:count], all different, so that the n largest come first; return the smallest of these.
+
+    Lomuto's selection, where every step swaps: no branch is there to be mispredicted.
+    """
     first, last = 0, count - 1
     while first < last:
-        middle = (first + last) // 2
-        a, b, c = keys[first], keys[middle], keys[last]
+        a, b, c = keys[first], keys[(first + last) // 2], keys[last]
         pivot = max(min(a, b), min(max(a, b), c))
-        i, j = first, last
-        while i <= j:
-            while keys[i] > pivot:
-                i += 1
-            while keys[j] < pivot:
-                j -= 1
-            if i <= j:
-                keys[i], keys[j] = keys[j], keys[i]
-                i += 1
-                j -= 1
-        if n - 1 <= j:
-            last = j
-        elif n - 1 >= i:
-            first = i
+        larger = first
+        for i in range(first, last + 1):
+            key = keys[i]
+            keys[i] = keys[larger]
+            keys[larger] = key
+            larger += key > pivot
+        if larger >= n:
+            last = larger - 1
+        elif larger == n - 1:
+            first = last = larger
+            for i in range(larger, count):  # the pivot itself
+                if keys[i] == pivot:
+                    keys[i], keys[larger] = keys[larger], keys[i]
+                    break
         else:
-            break
+            first = larger
     return keys[n - 1]
+
+
+@kernel
+def largest_magnitude(vectors):
+    """Largest magnitude in a matrix; infinite if there is one that is not finite."""
+    largest, n_finite = 0.0, 0
+    for i in range(vectors.shape[0]):
+        of_row = vectors[i, 0] * 0
+        for q in range(vectors.shape[1]):
+            magnitude = abs(vectors[i, q])
+            n_finite += magnitude <= FINITE
+            of_row = magnitude if magnitude > of_row else of_row
+        largest = max(largest, float(of_row))
+    return largest if n_finite == vectors.size else np.inf
 
 
 @kernel

@@ -58,9 +58,12 @@ def settle(rule, a, b, pairs, n_pairs):
     keys, their_keys = a.keys, b.keys
     is_distance = rule.metric == EUCLIDEAN
     for pair in range(n_pairs):
-        ahead = pairs[min(pair + AHEAD, n_pairs - 1), 1] * width
+        ahead = pairs[min(pair + AHEAD, n_pairs - 1), 1]
+        prefetch(their_songs, ahead)
+        prefetch(their_norms, ahead)
+        prefetch(their_floors, ahead)
         for at in range(0, width, LANES):
-            prefetch(their_vectors, ahead + at)
+            prefetch(their_vectors, ahead * width + at)
         i, j = pairs[pair, 0], pairs[pair, 1]
         song, other = songs[i], their_songs[j]
         if song == other:

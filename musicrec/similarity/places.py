@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from musicrec.similarity import lists
 from musicrec.similarity.bounds import Frame
@@ -121,10 +120,3 @@ def _within(visits: Visits, first: int, stop: int) -> Iterator[Block]:
         for start, end in places:
             if max(start, first) < min(end, stop):
                 yield Block(*rows, max(start, first) - first, min(end, stop) - first)
-
-
-def as_lists(side: Side, n_songs: int, n: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """The `n` best of lists that are in order, in the rows of their songs."""
-    songs, scores = np.empty((n_songs, n), np.int32), np.empty((n_songs, n), np.float32)
-    lists.read_out(side, songs, scores)
-    return songs, scores

@@ -19,8 +19,8 @@ from musicrec.similarity.exact import (
     Block,
     Lists,
     all_pairs,
+    as_lists,
     check,
-    empty,
     make_side,
     meet,
     prepare,
@@ -31,6 +31,7 @@ from musicrec.similarity.lists import Side, closed
 Rows = NDArray[np.int64]
 
 SPARES = 25
+SAMPLE = 4096  # songs whose similarity says what a list will hold at least
 LARGEST_SHARE = 0.2  # of songs that changed: from there on a full run is as cheap
 
 
@@ -73,7 +74,7 @@ def full(
         given, max(0, min(n + spares, len(given.values) - 1)), METRICS[metric], screen, can_grow=True
     )
     lists.put_in_order(frame.rule, side)
-    return Refreshed(_read_out(side, len(given.values), n), Kept(frame, side, n), len(given.values), 0)
+    return Refreshed(as_lists(side, len(given.values), n), Kept(frame, side, n), len(given.values), 0)
 
 
 def refresh(kept: Kept, vectors: ArrayLike, before: Rows, metric: str = "cosine") -> Refreshed | None:
@@ -111,14 +112,8 @@ def refresh(kept: Kept, vectors: ArrayLike, before: Rows, metric: str = "cosine"
     lists.put_in_order_again(side)
     short = np.flatnonzero((side.counts < n) & (side.songs >= 0))
     _make_lists(frame, side, closed(side), given.rows(side.songs[short]), short)
-    done = _read_out(side, len(given.values), n)
+    done = as_lists(side, len(given.values), n)
     return Refreshed(done, Kept(frame, side, n), len(change.rows), len(short))
-
-
-def _read_out(side: Side, n_songs: int, n: int) -> Lists:
-    done = empty(n_songs, n)
-    lists.read_out(side, done.ids, done.scores)
-    return done
 
 
 # --- what changed -----------------------------------------------------------------------------------------------------
@@ -192,7 +187,25 @@ def _write_songs(frame: Frame, side: Side, given: Vectors, change: _Change) -> N
 def _make_lists(frame: Frame, side: Side, others: Side, given: Vectors, places: Rows) -> None:
     """Write lists of the songs in some places, from all `others`, which are offered these songs."""
     new = make_side(frame, given, side.songs[places], side.n)
+    _set_first_limits(frame, new, side)
     meet(frame, new, others, (Block(*some, 0, len(side.songs)) for some in slices(0, len(places), BLOCK_ROWS)))
     lists.put_in_order(frame.rule, new)
     side.keys[places, : side.n] = new.keys[:, : side.n]
     side.counts[places], side.floors[places] = new.counts, new.floors
+
+
+def _set_first_limits(frame: Frame, new: Side, side: Side) -> None:
+    """Let lists take nothing that is worse than what a sample of the songs would fill them with."""
+    living = np.flatnonzero(side.songs >= 0)
+    sample = living[:: max(1, len(living) // SAMPLE)]
+    if len(sample) <= new.n + 1 or len(new.songs) == 0:
+        return
+    ours, theirs = (
+        frame.about_centre(Vectors(some.vectors[which], some.inverse_norms[which], frame.unit))
+        for some, which in ((new, slice(None)), (side, sample))
+    )
+    similarity = ours[0] @ theirs[0].T + theirs[1].astype(np.float32)
+    nth = -new.n - 1  # the song itself may be among them
+    similarity.partition(nth, axis=1)
+    least = (similarity[:, nth] + ours[1] - frame.rule.slack) / frame.rule.step
+    new.limits[: len(new.songs)] = np.clip(np.floor(least) - 1, lists.NO_LIMIT, lists.MOST)

@@ -53,7 +53,8 @@ def refine(
     rows : numpy.ndarray, optional
         Whose lists, as ascending row numbers; those of all songs, unless given.
     of_songs : Statistics, optional
-        Of all songs, whatever their genre, for a method against hubs; computed here unless given.
+        Of all songs, whatever their genre, for a method against hubs: what :func:`statistics_of` gives, which is
+        called here otherwise.
 
     Returns
     -------
@@ -64,7 +65,7 @@ def refine(
     matrix = np.asarray(vectors)
     asked = np.arange(len(matrix)) if rows is None else np.asarray(rows, np.intp)
     if rules.hubness != "none" and of_songs is None:
-        of_songs = _statistics(matrix, rules, lists if rows is None else None)
+        of_songs = statistics_of(matrix, rules, lists if rows is None else None)
     n = max(0, min(rules.n, len(matrix) - 1))
     found = Lists(np.full((len(asked), n), -1, np.int32), np.full((len(asked), n), -np.inf, np.float32))
     for members, places in _catalogs(songs, rules, asked):
@@ -103,9 +104,13 @@ def score_range(rules: Rules) -> tuple[float, float]:
     return low, high if rules.genre != "boost" else np.inf
 
 
-def _statistics(
-    matrix: NDArray[np.floating], rules: Rules, lists: tuple[NDArray[np.int32], NDArray[np.float32]] | None
+def statistics_of(
+    matrix: NDArray[np.floating], rules: Rules, lists: tuple[NDArray[np.int32], NDArray[np.float32]] | None = None
 ) -> Statistics:
+    """What the method against hubs needs to know of all songs, from their vectors and, if there are any, their lists.
+
+    For :func:`refine` of some rows, where it costs as much as for all.
+    """
     if rules.hubness == "mutual_proximity":
         return statistics(rules.hubness, matrix, np.empty((len(matrix), 0), np.float32), metric=rules.metric)
     if lists is None or lists[1].shape[1] < min(NEIGHBOURS, len(matrix) - 1):

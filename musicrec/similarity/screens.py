@@ -22,8 +22,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from musicrec.lanes import LANES
+
 PANEL = 64  # songs
-LANES = 16
 VNNI_ROWS, TILE_ROWS = 6, 32  # songs that a screen takes at once
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
