@@ -99,23 +99,29 @@ def check(n: int, metric: str, screen: str | None) -> str:
 
 def prepare(vectors: ArrayLike, metric: str) -> Vectors:
     """Vectors as the kernels read them; ValueError unless they are a finite matrix."""
-    matrix = np.asarray(vectors)
-    matrix = np.ascontiguousarray(matrix, np.float32 if matrix.dtype == np.float32 else np.float64)
-    largest = lists.largest_magnitude(matrix) if matrix.ndim == 2 and matrix.size else 0.0
-    if matrix.ndim != 2 or np.isinf(largest):
-        raise ValueError(f"vectors of shape {matrix.shape}: expected a finite matrix [N, d]")
+    matrix = padded(vectors)
+    largest = lists.largest_magnitude(matrix)
+    if np.isinf(largest):
+        raise ValueError(f"vectors of shape {np.shape(vectors)}: expected a finite matrix [N, d]")
     unit = float(np.ldexp(1.0, np.frexp(largest)[1]))  # a power of two
     if not 1 / LARGE < unit < LARGE:
         matrix = matrix.astype(np.float64) / unit  # squares neither overflow nor vanish, and no bit of a score changes
     else:
         unit = 1.0
-    width = max(LANES, -(-matrix.shape[1] // LANES) * LANES)
-    if width != matrix.shape[1]:
-        matrix = np.pad(matrix, ((0, 0), (0, width - matrix.shape[1])))
     inverse_norms = np.ones(len(matrix))
     if metric == "cosine":
         lists.inverse_norms(matrix, inverse_norms)
     return Vectors(matrix, inverse_norms, unit)
+
+
+def padded(vectors: ArrayLike) -> NDArray[Any]:
+    """Vectors as float32 or float64 [N, d], d a multiple of LANES; ValueError unless they are a matrix."""
+    matrix = np.asarray(vectors)
+    matrix = np.ascontiguousarray(matrix, np.float32 if matrix.dtype == np.float32 else np.float64)
+    if matrix.ndim != 2:
+        raise ValueError(f"vectors of shape {matrix.shape}: expected a finite matrix [N, d]")
+    width = max(LANES, -(-matrix.shape[1] // LANES) * LANES)
+    return matrix if width == matrix.shape[1] else np.pad(matrix, ((0, 0), (0, width - matrix.shape[1])))
 
 
 def empty(rows: int, n: int) -> Lists:

@@ -287,10 +287,16 @@ def renumber(side, row_of, bound_of):
 
 
 @kernel
-def put_in_order_again(side):
-    """As :func:`put_in_order`, where most lists are nearly in order (insertion sort)."""
+def put_in_order_again(side, counts, floors):
+    """As :func:`put_in_order`, where most lists are in order or nearly so (insertion sort).
+
+    Those with the count and the floor that they had when they were in order are passed over.
+    """
     for i in range(side.counts.size):
-        keys, count = side.keys[i], side.counts[i]
+        count = side.counts[i]
+        if count == counts[i] and side.floors[i] == floors[i]:
+            continue
+        keys = side.keys[i]
         for new in range(1, count):
             key, at = keys[new], new
             while at > 0 and keys[at - 1] < key:

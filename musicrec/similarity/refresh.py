@@ -6,7 +6,7 @@ have changed. Only a list that is left with fewer than n songs is made anew. So 
 full run, bit for bit, and only pairs that a changed song is part of meet.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,7 @@ from musicrec.similarity.exact import (
     check,
     make_side,
     meet,
+    padded,
     prepare,
     slices,
 )
@@ -97,22 +98,26 @@ def refresh(kept: Kept, vectors: ArrayLike, before: Rows, metric: str = "cosine"
         The lists are those that :func:`top_n` gives of the vectors of today. None where a full run is as cheap: many
         songs changed, too few places are free, or a song lies far outside of what the codes can say.
     """
-    given = prepare(vectors, metric)
     frame, side, n = kept
+    matrix = padded(vectors)
+    if matrix.dtype != side.vectors.dtype or matrix.shape[1] != side.vectors.shape[1] or side.n >= len(matrix):
+        return None
     n_before = int(side.songs.max(initial=-1)) + 1
-    change = _changes(given, side, before, n_before)
-    if not _is_worth_it(frame, given, change, side):
+    change = _changes(matrix, side, before, n_before)
+    given = prepare(matrix[change.rows], metric)
+    if not _is_worth_it(frame, given, change, len(matrix)):
         return None
     _renumber(side, change, before, n_before)
     _write_songs(frame, side, given, change)
     lists.set_limits(frame.rule, side)
     to_come = np.concatenate([change.places, change.free])
     side.limits[to_come], side.floors[to_come], side.counts[to_come] = lists.MOST, lists.CLOSED, 0
-    _make_lists(frame, side, side, given.rows(change.rows), change.places)
-    lists.put_in_order_again(side)
+    counts, floors = side.counts.copy(), side.floors.copy()
+    _make_lists(frame, side, side, given, change.places)
+    lists.put_in_order_again(side, counts, floors)
     short = np.flatnonzero((side.counts < n) & (side.songs >= 0))
-    _make_lists(frame, side, closed(side), given.rows(side.songs[short]), short)
-    done = as_lists(side, len(given.values), n)
+    _make_lists(frame, side, closed(side), Vectors(side.vectors[short], side.inverse_norms[short], frame.unit), short)
+    done = as_lists(side, len(matrix), n)
     return Refreshed(done, Kept(frame, side, n), len(change.rows), len(short))
 
 
@@ -127,14 +132,14 @@ class _Change(NamedTuple):
     fits: bool  # whether there is a place for every song
 
 
-def _changes(given: Vectors, side: Side, before: Rows, n_before: int) -> _Change:
+def _changes(matrix: NDArray[Any], side: Side, before: Rows, n_before: int) -> _Change:
     place_before = np.full(n_before + 1, -1, np.int64)  # the last is that of songs that were not there
     living = np.flatnonzero(side.songs >= 0)
     place_before[side.songs[living]] = living
     place_of = place_before[before]
     stayed = np.flatnonzero(place_of >= 0)
     is_changed = np.zeros(len(stayed), bool)
-    lists.differ(given.values, side.vectors, np.where(place_of >= 0, place_of, 0), stayed, is_changed)
+    lists.differ(matrix, side.vectors, np.where(place_of >= 0, place_of, 0), stayed, is_changed)
     changed, new = stayed[is_changed], np.flatnonzero(place_of < 0)
     is_taken = np.zeros(len(side.songs), bool)
     is_taken[place_of[stayed]] = True
@@ -144,12 +149,10 @@ def _changes(given: Vectors, side: Side, before: Rows, n_before: int) -> _Change
     return _Change(rows, places, free[len(new) :], place_of, len(free) >= len(new))
 
 
-def _is_worth_it(frame: Frame, given: Vectors, change: _Change, side: Side) -> bool:
-    if not change.fits or len(change.rows) > LARGEST_SHARE * len(given.values) or side.n >= len(given.values):
+def _is_worth_it(frame: Frame, given: Vectors, change: _Change, n_songs: int) -> bool:
+    if not change.fits or len(change.rows) > LARGEST_SHARE * n_songs or given.unit != frame.unit:
         return False
-    if side.vectors.dtype != given.values.dtype or side.vectors.shape[1] != given.values.shape[1]:
-        return False
-    return bounds.longest(frame, given.rows(change.rows)) <= frame.longest
+    return bounds.longest(frame, given) <= frame.longest
 
 
 def _renumber(side: Side, change: _Change, before: Rows, n_before: int) -> None:
@@ -170,10 +173,9 @@ def _write_songs(frame: Frame, side: Side, given: Vectors, change: _Change) -> N
     songs[change.place_of[stayed]] = stayed
     songs[change.places] = change.rows
     side.songs[:] = songs
-    changed = given.rows(change.rows)
-    encoded = bounds.encode(frame, changed)
+    encoded = bounds.encode(frame, given)
     n = len(change.rows)
-    side.vectors[change.places], side.inverse_norms[change.places] = changed[:2]
+    side.vectors[change.places], side.inverse_norms[change.places] = given[:2]
     for of_side, of_changed in zip((side.codes, side.starts, side.offsets), encoded, strict=True):
         of_side[change.places] = of_changed[:n]
     side.offsets[change.free] = side.starts[change.free] = 2 * lists.NO_LIMIT
