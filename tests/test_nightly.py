@@ -107,7 +107,7 @@ def test_the_first_run_does_everything_and_says_so(first):
     assert {(p["stage"], p["status"], p["reason"]): p["tracks"] for p in report["problems"]} == bad.to_dict()
     assert ("extract", "failed", "undecodable") in bad.index
     assert sum(stage["seconds"] for stage in report["stages"].values()) <= report["seconds"]
-    assert report["stages"]["extract"]["cpu_seconds"] > 0.5
+    assert report["stages"]["extract"]["cpu_seconds"] > 0
     assert all(stage["cpu_seconds"] >= 0 for stage in report["stages"].values())
     assert report["gate"]["songs"] == len(set(store.read("similar", ["track_id"])["track_id"].to_pylist()))
 

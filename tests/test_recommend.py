@@ -7,9 +7,11 @@ import pty
 import re
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -374,6 +376,7 @@ class Terminal:
             stderr=theirs,
             start_new_session=True,
             env={**os.environ, **environment},
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - in the background it is ignored
         )
         os.close(theirs)
 

@@ -447,7 +447,7 @@ def test_a_full_disk_costs_the_run_and_not_the_table(disk, publish_vectors, caps
         fill(disk, 1024 * kilobytes)
         with stays_published(store):
             code, _, complaint = command(capsys, "similar", store.out, "-n", 60)
-        assert code == 5
+        assert code == (5 if "could not be written to" in complaint else 1)  # the table, or work staged for it
         assert re.match(r"musicrec: [^\n]*(No space left on device|could not be written)[^\n]*\n", complaint), complaint
         assert len(list((store.out / "_versions" / "similar").iterdir())) == 1  # nothing takes up room
         complaints.append(complaint)
