@@ -2,12 +2,15 @@
 
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import ray
+from filelock import FileLock
 
 from musicrec.deadline import check_deadline, seconds_left
 from musicrec.errors import ConfigError, DeadlinePassed, MusicrecError
@@ -162,3 +165,13 @@ def run_staged(
             raise MusicrecError(f"{stage}: the worker of shard {name} died again and again ({result.cause})")
         progress(starts[name])
     return [store.work_folder(stage) / f"{name}.parquet" for name in starts]
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Let one process of a node compile loops at a time.
+
+    numba's cache on disk does not bear two writers: a compiled loop can end up under another's types, and crash.
+    """
+    with FileLock(Path(tempfile.gettempdir()) / f"musicrec-compile-{os.getuid()}.lock"):
+        yield

@@ -5,6 +5,7 @@ Ray writes to its disk. Where only some songs changed since the published table 
 date instead.
 """
 
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +17,10 @@ import ray
 from numpy.typing import NDArray
 
 from musicrec.accounting import digest
-from musicrec.cluster import run_staged
+from musicrec.cluster import compiling, run_staged
 from musicrec.compared import FOLDER, Compared, load
 from musicrec.errors import SchemaError
+from musicrec.lanes import LANES
 from musicrec.progress import Progress
 from musicrec.settings import SimilarSettings
 from musicrec.sidecar import Sidecar
@@ -29,9 +31,9 @@ from musicrec.similarity.clusters import Clusters, cluster
 from musicrec.similarity.exact import METRICS, Lists, as_lists, check, make_side, prepare, slices, with_room
 from musicrec.similarity.filters import Songs, songs_of
 from musicrec.similarity.hubness import Statistics
-from musicrec.similarity.lists import Side
+from musicrec.similarity.lists import Side, as_read
 from musicrec.similarity.places import Part, lists_of_places, some_of
-from musicrec.similarity.refresh import SPARES, Kept, refresh
+from musicrec.similarity.refresh import SPARES, Kept, full, refresh
 from musicrec.similarity.rules import is_asked, pool_depth, refine, statistics_of
 from musicrec.storage import Store
 from musicrec.vectors import Vectors
@@ -55,6 +57,7 @@ def compare(store: Store, settings: SimilarSettings, vectors: Vectors) -> Compar
     vectors : Vectors
         The songs.
     """
+    _compile(settings)
     n_songs = len(vectors.matrix)
     depth = pool_depth(settings, n_songs)
     made_by = {
@@ -73,12 +76,29 @@ def compare(store: Store, settings: SimilarSettings, vectors: Vectors) -> Compar
     return found._replace(made_by=made_by)
 
 
+@cache
+def _compile(settings: SimilarSettings) -> None:
+    """Compile all loops, for arrays of this process and for those in shared memory."""
+    with compiling():
+        noise = np.random.default_rng(0).normal(size=(256, LANES)).astype(np.float32)
+        rows, n = np.arange(len(noise)), 4
+        refresh(full(noise, n, settings.metric).kept, noise[::-1].copy(), rows, settings.metric)
+        given = prepare(noise, settings.metric)
+        frame = bounds.fit(given, METRICS[settings.metric], n, check(n, settings.metric, None))
+        side = as_read(make_side(frame, given.rows(rows), rows, 0))
+        lists_of_places(frame, cluster(frame, given), [Part(0, side)], some_of(side, 0, len(noise), n), 0)
+        if is_asked(settings):
+            songs = songs_of({"artist_id": [None] * len(noise)})
+            refine(noise, songs, settings.model_copy(update={"n": n}))
+
+
 # --- all songs --------------------------------------------------------------------------------------------------------
 
 
 class Plan(NamedTuple):
     """What the tasks of a run have in common."""
 
+    settings: SimilarSettings
     frame: Frame
     clusters: Clusters
     n_songs: int
@@ -94,7 +114,9 @@ def _exact(store: Store, settings: SimilarSettings, vectors: Vectors, depth: int
     frame = bounds.fit(given, METRICS[settings.metric], depth, check(depth, settings.metric, None))
     clusters = cluster(frame, given)
     frame, places = with_room(frame, clusters.order)
-    plan = Plan(frame, clusters, n_songs, min(depth + SPARES, n_songs - 1), None, SONGS_PER_SHARD, SONGS_PER_PART)
+    plan = Plan(
+        settings, frame, clusters, n_songs, min(depth + SPARES, n_songs - 1), None, SONGS_PER_SHARD, SONGS_PER_PART
+    )
     side = _lists_on_ray(store, settings, vectors, plan, make_side(frame, given.rows(places), places, 0))
     how = {"exact": True, "screen": frame.screen}
     return Compared(as_lists(side, n_songs, depth), how, Kept(frame, side, depth))
@@ -105,18 +127,19 @@ def _approximate(store: Store, settings: SimilarSettings, vectors: Vectors, dept
     n_songs = len(given.values)
     frame = bounds.fit(given, METRICS[settings.metric], depth, check(depth, settings.metric, None))
     clusters = cluster(frame, given, n_clusters(n_songs))
-    plan = Plan(frame, clusters, n_songs, depth, settings.probes, SONGS_PER_SHARD, SONGS_PER_PART)
+    plan = Plan(settings, frame, clusters, n_songs, depth, settings.probes, SONGS_PER_SHARD, SONGS_PER_PART)
     side = make_side(frame, given.rows(clusters.order), clusters.order, 0)
     side = _lists_on_ray(store, settings, vectors, plan, side)
     found = as_lists(side, n_songs, depth)
     how = {"exact": False, "screen": frame.screen, "clusters": len(clusters.centres), "probes": settings.probes}
-    measured = ray.get(_recall.remote(vectors.matrix, found.ids, settings.metric))
+    measured = ray.get(_recall.remote(vectors.matrix, found.ids, settings))
     return Compared(found, how | {"recall": measured, "recall_sample": min(RECALL_SAMPLE, n_songs)})
 
 
 @ray.remote(num_cpus=1)
-def _recall(matrix: Array, ids: Array, metric: str) -> float:
-    return recall(matrix, ids, metric, sample=RECALL_SAMPLE)
+def _recall(matrix: Array, ids: Array, settings: SimilarSettings) -> float:
+    _compile(settings)
+    return recall(matrix, ids, settings.metric, sample=RECALL_SAMPLE)
 
 
 def _lists_on_ray(store: Store, settings: SimilarSettings, vectors: Vectors, plan: Plan, side: Side) -> Side:
@@ -155,6 +178,7 @@ def _lists_on_ray(store: Store, settings: SimilarSettings, vectors: Vectors, pla
 @ray.remote(num_cpus=1)
 def _stage_lists(out: Path, name: str, plan: Plan, parts: list[Any], first: int) -> None:
     """Stage the lists of the songs in the places from `first` on."""
+    _compile(plan.settings)
     n, own = plan.n, first // plan.songs_per_part
     start = first - own * plan.songs_per_part
     new = some_of(ray.get(parts[own]), start, start + min(plan.songs_per_shard, plan.n_songs - first), n)
@@ -187,6 +211,7 @@ def _refreshed(store: Store, settings: SimilarSettings, vectors: Vectors, made_b
 def _refresh(
     folder: Path, made_by: dict[str, Any], matrix: Array, before: Array, settings: SimilarSettings
 ) -> Compared | None:
+    _compile(settings)
     kept = load(folder, made_by)
     if kept is None:
         return None
@@ -211,6 +236,7 @@ def _by_rules(store: Store, settings: SimilarSettings, vectors: Vectors, pool: L
 
 @ray.remote(num_cpus=1)
 def _of_songs(matrix: Array, about: tuple[Songs, Lists], settings: SimilarSettings) -> Statistics:
+    _compile(settings)
     return statistics_of(matrix, settings, about[1])
 
 
@@ -222,6 +248,7 @@ def _refine(
     of_songs: Statistics | None,
     rows: tuple[int, int],
 ) -> Lists:
+    _compile(settings)
     songs, pool = about
     some = slice(*rows)
     return refine(

@@ -6,8 +6,6 @@ published before. So a run that is killed anywhere is taken up where it stopped,
 exactly once.
 """
 
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -18,11 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
-from filelock import FileLock
 
 from musicrec import features
 from musicrec.accounting import Counts, check_failures, count, digest
-from musicrec.cluster import WorkerLost, connect, cpus, run_bounded
+from musicrec.cluster import WorkerLost, compiling, connect, cpus, run_bounded
 from musicrec.columns import FAILED, OK, OUTCOMES
 from musicrec.parts import (
     Staged,
@@ -266,11 +263,8 @@ def _extract_shard(out: Path, shard: list[Wanted], settings: ExtractSettings, se
 
 @cache
 def _compile(feature_sets: tuple[str, ...], n_mels: int) -> None:
-    """Compile librosa's and our own loops, one process of a node at a time.
-
-    numba's cache on disk does not bear two writers: a compiled loop can end up under another's types, and crash.
-    """
-    with FileLock(Path(tempfile.gettempdir()) / f"musicrec-compile-{os.getuid()}.lock"):
+    """Compile librosa's and our own loops."""
+    with compiling():
         noise = np.random.default_rng(0).normal(size=22050).astype(np.float32)
         analysis = features.analyse(noise, 22050)
         features.evaluate(analysis, feature_sets)
