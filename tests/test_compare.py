@@ -156,7 +156,7 @@ from musicrec.settings import SimilarSettings
 from musicrec.similar import similar
 from musicrec.storage import Store
 compare.SONGS_PER_SHARD = 256
-ray.init(num_cpus=int(sys.argv[2]), include_dashboard=False, log_to_driver=False)
+ray.init("local", num_cpus=int(sys.argv[2]), include_dashboard=False, log_to_driver=False)
 similar(Store(sys.argv[1]), SimilarSettings(n=12))
 """
 
