@@ -61,7 +61,7 @@ def sidecar_copied(folder: Path) -> Iterator[Ask]:
     """Rows and scores, read."""
     table = SimilarTable(folder / "table")
 
-    def ask(track_id: str) -> Any:  # noqa: ANN401
+    def ask(track_id: str) -> object:
         rows, scores = table.neighbours(track_id, 1 << 30)
         return rows.copy(), scores.copy()
 
@@ -73,7 +73,7 @@ def sidecar_ids(folder: Path) -> Iterator[Ask]:
     """Ids and scores as Python has them."""
     table = SimilarTable(folder / "table")
 
-    def ask(track_id: str) -> Any:  # noqa: ANN401
+    def ask(track_id: str) -> object:
         rows, scores = table.neighbours(track_id, 1 << 30)
         return [table.track_id(row) for row in rows.tolist()], scores.tolist()
 
@@ -92,7 +92,7 @@ def pyarrow_parquet(folder: Path) -> Iterator[Ask]:
     """A dataset held open."""
     dataset = pads.dataset(folder / "table", format="parquet")
 
-    def ask(track_id: str) -> Any:  # noqa: ANN401
+    def ask(track_id: str) -> object:
         found = dataset.to_table(columns=COLUMNS.split(", "), filter=pads.field("track_id") == track_id)
         return [column.to_pylist() for column in found.columns]
 
@@ -131,7 +131,7 @@ def polars_parquet(folder: Path) -> Iterator[Ask]:
     """A lazy scan of the Parquet files."""
     import polars as pl
 
-    def ask(track_id: str) -> Any:  # noqa: ANN401
+    def ask(track_id: str) -> object:
         scan = pl.scan_parquet(f"{folder}/table/*.parquet").filter(pl.col("track_id") == track_id)
         found = scan.select(COLUMNS.split(", ")).collect()
         return found["similar_track_id"].to_list(), found["score"].to_list()
@@ -139,7 +139,7 @@ def polars_parquet(folder: Path) -> Iterator[Ask]:
     yield ask
 
 
-def _columns(rows: list[tuple[str, float]]) -> Any:  # noqa: ANN401
+def _columns(rows: list[tuple[str, float]]) -> object:
     return tuple(zip(*rows, strict=True))
 
 

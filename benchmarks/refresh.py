@@ -6,6 +6,7 @@ catalog. One core; data synthetic and clustered, no real songs.
 """
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from functools import partial
 
 import numpy as np
 from common import cpu, one_thread, print_machine, print_table, verdict
@@ -68,9 +69,9 @@ def main() -> None:
         vectors, before = (
             take_down(vectors, rng) if is_last else next_night(vectors, pool[(night - 1) * n_fresh :][:n_fresh], rng)
         )
-        done, took = cpu(lambda: refresh(last.kept, vectors, before))  # noqa: B023 - called at once
+        done, took = cpu(partial(refresh, last.kept, vectors, before))
         if done is None:
-            done, took = cpu(lambda: full(vectors, options.n))  # noqa: B023
+            done, took = cpu(partial(full, vectors, options.n))
         same = "not compared"
         if night % options.check_every == 0 or is_last:
             expected = top_n(vectors, options.n)

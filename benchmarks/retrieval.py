@@ -159,7 +159,7 @@ def tables_out(store: Store, models: list[str], n_folds: int, budgets: dict[str,
         settings = with_defaults(
             TrainSettings.model_validate({"model": model, "seed": seed, "epochs": budgets.get(model)})
         )
-        (of_test, of_learn), seconds = wall(lambda: of_network(store, settings, songs.track_ids, parts))  # noqa: B023
+        (of_test, of_learn), seconds = wall(partial(of_network, store, settings, songs.track_ids, parts))
         print(f"{model}: {settings.epochs} epochs a fold, {seconds:.0f} s in all")
         unseen.append(of_test)
         trained.append(of_learn)
