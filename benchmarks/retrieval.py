@@ -24,6 +24,7 @@ A network of spectrograms takes some minutes a fold; --epochs crnn=5 says how lo
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
