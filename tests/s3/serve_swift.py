@@ -82,10 +82,10 @@ def main() -> None:
     list_at_once()
     os.fsync = lambda fd: None  # nothing here is to outlive a power cut
     for kind in ("account", "container", "object"):
-        sock = eventlet.listen((HOST, 0))
+        sock = listen(0)
         write_ring(folder, kind, sock.getsockname()[1])
         serve(folder, kind, sock, STORAGE)
-    sock = eventlet.listen((HOST, port))
+    sock = listen(port)
     server = serve(folder, "proxy", sock, PROXY, region=region)
     print(sock.getsockname()[1], flush=True)
     server.wait()
@@ -107,6 +107,11 @@ def list_at_once() -> None:
         return open_database(self, *args, **options)
 
     setattr(ContainerController, method, patient)
+
+
+def listen(port: int):
+    """A socket that nobody shares: two servers at one port would each get half of the requests."""
+    return eventlet.listen((HOST, port), backlog=1024, reuse_port=False)
 
 
 def write_ring(folder: Path, kind: str, port: int) -> None:
