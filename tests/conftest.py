@@ -16,6 +16,9 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # the test clusters listen o
 os.environ.pop("RAY_ADDRESS", None)  # tests never run on somebody's cluster
 
 
+pytest_plugins = ["s3.fixtures"]
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """Folder of real audio and public tables."""
