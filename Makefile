@@ -39,9 +39,11 @@ bench-peers bench-scaling bench-memory bench-train bench-lookup: bench-%: setup
 fuzz: setup  # FILES damaged files by SEED, then the torture set
 	MUSICREC_FUZZ_FILES=$(FILES) MUSICREC_FUZZ_SEED=$(SEED) $(BIN)/pytest -m "slow or not slow" tests/test_fuzz.py
 
-lock: setup
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade --output-file requirements.lock
+COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade
+lock: setup  # of this package, and of the S3 server of its tests
+	$(COMPILE) pyproject.toml --extra dev --output-file requirements.lock
+	echo swift | $(COMPILE) - --output-file tests/s3/requirements.lock
 
 clean:
-	rm -rf .venv demo-out demo-out-synthetic-catalog
+	rm -rf .venv .s3-server demo-out demo-out-synthetic-catalog

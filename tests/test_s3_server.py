@@ -1,18 +1,15 @@
 """The S3-compatible server of the tests, and the proxy that breaks requests to it."""
 
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pyarrow.fs as pafs
 import pytest
 import requests
 import s3fs
-from s3.proxy import KINDS
 from s3.server import HERE
 
 BIG = random.Random(0).randbytes(12 << 20)  # needs several parts: one is 5 MiB at least
@@ -59,7 +56,7 @@ def test_a_wrong_secret_is_refused(s3, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(PermissionError, match="signature"):
         s3fs.S3FileSystem().ls(bucket)
-    with pytest.raises(OSError, match="ACCESS_DENIED|SignatureDoesNotMatch"):
+    with pytest.raises(OSError, match="ACCESS_DENIED"):
         arrow(bucket).get_file_info(f"{bucket}/x")
 
 
@@ -128,15 +125,22 @@ def test_a_client_sees_an_answer_that_the_server_never_gave(big, faulty_s3, kind
     assert proxy.faults == {kind: 1}
 
 
+def read_into(buffer: bytearray, url: str) -> None:
+    """Read as far as the connection goes."""
+    with requests.get(url, stream=True, timeout=30) as answer:
+        for chunk in answer.iter_content(1000):
+            buffer.extend(chunk)
+
+
 @pytest.mark.parametrize("kind", ["reset", "lost answer", "cut answer"])
 def test_a_client_loses_the_connection(big, faulty_s3, kind):
     proxy = faulty_s3(share=1, kinds=[kind], most=1)
-    arrived = 0
-    with requests.Session() as session, pytest.raises(requests.RequestException):
-        for chunk in session.get(signed(big), stream=True, timeout=30).iter_content(1000):
-            arrived += len(chunk)
-    assert (arrived > 0) == (kind == "cut answer")
-    assert arrived < len(BIG)
+    arrived = bytearray()
+    with pytest.raises(requests.RequestException):
+        read_into(arrived, signed(big))
+    assert bool(arrived) == (kind == "cut answer")
+    assert BIG.startswith(arrived)
+    assert len(arrived) < len(BIG)
     assert requests.get(signed(big), timeout=30).content == BIG
     assert proxy.faults == {kind: 1}
 
@@ -175,3 +179,28 @@ def test_only_some_requests_may_break(big, faulty_s3):
     faulty_s3(share=1, kinds=["internal"], only=lambda method, path: method == "PUT")
     assert requests.get(signed(big), timeout=30).ok
     assert requests.put(signed(big, "put_object"), data=b"x", timeout=30).status_code == 500
+
+
+def test_retries_of_the_libraries_come_through_faults(s3, faulty_s3):
+    bucket = s3.bucket()
+    proxy = faulty_s3(share=0.2)
+    fs = s3fs.S3FileSystem(use_listings_cache=False)
+    objects = {f"{bucket}/{i:02d}": BIG[i : i + 5000 * i] for i in range(12)} | {f"{bucket}/big": BIG}
+    for path, content in objects.items():
+        fs.pipe_file(path, content, chunksize=5 << 20)
+    assert fs.find(bucket) == list(objects)
+    assert fs.cat(list(objects)) == objects
+    for path, content in objects.items():
+        assert arrow(bucket).open_input_file(path).read() == content
+    fs.rm(bucket, recursive=True)
+    assert not s3.filesystem().exists(bucket)
+    assert len(proxy.faults) >= 4, proxy.faults  # kinds
+
+
+def test_a_lost_answer_makes_a_client_take_its_own_object_for_another_ones(s3, faulty_s3):
+    """What is made once only has to be read back after a refusal: the attempt before may have made it."""
+    path = f"{s3.bucket()}/lock"
+    faulty_s3(share=1, kinds=["lost answer"], most=1)
+    with pytest.raises(OSError, match="precondition"):
+        s3fs.S3FileSystem().pipe_file(path, b"mine", mode="create")
+    assert s3.filesystem().cat_file(path) == b"mine"

@@ -1,5 +1,6 @@
 """Fixtures: a real S3-compatible server, and one behind a proxy that breaks requests."""
 
+import hashlib
 import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -16,15 +17,16 @@ from .server import Server, ServerUnavailableError, running
 QUICK = tuple(kind for kind in KINDS if kind != "stall")  # a stall is noticed only after the client's read timeout
 OTHER_SETTINGS = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL_S3")
 FILES = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
-_numbers = itertools.count()
 
 
 @dataclass(frozen=True)
 class S3:
-    """A server for one test."""
+    """A server for one test, which names its buckets: a seed breaks the same requests in every run."""
 
     server: Server
+    name: str
     _patch: pytest.MonkeyPatch = field(repr=False)
+    _numbers: Iterator[int] = field(default_factory=itertools.count, repr=False)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -45,7 +47,7 @@ class S3:
 
     def bucket(self, readable: bool = False) -> str:
         """Make an empty bucket and give its name; ``readable`` lets the reader list and read it."""
-        name = f"bucket-{os.getpid()}-{next(_numbers)}"
+        name = f"{self.name}-{next(self._numbers)}"
         self.filesystem().mkdir(name, **({"acl": "public-read"} if readable else {}))
         return name
 
@@ -75,9 +77,10 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def s3(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+def s3(s3_server: Server, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
     """The server, with an environment that leads to it."""
-    s3 = S3(s3_server, monkeypatch)
+    test = hashlib.blake2b(request.node.nodeid.encode(), digest_size=6).hexdigest()
+    s3 = S3(s3_server, f"bucket-{test}", monkeypatch)
     s3.become(s3_server)
     yield s3
     s3fs.S3FileSystem.clear_instance_cache()

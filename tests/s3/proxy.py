@@ -48,7 +48,7 @@ class Proxy:
     stall_s : float
         How long a stall lasts, in seconds.
     only : callable, optional
-        Given method and path, whether the request may be broken.
+        Given the method and the address after the host, with its query, whether the request may be broken.
     most : int, optional
         Break no more requests than this.
     """
@@ -73,13 +73,14 @@ class Proxy:
 
     # --- what to break ------------------------------------------------------------------------------------------
 
-    def draw(self, method: str, path: str, has_body: bool) -> str | None:
+    def draw(self, request: web.Request) -> str | None:
         """The kind of fault that meets this request, if any."""
+        method, path = request.method, request.path  # queries hold signatures and names that the server gave
         self.requests[method, path] += 1
-        if (self.only and not self.only(method, path)) or self.faults.total() == self.most:
+        if (self.only and not self.only(method, request.path_qs)) or self.faults.total() == self.most:
             return None
         dice = random.Random(f"{self.seed} {method} {path} {self.requests[method, path]}")
-        impossible = {"cut upload": not has_body, "cut answer": method != "GET"}
+        impossible = {"cut upload": not request.can_read_body, "cut answer": method != "GET"}
         kinds = [kind for kind in self.kinds if not impossible.get(kind)]
         if not kinds or dice.random() >= self.share:
             return None
@@ -91,7 +92,7 @@ class Proxy:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Pass one request on, or break it."""
-        kind = self.draw(request.method, request.path, request.can_read_body)
+        kind = self.draw(request)
         if kind in ANSWERS:
             status, code = ANSWERS[kind]
             text = f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>{kind}</Message></Error>"

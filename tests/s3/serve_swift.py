@@ -1,7 +1,7 @@
 """OpenStack Swift with its S3 interface, all four servers in one process.
 
-Run by the Python that :mod:`s3.server` set up, never by that of the tests: ``python serve_swift.py FOLDER PORT PARENT REGION``. Says
-the port on standard output once it listens. Ends with its parent, however that ends.
+Run by the Python that :mod:`s3.server` set up, never by that of the tests, with FOLDER PORT PARENT REGION. Says the
+port on standard output once it listens. Ends with its parent, however that ends.
 """
 
 import ctypes
