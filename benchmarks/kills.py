@@ -36,7 +36,7 @@ from musicrec.demo import write_catalog
 RUN_EVERY = 10  # runs: the others are a refresh, which trains nothing
 MOST_RESTARTS = 3
 LIMIT_S = 400.0  # of one command: longer is a hang
-ENDING_S = 30.0  # that Ray is given to end by itself
+ENDING_S = 10.0  # that Ray is given to end by itself
 KINDS = ("driver", "raylet", "gcs_server", "idle worker", "busy worker")
 STAGES = ("catalog", "extract", "train", "embed", "similar", "report")
 

@@ -25,6 +25,11 @@ class WorkerLost(NamedTuple):
     cause: str
 
 
+EMBEDDED: dict[str, Any] = {
+    "include_dashboard": False,
+    # Seconds after which driver and workers end that have lost the head; Ray's own minute is for one on another machine.
+    "_system_config": {"gcs_rpc_server_reconnect_timeout_s": 15},
+}
 TASKS_PER_CPU = 2  # in flight: one runs, one waits
 LEAST_TASKS = 32  # in flight even on a cluster that has no workers yet
 
@@ -48,7 +53,7 @@ def connect(address: str | None = None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = _address(address)
-    options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    options: dict[str, Any] = EMBEDDED if address == "local" else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, ValueError) as e:
