@@ -53,7 +53,7 @@ def generations(table):
 
 
 def versions(store, name="tracks"):
-    return sorted(p.name for p in (store.out / "_versions" / name).iterdir())
+    return sorted(p.name for p in (store.out / "_versions" / name).iterdir() if p.is_dir())
 
 
 def python(code, *arguments):
