@@ -36,7 +36,7 @@ from musicrec.demo import write_catalog
 RUN_EVERY = 10  # runs: the others are a refresh, which trains nothing
 MOST_RESTARTS = 3
 LIMIT_S = 400.0  # of one command: longer is a hang
-ENDING_S = 10.0  # that Ray is given to end by itself
+ENDING_S = 5.0  # that Ray is given to end by itself
 KINDS = ("driver", "raylet", "gcs_server", "idle worker", "busy worker")
 STAGES = ("catalog", "extract", "train", "embed", "similar", "report")
 
@@ -204,7 +204,8 @@ def disturbed(arguments: list[str], run: Run, log: Path, rng: np.random.Generato
         before.append(command)
         code = command.wait(LIMIT_S)
     run.seconds = time.monotonic() - started
-    run.left_running += sum(one.clean_up(ENDING_S) for one in before)
+    command.clean_up(ENDING_S)
+    run.left_running += sum(one.clean_up(0) for one in before)
 
 
 # --- all runs -----------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from musicrec.errors import ConfigError, SchemaError
 from musicrec.footers import read_footer
 from musicrec.lookup import SimilarTable
 
-SECONDS_BETWEEN_LOOKS = 0.15
+SECONDS_BETWEEN_LOOKS = 0.2
 
 
 class BrokenError(Exception):

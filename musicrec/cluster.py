@@ -27,7 +27,7 @@ class WorkerLost(NamedTuple):
 
 EMBEDDED: dict[str, Any] = {
     "include_dashboard": False,
-    # Seconds after which driver and workers end that have lost the head; Ray's own minute is for one on another machine.
+    # Seconds after which a driver ends that has lost its Ray; Ray's own minute is for a head on another machine.
     "_system_config": {"gcs_rpc_server_reconnect_timeout_s": 15},
 }
 TASKS_PER_CPU = 2  # in flight: one runs, one waits
