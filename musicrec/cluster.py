@@ -127,6 +127,8 @@ def _result(reference: "ray.ObjectRef[Any]") -> Any | WorkerLost:  # noqa: ANN40
         return ray.get(reference)
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError) as e:
         return WorkerLost(type(e).__name__)
+    except ray.exceptions.LocalRayletDiedError as e:
+        raise MusicrecError("Ray has died on this machine; run the same command again to go on") from e
     except ray.exceptions.RayTaskError as e:
         if isinstance(e.cause, MusicrecError):
             raise e.cause from None

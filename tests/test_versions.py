@@ -245,9 +245,11 @@ def test_a_version_whose_removal_was_cut_short_is_none_to_roll_back_to_and_goes_
         next(folder.glob("*.parquet")).unlink()
         raise SystemExit
 
-    with monkeypatch.context() as killed, pytest.raises(SystemExit):
+    version = store.new_version("similar", SETTINGS, "3" * 16)
+    with monkeypatch.context() as killed:
         killed.setattr(shutil, "rmtree", die)
-        store.versions("similar").publish(store.new_version("similar", SETTINGS, "3" * 16).folder, 1)
+        with pytest.raises(SystemExit):
+            store.publish(version)
     assert half.exists()
     assert on_disk(store) == [2, 3]
     with pytest.raises(ConfigError, match="no version 1 on disk"):
