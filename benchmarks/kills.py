@@ -11,10 +11,8 @@ to one of the other OUT.
 import json
 import multiprocessing
 import os
-import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +26,7 @@ from typing import Any
 
 import numpy as np
 from common import print_machine, print_table
+from kills_command import STAGES, Command
 from kills_reader import WAYS, watch
 from kills_tables import KEYS, Accounts, accounts, differences, digest, leftovers, read
 
@@ -38,7 +37,6 @@ MOST_RESTARTS = 3
 LIMIT_S = 400.0  # of one command: longer is a hang
 ENDING_S = 5.0  # that Ray is given to end by itself
 KINDS = ("driver", "raylet", "gcs_server", "idle worker", "busy worker")
-STAGES = ("catalog", "extract", "train", "embed", "similar", "report")
 
 
 # --- the catalog --------------------------------------------------------------------------------------------------
@@ -61,81 +59,6 @@ def change(source: Path, pool: Path, number: int, rng: np.random.Generator) -> s
         song = others[rng.integers(len(others))]
         shutil.copyfile(song, source / song.parent.name / f"added-{number:03d}-{i}{song.suffix}")
     return f"+{n_added} ~{n_changed} -{n_removed}"
-
-
-# --- processes ----------------------------------------------------------------------------------------------------
-
-
-class Command:
-    """A musicrec command in a session of its own, which all processes of its Ray belong to."""
-
-    def __init__(self, arguments: list[str], log: Path) -> None:
-        self._told, self._complaints = log.with_suffix(".out"), log.with_suffix(".err")
-        with self._told.open("w") as told, self._complaints.open("w") as complaints:
-            command = [sys.executable, "-m", "musicrec", *arguments]
-            self._process = subprocess.Popen(command, stdout=told, stderr=complaints, start_new_session=True)
-        self._started = time.monotonic()
-
-    def wait(self, seconds: float) -> int | None:
-        """Exit code; None if it has not ended `seconds` after its start."""
-        with suppress(subprocess.TimeoutExpired):
-            return self._process.wait(max(0.0, self._started + seconds - time.monotonic()))
-        return None
-
-    @property
-    def stage(self) -> str:
-        """The stage that it is at: those before have told their counts."""
-        ended = set(re.findall(r"^(?:\d\d:\d\d:\d\dZ )?(\w+): ", self._told.read_text(), re.MULTILINE))
-        return next((stage for stage in STAGES if stage not in ended), "end")
-
-    @property
-    def complaint(self) -> str:
-        """The last line that it said on standard error."""
-        return next(iter(self._complaints.read_text().strip().splitlines()[::-1]), "")
-
-    def processes(self) -> dict[str, list[int]]:
-        """Its processes by kind, those of Ray's other services left out."""
-        found: dict[str, list[int]] = {}
-        for pid in self._members():
-            with suppress(OSError):  # it has just ended
-                words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-                kind = "driver" if pid == self._process.pid else _kind(words)
-                if kind:
-                    found.setdefault(kind, []).append(pid)
-        return found
-
-    def clean_up(self, seconds: float) -> int:
-        """Wait until nothing of it is left, at most so long, then kill the rest; how many these were."""
-        end = time.monotonic() + seconds
-        while self._members() and time.monotonic() < end:
-            time.sleep(0.2)
-        rest = self._members()
-        for pid in rest:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(5)
-        return len(rest)
-
-    def _members(self) -> list[int]:
-        """Processes of its session that run."""
-        found = []
-        for entry in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                state, _, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
-                if int(session) == self._process.pid and state not in "ZX":
-                    found.append(int(entry.name))
-        return found
-
-
-def _kind(words: list[str]) -> str | None:
-    """What a process is, by its command line."""
-    name, title = Path(words[0]).name, words[0]
-    if name in ("raylet", "gcs_server"):
-        return name
-    if any(word.endswith("default_worker.py") for word in words) or title.startswith("ray::IDLE"):
-        return "idle worker"
-    return "busy worker" if title.startswith("ray::") and not title.endswith("Agent") else None
 
 
 # --- one run ------------------------------------------------------------------------------------------------------
@@ -177,8 +100,10 @@ def kill_one(command: Command, run: Run, rng: np.random.Generator) -> None:
     run.stage = command.stage
     while not run.kind and command.wait(0) is None:
         found = command.processes()
+        if not found:
+            continue  # it has just ended
         kind = str(rng.choice([kind for kind in KINDS if kind in found]))
-        with suppress(ProcessLookupError):  # it has just ended: choose another
+        with suppress(ProcessLookupError):  # that process has just ended: choose another
             os.kill(int(rng.choice(found[kind])), signal.SIGKILL)
             run.kind = kind
 
@@ -206,6 +131,17 @@ def disturbed(arguments: list[str], run: Run, log: Path, rng: np.random.Generato
     run.seconds = time.monotonic() - started
     command.clean_up(ENDING_S)
     run.left_running += sum(one.clean_up(0) for one in before)
+
+
+def undisturbed(arguments: list[str], log: Path) -> float:
+    """Give a command and leave it alone; its seconds. On a busy machine Ray may take too long to start: then again."""
+    for _ in range(1 + MOST_RESTARTS):
+        command, started = Command(arguments, log), time.monotonic()
+        code, seconds = command.wait(LIMIT_S), time.monotonic() - started
+        command.clean_up(ENDING_S)
+        if code == 0:
+            return seconds
+    sys.exit(f"{' '.join(arguments)} failed, and nothing was killed: {command.complaint}")
 
 
 # --- all runs -----------------------------------------------------------------------------------------------------
@@ -252,11 +188,7 @@ class Runs:
         options = ["-n", "10", "--epochs", "8"] if number % RUN_EVERY == 0 else []
         name = "run" if options else "refresh"
         arguments = lambda out: [name, out, "--source", str(self.source), *options]  # noqa: E731
-        control, started = Command(arguments(self.control), self.logs / f"{number:03d}-control"), time.monotonic()
-        if control.wait(LIMIT_S) != 0:
-            sys.exit(f"the undisturbed run {number} failed: {control.complaint}")
-        alone_s = time.monotonic() - started
-        control.clean_up(ENDING_S)
+        alone_s = undisturbed(arguments(self.control), self.logs / f"{number:03d}-control")
         for table, contents in self.contents.items():
             contents.append(digest(read(self.control, table), KEYS[table]))
         run = Run(number, f"{name} {changes}", alone_s, rng.uniform(0, alone_s))

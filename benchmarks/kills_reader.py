@@ -1,6 +1,7 @@
 """A reader that looks at the published tables all the while: each that it sees must be whole, and of one version."""
 
 import json
+import multiprocessing
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -107,7 +108,8 @@ def watch(out: str, is_over: Event, seen: Path) -> None:
     """
     looks, swapped = Counter[str](), Counter[str]()
     contents, faults = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
-    while not is_over.is_set():
+    parent = multiprocessing.parent_process()
+    while not is_over.is_set() and (parent is None or parent.is_alive()):
         for way, (name, read) in WAYS.items():
             try:
                 content = digest(read(out), KEYS[name])
