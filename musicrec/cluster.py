@@ -25,6 +25,11 @@ class WorkerLost(NamedTuple):
     cause: str
 
 
+EMBEDDED: dict[str, Any] = {
+    "include_dashboard": False,
+    # Seconds after which a driver ends that has lost its Ray; Ray's own minute is for a head on another machine.
+    "_system_config": {"gcs_rpc_server_reconnect_timeout_s": 15},
+}
 TASKS_PER_CPU = 2  # in flight: one runs, one waits
 LEAST_TASKS = 32  # in flight even on a cluster that has no workers yet
 
@@ -48,7 +53,7 @@ def connect(address: str | None = None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = _address(address)
-    options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    options: dict[str, Any] = EMBEDDED if address == "local" else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, ValueError) as e:
@@ -122,6 +127,8 @@ def _result(reference: "ray.ObjectRef[Any]") -> Any | WorkerLost:  # noqa: ANN40
         return ray.get(reference)
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError) as e:
         return WorkerLost(type(e).__name__)
+    except ray.exceptions.LocalRayletDiedError as e:
+        raise MusicrecError("Ray has died on this machine; run the same command again to go on") from e
     except ray.exceptions.RayTaskError as e:
         if isinstance(e.cause, MusicrecError):
             raise e.cause from None

@@ -53,6 +53,7 @@ def embed(store: Store, settings: EmbedSettings, *, address: str | None = None) 
     name = settings.fingerprint(card["model_id"], store.footer(table)["fingerprint"])
     is_current = store.exists("embeddings") and store.footer("embeddings")["fingerprint"] == name
     n_new = 0 if is_current else _embed_all(_Run(store, settings, name, card, address))
+    store.clear_work(settings.stage)  # of a run too that was killed when all was published
     store.record(settings)
     outcomes = _outcomes(store, name, table)
     store.save_outcomes(settings.stage, outcomes, settings, name)
@@ -99,7 +100,6 @@ def _embed_all(run: _Run) -> int:
     rows = [{"track_id": track_id, "fingerprint": fingerprint} for (track_id, fingerprint), _ in places]
     write_parquet(version.folder / ROWS_FILE, pa.Table.from_pylist(rows, MADE_OF))
     store.publish(version)
-    store.clear_work(run.settings.stage)
     return sum(map(len, todo.values()))
 
 

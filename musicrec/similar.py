@@ -61,6 +61,7 @@ def similar(
     names = digest(*(column.to_pylist() for column in vectors.names.columns))
     fingerprint = settings.fingerprint(store.footer("embeddings")["fingerprint"], names)
     compared, withdrawn = _bring_up_to_date(store, settings, fingerprint, vectors, address=address, force=force)
+    store.clear_work(settings.stage)  # of a run too that was killed when all was published
     store.record(settings)
     outcomes = _outcomes(store, vectors.left_out, "withdrawn" if withdrawn else "no_embedding")
     store.save_outcomes(settings.stage, outcomes, settings, fingerprint)
@@ -85,7 +86,6 @@ def _bring_up_to_date(
         return 0, None
     connect(address)
     publish_lists(store, settings, fingerprint, vectors.names, compare(store, settings, vectors))
-    store.clear_work(settings.stage)
     return len(vectors.names), None
 
 

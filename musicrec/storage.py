@@ -97,12 +97,19 @@ class Store:
             raise ConfigError(f"OUT {self.out} cannot be written ({e.strerror}); choose another folder") from e
         try:
             with suppress(OSError):  # on a full disk too, a rollback is possible
+                self._remove_unfinished()
                 write_atomic(self._holder_file, json.dumps(_myself()).encode())
             yield
         finally:
             with suppress(OSError):
                 self._holder_file.unlink(missing_ok=True)
             lock.release()
+
+    def _remove_unfinished(self) -> None:
+        """Remove files that killed runs were writing into OUT; those of versions and of work go with these."""
+        for folder in (self.out, self.out / "_runs"):
+            for file in folder.glob(f".*.{'?' * 8}"):  # named by tempfile
+                file.unlink()
 
     @property
     def _holder_file(self) -> Path:

@@ -107,8 +107,9 @@ class Versions:
 
     def on_disk(self) -> list[str]:
         """Versions that are or were published and are still there, the oldest first."""
-        published, withdrawn = self.published or "", self.withdrawn
-        return sorted(name for name in self._folders() if name <= published or name in withdrawn)
+        published, withdrawn, pruned = self.published or "", self.withdrawn, self._state().get("pruned", [])
+        named = [name for name in self._folders() if name <= published or name in withdrawn]
+        return sorted(name for name in named if name not in pruned)
 
     def withdrawn_as(self, fingerprint: str) -> Withdrawn | None:
         """Last withdrawn version that `fingerprint` names; None if there is none."""
@@ -228,9 +229,11 @@ class Versions:
     def _prune(self, keep: int) -> None:
         """Remove the oldest versions; withdrawn ones do not crowd out those that were good."""
         withdrawn, older = self.withdrawn, [name for name in self.on_disk() if name != self.published]
-        for names in ([n for n in older if n not in withdrawn], [n for n in older if n in withdrawn]):
-            for name in names[: max(0, len(names) - keep)]:
-                shutil.rmtree(self.root / name)
+        kinds = ([n for n in older if n not in withdrawn], [n for n in older if n in withdrawn])
+        pruned = [name for names in kinds for name in names[: max(0, len(names) - keep)]]
+        self._write_state(pruned=pruned)  # first: one that is half removed when this run is killed is no version
+        for name in pruned:
+            shutil.rmtree(self.root / name)
 
     def _state(self) -> dict[str, Any]:
         try:

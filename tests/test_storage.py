@@ -53,7 +53,7 @@ def generations(table):
 
 
 def versions(store, name="tracks"):
-    return sorted(p.name for p in (store.out / "_versions" / name).iterdir())
+    return sorted(p.name for p in (store.out / "_versions" / name).iterdir() if p.is_dir())
 
 
 def python(code, *arguments):
@@ -226,6 +226,26 @@ def test_leftovers_of_a_killed_run_are_removed_by_the_next_version(store):
     assert abandoned.name.startswith(".")
     version = write_version(store, 2)
     assert versions(store) == [version.folder.name]
+
+
+KILLED_WRITING = """
+import os, signal, sys
+from pathlib import Path
+from musicrec.settings import SimilarSettings
+from musicrec.storage import Store
+store = Store(sys.argv[1])
+with store.lock():
+    Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    store.record(SimilarSettings())
+"""
+
+
+def test_a_file_that_a_killed_run_was_writing_goes_when_the_next_one_takes_out(store):
+    with python(KILLED_WRITING, store.out) as process:
+        assert process.wait() == -signal.SIGKILL
+    assert list(store.out.glob(".settings.toml.*"))
+    with store.lock():
+        assert sorted(p.name for p in store.out.glob(".*")) == [".lock", ".lock.json"]
 
 
 # --- footers ------------------------------------------------------------------------------------------------------

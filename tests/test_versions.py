@@ -235,3 +235,25 @@ def test_a_version_that_fails_leaves_nothing(store):
         fail()
     assert [p.name[:5] for p in (store.out / "_versions" / "similar").iterdir()] == ["00001"]
     assert generation(store) == 1
+
+
+def test_a_version_whose_removal_was_cut_short_is_none_to_roll_back_to_and_goes_with_the_next(store, monkeypatch):
+    names = [publish(store, g, keep=1) for g in (1, 2)]
+    half = store.versions("similar").root / names[0]
+
+    def die(folder):
+        next(folder.glob("*.parquet")).unlink()
+        raise SystemExit
+
+    version = store.new_version("similar", SETTINGS, "3" * 16)
+    with monkeypatch.context() as killed:
+        killed.setattr(shutil, "rmtree", die)
+        with pytest.raises(SystemExit):
+            store.publish(version)
+    assert half.exists()
+    assert on_disk(store) == [2, 3]
+    with pytest.raises(ConfigError, match="no version 1 on disk"):
+        rollback(store, "1")
+    publish(store, 4, keep=1)
+    assert not half.exists()
+    assert on_disk(store) == [3, 4]

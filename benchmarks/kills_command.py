@@ -1,0 +1,92 @@
+"""A musicrec command as processes: which there are, of which kind, and what is left of them."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+STAGES = ("catalog", "extract", "train", "embed", "similar", "report")
+
+
+class Command:
+    """A musicrec command in a session of its own, which all processes of its Ray belong to.
+
+    Until :meth:`clean_up` it stays a zombie when it has ended, so that no other session is given its number.
+    """
+
+    def __init__(self, arguments: list[str], log: Path) -> None:
+        self._told, self._complaints = log.with_suffix(".out"), log.with_suffix(".err")
+        with self._told.open("w") as told, self._complaints.open("w") as complaints:
+            command = [sys.executable, "-m", "musicrec", *arguments]
+            self._process = subprocess.Popen(command, stdout=told, stderr=complaints, start_new_session=True)
+        self._started = time.monotonic()
+
+    def wait(self, seconds: float) -> int | None:
+        """Exit code; None if it has not ended `seconds` after its start."""
+        while True:
+            ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended:
+                return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+            if time.monotonic() >= self._started + seconds:
+                return None
+            time.sleep(0.02)
+
+    @property
+    def stage(self) -> str:
+        """The stage that it is at: those before have told their counts."""
+        ended = set(re.findall(r"^(?:\d\d:\d\d:\d\dZ )?(\w+): ", self._told.read_text(), re.MULTILINE))
+        return next((stage for stage in STAGES if stage not in ended), "end")
+
+    @property
+    def complaint(self) -> str:
+        """The last line that it said on standard error."""
+        return next(iter(self._complaints.read_text().strip().splitlines()[::-1]), "")
+
+    def processes(self) -> dict[str, list[int]]:
+        """Its processes by kind, those of Ray's other services left out."""
+        found: dict[str, list[int]] = {}
+        for pid in self._members():
+            with suppress(OSError):  # it has just ended
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+                kind = "driver" if pid == self._process.pid else _kind(words)
+                if kind:
+                    found.setdefault(kind, []).append(pid)
+        return found
+
+    def clean_up(self, seconds: float) -> int:
+        """Wait until nothing of it is left, at most so long, then kill the rest; how many these were."""
+        if self._process.returncode is not None:
+            return 0  # it was cleaned up before
+        end = time.monotonic() + seconds
+        while self._members() and time.monotonic() < end:
+            time.sleep(0.2)
+        rest = self._members()
+        for pid in rest:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+        return len(rest)
+
+    def _members(self) -> list[int]:
+        """Processes of its session that run."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                state, _, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+                if int(session) == self._process.pid and state not in "ZX":
+                    found.append(int(entry.name))
+        return found
+
+
+def _kind(words: list[str]) -> str | None:
+    """What a process is, by its command line."""
+    name, title = Path(words[0]).name, words[0]
+    if name in ("raylet", "gcs_server"):
+        return name
+    if any(word.endswith("default_worker.py") for word in words) or title.startswith("ray::IDLE"):
+        return "idle worker"
+    return "busy worker" if title.startswith("ray::") and not title.endswith("Agent") else None
