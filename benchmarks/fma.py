@@ -198,7 +198,8 @@ def report(watch: Watch, store: Store, n_tracks: int) -> None:
     half = decoding[len(decoding) // 2 :]
     for name in ("driver", "worker"):
         grows = slope(half, lambda look, name=name: getattr(look, f"{name}_mb")) / rate * n_tracks
-        print(f"{name}: grows by {grows:+.0f} MB over all tracks; bar ≤ {BAR_GROWTH_MB:g} {verdict(grows <= BAR_GROWTH_MB)}")
+        bar = f"bar ≤ {BAR_GROWTH_MB:g} {verdict(grows <= BAR_GROWTH_MB)}"
+        print(f"{name}: grows by {grows:+.0f} MB over all tracks; {bar}")
     print()
     sizes = []
     for name in store.published():
@@ -255,7 +256,7 @@ def main() -> None:
     os.environ.pop("RAY_ADDRESS", None)
     import ray
 
-    ray.init(address="local", num_cpus=options.cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init("local", num_cpus=options.cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         watch = run(folder, options)

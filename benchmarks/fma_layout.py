@@ -31,7 +31,7 @@ def write_catalog(folder: Path, data: Path, n_tracks: int, n_clips: int) -> floa
     Parameters
     ----------
     folder : pathlib.Path
-        Receives ``fma_simulated``, which must be new, and ``pool``, whose clips are taken as they are if they are there.
+        Receives ``fma_simulated``, which must be new, and ``pool``; clips that lie there already are taken as they are.
     data : pathlib.Path
         Folder of real audio, with ``songs`` and ``gtzan``.
     n_tracks, n_clips : int

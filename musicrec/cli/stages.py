@@ -251,13 +251,14 @@ def evaluate(out: str, settings_file: Path | None, address: str | None, **option
 @click.command(cls=Command, epilog=example("embed OUT", "embed OUT --model mlp"))
 @OUT
 @settings_options(EmbedSettings)
+@gpu_option
 @address_option
-def embed(out: str, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
+def embed(out: str, settings_file: Path | None, address: str | None, gpu: bool, **options: Any) -> None:  # noqa: ANN401
     """Turn every song into a vector by a trained model."""
     from musicrec.embed import embed as stage
 
     with open_out(out) as store:
-        click.echo(stage(store, settings_of(EmbedSettings, store, settings_file, options), address=address))
+        click.echo(stage(store, settings_of(EmbedSettings, store, settings_file, options), address=address, gpu=gpu))
 
 
 @click.command(
