@@ -15,7 +15,7 @@ JOBS = PACKAGE.parent / "jobs"
 
 LAYERS = [  # lowest first; a room may import from its own layer and from those before it
     {"__init__", "errors", "columns", "lanes"},
-    {"accounting", "settings", "log", "progress", "watchdog", "deadline", "share", "usage"},
+    {"accounting", "settings", "progress", "watchdog", "deadline", "share", "usage"},
     {"files", "footers"},
     {"versions"},
     {"storage", "sources", "audio"},
