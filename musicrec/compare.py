@@ -16,8 +16,10 @@ import pyarrow.parquet as pq
 import ray
 from numpy.typing import NDArray
 
+from musicrec import metrics
 from musicrec.accounting import digest
 from musicrec.cluster import asking, compiling, run_all, run_staged
+from musicrec.columns import OK
 from musicrec.compared import FOLDER, Compared, load
 from musicrec.errors import SchemaError
 from musicrec.lanes import LANES
@@ -195,6 +197,7 @@ def _stage_lists(out: Path, name: str, plan: Plan, parts: list[Any], first: int)
     new = lists_of_places(plan.frame, plan.clusters, every_part, new, first, probes=plan.probes)
     keys = pa.FixedSizeListArray.from_arrays(pa.array(new.keys[:, :n].ravel()), n)
     Store(out).stage_shard(SimilarSettings.stage, name, pa.table({"keys": keys, "count": new.counts}))
+    metrics.count_tracks(SimilarSettings.stage, OK, n=len(new.counts))
 
 
 # --- songs that changed -----------------------------------------------------------------------------------------------
@@ -227,6 +230,7 @@ def _refresh(
     done = refresh(kept, matrix, before, settings.metric)
     if done is None:
         return None
+    metrics.count_tracks(settings.stage, OK, n=done.n_changed)
     how = {"exact": True, "screen": kept.frame.screen, "changed": done.n_changed, "made_anew": done.n_anew}
     return Compared(done.lists, how, done.kept)
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray
 
+from musicrec import metrics
 from musicrec.accounting import Counts, Outcome, check_failures, count, digest, outcomes_table
 from musicrec.cluster import WorkerLost, asking, connect, run_bounded
 from musicrec.columns import EMBEDDINGS, FAILED, OK, SKIPPED
@@ -154,7 +155,10 @@ def _embed_part(out: Path, shard: str, model: Path, part: Path, ids: list[str]) 
     """Stage the embeddings of some songs of one part."""
     trained = _load(model)
     pieces = [EMBEDDINGS.empty_table(), *(_embedded(trained, rows) for rows in ahead(_batches(trained, part, ids)))]
-    Store(out).stage_shard(EmbedSettings.stage, shard, pa.concat_tables(pieces))
+    vectors = pa.concat_tables(pieces)
+    Store(out).stage_shard(EmbedSettings.stage, shard, vectors)
+    metrics.count_tracks(EmbedSettings.stage, OK, n=len(vectors))
+    metrics.count_tracks(EmbedSettings.stage, FAILED, "not_finite", len(ids) - len(vectors))
 
 
 def _batches(trained: Model, part: Path, ids: list[str]) -> Iterator[pa.Table]:

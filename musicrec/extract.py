@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from musicrec import features
+from musicrec import features, metrics
 from musicrec.accounting import Counts, check_failures, count, digest
 from musicrec.audio import is_remote
 from musicrec.cluster import WorkerLost, asking, compiling, connect, cpus, run_bounded
@@ -181,8 +181,8 @@ def _wanted(store: Store, settings: ExtractSettings) -> list[Wanted]:
     names = ["track_id", "uri", "content_hash", "duration_s", "size_bytes"]
     columns = store.read("tracks", names).sort_by("track_id").to_pydict()
     return [
-        Wanted(track_id, uri, settings.fingerprint(content_hash or ""), _work_s(settings, uri, *size))
-        for track_id, uri, content_hash, *size in zip(*columns.values(), strict=True)
+        Wanted(track_id, uri, settings.fingerprint(content_hash or ""), size or 0, _work_s(settings, uri, length, size))
+        for track_id, uri, content_hash, length, size in zip(*columns.values(), strict=True)
     ]
 
 
@@ -241,11 +241,11 @@ def _extract_all(
             again = _after_loss(store, settings, shard, seconds_per_file) if isinstance(result, WorkerLost) else []
             failed += len(shard) - len(again) if isinstance(result, WorkerLost) else result
             lost += again
-            progress.advance(len(shard) - len(again), f"{failed} failed")
+            progress.advance(len(shard) - len(again), failed=failed)
         shards = slices(lost, 1)
     for track in lost:
         _stage_failure(store, settings, track, "crashed", "this file ended every worker that decoded it")
-    progress.advance(len(lost), f"{failed + len(lost)} failed")
+    progress.advance(len(lost), failed=failed + len(lost))
 
 
 def _shards(todo: list[Wanted], most: int) -> list[list[Wanted]]:
@@ -276,7 +276,9 @@ def _extract_shard(out: Path, shard: list[Wanted], settings: ExtractSettings, se
         with Watchdog(_note(store, settings, shard), seconds_per_file) as watchdog:
             for number, track in enumerate(shard):
                 watchdog.begin(str(number))
-                yield extract_track(track, settings)
+                row = extract_track(track, settings)
+                metrics.decoded(settings.stage, row["status"], row["reason"], row["seconds"], track.size_bytes)
+                yield row
 
     return len(_failed(_stage(store, settings, shard, rows())))
 
@@ -316,6 +318,7 @@ def _stage(store: Store, settings: ExtractSettings, shard: list[Wanted], rows: I
 
 
 def _stage_failure(store: Store, settings: ExtractSettings, track: Wanted, reason: str, detail: str) -> None:
+    metrics.count_tracks(settings.stage, FAILED, reason)
     _stage(store, settings, [track], [outcome_row(track, settings, FAILED, reason, detail)])
 
 
