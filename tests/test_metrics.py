@@ -53,9 +53,8 @@ def test_a_nodes_metrics_port_tells_tracks_by_reason_bytes_and_seconds(synthetic
     tracks = pd.read_parquet(out / "tracks")
     assert sum(value for _, value in samples(lines, "ray_musicrec_audio_bytes_total")) == tracks.size_bytes.sum()
     assert sum(value for _, value in samples(lines, "ray_musicrec_track_seconds_count")) == len(tracks)
-    assert sum(value for _, value in samples(lines, "ray_musicrec_track_seconds_sum")) == pytest.approx(
-        outcomes.seconds.sum(), rel=0.01
-    )
+    seconds = sum(value for _, value in samples(lines, "ray_musicrec_seconds_total"))
+    assert seconds == pytest.approx(outcomes.seconds.sum(), rel=1e-6)
 
 
 def samples(lines: list[str], name: str) -> list[tuple[dict[str, str], float]]:
