@@ -97,19 +97,15 @@ class Watch:
 
     def look(self) -> None:
         """Look now."""
-        workers, store_mb = [0.0], 0.0
+        workers = [0.0]
         for pid in descendants(os.getpid()):
             try:
-                command = Path(f"/proc/{pid}/cmdline").read_bytes()
-                if command.startswith(b"ray::"):
-                    workers.append(memory_mb(pid, "VmRSS"))
-                elif b"raylet/raylet" in command:
-                    store_mb += memory_mb(pid, "RssShmem")
+                if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::"):
+                    workers.append(resident_mb(pid))
             except OSError:  # it has just ended
                 continue
-        driver_mb = memory_mb(os.getpid(), "VmRSS")
-        now = time.monotonic() - self._started
-        self.looks.append(Look(now, self._stage, driver_mb, max(workers), store_mb, self._decoded()))
+        now, driver_mb = time.monotonic() - self._started, resident_mb(os.getpid())
+        self.looks.append(Look(now, self._stage, driver_mb, max(workers), store_mb(), self._decoded()))
 
     def _watch(self) -> None:
         while not self._ended.wait(SECONDS_BETWEEN_LOOKS):
@@ -123,10 +119,18 @@ class Watch:
         return sum(self._rows.values())
 
 
-def memory_mb(pid: int, name: str) -> float:
-    """A line of ``/proc/PID/status``, in MB."""
-    match = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+def resident_mb(pid: int) -> float:
+    """Resident memory of a process, what it shares with others included, in MB."""
+    match = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(match[1]) / 1000 if match else 0.0
+
+
+def store_mb() -> float:
+    """What Ray's object store holds, in MB."""
+    import ray
+
+    name = "object_store_memory"
+    return float(ray.cluster_resources().get(name, 0) - ray.available_resources().get(name, 0)) / 1e6
 
 
 def extract_for(store: Store, watch: Watch, hours: float, limit: int | None) -> None:
