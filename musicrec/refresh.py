@@ -97,7 +97,7 @@ def refresh(
                 done.songs = _changes(songs, _songs(store))
             if name == "extract":
                 done.decoded = result.fresh
-            log.tell("stage", **log.fields_of(result), **done.stages[name])
+            log.tell("stage", **{"stage": name} | log.fields_of(result) | done.stages[name])
             tell(
                 f"{result if isinstance(result, Counts) else f'{name}: {result}'}; {done.stages[name]['seconds']:.1f} s"
             )

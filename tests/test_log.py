@@ -74,3 +74,17 @@ def test_a_program_that_has_its_own_handler_gets_the_records_and_nothing_is_prin
     log.tell("progress", "half done", done=1)
     assert Records.seen == [("half done", "progress", {"done": 1})]
     assert capsys.readouterr() == ("", "")
+
+
+def test_of_a_refresh_every_stage_is_told_with_its_seconds(as_json, capsys, synthetic, tmp_path, ray_session):
+    source = tmp_path / "songs"
+    source.mkdir()
+    for file in sorted(synthetic.rglob("*-02.*"))[:6]:
+        (source / file.parent.name).mkdir(exist_ok=True)
+        (source / file.parent.name / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(SystemExit):  # too few songs to train on, or exit code 0: the stages before it are told
+        main(["refresh", str(tmp_path / "out"), "--source", str(source)])
+    told = [line for line in objects(capsys.readouterr().err) if line["event"] == "stage"]
+    assert [line["stage"] for line in told][:2] == ["catalog", "extract"]
+    assert told[1].items() >= {"ok": 6, "failed": 0, "fresh": 6}.items()
+    assert all(line["seconds"] > 0 for line in told)
