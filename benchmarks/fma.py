@@ -134,12 +134,12 @@ def store_mb() -> float:
 
 
 def extract_for(store: Store, watch: Watch, hours: float, limit: int | None) -> None:
-    """Decode till the time is over, then publish what there is."""
+    """Decode till the time is over, or somebody interrupts, then publish what there is."""
     with watch.stage("extract"):
         try:
             with deadline(hours * 3600):
                 extract(store, ExtractSettings(), limit=limit)
-        except DeadlinePassed:
+        except (DeadlinePassed, KeyboardInterrupt):
             time.sleep(SECONDS_BETWEEN_LOOKS)  # tasks that had begun end
     if not store.exists("mel"):
         with watch.stage("publish what is decoded"):
