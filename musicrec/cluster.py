@@ -2,8 +2,9 @@
 
 import logging
 import os
+import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ from filelock import FileLock
 
 from musicrec.deadline import check_deadline, seconds_left
 from musicrec.errors import ConfigError, DeadlinePassed, MusicrecError
+from musicrec.share import most_cpus
 from musicrec.storage import Store
 
 Item = TypeVar("Item")
@@ -82,7 +84,7 @@ def run_bounded(
     items : iterable
         May be long: it is read only as tasks finish.
     at_once : int, optional
-        Tasks in flight, if not as many as keep the cluster busy.
+        Tasks in flight, if not as many as keep the cluster busy; never more than :func:`musicrec.share.most_cpus`.
 
     Yields
     ------
@@ -98,14 +100,14 @@ def run_bounded(
     """
     rest = iter(items)
     check_deadline()
-    running = {submit(item): item for item in islice(rest, at_once or _window())}
+    running = {submit(item): item for item in islice(rest, _window(at_once))}
     try:
         while running:
             check_deadline()
             done, _ = ray.wait(list(running), num_returns=1, timeout=seconds_left())
             for reference in done:
                 yield running.pop(reference), _result(reference)
-            running.update({submit(item): item for item in islice(rest, max(0, (at_once or _window()) - len(running)))})
+            running.update({submit(item): item for item in islice(rest, max(0, _window(at_once) - len(running)))})
     except DeadlinePassed:
         for reference in running:
             ray.cancel(reference)
@@ -113,13 +115,36 @@ def run_bounded(
 
 
 def cpus() -> int:
-    """CPUs of the cluster as it is now, at least one."""
-    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+    """CPUs of the cluster as it is now that this run may use, at least one."""
+    return max(1, min(int(ray.cluster_resources().get("CPU", 1)), most_cpus() or sys.maxsize))
 
 
-def _window() -> int:
-    """Tasks to keep in flight; enough of them for an autoscaler to see a need."""
-    return max(LEAST_TASKS, TASKS_PER_CPU * cpus())
+def _window(at_once: int | None) -> int:
+    """Tasks to keep in flight; enough of them for an autoscaler to see a need, unless the run may not use more."""
+    return min(at_once or max(LEAST_TASKS, TASKS_PER_CPU * cpus()), most_cpus() or sys.maxsize)
+
+
+def asking(memory: int, *, gpu: bool = False) -> dict[str, Any]:
+    """What a task asks Ray for beside its CPU, as options of the task.
+
+    Parameters
+    ----------
+    memory : int
+        Bytes that it takes. On nodes that have less it asks for what they have: it may do with that, but would wait
+        for ever for more.
+    gpu : bool
+        Whether it asks for a GPU too.
+
+    Raises
+    ------
+    ConfigError
+        A GPU is asked for, and no node has one.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if gpu and not any(node.get("GPU") for node in nodes):
+        raise ConfigError("--gpu: no node of the Ray cluster has a GPU; leave the option out")
+    most = max((node.get("memory", 0) for node in nodes if node.get("CPU")), default=memory)
+    return {"memory": int(min(memory, most)), **({"num_gpus": 1} if gpu else {})}
 
 
 def _result(reference: "ray.ObjectRef[Any]") -> Any | WorkerLost:  # noqa: ANN401 - whatever the task returns
@@ -133,6 +158,22 @@ def _result(reference: "ray.ObjectRef[Any]") -> Any | WorkerLost:  # noqa: ANN40
         if isinstance(e.cause, MusicrecError):
             raise e.cause from None
         raise MusicrecError(f"a task on the cluster failed: {type(e.cause).__name__}: {e.cause}") from e
+
+
+def run_all(stage: str, submit: Callable[[Item], "ray.ObjectRef[Any]"], items: Sequence[Item]) -> list[Any]:
+    """Run one task an item, as :func:`run_bounded` does, and return the results in order of the items.
+
+    Raises
+    ------
+    MusicrecError
+        A task raised an error, or ended its worker again and again.
+    """
+    results: dict[int, Any] = {}
+    for number, result in run_bounded(lambda number: submit(items[number]), range(len(items))):
+        if isinstance(result, WorkerLost):
+            raise MusicrecError(f"{stage}: the worker of task {number} died again and again ({result.cause})")
+        results[number] = result
+    return [results[number] for number in range(len(items))]
 
 
 def run_staged(

@@ -16,8 +16,10 @@ import pyarrow.parquet as pq
 import ray
 from numpy.typing import NDArray
 
+from musicrec import metrics
 from musicrec.accounting import digest
-from musicrec.cluster import compiling, run_staged
+from musicrec.cluster import asking, compiling, run_all, run_staged
+from musicrec.columns import OK
 from musicrec.compared import FOLDER, Compared, load
 from musicrec.errors import SchemaError
 from musicrec.lanes import LANES
@@ -43,6 +45,8 @@ Array = NDArray[Any]
 SONGS_PER_SHARD = 8192
 SONGS_PER_PART = 131_072  # a multiple of PANEL and of the songs of a shard; 100 MB at 128 coordinates
 RECALL_SAMPLE = 1000
+MEMORY = 800 * 2**20  # bytes of a worker, its libraries and the part it looks at included
+KEPT = 6  # times the bytes of all vectors: what a task holds that looks at all of them, and at what was kept
 
 
 def compare(store: Store, settings: SimilarSettings, vectors: Vectors) -> Compared:
@@ -132,8 +136,13 @@ def _approximate(store: Store, settings: SimilarSettings, vectors: Vectors, dept
     side = _lists_on_ray(store, settings, vectors, plan, side)
     found = as_lists(side, n_songs, depth)
     how = {"exact": False, "screen": frame.screen, "clusters": len(clusters.centres), "probes": settings.probes}
-    measured = ray.get(_recall.remote(vectors.matrix, found.ids, settings))
+    measured = ray.get(_recall.options(**asking(_memory(vectors))).remote(vectors.matrix, found.ids, settings))
     return Compared(found, how | {"recall": measured, "recall_sample": min(RECALL_SAMPLE, n_songs)})
+
+
+def _memory(vectors: Vectors) -> int:
+    """Bytes of a worker whose task holds all vectors, and as much again a few times."""
+    return MEMORY + KEPT * vectors.matrix.nbytes
 
 
 @ray.remote(num_cpus=1)
@@ -156,12 +165,13 @@ def _lists_on_ray(store: Store, settings: SimilarSettings, vectors: Vectors, pla
     parts = [
         ray.put(some_of(side, *some, 0, with_panels=True)) for some in slices(0, len(side.songs), plan.songs_per_part)
     ]
+    task = _stage_lists.options(**asking(MEMORY))
     with Progress("similar", plan.n_songs) as progress:
         shards = run_staged(
             store,
             settings.stage,
             {f"{name}-{first:010d}": first for first in firsts},
-            lambda shard, first: _stage_lists.remote(store.out, shard, shared, parts, first),
+            lambda shard, first: task.remote(store.out, shard, shared, parts, first),
             lambda first: progress.advance(min(plan.songs_per_shard, plan.n_songs - first)),
         )
     keys, counts = lists.room(len(side.songs), plan.n), np.zeros(len(side.songs), np.int32)
@@ -187,6 +197,7 @@ def _stage_lists(out: Path, name: str, plan: Plan, parts: list[Any], first: int)
     new = lists_of_places(plan.frame, plan.clusters, every_part, new, first, probes=plan.probes)
     keys = pa.FixedSizeListArray.from_arrays(pa.array(new.keys[:, :n].ravel()), n)
     Store(out).stage_shard(SimilarSettings.stage, name, pa.table({"keys": keys, "count": new.counts}))
+    metrics.count_tracks(SimilarSettings.stage, OK, n=len(new.counts))
 
 
 # --- songs that changed -----------------------------------------------------------------------------------------------
@@ -204,7 +215,8 @@ def _refreshed(store: Store, settings: SimilarSettings, vectors: Vectors, made_b
     today = vectors.names["track_id"]
     value_set = songs_before.cast(today.type).combine_chunks()
     before = pc.fill_null(pc.index_in(today, value_set=value_set), -1).to_numpy().astype(np.int64)
-    return ray.get(_refresh.remote(folder / FOLDER, made_by, ray.put(vectors.matrix), before, settings))
+    task = _refresh.options(**asking(_memory(vectors)))
+    return ray.get(task.remote(folder / FOLDER, made_by, ray.put(vectors.matrix), before, settings))
 
 
 @ray.remote(num_cpus=1)
@@ -218,6 +230,7 @@ def _refresh(
     done = refresh(kept, matrix, before, settings.metric)
     if done is None:
         return None
+    metrics.count_tracks(settings.stage, OK, n=done.n_changed)
     how = {"exact": True, "screen": kept.frame.screen, "changed": done.n_changed, "made_anew": done.n_anew}
     return Compared(done.lists, how, done.kept)
 
@@ -229,8 +242,12 @@ def _by_rules(store: Store, settings: SimilarSettings, vectors: Vectors, pool: L
     songs = known_of(store, vectors)
     matrix, about, n_songs = ray.put(vectors.matrix), ray.put((songs, pool)), len(vectors.matrix)
     of_songs = _of_songs.remote(matrix, about, settings) if settings.hubness != "none" else None  # once for all tasks
-    tasks = [_refine.remote(matrix, about, settings, of_songs, rows) for rows in slices(0, n_songs, SONGS_PER_SHARD)]
-    refined = ray.get(tasks)
+    task = _refine.options(**asking(MEMORY))
+    refined = run_all(
+        settings.stage,
+        lambda rows: task.remote(matrix, about, settings, of_songs, rows),
+        list(slices(0, n_songs, SONGS_PER_SHARD)),
+    )
     return Lists(*(np.concatenate(arrays) for arrays in zip(*refined, strict=True)))
 
 

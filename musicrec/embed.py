@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray
 
+from musicrec import metrics
 from musicrec.accounting import Counts, Outcome, check_failures, count, digest, outcomes_table
-from musicrec.cluster import WorkerLost, connect, run_bounded
+from musicrec.cluster import WorkerLost, asking, connect, run_bounded
 from musicrec.columns import EMBEDDINGS, FAILED, OK, SKIPPED
 from musicrec.errors import MusicrecError
 from musicrec.files import write_parquet
@@ -32,10 +33,11 @@ from musicrec.songs import columns_of, read_songs, require_same_input
 from musicrec.storage import Store
 
 MADE_OF = pa.schema([("track_id", pa.string()), ("fingerprint", pa.string())])  # rows of the table that was read
+MEMORY = 1500 * 2**20  # bytes of a worker: TensorFlow alone takes two thirds
 FEATURE_ROWS, OTHER_ROWS = 50_000, 60  # read at once: a few MB of either; 60 clips are five whole chunks of resnet
 
 
-def embed(store: Store, settings: EmbedSettings, *, address: str | None = None) -> Counts:
+def embed(store: Store, settings: EmbedSettings, *, address: str | None = None, gpu: bool = False) -> Counts:
     """Bring ``embeddings`` up to date with the published model and the table that it reads.
 
     Parameters
@@ -46,14 +48,20 @@ def embed(store: Store, settings: EmbedSettings, *, address: str | None = None) 
         Which model.
     address : str, optional
         Ray cluster; embedded by default.
+    gpu : bool
+        Give every task a GPU: vectors then differ in their last digits from those of a CPU.
+
+    Raises
+    ------
+    ConfigError
+        A GPU is asked for, and no node has one.
     """
     card = read_card(store.path(f"models/{settings.model}"))
     require_same_input(store, card)
     table = card["input"]["reads"]
     name = settings.fingerprint(card["model_id"], store.footer(table)["fingerprint"])
     is_current = store.exists("embeddings") and store.footer("embeddings")["fingerprint"] == name
-    n_new = 0 if is_current else _embed_all(_Run(store, settings, name, card, address))
-    store.clear_work(settings.stage)  # of a run too that was killed when all was published
+    n_new = 0 if is_current else _embed_all(_Run(store, settings, name, card, address, gpu))
     store.record(settings)
     outcomes = _outcomes(store, name, table)
     store.save_outcomes(settings.stage, outcomes, settings, name)
@@ -70,6 +78,7 @@ class _Run(NamedTuple):
     name: str  # fingerprint of the table to come
     card: dict[str, Any]
     address: str | None
+    gpu: bool
 
     @property
     def table(self) -> str:
@@ -100,6 +109,7 @@ def _embed_all(run: _Run) -> int:
     rows = [{"track_id": track_id, "fingerprint": fingerprint} for (track_id, fingerprint), _ in places]
     write_parquet(version.folder / ROWS_FILE, pa.Table.from_pylist(rows, MADE_OF))
     store.publish(version)
+    store.clear_work(run.settings.stage)
     return sum(map(len, todo.values()))
 
 
@@ -112,8 +122,9 @@ def _new_vectors(run: _Run, todo: dict[Path, list[str]], total: int) -> list[pa.
     left = [shard for shard in shards if shard not in staged]
     done = total - sum(len(shards[shard][1]) for shard in left)
     connect(run.address)
+    task = _embed_part.options(**asking(MEMORY, gpu=run.gpu))
     with Progress("embed", total, done) as progress:
-        for shard, lost in run_bounded(lambda s: _embed_part.remote(store.out, s, model, *shards[s]), left):
+        for shard, lost in run_bounded(lambda s: task.remote(store.out, s, model, *shards[s]), left):
             if isinstance(lost, WorkerLost):
                 raise MusicrecError(f"embed: the worker of {shards[shard][0]} died again and again ({lost.cause})")
             progress.advance(len(shards[shard][1]))
@@ -144,7 +155,10 @@ def _embed_part(out: Path, shard: str, model: Path, part: Path, ids: list[str]) 
     """Stage the embeddings of some songs of one part."""
     trained = _load(model)
     pieces = [EMBEDDINGS.empty_table(), *(_embedded(trained, rows) for rows in ahead(_batches(trained, part, ids)))]
-    Store(out).stage_shard(EmbedSettings.stage, shard, pa.concat_tables(pieces))
+    vectors = pa.concat_tables(pieces)
+    Store(out).stage_shard(EmbedSettings.stage, shard, vectors)
+    metrics.count_tracks(EmbedSettings.stage, OK, n=len(vectors))
+    metrics.count_tracks(EmbedSettings.stage, FAILED, "not_finite", len(ids) - len(vectors))
 
 
 def _batches(trained: Model, part: Path, ids: list[str]) -> Iterator[pa.Table]:

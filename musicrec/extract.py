@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from musicrec import features
+from musicrec import features, metrics
 from musicrec.accounting import Counts, check_failures, count, digest
-from musicrec.cluster import WorkerLost, compiling, connect, cpus, run_bounded
+from musicrec.audio import is_remote
+from musicrec.cluster import WorkerLost, asking, compiling, connect, cpus, run_bounded
 from musicrec.columns import FAILED, OK, OUTCOMES
 from musicrec.parts import (
     Staged,
@@ -38,8 +39,11 @@ from musicrec.settings import ExtractSettings
 from musicrec.storage import Store
 from musicrec.watchdog import SECONDS_PER_FILE, Watchdog, stuck
 
-LEAST_TRACKS = 4  # of a shard: a tenth of a second of work, which one CPU may have left when the others are done
+LEAST_S = 0.25  # of a shard: work that one CPU may have left when the others are done
 SHARDS_PER_CPU = 2  # that what is left to do would make: shards get shorter, and all CPUs end at about the same time
+TRACK_S, DECODE_S = 0.004, 0.002  # CPU seconds of a track, and of each second of its clip; a long file's costs no more
+FETCH_BYTES_S = 20e6  # of a song elsewhere, which is fetched whole: here its size does count
+MEMORY = 600 * 2**20  # bytes of a worker, its libraries included: benchmarks/memory.py
 FEW = 4  # suspects at once, the second time: they may have died of the memory that they shared
 
 
@@ -174,11 +178,19 @@ def plan(
 
 
 def _wanted(store: Store, settings: ExtractSettings) -> list[Wanted]:
-    columns = store.read("tracks", ["track_id", "uri", "content_hash"]).sort_by("track_id").to_pydict()
+    names = ["track_id", "uri", "content_hash", "duration_s", "size_bytes"]
+    columns = store.read("tracks", names).sort_by("track_id").to_pydict()
     return [
-        Wanted(track_id, uri, settings.fingerprint(content_hash or ""))
-        for track_id, uri, content_hash in zip(*columns.values(), strict=True)
+        Wanted(track_id, uri, settings.fingerprint(content_hash or ""), size or 0, _work_s(settings, uri, length, size))
+        for track_id, uri, content_hash, length, size in zip(*columns.values(), strict=True)
     ]
+
+
+def _work_s(settings: ExtractSettings, uri: str, duration_s: float | None, size_bytes: int | None) -> float:
+    """Seconds that a track may take: of a song here its clip counts, of one elsewhere how much is to be fetched."""
+    clip_s = min(settings.duration_s, duration_s or settings.duration_s)
+    fetched_s = (size_bytes or 0) / FETCH_BYTES_S if is_remote(uri) else 0.0
+    return TRACK_S + DECODE_S * clip_s + fetched_s
 
 
 def _known(store: Store, settings: ExtractSettings, published: pa.Table, staged: pa.Table) -> dict[Row, str]:
@@ -217,33 +229,41 @@ def _extract_all(
 
     The second time is for the innocent whose node was taken away. A file that took too long is not tried again.
     """
-    reference = ray.put(settings)
+    reference, task = ray.put(settings), _extract_shard.options(**asking(MEMORY))
     shards = _shards(todo, min(map(tracks_per_part, tables_of(settings))))
     failed = 0
     for at_once in (None, None, FEW):
         lost: list[Wanted] = []
         tasks = run_bounded(
-            lambda shard: _extract_shard.remote(store.out, shard, reference, seconds_per_file), shards, at_once=at_once
+            lambda shard: task.remote(store.out, shard, reference, seconds_per_file), shards, at_once=at_once
         )
         for shard, result in tasks:
             again = _after_loss(store, settings, shard, seconds_per_file) if isinstance(result, WorkerLost) else []
             failed += len(shard) - len(again) if isinstance(result, WorkerLost) else result
             lost += again
-            progress.advance(len(shard) - len(again), f"{failed} failed")
+            progress.advance(len(shard) - len(again), failed=failed)
         shards = slices(lost, 1)
     for track in lost:
         _stage_failure(store, settings, track, "crashed", "this file ended every worker that decoded it")
-    progress.advance(len(lost), f"{failed + len(lost)} failed")
+    progress.advance(len(lost), failed=failed + len(lost))
 
 
 def _shards(todo: list[Wanted], most: int) -> list[list[Wanted]]:
-    """Cut into shards of at most so many tracks; no value in a table depends on it."""
-    shards, start = [], 0
-    while start < len(todo):
-        share = (len(todo) - start) // (SHARDS_PER_CPU * cpus())
-        shards.append(todo[start : start + min(most, max(LEAST_TRACKS, share))])
-        start += len(shards[-1])
-    return shards
+    """Cut into shards of about equal work and at most so many tracks; no value in a table depends on it.
+
+    They get shorter, and those with more work come first: a long song starts while there is other work beside it.
+    """
+    left = sum(track.work_s for track in todo)
+    shards: list[list[Wanted]] = []
+    room = 0.0
+    for track in todo:
+        if track.work_s > room or len(shards[-1]) == most:
+            shards.append([])
+            room = max(LEAST_S, left / (SHARDS_PER_CPU * cpus()))
+        shards[-1].append(track)
+        room -= track.work_s
+        left -= track.work_s
+    return sorted(shards, key=lambda shard: -sum(track.work_s for track in shard))
 
 
 @ray.remote(num_cpus=1, max_retries=0)
@@ -256,7 +276,9 @@ def _extract_shard(out: Path, shard: list[Wanted], settings: ExtractSettings, se
         with Watchdog(_note(store, settings, shard), seconds_per_file) as watchdog:
             for number, track in enumerate(shard):
                 watchdog.begin(str(number))
-                yield extract_track(track, settings)
+                row = extract_track(track, settings)
+                metrics.decoded(settings.stage, row["status"], row["reason"], row["seconds"], track.size_bytes)
+                yield row
 
     return len(_failed(_stage(store, settings, shard, rows())))
 
@@ -296,6 +318,7 @@ def _stage(store: Store, settings: ExtractSettings, shard: list[Wanted], rows: I
 
 
 def _stage_failure(store: Store, settings: ExtractSettings, track: Wanted, reason: str, detail: str) -> None:
+    metrics.count_tracks(settings.stage, FAILED, reason)
     _stage(store, settings, [track], [outcome_row(track, settings, FAILED, reason, detail)])
 
 

@@ -15,6 +15,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from musicrec.settings import CHECKPOINT_S, StageSettings, read_toml, resolve
+from musicrec.share import at_most
 from musicrec.storage import Store
 from musicrec.watchdog import SECONDS_PER_FILE
 
@@ -144,16 +145,28 @@ def settings_of(cls: type[S], store: Store | None, settings_file: Path | None, o
     return resolve(cls, asked, from_file, store.recorded(cls.stage) if store else {})
 
 
-address_option = click.option(
-    "--address", help="Ray cluster to run on, such as auto or HOST:PORT.  [default: RAY_ADDRESS, else embedded]"
-)
+def address_option(function: Function) -> Function:
+    """Options that say on which cluster a command runs, and how much of it may be in use at a time."""
+    function = click.option(
+        "--max-cpus",
+        type=click.IntRange(1),
+        expose_value=False,
+        callback=lambda ctx, _, cpus: ctx.with_resource(at_most(cpus)),
+        envvar="MUSICREC_MAX_CPUS",
+        help="Tasks at a time, on a cluster that others use too.  [default: MUSICREC_MAX_CPUS, else all free CPUs]",
+    )(function)
+    return click.option(
+        "--address", help="Ray cluster to run on, such as auto or HOST:PORT.  [default: RAY_ADDRESS, else embedded]"
+    )(function)
+
+
 force_option = click.option(
     "--force", is_flag=True, help="Accept other settings than OUT was made by, and do anew what depends on them."
 )
 workers_option = click.option(
     "--workers", type=click.IntRange(1), default=1, show_default=True, help="Data-parallel training workers."
 )
-gpu_option = click.option("--gpu", is_flag=True, help="Give every training worker of a network a GPU.")
+gpu_option = click.option("--gpu", is_flag=True, help="Give every worker of a network a GPU.")
 checkpoint_option = click.option(
     "--checkpoint-s",
     type=click.FloatRange(0),

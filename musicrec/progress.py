@@ -1,4 +1,4 @@
-"""Progress of a stage: a bar on a terminal, a plain line every few seconds in a log."""
+"""Progress of a stage: a bar on a terminal, a line every few seconds in a log (:mod:`musicrec.log`)."""
 
 import sys
 import time
@@ -6,6 +6,8 @@ from types import TracebackType
 from typing import Self
 
 from tqdm import tqdm
+
+from musicrec.log import is_json, tell
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -28,15 +30,18 @@ class Progress:
         self.total = total
         self.done = done
         self._note = ""
-        self._bar = tqdm(total=total, initial=done, desc=label, leave=False) if sys.stderr.isatty() else None
+        self._failed: int | None = None
+        is_seen = sys.stderr.isatty() and not is_json()
+        self._bar = tqdm(total=total, initial=done, desc=label, leave=False) if is_seen else None
         self._started = self._last_line = time.monotonic()
 
-    def advance(self, n: int = 1, note: str = "") -> None:
-        """`n` more are done; `note` is shown beside the count."""
+    def advance(self, n: int = 1, note: str = "", *, failed: int | None = None) -> None:
+        """`n` more are done, `failed` so far; `note` is shown beside the count."""
         self.done += n
-        self._note = note
+        self._note = note if failed is None else f"{failed} failed"
+        self._failed = failed
         if self._bar is not None:
-            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.set_postfix_str(self._note, refresh=False)
             self._bar.update(n)
         elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
@@ -46,8 +51,15 @@ class Progress:
         seconds = time.monotonic() - self._started
         share = f" ({self.done / self.total:.0%})" if self.total else ""
         note = f", {self._note}" if self._note else ""
-        print(
-            f"{self.label}: {self.done} of {self.total}{share} after {seconds:.0f} s{note}", file=sys.stderr, flush=True
+        tell(
+            "progress",
+            f"{self.label}: {self.done} of {self.total}{share} after {seconds:.0f} s{note}",
+            stage=self.label,
+            done=self.done,
+            total=self.total,
+            failed=self._failed,
+            note=self._note,
+            seconds=round(seconds, 1),
         )
 
     def __enter__(self) -> Self:

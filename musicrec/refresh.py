@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from musicrec import __version__
+from musicrec import __version__, log
 from musicrec.accounting import Counts
 from musicrec.cluster import is_embedded
 from musicrec.deadline import check_deadline, deadline
@@ -97,6 +97,7 @@ def refresh(
                 done.songs = _changes(songs, _songs(store))
             if name == "extract":
                 done.decoded = result.fresh
+            log.tell("stage", **{"stage": name} | log.fields_of(result) | done.stages[name])
             tell(
                 f"{result if isinstance(result, Counts) else f'{name}: {result}'}; {done.stages[name]['seconds']:.1f} s"
             )

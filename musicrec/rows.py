@@ -38,6 +38,8 @@ class Wanted(NamedTuple):
     track_id: str
     uri: str
     fingerprint: str
+    size_bytes: int = 0
+    work_s: float = 1.0  # that it is guessed to take, for sharing out; no value in a table depends on it
 
     @property
     def row(self) -> Row:

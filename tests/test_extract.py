@@ -106,7 +106,7 @@ def test_tables_do_not_depend_on_the_size_of_shards_groups_and_parts(
     undisturbed: Store, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     tracks: int, group: int, files: int,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(stage, "LEAST_TRACKS", tracks)
+    monkeypatch.setattr(stage, "LEAST_S", 1e9)
     monkeypatch.setattr(parts, "TRACKS_PER_PART", tracks)
     monkeypatch.setattr(parts, "GROUP_BYTES", group)
     store = new_out(tmp_path / "out", synthetic)

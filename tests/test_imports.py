@@ -15,13 +15,14 @@ JOBS = PACKAGE.parent / "jobs"
 
 LAYERS = [  # lowest first; a room may import from its own layer and from those before it
     {"__init__", "errors", "columns", "lanes"},
-    {"accounting", "settings", "progress", "watchdog", "deadline", "usage"},
+    {"accounting", "settings", "log", "progress", "watchdog", "deadline", "share", "usage"},
     {"files", "footers"},
     {"versions"},
     {"storage", "sources", "audio"},
     {"features", "similarity", "models", "evaluate", "demo"},
     {
         "cluster",
+        "metrics",
         "tfconfig",
         "sidecar",
         "served",
@@ -49,6 +50,7 @@ LAYER = {room: depth for depth, rooms in enumerate(LAYERS) for room in rooms}
 ONLY_IN = {
     "ray": {
         "cluster",
+        "metrics",
         "tfconfig",
         "ray_train",
         "extract",

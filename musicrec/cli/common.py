@@ -1,10 +1,12 @@
 """What the commands share: opening OUT, examples below their help, complaints."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
 
+from musicrec import log
 from musicrec.storage import Store
 
 
@@ -27,4 +29,12 @@ def example(*lines: str) -> str:
 
 def complain(message: str) -> None:
     """Say on standard error what went wrong."""
-    click.echo(f"musicrec: {message}", err=True)
+    log.tell("error", f"musicrec: {message}", level=logging.ERROR, message=message)
+
+
+def tell(result: object) -> None:
+    """Say what a stage has done: in a line for people, or to machines in JSON."""
+    if log.is_json():
+        log.tell("stage", **log.fields_of(result))
+    else:
+        click.echo(result)

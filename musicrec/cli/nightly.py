@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from musicrec import log
 from musicrec.cli.common import example, open_out
 from musicrec.cli.stages import chain_settings
 from musicrec.options import OUT, Command, address_option, duration, failure_options, settings_options, workers_option
@@ -59,6 +60,8 @@ def refresh(out: str, settings_file: Path | None, deadline: datetime.timedelta |
 
 
 def _tell(line: str) -> None:
-    """With the time, where nobody sits and watches."""
+    """With the time, where nobody sits and watches; machines have been told already."""
+    if log.is_json():
+        return
     time = "" if sys.stdout.isatty() else f"{datetime.datetime.now(datetime.UTC):%H:%M:%SZ} "
     click.echo(f"{time}{line}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from musicrec.cli.common import example, open_out
+from musicrec.cli.common import example, open_out, tell
 from musicrec.cli.tables import lookup
 from musicrec.options import (
     OUT,
@@ -73,7 +73,7 @@ def _run_chain(store: Store, settings_file: Path | None, options: dict[str, Any]
 
     settings = chain_settings(store, settings_file, options).with_what_the_model_reads()
     how = ("address", "workers", "retry_failed", "max_failed_fraction", "seconds_per_file", "limit", "force")
-    report = run(store, settings, **{name: options[name] for name in how if name in options}, tell=click.echo)
+    report = run(store, settings, **{name: options[name] for name in how if name in options}, tell=tell)
     click.echo(f"tables: {store.out}\nreport: {report}")
 
 
@@ -110,7 +110,7 @@ def catalog(out: str, settings_file: Path | None, force: bool, **options: Any) -
     if options["source"] is None and settings_file is None and not Store(out).recorded("catalog"):
         raise click.UsageError("Missing option '--source'.")
     with open_out(out, create=True) as store:
-        click.echo(stage(store, _catalog_settings(store, settings_file, options), force=force))
+        tell(stage(store, _catalog_settings(store, settings_file, options), force=force))
 
 
 @click.command(
@@ -148,7 +148,7 @@ def extract(out: str, settings_file: Path | None, dry_run: bool, **options: Any)
         return
     with open_out(out) as store:
         settings = settings_of(ExtractSettings, store, settings_file, options)
-        click.echo(stage(store, settings, **{name: options[name] for name in how}))
+        tell(stage(store, settings, **{name: options[name] for name in how}))
 
 
 @click.command(cls=Command, epilog=example("models", "models --json"))
@@ -216,7 +216,7 @@ def train(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa
     with open_out(out) as store:
         settings = settings_of(TrainSettings, store, settings_file, options)
         how = ("address", "workers", "gpu", "checkpoint_s")
-        click.echo(stage(store, settings, **{name: options[name] for name in how}))
+        tell(stage(store, settings, **{name: options[name] for name in how}))
         metrics = read_card(store.path(f"models/{settings.model}"))["metrics"]
         click.echo(f"test accuracy {metrics['test_accuracy']:.3f} on {metrics['n_test']} songs")
 
@@ -251,13 +251,14 @@ def evaluate(out: str, settings_file: Path | None, address: str | None, **option
 @click.command(cls=Command, epilog=example("embed OUT", "embed OUT --model mlp"))
 @OUT
 @settings_options(EmbedSettings)
+@gpu_option
 @address_option
-def embed(out: str, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
+def embed(out: str, settings_file: Path | None, address: str | None, gpu: bool, **options: Any) -> None:  # noqa: ANN401
     """Turn every song into a vector by a trained model."""
     from musicrec.embed import embed as stage
 
     with open_out(out) as store:
-        click.echo(stage(store, settings_of(EmbedSettings, store, settings_file, options), address=address))
+        tell(stage(store, settings_of(EmbedSettings, store, settings_file, options), address=address, gpu=gpu))
 
 
 @click.command(
@@ -290,7 +291,7 @@ def similar(
 
     with open_out(out) as store:
         settings = settings_of(SimilarSettings, store, settings_file, options)
-        click.echo(stage(store, settings, address=address, force=force))
+        tell(stage(store, settings, address=address, force=force))
 
 
 @click.command(cls=Command, epilog=example("report OUT"))
