@@ -19,7 +19,9 @@ from musicrec.accounting import Counts, Outcome, count, digest, outcomes_table
 from musicrec.audio import DEFAULT_LIMITS
 from musicrec.columns import FAILED, OK, SKIPPED, TRACKS
 from musicrec.errors import CatalogError, DecodeError
+from musicrec.files import located
 from musicrec.progress import Progress
+from musicrec.s3 import reaching
 from musicrec.settings import CatalogSettings
 from musicrec.sources import Track, list_source
 from musicrec.storage import Store
@@ -56,7 +58,9 @@ def catalog(
     ConfigError
         OUT was made from another source.
     """
-    listing = list_source(Path(settings.source), settings.kind, exclude=store.out)
+    source = located(settings.source)
+    with reaching(source):
+        listing = list_source(source, settings.kind, exclude=store.out)
     store.check_settings(settings, force=force)
     columns = sorted({name for track in listing.tracks for name in track.facts})
     before = {row["track_id"]: row for row in store.read("tracks").to_pylist()} if store.exists("tracks") else {}
@@ -113,7 +117,7 @@ def _read(track: Track, before: dict[str, Any] | None, same_columns: bool) -> Re
 
     `same_columns`: the source names the same facts as before, so that no fact in `before` can be one it has withdrawn.
     """
-    if track.path is None:
+    if not isinstance(track.path, Path):
         return _read_remote(track, before)
     row: dict[str, Any] = {"track_id": track.track_id, "uri": track.uri}
     try:
@@ -146,7 +150,7 @@ def _read_remote(track: Track, before: dict[str, Any] | None) -> Read:
     row = {"track_id": track.track_id, "uri": track.uri} | _described(track, {"title": _clean(name)})
     known = before if before and before["uri"] == track.uri else None
     try:
-        info = _server_info(track.uri)
+        info = track.info or _server_info(track.uri)
     except DecodeError as e:
         kept = known if known and e.reason == "unreadable" else {}
         return Read(row | {name: kept.get(name) for name in ("size_bytes", "content_hash")}, False, e)

@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from musicrec.deadline import check_deadline, seconds_left
 from musicrec.errors import ConfigError, DeadlinePassed, MusicrecError
+from musicrec.files import AnyPath
 from musicrec.share import most_cpus
 from musicrec.storage import Store
 
@@ -33,6 +34,7 @@ EMBEDDED: dict[str, Any] = {
     "_system_config": {"gcs_rpc_server_reconnect_timeout_s": 15},
 }
 TASKS_PER_CPU = 2  # in flight: one runs, one waits
+SECONDS_FOR_AN_ANSWER = 30.0
 LEAST_TASKS = 32  # in flight even on a cluster that has no workers yet
 
 
@@ -110,7 +112,7 @@ def run_bounded(
             running.update({submit(item): item for item in islice(rest, max(0, _window(at_once) - len(running)))})
     except DeadlinePassed:
         for reference in running:
-            ray.cancel(reference)
+            ray.cancel(reference, force=True)  # a worker that is interrupted may be left with half a module imported
         raise
 
 
@@ -160,6 +162,24 @@ def _result(reference: "ray.ObjectRef[Any]") -> Any | WorkerLost:  # noqa: ANN40
         raise MusicrecError(f"a task on the cluster failed: {type(e.cause).__name__}: {e.cause}") from e
 
 
+def on_every_node(function: Callable[..., Any], *arguments: Any) -> list[Any]:  # noqa: ANN401 - whatever it returns
+    """What a short function returns on each node; of those that do not answer, nothing."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    task = ray.remote(num_cpus=0, max_retries=0)(function)
+    references = [
+        task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(*arguments)
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+    done, _ = ray.wait(references, num_returns=len(references), timeout=SECONDS_FOR_AN_ANSWER)
+    results = []
+    for reference in done:
+        with suppress(ray.exceptions.RayError):
+            results.append(ray.get(reference))
+    return results
+
+
 def run_all(stage: str, submit: Callable[[Item], "ray.ObjectRef[Any]"], items: Sequence[Item]) -> list[Any]:
     """Run one task an item, as :func:`run_bounded` does, and return the results in order of the items.
 
@@ -182,7 +202,7 @@ def run_staged(
     starts: Mapping[str, int],
     submit: Callable[[str, int], "ray.ObjectRef[Any]"],
     progress: Callable[[int], None],
-) -> list[Path]:
+) -> list[AnyPath]:
     """Run one task a shard, leaving out shards that an interrupted run has staged.
 
     Parameters
@@ -201,7 +221,7 @@ def run_staged(
 
     Returns
     -------
-    list of pathlib.Path
+    list of pathlib.Path or upath.UPath
         The staged shards, in the order of `starts`.
     """
     staged = {path.stem: path for path in store.staged(stage)}

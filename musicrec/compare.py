@@ -6,13 +6,11 @@ date instead.
 """
 
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import ray
 from numpy.typing import NDArray
 
@@ -22,8 +20,11 @@ from musicrec.cluster import asking, compiling, run_all, run_staged
 from musicrec.columns import OK
 from musicrec.compared import FOLDER, Compared, load
 from musicrec.errors import SchemaError
+from musicrec.files import AnyPath
 from musicrec.lanes import LANES
+from musicrec.parquet import read_parquet
 from musicrec.progress import Progress
+from musicrec.remote import local_version
 from musicrec.settings import SimilarSettings
 from musicrec.sidecar import Sidecar
 from musicrec.similarity import bounds, lists
@@ -176,7 +177,7 @@ def _lists_on_ray(store: Store, settings: SimilarSettings, vectors: Vectors, pla
         )
     keys, counts = lists.room(len(side.songs), plan.n), np.zeros(len(side.songs), np.int32)
     for first, shard in zip(firsts, shards, strict=True):
-        staged = pq.read_table(shard)
+        staged = read_parquet(shard)
         rows = slice(first, first + staged.num_rows)
         keys[rows, : plan.n] = pc.list_flatten(staged["keys"]).to_numpy().reshape(-1, plan.n)
         counts[rows] = staged["count"].to_numpy()
@@ -186,7 +187,7 @@ def _lists_on_ray(store: Store, settings: SimilarSettings, vectors: Vectors, pla
 
 
 @ray.remote(num_cpus=1)
-def _stage_lists(out: Path, name: str, plan: Plan, parts: list[Any], first: int) -> None:
+def _stage_lists(out: AnyPath, name: str, plan: Plan, parts: list[Any], first: int) -> None:
     """Stage the lists of the songs in the places from `first` on."""
     _compile(plan.settings)
     n, own = plan.n, first // plan.songs_per_part
@@ -207,9 +208,9 @@ def _refreshed(store: Store, settings: SimilarSettings, vectors: Vectors, made_b
     """Lists brought up to date from those of the published table; None if there are none of the same making."""
     if not store.exists("similar"):
         return None
-    folder = store.path("similar").resolve()
+    folder = store.path("similar")
     try:
-        songs_before = Sidecar(folder).songs["track_id"]
+        songs_before = Sidecar(local_version(folder)).songs["track_id"]
     except SchemaError:  # damaged: to be made anew
         return None
     today = vectors.names["track_id"]
@@ -221,7 +222,7 @@ def _refreshed(store: Store, settings: SimilarSettings, vectors: Vectors, made_b
 
 @ray.remote(num_cpus=1)
 def _refresh(
-    folder: Path, made_by: dict[str, Any], matrix: Array, before: Array, settings: SimilarSettings
+    folder: AnyPath, made_by: dict[str, Any], matrix: Array, before: Array, settings: SimilarSettings
 ) -> Compared | None:
     _compile(settings)
     kept = load(folder, made_by)

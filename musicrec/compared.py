@@ -5,13 +5,12 @@ That lies beside the published table, in its version's folder.
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from musicrec.files import write_atomic
+from musicrec.files import AnyPath, filling, on_this_disk, read_bytes
 from musicrec.similarity.bounds import Frame
 from musicrec.similarity.exact import Lists
 from musicrec.similarity.lists import Side, room
@@ -31,38 +30,38 @@ class Compared(NamedTuple):
     made_by: Mapping[str, Any] = MappingProxyType({})  # what lists that can be kept up to date have in common
 
 
-def save(kept: Kept, folder: Path, made_by: Mapping[str, Any]) -> None:
+def save(kept: Kept, folder: AnyPath, made_by: Mapping[str, Any]) -> None:
     """Write what is kept into a new folder.
 
     Parameters
     ----------
     kept : Kept
         Lists that are in order.
-    folder : pathlib.Path
+    folder : pathlib.Path or upath.UPath
         It is made.
     made_by : mapping
         What lists that could be kept have in common, for :func:`load`.
     """
-    folder.mkdir(parents=True)
-    for name, array in kept.side._asdict().items():
-        if name == "keys":
-            array = array[:, : kept.side.n]  # noqa: PLW2901 - without the room for candidates
-        if isinstance(array, np.ndarray):
-            np.save(folder / f"{name}.npy", array)
-    for name in FRAME_ARRAYS:
-        np.save(folder / f"{name}.npy", getattr(kept.frame, name))
+    arrays = {name: array for name, array in kept.side._asdict().items() if isinstance(array, np.ndarray)}
+    arrays["keys"] = arrays["keys"][:, : kept.side.n]  # without the room for candidates
+    arrays |= {name: getattr(kept.frame, name) for name in FRAME_ARRAYS}
     frame = {name: value for name, value in kept.frame._asdict().items() if name not in FRAME_ARRAYS}
     about = {"made_by": dict(made_by), "n": kept.n, "with_spares": kept.side.n, "frame": frame}
-    write_atomic(folder / ABOUT, json.dumps(about).encode())
+    with filling(folder) as local:
+        for name, array in arrays.items():
+            np.save(local / f"{name}.npy", array)
+        (local / ABOUT).write_text(json.dumps(about), encoding="utf-8")
 
 
-def load(folder: Path, made_by: Mapping[str, Any]) -> Kept | None:
+def load(folder: AnyPath, made_by: Mapping[str, Any]) -> Kept | None:
     """Read what was kept; None if nothing was by the same means, or not whole, or in another form."""
     try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        about = json.loads(read_bytes(folder / ABOUT))
         if about["made_by"] != made_by:
             return None
-        arrays = {name: np.load(folder / f"{name}.npy") for name in (*Side._fields, *FRAME_ARRAYS) if name != "n"}
+        names = [name for name in (*Side._fields, *FRAME_ARRAYS) if name != "n"]
+        with on_this_disk(folder) as local:
+            arrays = {name: np.load(local / f"{name}.npy") for name in names}
         frame = Frame(**about["frame"], **{name: arrays.pop(name) for name in FRAME_ARRAYS})
         n = about["with_spares"]
     except (OSError, ValueError, KeyError, TypeError, EOFError):

@@ -6,14 +6,12 @@ Models that were judged before on the same songs and folds stay in the tables.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import ray
 from numpy.typing import NDArray
 
@@ -22,12 +20,14 @@ from musicrec.cluster import WorkerLost, connect, run_bounded
 from musicrec.columns import CURVES, EVALUATION, SCORES
 from musicrec.errors import MusicrecError
 from musicrec.evaluate import SHUFFLED, control_scores, file_type, scores
+from musicrec.files import AnyPath
 from musicrec.models import NETWORKS, TrainingSet, with_defaults
 from musicrec.models.dataset import folds
 from musicrec.models.inputs import Chosen
+from musicrec.parquet import read_parquet
 from musicrec.progress import Progress
 from musicrec.settings import EvaluateSettings, TrainSettings
-from musicrec.songs import WORK, load_training_set, table_of
+from musicrec.songs import clear_unpacked, load_training_set, table_of
 from musicrec.storage import Store
 from musicrec.train import card_of, unpack_as_task
 
@@ -92,7 +92,7 @@ def evaluate(
             progress.advance(1, units[name].settings.model)
     published = _publish(store, settings, about, units)
     store.record(settings)
-    store.clear_work(WORK)
+    clear_unpacked(store)
     return published
 
 
@@ -118,7 +118,7 @@ def _name(store: Store, unit: Unit, songs: TrainingSet) -> str:
 
 
 @ray.remote(num_cpus=1)
-def _train_and_test(out: Path, name: str, unit: Unit) -> None:
+def _train_and_test(out: AnyPath, name: str, unit: Unit) -> None:
     """Stage what a model says of the songs of one fold, and its learning curve."""
     from musicrec.models.network import one_thread
     from musicrec.models.training import train_model
@@ -183,7 +183,7 @@ def _publish(store: Store, settings: EvaluateSettings, songs: TrainingSet, units
     content = {}
     for table, schema in TABLES.items():
         folder = store.work_folder(settings.stage if table == "evaluation" else f"{settings.stage}/{table}")
-        fresh = pa.concat_tables(pq.read_table(folder / f"{name}.parquet") for name in units).cast(schema)
+        fresh = pa.concat_tables(read_parquet(folder / f"{name}.parquet") for name in units).cast(schema)
         if table == "evaluation":
             fresh = pa.concat_tables([fresh, *(_fused(fresh, fused, songs.classes) for fused in settings.fuse)])
         content[table] = pa.concat_tables([_before(store, table, lineage, fresh), fresh])

@@ -7,13 +7,11 @@ gives. Of a song that the model was trained on they are what it has learned to s
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import ray
 
 from musicrec import metrics
@@ -21,10 +19,11 @@ from musicrec.accounting import Counts, Outcome, check_failures, count, digest, 
 from musicrec.cluster import WorkerLost, asking, connect, run_bounded
 from musicrec.columns import EMBEDDINGS, FAILED, OK, SKIPPED
 from musicrec.errors import MusicrecError
-from musicrec.files import write_parquet
+from musicrec.files import AnyPath, children, on_this_disk
 from musicrec.footers import made_by
 from musicrec.models import Model, load, read_card
 from musicrec.models.inputs import ahead
+from musicrec.parquet import open_parquet, read_parquet, write_parquet
 from musicrec.parts import ROWS_FILE, Place, published_places, rows_of
 from musicrec.progress import Progress
 from musicrec.rows import Row
@@ -62,6 +61,7 @@ def embed(store: Store, settings: EmbedSettings, *, address: str | None = None, 
     name = settings.fingerprint(card["model_id"], store.footer(table)["fingerprint"])
     is_current = store.exists("embeddings") and store.footer("embeddings")["fingerprint"] == name
     n_new = 0 if is_current else _embed_all(_Run(store, settings, name, card, address, gpu))
+    store.clear_work(settings.stage)  # of a run too that was killed when all was published
     store.record(settings)
     outcomes = _outcomes(store, name, table)
     store.save_outcomes(settings.stage, outcomes, settings, name)
@@ -96,7 +96,7 @@ class _Run(NamedTuple):
 def _embed_all(run: _Run) -> int:
     """Publish a vector of every song; return how many had none by this model yet."""
     store, before, places = run.store, _rows_before(run), _places(run.store, run.table)
-    todo: dict[Path, list[str]] = defaultdict(list)
+    todo: dict[AnyPath, list[str]] = defaultdict(list)
     for row, part in places:
         if row not in before:
             todo[part].append(row[0])
@@ -109,14 +109,13 @@ def _embed_all(run: _Run) -> int:
     rows = [{"track_id": track_id, "fingerprint": fingerprint} for (track_id, fingerprint), _ in places]
     write_parquet(version.folder / ROWS_FILE, pa.Table.from_pylist(rows, MADE_OF))
     store.publish(version)
-    store.clear_work(run.settings.stage)
     return sum(map(len, todo.values()))
 
 
-def _new_vectors(run: _Run, todo: dict[Path, list[str]], total: int) -> list[pa.Table]:
+def _new_vectors(run: _Run, todo: dict[AnyPath, list[str]], total: int) -> list[pa.Table]:
     """Vectors of the songs to do. A task a part of the table; what an interrupted run has done is left out."""
     store, stage = run.store, run.settings.stage
-    model = store.path(f"models/{run.settings.model}").resolve()
+    model = store.path(f"models/{run.settings.model}")
     shards = {f"{run.name}-{digest([str(part), *ids])}": (part, ids) for part, ids in todo.items()}
     staged = {path.stem for path in store.staged(stage)}
     left = [shard for shard in shards if shard not in staged]
@@ -128,15 +127,15 @@ def _new_vectors(run: _Run, todo: dict[Path, list[str]], total: int) -> list[pa.
             if isinstance(lost, WorkerLost):
                 raise MusicrecError(f"embed: the worker of {shards[shard][0]} died again and again ({lost.cause})")
             progress.advance(len(shards[shard][1]))
-    return [pq.read_table(store.work_folder(stage) / f"{shard}.parquet") for shard in shards]
+    return [read_parquet(store.work_folder(stage) / f"{shard}.parquet") for shard in shards]
 
 
 def _places(store: Store, table: str) -> list[Place]:
     """The rows of a table, and the part that each stands in."""
-    if (store.path(table).resolve() / ROWS_FILE).exists():
+    if (store.path(table) / ROWS_FILE).exists():
         return published_places(store, table)
     fingerprint = store.footer(table)["fingerprint"]  # made by other means: all rows are new with the table
-    parts = {Path(part): pq.read_table(part, columns=["track_id"]) for part in store.dataset(table).files}
+    parts = {part: read_parquet(part, ["track_id"]) for part in children(store.path(table), "*.parquet")}
     return [((t, fingerprint), part) for part, rows in parts.items() for t in rows["track_id"].to_pylist()]
 
 
@@ -144,14 +143,14 @@ def _rows_before(run: _Run) -> set[Row]:
     """The rows that the published vectors were made of, if it was by this model."""
     if not run.store.exists("embeddings"):
         return set()
-    footer, rows = run.store.footer("embeddings"), run.store.path("embeddings").resolve() / ROWS_FILE
+    footer, rows = run.store.footer("embeddings"), run.store.path("embeddings") / ROWS_FILE
     by_this = footer["lineage"].get("model_id") == run.card["model_id"]
     by_this &= footer["algorithm"] == made_by(run.settings)["algorithm"]
-    return set(rows_of(pq.read_table(rows))) if by_this and rows.exists() else set()
+    return set(rows_of(read_parquet(rows))) if by_this and rows.exists() else set()
 
 
 @ray.remote(num_cpus=1)
-def _embed_part(out: Path, shard: str, model: Path, part: Path, ids: list[str]) -> None:
+def _embed_part(out: AnyPath, shard: str, model: AnyPath, part: AnyPath, ids: list[str]) -> None:
     """Stage the embeddings of some songs of one part."""
     trained = _load(model)
     pieces = [EMBEDDINGS.empty_table(), *(_embedded(trained, rows) for rows in ahead(_batches(trained, part, ids)))]
@@ -161,11 +160,11 @@ def _embed_part(out: Path, shard: str, model: Path, part: Path, ids: list[str]) 
     metrics.count_tracks(EmbedSettings.stage, FAILED, "not_finite", len(ids) - len(vectors))
 
 
-def _batches(trained: Model, part: Path, ids: list[str]) -> Iterator[pa.Table]:
+def _batches(trained: Model, part: AnyPath, ids: list[str]) -> Iterator[pa.Table]:
     described = trained.card["input"]
     most = FEATURE_ROWS if described["reads"] == "features" else OTHER_ROWS
     wanted = pa.array(ids)
-    with pq.ParquetFile(part) as file:
+    with open_parquet(part) as file:
         for batch in file.iter_batches(most, columns=columns_of(described)):
             rows = pa.Table.from_batches([batch])
             if len(rows := rows.filter(pc.is_in(rows["track_id"], wanted))):
@@ -181,8 +180,9 @@ def _embedded(trained: Model, rows: pa.Table) -> pa.Table:
 
 
 @lru_cache(maxsize=1)
-def _load(model: Path) -> Model:
-    return load(model)  # once a worker, not once a part
+def _load(model: AnyPath) -> Model:
+    with on_this_disk(model) as folder:
+        return load(folder)  # once a worker, not once a part
 
 
 def _outcomes(store: Store, name: str, table: str) -> pa.Table:

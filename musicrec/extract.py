@@ -20,8 +20,9 @@ import ray
 from musicrec import features, metrics
 from musicrec.accounting import Counts, check_failures, count, digest
 from musicrec.audio import is_remote
-from musicrec.cluster import WorkerLost, asking, compiling, connect, cpus, run_bounded
+from musicrec.cluster import WorkerLost, asking, compiling, connect, cpus, on_every_node, run_bounded
 from musicrec.columns import FAILED, OK, OUTCOMES
+from musicrec.files import NODE_FOLDER, AnyPath
 from musicrec.parts import (
     Staged,
     published_rows,
@@ -267,7 +268,7 @@ def _shards(todo: list[Wanted], most: int) -> list[list[Wanted]]:
 
 
 @ray.remote(num_cpus=1, max_retries=0)
-def _extract_shard(out: Path, shard: list[Wanted], settings: ExtractSettings, seconds_per_file: float) -> int:
+def _extract_shard(out: AnyPath, shard: list[Wanted], settings: ExtractSettings, seconds_per_file: float) -> int:
     """Stage one shard; return how many of its tracks failed."""
     _compile(settings.feature_sets, settings.n_mels)
     store = Store(out)
@@ -295,7 +296,9 @@ def _compile(feature_sets: tuple[str, ...], n_mels: int) -> None:
 
 def _after_loss(store: Store, settings: ExtractSettings, shard: list[Wanted], limit_s: float) -> list[Wanted]:
     """Stage the track over which the watchdog ended a shard's worker, if it did; the others are to be run again."""
-    number = stuck(_note(store, settings, shard))
+    note = _note(store, settings, shard)
+    here = isinstance(store.out, Path)
+    number = stuck(note) if here else next(filter(None, on_every_node(stuck, note)), None)
     if number is None:
         return shard
     track = shard[int(number)]
@@ -305,8 +308,12 @@ def _after_loss(store: Store, settings: ExtractSettings, shard: list[Wanted], li
 
 
 def _note(store: Store, settings: ExtractSettings, shard: list[Wanted]) -> Path:
-    """Where the watchdog of a shard's worker writes."""
-    return store.work_folder(_work(settings)) / f"{_name(shard)}.note"
+    """Where the watchdog of a shard's worker writes: for an OUT in a bucket, on its node."""
+    folder = store.work_folder(_work(settings))
+    if not isinstance(folder, Path):
+        folder = NODE_FOLDER / "notes"
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{_name(shard)}.note"
 
 
 def _name(tracks: list[Wanted]) -> str:

@@ -1,32 +1,97 @@
-"""Files that appear complete or not at all, whatever fails or is killed meanwhile."""
+"""Files and folders on this machine or in a bucket: each appears complete or not at all, whatever fails meanwhile.
+
+A path is a :class:`pathlib.Path`, or for what lies behind ``s3://`` a ``UPath``, which has the same methods. What
+differs is told here: a file on this machine is written beside its place and renamed, an object is put as a whole.
+"""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from musicrec.errors import ConfigError
 
-ROW_GROUP_ROWS = 8192  # a reader decodes a row group at a time: small enough for lookups, large enough to compress
+if TYPE_CHECKING:
+    from upath import UPath
+
+    AnyPath: TypeAlias = Path | UPath
+else:
+    AnyPath = Path  # UPath takes a while to import, and only a bucket needs it
+
+NODE_FOLDER = Path(tempfile.gettempdir()) / f"musicrec-{os.getuid()}"  # for what each node has by itself
+AT_ONCE = 16  # requests to a bucket, of an operation on a folder
+S3: dict[str, Any] = {
+    "use_listings_cache": False,  # others write there too
+    "config_kwargs": {
+        "connect_timeout": 10,
+        "read_timeout": 60,
+        "retries": {"mode": "standard", "total_max_attempts": 8},  # of timeouts, throttling and 5xx, seconds in all
+    },
+}
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def located(address: str | os.PathLike[str] | AnyPath) -> AnyPath:
+    """Path of an address: a folder, or ``s3://bucket/prefix``, or any other that fsspec knows.
+
+    S3 takes the usual variables: ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_DEFAULT_REGION``,
+    ``AWS_ENDPOINT_URL``, ``AWS_PROFILE``.
+
+    Raises
+    ------
+    ConfigError
+        It is an address of a kind that is not known, or names no bucket.
+    """
+    if isinstance(address, Path):
+        return address.absolute()
+    text = str(address)
+    if "://" not in text:
+        return Path(text).absolute()
+    from upath import UPath
+
+    scheme, _, rest = text.partition("://")
+    try:
+        if not rest.strip("/"):
+            raise ValueError
+        return UPath(text.rstrip("/"), **(S3 if scheme in ("s3", "s3a") else {"use_listings_cache": False}))
+    except (ValueError, ImportError) as e:
+        raise ConfigError(f"{text} is no place for tables; expected a folder or s3://bucket/prefix") from e
+
+
+def name_of(path: AnyPath) -> str:
+    """What the path's file system calls it."""
+    return str(path) if isinstance(path, Path) else path.path
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def write_atomic(path: AnyPath, content: bytes) -> None:
     """Write a file that appears complete or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    if isinstance(path, Path):
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    else:
+        path.fs.pipe_file(path.path, content)
 
 
-def write_parquet(path: Path, table: pa.Table) -> None:
-    """Write a Parquet file that appears complete or not at all."""
-    with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+def read_bytes(path: AnyPath) -> bytes:
+    """Content of a small file, as it is at one moment, whoever is replacing it."""
+    return path.read_bytes() if isinstance(path, Path) else bytes(path.fs.cat_file(path.path))
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: AnyPath) -> Iterator[Path]:
     """Yield a temporary name for `path`, which appears under its own, complete, when all went well."""
+    if not isinstance(path, Path):
+        with tempfile.TemporaryDirectory(prefix="musicrec-") as folder:
+            yield Path(folder) / path.name
+            path.fs.put_file(str(Path(folder) / path.name), path.path)
+        return
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
@@ -41,6 +106,20 @@ def replacing(path: Path) -> Iterator[Path]:
     fsync(path.parent)
 
 
+def share(source: AnyPath, target: AnyPath) -> None:
+    """Let `target` be the same file as `source`, which may be removed then: files are replaced, never changed."""
+    if isinstance(target, Path):
+        assert isinstance(source, Path)
+        try:
+            os.link(source, target)
+        except OSError:  # a file system without links
+            shutil.copyfile(source, target)
+    elif isinstance(source, Path):
+        target.fs.put_file(str(source), target.path)
+    else:
+        target.fs.cp_file(source.path, target.path)  # within the server
+
+
 def fsync(path: Path) -> None:
     """Have the system write a file, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
@@ -48,3 +127,84 @@ def fsync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+# --- folders ------------------------------------------------------------------------------------------------------
+
+
+def make_folder(path: AnyPath) -> AnyPath:
+    """Make a folder, with those above it; in a bucket there are none."""
+    if isinstance(path, Path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def children(folder: AnyPath, pattern: str = "*") -> list[AnyPath]:
+    """Files and folders of a folder whose names match, sorted; none if there is no folder."""
+    if isinstance(folder, Path):
+        return sorted(folder.glob(pattern))
+    try:
+        return sorted((p for p in folder.iterdir() if fnmatchcase(p.name, pattern)), key=str)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def files_below(folder: AnyPath) -> dict[str, int]:
+    """Size in bytes of each file in a folder and those below it, by its path from there."""
+    if isinstance(folder, Path):
+        return {p.relative_to(folder).as_posix(): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
+    found = folder.fs.find(folder.path, detail=True)
+    return {name.removeprefix(folder.path).lstrip("/"): info["size"] for name, info in found.items()}
+
+
+def remove(path: AnyPath) -> None:
+    """Remove a file, a link, or a folder with all that it holds; nothing happens if there is none."""
+    if isinstance(path, Path):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        return
+
+    def remove_object(name: str) -> None:
+        with suppress(FileNotFoundError):
+            path.fs.rm_file(name)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:  # one by one: not every server can do many at once
+        list(pool.map(remove_object, path.fs.find(path.path)))
+
+
+@contextmanager
+def on_this_disk(folder: AnyPath) -> Iterator[Path]:
+    """A folder with the same files on this machine: itself, or a copy that goes again."""
+    if isinstance(folder, Path):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="musicrec-") as copy:
+        fetch(folder, Path(copy))
+        yield Path(copy)
+
+
+@contextmanager
+def filling(folder: AnyPath) -> Iterator[Path]:
+    """Yield a new folder on this machine; what is written there is in `folder` when all went well."""
+    if isinstance(folder, Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="musicrec-") as copy:
+        yield Path(copy)
+        names = list(files_below(Path(copy)))
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(lambda name: share(Path(copy) / name, folder / name), names))
+
+
+def fetch(folder: "UPath", target: Path) -> None:
+    """Copy all files of a remote folder into one on this machine."""
+
+    def fetch_one(name: str) -> None:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        folder.fs.get_file(f"{folder.path}/{name}", str(target / name))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(fetch_one, files_below(folder)))

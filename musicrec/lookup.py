@@ -11,7 +11,10 @@ import pyarrow.compute as pc
 
 from musicrec.columns import FAILED, SIMILAR, SKIPPED
 from musicrec.errors import UnknownTrack
+from musicrec.files import AnyPath, children, located
 from musicrec.footers import check_footer
+from musicrec.remote import local_version
+from musicrec.s3 import reaching
 from musicrec.sidecar import SIDECAR, SIDECAR_COLUMNS, Float32, Int32, Sidecar, all_names
 from musicrec.storage import Store
 
@@ -44,9 +47,9 @@ class SimilarTable:
 
     Parameters
     ----------
-    out : path-like
-        The OUT folder; or a version of its table by itself, the folder or s3:// prefix with the Parquet parts and the
-        sidecar. Of a remote one the sidecar is fetched once and kept, see :func:`musicrec.remote.fetch_sidecar`.
+    out : str or path-like
+        The OUT, a folder or s3:// prefix; or a version of its table by itself, with the Parquet parts and the sidecar.
+        Of a remote one the sidecar is fetched once and kept, see :func:`musicrec.remote.fetch_sidecar`.
 
     Raises
     ------
@@ -54,7 +57,7 @@ class SimilarTable:
         `out` is not an OUT, has no table yet, or its table is not whole.
     """
 
-    def __init__(self, out: str | PathLike[str]) -> None:
+    def __init__(self, out: str | PathLike[str] | AnyPath) -> None:
         self._store, folder = _find(out)
         self.where = str(out)
         self._sidecar = Sidecar(folder)
@@ -208,17 +211,15 @@ class SimilarTable:
         return None
 
 
-def _find(out: str | PathLike[str]) -> tuple[Store | None, Path]:
+def _find(out: str | PathLike[str] | AnyPath) -> tuple[Store | None, Path]:
     """The OUT, if `out` is one, and the folder of the version to open."""
-    if "://" in str(out):
-        from musicrec.remote import fetch_sidecar
-
-        return None, fetch_sidecar(str(out))
-    if (Path(out) / SIDECAR).is_dir():
-        return None, Path(out).resolve()
-    store = Store(out)
-    store.require()
-    return store, store.path("similar").resolve()
+    folder = located(out)
+    with reaching(folder):
+        if children(folder / SIDECAR):
+            return None, local_version(folder)
+        store = Store(out)
+        store.require()
+        return store, local_version(store.path("similar"))
 
 
 def _find_track(name: str, tracks: pa.Table) -> str | None:

@@ -9,13 +9,11 @@ Rows are written a group at a time, so that memory grows neither with the catalo
 """
 
 import os
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
@@ -24,8 +22,9 @@ import pyarrow.parquet as pq
 
 from musicrec.columns import OK, OUTCOMES
 from musicrec.errors import SchemaError
-from musicrec.files import ROW_GROUP_ROWS, replacing, write_parquet
+from musicrec.files import AnyPath, make_folder, name_of, replacing, share
 from musicrec.footers import FOOTER_FILE
+from musicrec.parquet import ROW_GROUP_ROWS, open_dataset, read_parquet, rows_in, write_parquet
 from musicrec.rows import OPTIONAL_TABLES, Row, Table
 from musicrec.storage import Store
 from musicrec.versions import Version
@@ -39,7 +38,7 @@ WRITERS = min(4, os.cpu_count() or 1)  # threads that write parts; reading and c
 ROWS_FILE = "_rows"  # Parquet: track, fingerprint and part of each row of a version; no reader of *.parquet sees it
 
 Item = TypeVar("Item")
-Place = tuple[Row, Path]  # the file in which a row stands
+Place = tuple[Row, AnyPath]  # the file in which a row stands
 
 
 def slices(items: list[Item], size: int) -> list[list[Item]]:
@@ -65,11 +64,11 @@ class Staged(NamedTuple):
     """What an unfinished run has done: the outcome of each row, and the file of outcomes it stands in."""
 
     outcomes: pa.Table
-    files: list[str]
+    files: list[AnyPath]
 
     def places(self, table: Table) -> list[Place]:
         """Where the rows of a table are staged."""
-        beside = {file: _beside(Path(file), table) for file in set(self.files)}
+        beside = {file: _beside(file, table) for file in set(self.files)}
         done = zip(rows_of(self.outcomes), self.outcomes["status"].to_pylist(), self.files, strict=True)
         return [(row, beside[file]) for row, status, file in done if status == OK]
 
@@ -92,7 +91,7 @@ def stage_shard(store: Store, work: str, name: str, tables: list[Table], rows: I
 
         def write(table: Table, content: pa.Table) -> None:
             if table.name not in writers:
-                _beside(shard, table).parent.mkdir(exist_ok=True)
+                make_folder(_beside(shard, table).parent)
                 writers[table.name] = files.enter_context(_writing(_beside(shard, table), table))
             writers[table.name].write_table(content)
 
@@ -114,22 +113,20 @@ def stage_shard(store: Store, work: str, name: str, tables: list[Table], rows: I
 
 def read_staged(store: Store, work: str) -> Staged:
     """Outcomes of all staged shards; where two hold a row, the later one counts."""
-    import pyarrow.dataset as pads
-
-    files = store.staged(work)
+    files = {name_of(file): file for file in store.staged(work)}
     if not files:
         return Staged(OUTCOMES.empty_table(), [])
-    table = pads.dataset(files, format="parquet").to_table(columns=[*OUTCOMES.names, "__filename"])
-    return Staged(table.select(OUTCOMES.names), table["__filename"].to_pylist())
+    table = open_dataset(list(files.values())).to_table(columns=[*OUTCOMES.names, "__filename"])
+    return Staged(table.select(OUTCOMES.names), [files[name] for name in table["__filename"].to_pylist()])
 
 
-def _beside(shard: Path, table: Table) -> Path:
+def _beside(shard: AnyPath, table: Table) -> AnyPath:
     """The file of a table that belongs to a file of outcomes."""
     return shard.parent / table.name / shard.name
 
 
 @contextmanager
-def _writing(path: Path, table: Table) -> Iterator[pq.ParquetWriter]:
+def _writing(path: AnyPath, table: Table) -> Iterator[pq.ParquetWriter]:
     """Write a file of a table that appears complete or not at all."""
     with (
         replacing(path) as temporary,
@@ -157,8 +154,8 @@ def published_places(store: Store, table: str) -> list[Place]:
     """Each row of a published table, and the part that it stands in."""
     if not store.exists(table):
         return []
-    folder = store.path(table).resolve()
-    rows = pq.read_table(folder / ROWS_FILE)
+    folder = store.path(table)
+    rows = read_parquet(folder / ROWS_FILE)
     return [(row, folder / part) for row, part in zip(rows_of(rows), rows["part"].to_pylist(), strict=True)]
 
 
@@ -207,24 +204,26 @@ def write_version(store: Store, version: Version, table: Table, rows: pa.Table, 
         list(pool.map(make_part, names, parts))
     part_of = {row: name for name, part in zip(names, parts, strict=True) for row in part}
     write_parquet(version.folder / ROWS_FILE, rows.append_column("part", [[part_of[row] for row in wanted]]))
-    pq.write_metadata(table.schema.with_metadata(version.metadata), version.folder / FOOTER_FILE)
+    with replacing(version.folder / FOOTER_FILE) as temporary:
+        pq.write_metadata(table.schema.with_metadata(version.metadata), temporary)
 
 
 def withdraw(store: Store, wanted: list[Table]) -> None:
     """Remove the optional tables that the settings no longer ask for: nobody would keep them up to date."""
     for name in OPTIONAL_TABLES - {table.name for table in wanted}:
-        (store.out / name).unlink(missing_ok=True)
-        shutil.rmtree(store.out / "_versions" / name, ignore_errors=True)
+        store.versions(name).remove()
 
 
-def _kept(table: Table, wanted: list[Row], where: dict[Row, Path], held: Counter[Path]) -> dict[Path, list[Row]]:
+def _kept(
+    table: Table, wanted: list[Row], where: dict[Row, AnyPath], held: Counter[AnyPath]
+) -> dict[AnyPath, list[Row]]:
     """Files that become parts as they are, and their rows: all of these are wanted, and they are not many small ones.
 
     A version merges a sixteenth of the table at most, or one part: small files grow few, and no refresh costs much.
     """
     if not table.is_large:
         return {}
-    rows: dict[Path, list[Row]] = defaultdict(list)
+    rows: dict[AnyPath, list[Row]] = defaultdict(list)
     for row in wanted:
         rows[where[row]].append(row)
     whole = {file: part for file, part in rows.items() if len(part) == held[file]}
@@ -249,21 +248,18 @@ def _lacking(store: Store, table: Table) -> SchemaError:
     return SchemaError(f"{store.out / table.name} lacks songs that outcomes lists; run extract in another OUT")
 
 
-def _move(table: Table, source: Path, target: Path, n_tracks: int) -> None:
-    """Let `target` be the same file as `source`, which may be removed then: files are replaced, never changed."""
-    if not table.is_nested and pq.read_metadata(source).num_rows != n_tracks:
+def _move(table: Table, source: AnyPath, target: AnyPath, n_tracks: int) -> None:
+    """Let `target` be the same file as `source`, which may be removed then."""
+    if not table.is_nested and rows_in(source) != n_tracks:
         raise pa.ArrowInvalid(f"{source} has not the {n_tracks} rows it was published with")
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without links
-        shutil.copyfile(source, target)
+    share(source, target)
 
 
-def _merge(table: Table, rows: list[Row], where: dict[Row, Path], target: Path) -> None:
+def _merge(table: Table, rows: list[Row], where: dict[Row, AnyPath], target: AnyPath) -> None:
     """Write a part of rows that stand in several files."""
     with _writing(target, table) as writer:
         for group in slices(rows, max(1, min(ROW_GROUP_ROWS, GROUP_BYTES // table.track_bytes))):
-            files: dict[Path, list[str]] = defaultdict(list)
+            files: dict[AnyPath, list[str]] = defaultdict(list)
             for row in group:
                 files[where[row]].append(row[0])
             merged = pa.concat_tables(_read(file, table, track_ids) for file, track_ids in files.items())
@@ -274,10 +270,8 @@ def _merge(table: Table, rows: list[Row], where: dict[Row, Path], target: Path) 
             writer.write_table(merged if in_order else merged.sort_by([(name, "ascending") for name in table.key]))
 
 
-def _read(file: Path, table: Table, ids: list[str]) -> pa.Table:
+def _read(file: AnyPath, table: Table, ids: list[str]) -> pa.Table:
     """Rows of some tracks, given in order, from one file."""
-    import pyarrow.dataset as pads
-
     track_id = pc.field("track_id")
     inside = (track_id >= ids[0]) & (track_id <= ids[-1]) & track_id.isin(ids)  # whole row groups are passed over
-    return pads.dataset(file, format="parquet").to_table(columns=table.schema.names, filter=inside).cast(table.schema)
+    return open_dataset(file).to_table(columns=table.schema.names, filter=inside).cast(table.schema)

@@ -1,10 +1,10 @@
 """The whole chain, from a folder of songs to a published table and a report."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from musicrec.accounting import Counts
+from musicrec.files import AnyPath, read_bytes
 from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings
 from musicrec.storage import Store
 from musicrec.watchdog import SECONDS_PER_FILE
@@ -27,7 +27,7 @@ class ChainSettings(NamedTuple):
         return self._replace(extract=self.extract.model_copy(update=needed))
 
 
-def run(store: Store, settings: ChainSettings, *, tell: Callable[[Counts], None] = print, **how: Any) -> Path:  # noqa: ANN401
+def run(store: Store, settings: ChainSettings, *, tell: Callable[[Counts], None] = print, **how: Any) -> AnyPath:  # noqa: ANN401
     """Run every stage that is not up to date.
 
     Parameters
@@ -43,7 +43,7 @@ def run(store: Store, settings: ChainSettings, *, tell: Callable[[Counts], None]
 
     Returns
     -------
-    pathlib.Path
+    pathlib.Path or upath.UPath
         The report.
     """
     for stage in stages(store, settings, **how).values():
@@ -106,10 +106,10 @@ def stages(
     }
 
 
-def report(store: Store) -> Path:
+def report(store: Store) -> AnyPath:
     """Path of the report, written if it does not tell of what is published."""
     path = store.out / "report.html"
-    if not path.exists() or store.state() not in path.read_text(encoding="utf-8"):
+    if not path.exists() or store.state() not in read_bytes(path).decode():
         from musicrec.report import write_report
 
         write_report(store)

@@ -1,6 +1,5 @@
 """From lists of similar songs to the published table: the gate, Parquet parts, the sidecar, the swap."""
 
-import shutil
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,8 @@ from numpy.typing import NDArray
 
 from musicrec.compared import FOLDER, Compared, save
 from musicrec.errors import PublishError, SchemaError
+from musicrec.files import remove
+from musicrec.remote import local_version
 from musicrec.served import write_table
 from musicrec.settings import SimilarSettings
 from musicrec.sidecar import Sidecar
@@ -68,10 +69,10 @@ def publish_lists(
 
 def _keep_only_newest(store: Store) -> None:
     """Remove from older versions what a refresh would need: it is as large as the vectors, and no longer of use."""
-    published = store.path("similar").resolve()
-    for folder in published.parent.glob(f"*/{FOLDER}"):
-        if folder.parent != published:
-            shutil.rmtree(folder)
+    versions = store.versions("similar")
+    for name in versions.on_disk():
+        if name != versions.published:
+            remove(versions.root / name / FOLDER)
 
 
 # --- the gate -----------------------------------------------------------------------------------------------------
@@ -115,7 +116,7 @@ def _churn(store: Store, track_ids: pa.ChunkedArray, ids: NDArray[np.int32]) -> 
 
 def published_lists(store: Store) -> tuple[pa.ChunkedArray, NDArray[np.int32]]:
     """Track ids and lists, int32 [N, n], of the published table, mapped."""
-    sidecar = Sidecar(store.path("similar").resolve())
+    sidecar = Sidecar(local_version(store.path("similar")))
     return sidecar.songs["track_id"], sidecar.neighbours
 
 

@@ -19,6 +19,8 @@ import numpy as np
 import ray
 
 from musicrec.errors import ConfigError, MusicrecError
+from musicrec.files import AnyPath, name_of, read_bytes, write_atomic
+from musicrec.parquet import arrow_file_system
 from musicrec.progress import Progress
 from musicrec.settings import TrainSettings
 from musicrec.storage import Store
@@ -39,7 +41,7 @@ def fit_on_ray(
     workers: int,
     gpu: bool,
     checkpoint_s: float,
-) -> Path:
+) -> AnyPath:
     """Train a network on some workers; return the folder of the last checkpoint, which holds the finished model.
 
     Parameters
@@ -77,14 +79,14 @@ def fit_on_ray(
         raise ConfigError(f"--gpu: {workers} workers need a GPU each, the cluster has {gpus}; leave --gpu out")
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", WORKER_GROUP_START_TIMEOUT_S)
     folder = store.work_folder(settings.stage)
-    curve = folder / f"{model_id}.jsonl"
+    last_epoch = folder / f"{model_id}.json"
     trainer = DataParallelTrainer(
         _on_worker,
         train_loop_config={
-            "out": str(store.out),
+            "out": store.out,
             "settings": settings.model_dump(),
             "model_id": model_id,
-            "curve": str(curve),
+            "last_epoch": last_epoch,
             "checkpoint_s": checkpoint_s,
             "work": work,
         },
@@ -92,7 +94,8 @@ def fit_on_ray(
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
         run_config=RunConfig(
             name=model_id,  # a run of the same name goes on from its last checkpoint
-            storage_path=str(folder),
+            storage_path=name_of(folder),
+            storage_filesystem=arrow_file_system(folder),
             failure_config=FailureConfig(max_failures=RESTARTS),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
         ),
@@ -100,7 +103,7 @@ def fit_on_ray(
     fitting = _in_background(trainer.fit)
     with Progress(f"train {settings.model}", settings.epochs or 0) as progress:
         while not wait([fitting], timeout=SECONDS_BETWEEN_LOOKS).done:
-            _show(curve, progress)
+            _show(last_epoch, progress)
     try:
         result = fitting.result()
     except TrainingFailedError as e:
@@ -108,7 +111,7 @@ def fit_on_ray(
         raise MusicrecError(f"train: {last}; run the same command again to go on from the last checkpoint") from e
     if result.checkpoint is None:
         raise MusicrecError("train: the workers ended without a model; see the logs of the Ray session")
-    return Path(result.checkpoint.path)
+    return folder / model_id / result.checkpoint.path.rstrip("/").rpartition("/")[2]
 
 
 def _in_background(call: Callable[[], Any]) -> "Future[Any]":
@@ -125,11 +128,10 @@ def _in_background(call: Callable[[], Any]) -> "Future[Any]":
     return future
 
 
-def _show(curve: Path, progress: Progress) -> None:
+def _show(last_epoch: AnyPath, progress: Progress) -> None:
     """Bring the progress up to the last epoch that worker 0 has written down."""
-    *lines, _being_written = curve.read_text(encoding="utf-8").split("\n") if curve.exists() else [""]
-    if lines:
-        epoch = json.loads(lines[-1])
+    if last_epoch.exists():
+        epoch = json.loads(read_bytes(last_epoch))
         note = f"test accuracy {epoch['test_accuracy']:.3f}"
         progress.advance(max(0, epoch["epoch"] - progress.done), note)
     else:
@@ -154,8 +156,7 @@ def _on_worker(config: dict[str, Any]) -> None:
         nonlocal last_checkpoint, reported
         reported = metrics
         if rank == 0:
-            with Path(config["curve"]).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(metrics) + "\n")
+            write_atomic(config["last_epoch"], json.dumps(metrics).encode())
         due = time.monotonic() - last_checkpoint >= config["checkpoint_s"]
         if world > 1:
             due = broadcast_from_rank_zero(due)

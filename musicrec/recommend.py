@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from musicrec.errors import ConfigError, SchemaError, UnknownTrack
+from musicrec.files import AnyPath
 from musicrec.footers import read_footer
 from musicrec.lookup import SimilarTable, Song
+from musicrec.parquet import read_parquet
 from musicrec.settings import ExtractSettings, TrainSettings, resolve
 from musicrec.similarity import POOLS, Space, Taste, best, medoid, score
 from musicrec.storage import Store
@@ -78,7 +79,7 @@ class Recommender:
         `out` is not an OUT, or has no table of similar songs yet, which knows the songs by name.
     """
 
-    def __init__(self, out: str | PathLike[str]) -> None:
+    def __init__(self, out: str | PathLike[str] | AnyPath) -> None:
         self._table = SimilarTable(out)
         self._store = Store(out)
         self._tracks = self._store.read("tracks", [*Song._fields, "recording"]).sort_by("track_id").combine_chunks()
@@ -213,7 +214,7 @@ class Recommender:
         name = f"models/{lineage.get('model')}"
         if not self._store.exists(name) or read_card(self._store.path(name))["model_id"] != lineage.get("model_id"):
             return pa.array([], pa.string())
-        predictions = pq.read_table(self._store.path(name) / "predictions.parquet", columns=["track_id", "split"])
+        predictions = read_parquet(self._store.path(name) / "predictions.parquet", ["track_id", "split"])
         return predictions["track_id"].filter(pc.equal(predictions["split"], "test")).combine_chunks()
 
 

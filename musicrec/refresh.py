@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from musicrec import __version__, log
@@ -14,7 +13,7 @@ from musicrec.accounting import Counts
 from musicrec.cluster import is_embedded
 from musicrec.deadline import check_deadline, deadline
 from musicrec.errors import exit_code_of
-from musicrec.files import write_atomic
+from musicrec.files import AnyPath, children, make_folder, remove, write_atomic
 from musicrec.pipeline import ChainSettings, report, stages
 from musicrec.status import problems
 from musicrec.storage import Store
@@ -53,7 +52,7 @@ def refresh(
     address: str | None = None,
     tell: Callable[[str], None] = print,
     **how: Any,  # noqa: ANN401
-) -> Path:
+) -> AnyPath:
     """Bring what is published up to date with the source; train nothing, unless no model is published.
 
     Parameters
@@ -73,7 +72,7 @@ def refresh(
 
     Returns
     -------
-    pathlib.Path
+    pathlib.Path or upath.UPath
         The report of the run. It is written too if the run fails.
 
     Raises
@@ -138,13 +137,13 @@ def _gate(store: Store, *, is_new: bool) -> dict[str, Any]:
 
 def _write(store: Store, done: RunReport) -> None:
     path = _path(store, done)
-    path.parent.mkdir(exist_ok=True)
+    make_folder(path.parent)
     write_atomic(path, json.dumps(asdict(done), ensure_ascii=False, indent=2).encode())
-    for old in sorted(path.parent.glob("*.json"))[:-RUNS_KEPT]:
-        old.unlink()
+    for old in children(path.parent, "*.json")[:-RUNS_KEPT]:
+        remove(old)
 
 
-def _path(store: Store, done: RunReport) -> Path:
+def _path(store: Store, done: RunReport) -> AnyPath:
     started = datetime.datetime.fromisoformat(done.started_at)
     return store.out / FOLDER / f"{started:%Y%m%dT%H%M%S.%fZ}.json"
 

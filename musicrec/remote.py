@@ -6,20 +6,30 @@ Any address that fsspec knows will do. S3 takes the usual ``AWS_…`` variables.
 import hashlib
 import os
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from musicrec.errors import ConfigError, MusicrecError, SchemaError
+from musicrec.files import S3, AnyPath, remove
 from musicrec.sidecar import SIDECAR
 
 CACHE_VARIABLE = "MUSICREC_CACHE"
+SECONDS_KEPT = 7 * 24 * 3600.0  # since it was last asked for
+
+
+def local_version(folder: AnyPath) -> Path:
+    """Folder of a version, on this machine: itself, or one with its sidecar and nothing else."""
+    return folder.resolve() if isinstance(folder, Path) else fetch_sidecar(str(folder))
 
 
 def fetch_sidecar(uri: str) -> Path:
     """Folder of the version at `uri`, with its sidecar and nothing else.
 
     It lies in ``$MUSICREC_CACHE``, by default ``~/.cache/musicrec``, under a name that changes with any of its files,
-    and appears there whole or not at all. What is no longer asked for is left to whoever cleans that folder.
+    and appears there whole or not at all. What nobody has asked for in a week goes when another one is fetched; who has
+    it mapped may go on reading.
 
     Parameters
     ----------
@@ -36,11 +46,15 @@ def fetch_sidecar(uri: str) -> Path:
     import fsspec
 
     try:
-        fs, root = fsspec.core.url_to_fs(f"{uri.rstrip('/')}/{SIDECAR}")
+        options = S3 if uri.startswith("s3://") else {}
+        fs, root = fsspec.core.url_to_fs(f"{uri.rstrip('/')}/{SIDECAR}", **options)
         version = _version(fs, root)
         folder = _cache() / hashlib.blake2b(repr((uri, version)).encode(), digest_size=16).hexdigest()
-        if version and not folder.exists():
+        if version and folder.exists():
+            os.utime(folder)
+        elif version:
             _fetch(fs, root, version, folder)
+            _forget_old(folder.parent)
     except MusicrecError:
         raise
     except Exception as e:  # each file system raises what its own client library raises
@@ -68,6 +82,13 @@ def _fetch(fs: Any, root: str, version: list[tuple[str, str]], folder: Path) -> 
             raise SchemaError(f"{root} changed while it was fetched; ask again")
         if not folder.exists():  # another process may have been quicker
             sidecar.parent.rename(folder)
+
+
+def _forget_old(cache: Path) -> None:
+    for folder in cache.iterdir():
+        with suppress(OSError):  # another process was quicker
+            if time.time() - folder.stat().st_mtime > SECONDS_KEPT:
+                remove(folder)
 
 
 def _cache() -> Path:

@@ -9,7 +9,6 @@ that hardly repeat within a group without a dictionary.
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from musicrec.columns import SIMILAR
+from musicrec.files import AnyPath, replacing
 from musicrec.sidecar import write_sidecar
 from musicrec.versions import Version
 
@@ -71,9 +71,9 @@ def write_table(version: Version, songs: pa.Table, ids: Any, scores: Any) -> Non
     write_sidecar(version.folder, songs.replace_schema_metadata(version.metadata), ids, scores)
 
 
-def write_part(file: Path, metadata: dict[bytes, bytes], how: dict[str, Any], groups: Iterable[pa.Table]) -> None:
+def write_part(file: AnyPath, metadata: dict[bytes, bytes], how: dict[str, Any], groups: Iterable[pa.Table]) -> None:
     """Write one Parquet file, each table of rows as a row group."""
-    with pq.ParquetWriter(file, SIMILAR.with_metadata(metadata), **how) as writer:
+    with replacing(file) as temporary, pq.ParquetWriter(temporary, SIMILAR.with_metadata(metadata), **how) as writer:
         for group in groups:
             writer.write_table(group, row_group_size=max(1, group.num_rows))
 

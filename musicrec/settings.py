@@ -10,13 +10,13 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
 from musicrec.errors import ConfigError
+from musicrec.files import AnyPath, read_bytes
 
 CatalogKind = Literal["auto", "folder", "gtzan", "fma", "manifest"]
 Metric = Literal["cosine", "euclidean"]
@@ -73,15 +73,16 @@ class CatalogSettings(StageSettings):
 
     stage: ClassVar[str] = "catalog"
     source: str = Field(
-        min_length=1, description="Folder with the songs, or a manifest: a CSV or Parquet file of paths or URIs."
+        min_length=1,
+        description="Folder or s3://bucket/prefix with the songs, or a manifest: CSV or Parquet of paths or URIs.",
     )
     kind: CatalogKind = Field("auto", description="Layout of the source.")
 
     @field_validator("source")
     @classmethod
-    def _source_is_on_this_machine(cls, source: str) -> str:
-        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source):
-            raise ValueError("expected a folder or file on this machine; list songs elsewhere in a manifest, by URI")
+    def _source_can_be_listed(cls, source: str) -> str:
+        if re.match(r"https?://", source, re.IGNORECASE):
+            raise ValueError("expected a folder or s3://bucket/prefix; list songs elsewhere in a manifest, by URI")
         return source
 
 
@@ -293,7 +294,7 @@ STAGES: dict[str, type[StageSettings]] = {
 }
 
 
-def read_toml(path: Path) -> dict[str, dict[str, Any]]:
+def read_toml(path: AnyPath) -> dict[str, dict[str, Any]]:
     """Settings file with one table a stage, such as the ``settings.toml`` that every OUT holds.
 
     Raises
@@ -302,9 +303,9 @@ def read_toml(path: Path) -> dict[str, dict[str, Any]]:
         The file is missing, is not TOML, or names a stage that does not exist.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(read_bytes(path).decode())
     except OSError as e:
-        raise ConfigError(f"settings file {path}: {e.strerror}; give the path of a TOML file") from e
+        raise ConfigError(f"settings file {path}: {e.strerror or e}; give the path of a TOML file") from e
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise ConfigError(f"settings file {path} is not valid TOML: {e}") from e
     unknown = sorted(set(content) - set(STAGES))

@@ -26,6 +26,7 @@ import pyarrow.ipc
 from numpy.typing import NDArray
 
 from musicrec.errors import SchemaError
+from musicrec.files import AnyPath, filling
 
 SIDECAR = "_sidecar"  # Parquet readers pass over names with an underscore
 SIDECAR_COLUMNS = ["track_id", "title", "artist", "genre"]
@@ -118,30 +119,30 @@ class Texts:
 # --- writing ------------------------------------------------------------------------------------------------------
 
 
-def write_sidecar(folder: Path, songs: pa.Table, ids: Any, scores: Any) -> None:  # noqa: ANN401 - arrays
+def write_sidecar(folder: AnyPath, songs: pa.Table, ids: Any, scores: Any) -> None:  # noqa: ANN401 - arrays
     """Write the mapped form of a table into the folder of its version.
 
     Parameters
     ----------
-    folder : pathlib.Path
+    folder : pathlib.Path or upath.UPath
         Folder of the version; nobody reads it yet.
     songs : pyarrow.Table
         ``SIDECAR_COLUMNS``, one row a song, in the order of the ids; its metadata says what made the version.
     ids, scores : numpy.ndarray
         int32 and float32 [N, n], in memory or mapped.
     """
-    (folder / SIDECAR).mkdir()
     schema = pa.schema([(name, pa.large_string()) for name in SIDECAR_COLUMNS], songs.schema.metadata)
     songs = songs.cast(schema).combine_chunks()
-    with pa.ipc.new_file(str(folder / SIDECAR / "songs.arrow"), schema) as writer:
-        writer.write_table(songs)
     by_id = HashIndex.of([t] for batch in songs.to_batches(SONGS_AT_A_TIME) for t in batch["track_id"].to_pylist())
     by_name = HashIndex.of({name.casefold() for name in names} for names in all_names(songs))
     parts = [*by_id, *by_name]
     head = [np.count_nonzero(ids[:, -1:] < 0), *map(len, parts)]
     index = np.concatenate([np.array(head, np.int32), *parts])
-    for name, content in {"neighbours": ids, "scores": scores, "index": index}.items():
-        np.save(folder / SIDECAR / f"{name}.npy", content)
+    with filling(folder / SIDECAR) as sidecar:
+        with pa.ipc.new_file(str(sidecar / "songs.arrow"), schema) as writer:
+            writer.write_table(songs)
+        for name, content in {"neighbours": ids, "scores": scores, "index": index}.items():
+            np.save(sidecar / f"{name}.npy", content)
 
 
 # --- reading ------------------------------------------------------------------------------------------------------

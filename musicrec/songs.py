@@ -5,8 +5,8 @@ into a file of plain numbers that every worker maps: memory holds what is being 
 """
 
 import json
-import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 
 from musicrec import features
 from musicrec.errors import ConfigError, ModelError
+from musicrec.files import NODE_FOLDER, make_folder, remove
 from musicrec.models import NETWORKS, TrainingSet, training_set
 from musicrec.models.inputs import Chosen, Songs
 from musicrec.settings import ExtractSettings, TrainSettings, resolve
 from musicrec.storage import Store
 
 WORK = "unpacked"  # work folder of the files; whoever asked for them clears it
+SECONDS_KEPT = 7 * 24 * 3600.0  # on a node, of what nobody cleared
 ROWS_AT_ONCE = 64
 OPTIONS = {"mel96": "--mel96", "images": "--images"}  # of extract, that make a table
 
@@ -203,6 +205,8 @@ class Packed(Sequence[NDArray[Any]]):
 
 
 def _packed(store: Store, table: str, songs: dict[str, Any]) -> tuple[list[str], Songs]:
+    if not isinstance(store.out, Path):
+        unpack(store, table)
     track_ids = store.read(table, ["track_id"])["track_id"].to_pylist()
     order = sorted((track_id, i) for i, track_id in enumerate(track_ids) if track_id in songs)
     rows = np.array([i for _, i in order], np.intp)
@@ -210,7 +214,17 @@ def _packed(store: Store, table: str, songs: dict[str, Any]) -> tuple[list[str],
 
 
 def _folder(store: Store, table: str) -> Path:
-    return store.work_folder(WORK) / f"{table}-{store.footer(table)['fingerprint']}"
+    """Where a table is unpacked: in OUT, or if that is in a bucket, on the disk of each node that reads it."""
+    root = store.out / "_work" if isinstance(store.out, Path) else NODE_FOLDER
+    return root / WORK / f"{table}-{store.footer(table)['fingerprint']}"
+
+
+def clear_unpacked(store: Store) -> None:
+    """Remove what :func:`unpack` has written; of an OUT in a bucket on this node only, others are cleared later."""
+    store.clear_work(WORK)
+    for table in OPTIONS if not isinstance(store.out, Path) else ():
+        if store.exists(table):
+            remove(_folder(store, table))
 
 
 def unpack(store: Store, table: str) -> None:
@@ -218,6 +232,10 @@ def unpack(store: Store, table: str) -> None:
     folder = _folder(store, table)
     if folder.exists():
         return
+    make_folder(folder.parent)
+    for other in folder.parent.iterdir():
+        if time.time() - other.stat().st_mtime > SECONDS_KEPT:
+            remove(other)
     making = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
     starts: list[int] = [0]
     about: dict[str, Any] = {"dtype": "float16", "tail": [1]}
@@ -232,6 +250,6 @@ def unpack(store: Store, table: str) -> None:
     try:
         making.rename(folder)
     except OSError:
-        shutil.rmtree(making, ignore_errors=True)
+        remove(making)
         if not folder.exists():  # else another task was faster
             raise

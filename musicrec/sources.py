@@ -12,13 +12,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pandas as pd
 
 from musicrec.audio import is_remote, local_path
 from musicrec.errors import CatalogError, DecodeError
+from musicrec.files import AnyPath
+from musicrec.parquet import read_parquet
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 AUDIO_EXTENSIONS = frozenset(
     f".{extension}"
@@ -41,9 +46,10 @@ class Track:
     """What a layout knows of one track before the file is opened."""
 
     track_id: str
-    path: Path | None  # None: not on this machine's file system
+    path: AnyPath | None  # None: an address in a manifest
     facts: dict[str, str | None] = field(default_factory=dict)  # columns of ``tracks``; they overrule the file's tags
     uri: str = ""  # follows from the path, if there is one
+    info: dict[str, Any] | None = None  # what the server said of it when it was listed
 
     def __post_init__(self) -> None:
         if self.path is not None:
@@ -59,16 +65,16 @@ class Listing:
     ignored: list[tuple[str, str]]
 
 
-def list_source(source: Path, kind: str, *, exclude: Path) -> Listing:
+def list_source(source: AnyPath, kind: str, *, exclude: AnyPath) -> Listing:
     """All tracks of a source.
 
     Parameters
     ----------
-    source : pathlib.Path
-        Folder, or manifest file.
+    source : pathlib.Path or upath.UPath
+        Folder, on this machine or in a bucket, or manifest file.
     kind : str
         ``folder``, ``gtzan``, ``fma``, ``manifest``, or ``auto`` to look at the files.
-    exclude : pathlib.Path
+    exclude : pathlib.Path or upath.UPath
         Folder that is not searched even if it lies inside the source: OUT.
 
     Raises
@@ -86,17 +92,19 @@ def list_source(source: Path, kind: str, *, exclude: Path) -> Listing:
         raise CatalogError(f"source {source} is a folder; --kind manifest expects a CSV or Parquet file")
     else:
         files, ignored = _audio_files(source, exclude)
-        kind = _guess(source, files) if kind == "auto" else kind
-        listing = Listing(kind, FOLDER_KINDS[kind](source, files), ignored)
+        kind = _guess(source, list(files)) if kind == "auto" else kind
+        listing = Listing(kind, FOLDER_KINDS[kind](source, list(files)), ignored)
+        for track in listing.tracks:
+            track.info = files[track.path] if track.path else None
     if not listing.tracks:
         raise CatalogError(f"source {source} holds no audio ({len(listing.ignored)} other files); check the path")
     _make_ids_unique(listing, source)
     return listing
 
 
-def relative_id(path: Path, source: Path) -> str:
+def relative_id(path: AnyPath, source: AnyPath) -> str:
     """Path below the source as text: POSIX separators, composed characters, undecodable bytes as %XX."""
-    relative = path.relative_to(source).as_posix()
+    relative = path.relative_to(str(source)).as_posix()
     try:
         relative.encode()
     except UnicodeEncodeError:
@@ -104,19 +112,19 @@ def relative_id(path: Path, source: Path) -> str:
     return unicodedata.normalize("NFC", relative)
 
 
-def uri_of(path: Path) -> str:
+def uri_of(path: AnyPath) -> str:
     """The path itself, or a file:// URI where its bytes are not text and could not stand in a table."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        return "file://" + quote(os.fsencode(path))
+        return "file://" + quote(os.fsencode(str(path)))
     return str(path)
 
 
 # --- layouts ------------------------------------------------------------------------------------------------------
 
 
-def _from_folder(source: Path, files: list[Path]) -> list[Track]:
+def _from_folder(source: AnyPath, files: list[AnyPath]) -> list[Track]:
     """A folder for each genre; songs that lie directly in the source have none."""
     tracks = []
     for path in files:
@@ -125,7 +133,7 @@ def _from_folder(source: Path, files: list[Path]) -> list[Track]:
     return tracks
 
 
-def _from_gtzan(source: Path, files: list[Path]) -> list[Track]:
+def _from_gtzan(source: AnyPath, files: list[AnyPath]) -> list[Track]:
     """``<genre>/<genre>.NNNNN.<ext>``: the name is the id."""
     tracks = []
     for path in files:
@@ -136,7 +144,7 @@ def _from_gtzan(source: Path, files: list[Path]) -> list[Track]:
     return tracks
 
 
-def _from_fma(source: Path, files: list[Path]) -> list[Track]:
+def _from_fma(source: AnyPath, files: list[AnyPath]) -> list[Track]:
     """``…/000/000002.mp3`` with the collection's tracks.csv (two header rows) for names, genre and split."""
     table = _fma_metadata(source)
     tracks = []
@@ -149,8 +157,8 @@ def _from_fma(source: Path, files: list[Path]) -> list[Track]:
     return tracks
 
 
-def _fma_metadata(source: Path) -> pd.DataFrame:
-    file = next(iter(sorted(source.rglob("tracks.csv"))), None)
+def _fma_metadata(source: AnyPath) -> pd.DataFrame:
+    file: AnyPath | None = min(source.rglob("tracks.csv"), key=str, default=None)
     if file is None:
         raise CatalogError(
             f"source {source} has no tracks.csv; put FMA's metadata folder inside it or use --kind folder"
@@ -178,20 +186,20 @@ def _fma_metadata(source: Path) -> pd.DataFrame:
     return table[list(wanted)].set_axis(list(wanted.values()), axis=1)
 
 
-FOLDER_KINDS: dict[str, Callable[[Path, list[Path]], list[Track]]] = {
+FOLDER_KINDS: dict[str, Callable[[AnyPath, list[AnyPath]], list[Track]]] = {
     "folder": _from_folder,
     "gtzan": _from_gtzan,
     "fma": _from_fma,
 }
 
 
-def _from_manifest(file: Path) -> list[Track]:
+def _from_manifest(file: AnyPath) -> list[Track]:
     """CSV or Parquet with a column ``path`` or ``uri`` and any of the columns of ``tracks``.
 
     A path is below the manifest, or absolute; a URI is ``file://``, ``http(s)://`` or ``s3://``.
     """
     try:
-        table = pd.read_parquet(file) if file.suffix == ".parquet" else _read_csv(file)
+        table = read_parquet(file).to_pandas() if file.suffix == ".parquet" else _read_csv(file)
     except (ValueError, OSError) as e:
         raise CatalogError(f"manifest {file} cannot be read: {e}".splitlines()[0]) from e
     places = [c for c in ("uri", "path") if c in table.columns]
@@ -214,9 +222,11 @@ def _from_manifest(file: Path) -> list[Track]:
     return tracks
 
 
-def _place(written: str, folder: Path) -> Path | None:
+def _place(written: str, folder: AnyPath) -> AnyPath | None:
     """Path of what a manifest in `folder` names; None if it has to be fetched."""
-    return None if is_remote(written) else Path(os.path.normpath(folder / local_path(written)))
+    if is_remote(written):
+        return None
+    return Path(os.path.normpath(folder / local_path(written))) if isinstance(folder, Path) else folder / written
 
 
 def _manifest_id(written: str) -> str:
@@ -226,21 +236,23 @@ def _manifest_id(written: str) -> str:
 # --- files --------------------------------------------------------------------------------------------------------
 
 
-def _audio_files(source: Path, exclude: Path) -> tuple[list[Path], list[tuple[str, str]]]:
-    """Audio files below the source, and the other files with the reason they are none."""
-    files, ignored = [], []
-    for path, problem in _walk(source, exclude):
+def _audio_files(source: AnyPath, exclude: AnyPath) -> tuple[dict[AnyPath, Any], list[tuple[str, str]]]:
+    """Audio files below the source, with what their server says of them; others with the reason they are none."""
+    files: dict[AnyPath, Any] = {}
+    ignored = []
+    found = _walk(source, exclude) if isinstance(source, Path) else _objects(source, exclude)
+    for path, problem, info in found:
         name = relative_id(path, source)
         hidden = any(part.startswith(".") for part in name.split("/"))
         reason = problem or ("hidden" if hidden else None if _is_audio(path) else "not_audio")
         if reason is None:
-            files.append(path)
+            files[path] = info
         else:
             ignored.append((name, reason))
     return files, ignored
 
 
-def _walk(source: Path, exclude: Path) -> Iterator[tuple[Path, str | None]]:
+def _walk(source: Path, exclude: AnyPath) -> Iterator[tuple[Path, str | None, None]]:
     """Every file, links followed (a folder met twice is entered once); folders that cannot be opened as problems."""
     problems: list[Path] = []
     entered = {exclude.resolve(), source.resolve()}
@@ -257,11 +269,19 @@ def _walk(source: Path, exclude: Path) -> Iterator[tuple[Path, str | None]]:
         links_last = sorted(subfolders, key=lambda s: ((Path(folder) / s).is_symlink(), s))
         subfolders[:] = [s for s in links_last if enter(Path(folder) / s)]
         for name in sorted(names):
-            yield Path(folder) / name, None
-    yield from ((path, "unreadable") for path in problems)
+            yield Path(folder) / name, None, None
+    yield from ((path, "unreadable", None) for path in problems)
 
 
-def _is_audio(path: Path) -> bool:
+def _objects(source: "UPath", exclude: AnyPath) -> Iterator[tuple["UPath", str | None, dict[str, Any]]]:
+    """Every object below a prefix of a bucket, but for those of OUT."""
+    for name, info in source.fs.find(source.path, detail=True).items():
+        path = source / name.removeprefix(source.path).lstrip("/")
+        if not str(path).startswith(f"{exclude}/"):
+            yield path, None, info
+
+
+def _is_audio(path: AnyPath) -> bool:
     """Whether the name or the first bytes say that a file is audio."""
     if path.suffix.lower() in AUDIO_EXTENSIONS:
         return True
@@ -278,7 +298,7 @@ def _is_audio(path: Path) -> bool:
     return head.startswith(AUDIO_HEADS) or head[4:8] == b"ftyp" or bool(mpeg_frame)
 
 
-def _guess(source: Path, files: list[Path]) -> str:
+def _guess(source: AnyPath, files: list[AnyPath]) -> str:
     """The layout that most files have: a stray song must not give all others another id."""
     if sum(bool(FMA_NAME.match(path.stem)) for path in files) > len(files) / 2 and any(source.rglob("tracks.csv")):
         return "fma"
@@ -287,21 +307,22 @@ def _guess(source: Path, files: list[Path]) -> str:
     return "folder"
 
 
-def _read_csv(file: Path, **options: Any) -> pd.DataFrame:  # noqa: ANN401 - as pandas
-    return pd.read_csv(file, dtype=str, keep_default_na=False, **options)  # a song may be called "None"
+def _read_csv(path: AnyPath, **options: Any) -> pd.DataFrame:  # noqa: ANN401 - as pandas
+    with path.open("rb") as file:
+        return pd.read_csv(file, dtype=str, keep_default_na=False, **options)  # a song may be called "None"
 
 
 def _text(value: Any) -> str | None:  # noqa: ANN401 - a cell of a table
     return None if value is None or pd.isna(value) or not str(value).strip() else str(value).strip()
 
 
-def _make_ids_unique(listing: Listing, source: Path) -> None:
+def _make_ids_unique(listing: Listing, source: AnyPath) -> None:
     """Ids that a collection gives twice become paths; names that even then coincide are numbered in path order."""
     seen = Counter(track.track_id for track in listing.tracks)
     for track in listing.tracks:
-        if seen[track.track_id] > 1 and track.path and track.path.is_relative_to(source):
+        if seen[track.track_id] > 1 and track.path and track.path.is_relative_to(str(source)):
             track.track_id = relative_id(track.path, source)
-    listing.tracks.sort(key=lambda track: os.fsencode(track.path or track.uri))
+    listing.tracks.sort(key=lambda track: os.fsencode(str(track.path or track.uri)))
     names = [track.track_id for track in listing.tracks] + [name for name, _ in listing.ignored]
     distinct = iter(_distinct(names))
     for track in listing.tracks:

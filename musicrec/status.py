@@ -2,15 +2,15 @@
 
 import datetime
 import json
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from musicrec.columns import OK
 from musicrec.errors import MusicrecError, SchemaError
+from musicrec.files import AnyPath, children, files_below
 from musicrec.lookup import SimilarTable
+from musicrec.parquet import rows_in
 from musicrec.storage import Store
 
 Figures = dict[str, Any]
@@ -127,31 +127,33 @@ def version_status(store: Store, name: str, version: str) -> VersionStatus:
         created_at=footer.get("created_at"),
         confirmed_at=versions.confirmed_at if is_published else None,
         rows=rows,
-        size_bytes=sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()),
+        size_bytes=sum(files_below(folder).values()),
         made_by=_made_by(footer),
         figures=footer.get("lineage", {}).get("gate", {}),
         damage=damage,
     )
 
 
-def _read(store: Store, name: str, folder: Path) -> tuple[Figures, int | None, str | None]:
+def _read(store: Store, name: str, folder: AnyPath) -> tuple[Figures, int | None, str | None]:
     """Footer, number of rows, and what is wrong."""
     if name.startswith("models/"):
         return _model_footer(folder), None, None
     try:
         footer = store.footer(name, folder.name)
-        return footer, sum(pq.read_metadata(part).num_rows for part in folder.glob("*.parquet")), None
+        return footer, sum(map(rows_in, children(folder, "*.parquet"))), None
     except SchemaError as e:
         return {}, None, str(e)
     except (OSError, ValueError) as e:  # of which pyarrow's are
         return {}, None, f"table {store.out / name} is damaged ({' '.join(str(e).split())})"
 
 
-def _model_footer(folder: Path) -> Figures:
+def _model_footer(folder: AnyPath) -> Figures:
     """What a model's card says, in the form of a table's footer."""
     card = folder / "model.json"
-    content = json.loads(card.read_bytes()) if card.exists() else {}
-    made = datetime.datetime.fromtimestamp(folder.stat().st_mtime, datetime.UTC).isoformat(timespec="seconds")
+    if not card.exists():
+        return {"algorithm": "train"}
+    content = json.loads(card.read_bytes())
+    made = datetime.datetime.fromtimestamp(card.stat().st_mtime, datetime.UTC).isoformat(timespec="seconds")
     return {"created_at": made, "algorithm": "train", "fingerprint": content.get("model_id")}
 
 

@@ -1,32 +1,30 @@
-"""Where the tables of one OUT live, and how a new version of one becomes the published one.
+"""Where the tables of one OUT live, a folder or a prefix of a bucket, and how a new version becomes the published one.
 
-``OUT/<table>`` is a symbolic link to ``OUT/_versions/<table>/<version>``, a folder of Parquet parts. A stage writes a
-version that nobody sees, then swaps the link: a reader finds the old table or the new one, whole, never a mixture, and
-``pandas.read_parquet("OUT/features")`` needs nothing of this project. Model folders are published the same way.
+A version is a folder of Parquet parts, ``OUT/_versions/<table>/<version>``. A stage writes one that nobody sees, then
+has the pointer ``OUT/<table>`` say its name: a reader finds the old table or the new one, whole, never a mixture. In a
+folder the pointer is a symbolic link, and ``pandas.read_parquet("OUT/features")`` needs nothing of this project. Model
+folders are published the same way.
 """
 
 import hashlib
-import json
 import os
-import shutil
-import socket
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import tomli_w
 
 from musicrec.columns import OUTCOMES
-from musicrec.errors import ConfigError, InUse, SchemaError
-from musicrec.files import write_atomic, write_parquet
+from musicrec.errors import ConfigError, SchemaError
+from musicrec.files import AnyPath, children, located, make_folder, remove, write_atomic
 from musicrec.footers import FOOTER_FILE, check_footer, made_by, read_footer
+from musicrec.lock import lock_of
+from musicrec.parquet import open_dataset, open_parquet, write_parquet
+from musicrec.s3 import ask, reaching
 from musicrec.settings import STAGES, StageSettings, read_toml, resolve
 from musicrec.versions import Version, Versions, now
 
@@ -35,18 +33,22 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """The tables, models and settings under one OUT folder.
+    """The tables, models and settings under one OUT.
 
     Parameters
     ----------
-    out : path-like
-        The folder. It need not exist: :meth:`create` makes it.
+    out : str or path-like
+        A folder, or ``s3://bucket/prefix``. It need not exist: :meth:`create` makes it; a bucket must.
+
+    Raises
+    ------
+    ConfigError
+        It is neither.
     """
 
-    def __init__(self, out: str | os.PathLike[str]) -> None:
-        if "://" in str(out):
-            raise ConfigError(f"OUT {out}: only a local folder can hold the tables in this version; give a path")
-        self.out = Path(out).absolute()
+    def __init__(self, out: str | os.PathLike[str] | AnyPath) -> None:
+        self.out = located(out)
+        self._lock = lock_of(self.out)
 
     # --- the folder ---------------------------------------------------------------------------------------------
 
@@ -58,28 +60,34 @@ class Store:
         ConfigError
             It cannot be written, or it already holds something that is not an OUT.
         """
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.out):
-                pass
-        except OSError as e:
-            raise ConfigError(f"OUT {self.out} cannot be written ({e.strerror}); choose another folder") from e
-        strangers = [p.name for p in self.out.iterdir() if not p.name.startswith((".", "_"))]
-        if strangers and not self._settings_file.exists():
-            raise ConfigError(
-                f"OUT {self.out} holds {strangers[0]!r} and was not made by musicrec; choose an empty or new folder"
-            )
+        if isinstance(self.out, Path):
+            try:
+                make_folder(self.out)
+                with tempfile.TemporaryFile(dir=self.out):
+                    pass
+            except OSError as e:
+                raise ConfigError(f"OUT {self.out} cannot be written ({e.strerror}); choose another folder") from e
+        with reaching(self.out):
+            ask(self.out)
+            strangers = [p.name for p in children(self.out) if not p.name.startswith((".", "_"))]
+            if strangers and not self._settings_file.exists():
+                raise ConfigError(
+                    f"OUT {self.out} holds {strangers[0]!r} and was not made by musicrec; choose an empty or new folder"
+                )
 
     def require(self) -> None:
         """Raise ConfigError unless this is an OUT that `musicrec catalog` has made."""
-        if not self._settings_file.exists():
+        with reaching(self.out):
+            ask(self.out)
+            is_out = self._settings_file.exists()
+        if not is_out:
             raise ConfigError(
                 f"{self.out} is not a musicrec OUT; make one with: musicrec run {self.out} --source FOLDER"
             )
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold OUT for writing; the system frees the lock when its holder dies.
+        """Hold OUT for writing; it becomes free when its holder ends, however that ends.
 
         Raises
         ------
@@ -88,45 +96,13 @@ class Store:
         ConfigError
             OUT cannot be written.
         """
-        lock = filelock.FileLock(self.out / ".lock", blocking=False)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            raise InUse(f"OUT {self.out} is in use by {self._holder()}; wait for it to end") from None
-        except OSError as e:
-            raise ConfigError(f"OUT {self.out} cannot be written ({e.strerror}); choose another folder") from e
-        try:
-            with suppress(OSError):  # on a full disk too, a rollback is possible
-                self._remove_unfinished()
-                write_atomic(self._holder_file, json.dumps(_myself()).encode())
+        with reaching(self.out), self._lock.held():
             yield
-        finally:
-            with suppress(OSError):
-                self._holder_file.unlink(missing_ok=True)
-            lock.release()
-
-    def _remove_unfinished(self) -> None:
-        """Remove files that killed runs were writing into OUT; those of versions and of work go with these."""
-        for folder in (self.out, self.out / "_runs"):
-            for file in folder.glob(f".*.{'?' * 8}"):  # named by tempfile
-                file.unlink()
-
-    @property
-    def _holder_file(self) -> Path:
-        return self.out / ".lock.json"  # beside the lock, which some versions of filelock empty when they ask for it
-
-    def _holder(self) -> str:
-        """Who holds the lock, as far as it has said so."""
-        try:
-            by = json.loads(self._holder_file.read_bytes())
-            return f"another musicrec run: {by['command']!r}, process {by['pid']} on {by['host']} since {by['since']}"
-        except (OSError, ValueError, LookupError, TypeError):  # it has only just begun
-            return "another musicrec run"
 
     # --- settings -----------------------------------------------------------------------------------------------
 
     @property
-    def _settings_file(self) -> Path:
+    def _settings_file(self) -> AnyPath:
         return self.out / "settings.toml"
 
     def recorded(self, stage: str) -> dict[str, Any]:
@@ -160,7 +136,7 @@ class Store:
 
     # --- reading ------------------------------------------------------------------------------------------------
 
-    def path(self, name: str) -> Path:
+    def path(self, name: str) -> AnyPath:
         """Folder of the published version of a table or model.
 
         Raises
@@ -168,24 +144,23 @@ class Store:
         SchemaError
             Nothing is published under that name.
         """
-        path = self.out / name
-        if not path.exists():
+        versions = self.versions(name)
+        published = versions.published
+        if not published:
             raise SchemaError(f"{self.out} has no {name} yet; run the stage that makes it (musicrec --help)")
-        return path
+        return versions.root / published
 
     def exists(self, name: str) -> bool:
         """Whether a version of `name` is published."""
-        return (self.out / name).exists()
+        return self.versions(name).published is not None
 
     def dataset(self, name: str) -> "pads.Dataset":
         """The published table as an Arrow dataset, for reading piece by piece."""
-        return self._open(self.path(name).resolve(), self.out / name)  # the version stays the same while it is read
+        return self._open(self.path(name), self.out / name)  # the version stays the same while it is read
 
-    def _open(self, folder: Path, table: Path) -> "pads.Dataset":
-        import pyarrow.dataset as pads  # imports pandas: too slow for a lookup that does not need it
-
+    def _open(self, folder: AnyPath, table: AnyPath) -> "pads.Dataset":
         with _whole(table):
-            dataset = pads.dataset(folder, format="parquet")
+            dataset = open_dataset(folder)
         check_footer(dataset.schema, str(table))
         return dataset
 
@@ -197,9 +172,10 @@ class Store:
 
     def footer(self, name: str, version: str | None = None) -> dict[str, Any]:
         """What made a version of a table, the published one by default: schema version, settings, lineage, time."""
-        folder = self.path(name).resolve() if version is None else self.versions(name).root / version
+        folder = self.path(name) if version is None else self.versions(name).root / version
         if (folder / FOOTER_FILE).exists():
-            return read_footer(pq.read_schema(folder / FOOTER_FILE))
+            with open_parquet(folder / FOOTER_FILE) as file:
+                return read_footer(file.schema_arrow)
         return read_footer(self._open(folder, self.out / name).schema)
 
     def track_ids(self) -> list[str]:
@@ -208,8 +184,10 @@ class Store:
 
     def published(self) -> list[str]:
         """Names of everything that is published, sorted: tables, and models as ``models/<model>``."""
-        links = [p for p in [*self.out.iterdir(), *(self.out / "models").glob("*")] if p.is_symlink() and p.exists()]
-        return sorted(str(p.relative_to(self.out)) for p in links)
+        root = self.out / "_versions"
+        names = [p.name for p in children(root) if p.name != "models"]
+        names += [f"models/{p.name}" for p in children(root / "models")]
+        return [name for name in sorted(names) if self.exists(name)]
 
     def state(self) -> str:
         """Name of everything that is published: it changes with any of it."""
@@ -229,7 +207,14 @@ class Store:
         return Version(name, folder, footer)
 
     def publish(self, version: Version, *, keep: int = 1) -> None:
-        """Make `version` the published one by one atomic swap; `keep` versions before it stay on disk."""
+        """Make `version` the published one by one atomic swap; `keep` versions before it stay on disk.
+
+        Raises
+        ------
+        InUse
+            The lock of OUT was lost meanwhile.
+        """
+        self._lock.check()
         self.versions(version.name).publish(version.folder, keep)
 
     def rollback(self, name: str, to: str | None = None) -> str:
@@ -260,15 +245,13 @@ class Store:
 
     # --- work in progress ---------------------------------------------------------------------------------------
 
-    def work_folder(self, stage: str) -> Path:
+    def work_folder(self, stage: str) -> AnyPath:
         """Folder for what an unfinished run of `stage` has done; it outlives the run."""
-        folder = self.out / "_work" / stage
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return make_folder(self.out / "_work" / stage)
 
-    def staged(self, stage: str) -> list[Path]:
+    def staged(self, stage: str) -> list[AnyPath]:
         """Shards that tasks of an unfinished run of `stage` have completed."""
-        return sorted((self.out / "_work" / stage).glob("*.parquet"))
+        return children(self.out / "_work" / stage, "*.parquet")
 
     def stage_shard(self, stage: str, name: str, table: pa.Table) -> None:
         """Write one shard of `stage`, whole or not at all; writing it again changes nothing."""
@@ -276,17 +259,11 @@ class Store:
 
     def clear_work(self, stage: str) -> None:
         """Remove the work folder of `stage`, once what it held is published."""
-        shutil.rmtree(self.out / "_work" / stage, ignore_errors=True)
-
-
-def _myself() -> dict[str, Any]:
-    """What others that ask for the lock are told of this run."""
-    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    return {"command": command, "pid": os.getpid(), "host": socket.gethostname(), "since": now()}
+        remove(self.out / "_work" / stage)
 
 
 @contextmanager
-def _whole(table: Path) -> Iterator[None]:
+def _whole(table: AnyPath) -> Iterator[None]:
     """Say of a table whose files are damaged what can be done about it."""
     try:
         yield

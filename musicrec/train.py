@@ -1,6 +1,5 @@
 """The third stage: train a genre model and publish its folder. Networks train on Ray Train, others as one task."""
 
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from musicrec.accounting import Counts, Outcome, check_failures, count, digest, 
 from musicrec.cluster import WorkerLost, connect, run_bounded
 from musicrec.columns import HISTORY, OK, PREDICTIONS, SKIPPED
 from musicrec.errors import ConfigError, ModelError, MusicrecError
+from musicrec.files import AnyPath, filling, share
 from musicrec.models import (
     CLUSTERINGS,
     NETWORKS,
@@ -31,7 +31,7 @@ from musicrec.models.inputs import Chosen
 from musicrec.progress import Progress
 from musicrec.ray_train import fit_on_ray
 from musicrec.settings import CHECKPOINT_S, TrainSettings
-from musicrec.songs import WORK, input_of, load_training_set, table_of, unpack
+from musicrec.songs import clear_unpacked, input_of, load_training_set, table_of, unpack
 from musicrec.storage import Store
 
 
@@ -89,10 +89,10 @@ def train(
             folder = _fit_as_task(store, full, model_id)
         version = store.new_version(name, full, model_id)
         for file in model_files(full.model):
-            shutil.copy(folder / file, version.folder / file)
+            share(folder / file, version.folder / file)
         store.publish(version)
         store.clear_work(full.stage)
-        store.clear_work(WORK)
+        clear_unpacked(store)
     store.record(settings)
     outcomes = _outcomes(store, songs, model_id)
     store.save_outcomes(full.stage, outcomes, full, model_id)
@@ -143,15 +143,15 @@ def _outcomes(store: Store, songs: TrainingSet, model_id: str) -> pa.Table:
 
 def unpack_as_task(store: Store, table: str) -> None:
     """Unpack a table of spectrograms or pictures on some node of the cluster."""
-    if table != "features":
+    if table != "features" and isinstance(store.out, Path):  # of a bucket's OUT each node unpacks what it reads
         _run_alone(ray.remote(num_cpus=1)(_unpack), store.out, table)
 
 
-def _unpack(out: Path, table: str) -> None:
+def _unpack(out: AnyPath, table: str) -> None:
     unpack(Store(out), table)
 
 
-def _fit_as_task(store: Store, settings: TrainSettings, model_id: str) -> Path:
+def _fit_as_task(store: Store, settings: TrainSettings, model_id: str) -> AnyPath:
     """Train in one task, which needs no second worker; return the folder that holds the finished model."""
     folder = store.work_folder(settings.stage) / f"{model_id}-{time.time_ns()}"
     with Progress(f"train {settings.model}", 1) as progress:
@@ -160,9 +160,9 @@ def _fit_as_task(store: Store, settings: TrainSettings, model_id: str) -> Path:
     return folder
 
 
-def _fit_in_task(out: Path, settings: TrainSettings, model_id: str, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)  # it may be there from a worker that died
-    fit_and_write(Store(out), settings, model_id, folder)
+def _fit_in_task(out: AnyPath, settings: TrainSettings, model_id: str, folder: AnyPath) -> None:
+    with filling(folder) as local:  # it may be there from a worker that died
+        fit_and_write(Store(out), settings, model_id, local)
 
 
 def _run_alone(task: Any, *arguments: Any) -> None:  # noqa: ANN401 - a remote function

@@ -1,14 +1,13 @@
-"""The versions of one table or model, and the link that says which of them is the published one.
+"""The versions of one table or model, each a folder ``OUT/_versions/<name>/<version>``.
 
-``OUT/<name>`` is a symbolic link to ``OUT/_versions/<name>/<version>``; swapping it is the one step in which what
-readers see changes. A version is hidden while it is made. One newer than the published version was left by a run that
-was killed before it could publish, unless ``state.json`` says that a rollback withdrew it.
+A pointer says which of them is the published one, see :mod:`musicrec.pointer`; nobody reads a version before it points
+there. A version newer than the published one is being made, or was left by a run that was killed before it could
+publish, unless ``state.json`` says that a rollback withdrew it.
 """
 
 import datetime
 import json
-import os
-import shutil
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +15,13 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from musicrec.errors import ConfigError, SchemaError
-from musicrec.files import fsync, write_atomic, write_parquet
+from musicrec.files import AnyPath, children, fsync, make_folder, read_bytes, remove, write_atomic
 from musicrec.footers import to_metadata
+from musicrec.parquet import write_parquet
+from musicrec.pointer import pointer_of
 
 STATE_FILE = "state.json"
+VERSION_NAME = re.compile(r"\d{5,}-")
 
 
 def now() -> str:
@@ -28,7 +30,7 @@ def now() -> str:
 
 
 class Version:
-    """A version in the making: a hidden folder nobody reads before :meth:`Versions.publish`.
+    """A version in the making: a folder nobody reads before :meth:`Versions.publish`.
 
     In a ``with`` statement, the folder is removed again if anything fails.
 
@@ -36,13 +38,13 @@ class Version:
     ----------
     name : str
         Table or model the version is of.
-    folder : pathlib.Path
-        Existing empty folder.
+    folder : pathlib.Path or upath.UPath
+        Empty.
     footer : dict
         What made it; stored in the footer of every part written by :meth:`write_part`.
     """
 
-    def __init__(self, name: str, folder: Path, footer: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, folder: AnyPath, footer: Mapping[str, Any]) -> None:
         self.name = name
         self.folder = folder
         self.metadata = to_metadata(footer)
@@ -54,7 +56,7 @@ class Version:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Make room again if the version could not be finished: the disk may be full of it."""
         if kind is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            remove(self.folder)
 
     def part_name(self, number: int) -> str:
         """File name of a part, which no other version has.
@@ -62,7 +64,7 @@ class Version:
         A reader that knows nothing of versions lists the files of ``OUT/<table>``, and opens them one by one while the
         link may be swapped: it finds one missing, and never takes one of another version for it.
         """
-        return f"part-{number:05d}-{self.folder.name.removeprefix('.')}.parquet"
+        return f"part-{number:05d}-{self.folder.name}.parquet"
 
     def write_part(self, table: pa.Table) -> None:
         """Add `table` as the next Parquet part."""
@@ -82,23 +84,24 @@ class Versions:
 
     Parameters
     ----------
-    out : pathlib.Path
+    out : pathlib.Path or upath.UPath
         The OUT folder.
     name : str
         Table, or ``models/<model>``.
     """
 
-    def __init__(self, out: Path, name: str) -> None:
+    def __init__(self, out: AnyPath, name: str) -> None:
         self.name = name
         self.root = out / "_versions" / name
-        self.pointer = out / name
+        self._out = out
+        self._pointer = pointer_of(out, name)
 
     # --- what there is ------------------------------------------------------------------------------------------
 
     @property
     def published(self) -> str | None:
         """Name of the published version; None if there is none."""
-        return self.pointer.resolve().name if self.pointer.exists() else None
+        return self._pointer.read()
 
     @property
     def withdrawn(self) -> dict[str, str]:
@@ -124,31 +127,29 @@ class Versions:
 
     # --- changing it --------------------------------------------------------------------------------------------
 
-    def new_folder(self, fingerprint: str) -> Path:
-        """Hidden folder of a new version, newer than all others; what killed runs left is removed first.
+    def new_folder(self, fingerprint: str) -> AnyPath:
+        """Folder of a new version, newer than all others; what killed runs left is removed first.
 
         Raises
         ------
         ConfigError
             OUT was copied without its links.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
-        self._require_link()
+        make_folder(self.root)
+        self._pointer.require_sound()
         self._remove_leftovers()
         taken = [int(name.split("-")[0]) for name in [*self._folders(), *self.withdrawn]]
-        folder = self.root / f".{max(taken, default=0) + 1:05d}-{fingerprint[:8]}"
-        folder.mkdir()
-        return folder
+        return make_folder(self.root / f"{max(taken, default=0) + 1:05d}-{fingerprint[:8]}")
 
-    def publish(self, hidden: Path, keep: int) -> None:
-        """Make the version in a hidden folder the published one; `keep` before it stay on disk."""
-        for file in hidden.rglob("*"):
-            fsync(file)
-        fsync(hidden)
-        before, (_, _, fingerprint) = self.published, hidden.name.partition("-")
-        version = hidden.rename(hidden.with_name(hidden.name[1:])).name
-        fsync(self.root)
-        self._point_to(version)
+    def publish(self, folder: AnyPath, keep: int) -> None:
+        """Make the version in a folder the published one; `keep` before it stay on disk."""
+        if isinstance(folder, Path):  # what was put into a bucket is there
+            for file in folder.rglob("*"):
+                fsync(file)
+            fsync(folder)
+            fsync(folder.parent)
+        before, (_, _, fingerprint) = self.published, folder.name.partition("-")
+        self._pointer.point_to(folder.name)
         self._prune(keep)
         forgotten = {name for name in self.withdrawn if name == before or _is_of(name, fingerprint)}
         self._write_state(withdrawn={name: at for name, at in self.withdrawn.items() if name not in forgotten})
@@ -173,20 +174,20 @@ class Versions:
         ConfigError
             There is no such version, or OUT was copied without its links.
         """
-        self._require_link()
+        self._pointer.require_sound()
         target = self.find(to)
         before, withdrawn = self.published, self.withdrawn
         after = {name: withdrawn.get(name, now()) for name in self.on_disk() if name > target}
         self._write_state(withdrawn={name: at for name, at in (withdrawn | after).items() if name != target})
         if target != before:
-            self._point_to(target)
+            self._pointer.point_to(target)
         return target
 
     def find(self, to: str | None) -> str:
         """Name of the version that :meth:`rollback` would publish."""
         published, names = self.published, self.on_disk()
         if not published:
-            raise SchemaError(f"{self.pointer.parent} has no {self.name} yet; run the stage that makes it")
+            raise SchemaError(f"{self._out} has no {self.name} yet; run the stage that makes it")
         if to is None:
             older = [name for name in names if name < published and name not in self.withdrawn]
             if not older:
@@ -197,34 +198,25 @@ class Versions:
             raise ConfigError(f"{self.name} has no version {to} on disk; it has {', '.join(names)}")
         return found[0]
 
+    def remove(self) -> None:
+        """Withdraw the table and all its versions."""
+        self._pointer.remove()
+        remove(self.root)
+
     def confirm(self) -> None:
         """Note that a run has found the published version up to date."""
         self._write_state(confirmed={"version": self.published, "at": now()})
 
     # --- inside -------------------------------------------------------------------------------------------------
 
-    def _require_link(self) -> None:
-        if self.pointer.exists() and not self.pointer.is_symlink():
-            raise ConfigError(f"{self.pointer} is no link: OUT was copied without its links; copy it with cp -a")
-
     def _folders(self) -> list[str]:
-        return [p.name for p in self.root.glob("*") if p.is_dir() and not p.name.startswith(".")]
+        return [p.name for p in children(self.root) if VERSION_NAME.match(p.name)]
 
     def _remove_leftovers(self) -> None:
-        known = set(self.on_disk())
-        for path in self.root.iterdir():
-            if path.is_dir() and path.name not in known:
-                shutil.rmtree(path)
-            elif path.name.startswith(f".{STATE_FILE}"):
-                path.unlink()
-
-    def _point_to(self, version: str) -> None:
-        self.pointer.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self.pointer.with_name(f".{self.pointer.name}")
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(os.path.relpath(self.root / version, self.pointer.parent))
-        fresh.replace(self.pointer)
-        fsync(self.pointer.parent)
+        known = {*self.on_disk(), STATE_FILE}
+        for path in children(self.root):
+            if path.name not in known:
+                remove(path)
 
     def _prune(self, keep: int) -> None:
         """Remove the oldest versions; withdrawn ones do not crowd out those that were good."""
@@ -233,11 +225,11 @@ class Versions:
         pruned = [name for names in kinds for name in names[: max(0, len(names) - keep)]]
         self._write_state(pruned=pruned)  # first: one that is half removed when this run is killed is no version
         for name in pruned:
-            shutil.rmtree(self.root / name)
+            remove(self.root / name)
 
     def _state(self) -> dict[str, Any]:
         try:
-            state: dict[str, Any] = json.loads((self.root / STATE_FILE).read_bytes())
+            state: dict[str, Any] = json.loads(read_bytes(self.root / STATE_FILE))
         except FileNotFoundError:
             return {}
         except ValueError as e:

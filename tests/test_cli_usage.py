@@ -185,8 +185,11 @@ def test_wrong_usage_is_exit_code_2_with_the_option_and_what_was_expected(run, s
         ("run songs --source songs", ["songs holds", "choose an empty or new folder"]),
         ("catalog songs/rock/a.wav --source songs", ["a.wav cannot be written", "choose another folder"]),
         ("catalog OUT --source songs/rock", ["OUT was made by other", "songs → ", "songs/rock", "--force"]),
-        ("catalog s3://bucket/prefix --source songs", ["s3://bucket/prefix", "only a local folder"]),
-        ("catalog NEW --source s3://bucket/songs", ["s3://bucket/songs", "list songs elsewhere in a manifest"]),
+        (
+            "catalog nowhere://bucket/prefix --source songs",
+            ["nowhere://bucket/prefix", "expected a folder or s3://bucket/prefix"],
+        ),
+        ("catalog NEW --source https://host/songs", ["https://host/songs", "list songs elsewhere in a manifest"]),
     ],
 )
 def test_what_does_not_fit_is_exit_code_2_and_one_line(run, out, arguments, said):

@@ -15,8 +15,8 @@ JOBS = PACKAGE.parent / "jobs"
 
 LAYERS = [  # lowest first; a room may import from its own layer and from those before it
     {"__init__", "errors", "columns", "lanes"},
-    {"accounting", "settings", "log", "progress", "watchdog", "deadline", "share", "usage"},
-    {"files", "footers"},
+    {"accounting", "settings", "log", "progress", "watchdog", "deadline", "share", "usage", "files", "s3"},
+    {"footers", "parquet", "pointer", "lock"},
     {"versions"},
     {"storage", "sources", "audio"},
     {"features", "similarity", "models", "evaluate", "demo"},
@@ -68,6 +68,7 @@ ONLY_IN = {
     "av": {"audio"},
     "aiohttp": {"audio"},
     "fsspec": {"audio", "remote"},
+    "upath": {"files", "pointer", "lock", "sources"},
     "s3fs": {"audio"},
 }
 NEVER = {room: {"storage", "cluster"} for room in ("features", "similarity", "models", "evaluate")}

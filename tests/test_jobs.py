@@ -47,6 +47,7 @@ def test_every_stage_has_a_job_that_answers_help() -> None:
         "evaluate",
         "embed",
         "similar",
+        "recommend",
         "report",
         "run",
         "refresh",

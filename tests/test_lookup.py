@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -412,6 +413,22 @@ def test_a_remote_sidecar_is_fetched_once_and_anew_when_it_changes(far, tmp_path
         assert [table.neighbours(t, 9)[0].tolist() for t in IDS] == lists.tolist()
 
 
+def test_a_fetched_sidecar_goes_a_week_after_it_was_last_asked_for(far, tmp_path):
+    fs, fetched = far
+    store = small_out(tmp_path)
+    cache = tmp_path / "cache" / "sidecars"
+    for generation in range(3):
+        publish_similar(store, generation)
+        put(fs, store)
+        SimilarTable("memory://bucket/similar")
+        newest = max(cache.iterdir(), key=lambda folder: folder.stat().st_mtime)
+        os.utime(newest, (0, 0))
+        if generation == 1:
+            SimilarTable("memory://bucket/similar")  # asked for again
+    assert len(fetched) == 12
+    assert len(list(cache.iterdir())) == 2
+
+
 def test_a_remote_sidecar_that_changes_or_breaks_off_while_it_is_fetched_leaves_nothing(far, tmp_path, monkeypatch):
     fs, _ = far
     store = small_out(tmp_path)
@@ -436,9 +453,9 @@ def test_a_remote_sidecar_that_changes_or_breaks_off_while_it_is_fetched_leaves_
 def test_no_sidecar_far_away_and_no_such_place_are_refused(far):
     fs, _ = far
     fs.pipe("/bucket/similar/part-00000.parquet", b"")
-    with pytest.raises(SchemaError, match="memory://bucket/similar has no _sidecar"):
+    with pytest.raises(ConfigError, match="memory://bucket/similar is not a musicrec OUT"):
         SimilarTable("memory://bucket/similar")
-    with pytest.raises(ConfigError, match="cannot read nowhere://bucket"):
+    with pytest.raises(ConfigError, match="nowhere://bucket is no place for tables"):
         SimilarTable("nowhere://bucket")
 
 

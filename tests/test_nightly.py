@@ -167,8 +167,8 @@ def test_a_deadline_within_extract_keeps_what_is_staged(synthetic, ray_session, 
     store.create()
     advance, staged = extract_stage.Progress.advance, []
 
-    def late(self, *args):
-        advance(self, *args)
+    def late(self, *args, **options):
+        advance(self, *args, **options)
         if self.label == "extract":
             staged.append(self.done)
             deadline_room._end.set(time.monotonic() - 1)  # it passes now

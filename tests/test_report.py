@@ -15,6 +15,7 @@ from scipy import stats
 
 from musicrec import columns
 from musicrec.errors import ConfigError
+from musicrec.parquet import write_parquet
 from musicrec.report import figures, numbers, sections, write_report
 from musicrec.settings import (
     CatalogSettings,
@@ -24,7 +25,7 @@ from musicrec.settings import (
     StageSettings,
     TrainSettings,
 )
-from musicrec.storage import Store, write_parquet
+from musicrec.storage import Store
 
 GENRES = ["blues", "jazz & soul", "$rock$", "_pop"]
 FEATURES = ["rms_mean", "tempo_mean", "flux_mean"]

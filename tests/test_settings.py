@@ -77,7 +77,7 @@ def test_zero_and_false_are_values_not_silence():
         ("train", "model", "lstm", "'mlp'"),
         ("train", "seed", -1, "greater than or equal to 0"),
         ("catalog", "kind", "vinyl", "'folder'"),
-        ("catalog", "source", "s3://bucket/songs", "expected a folder or file on this machine"),
+        ("catalog", "source", "https://host/songs", "expected a folder or s3://bucket/prefix"),
         ("extract", "segment_s", 31.0, "expected 0, or 0.1 s to the 30 s of the clip"),
         ("embed", "modle", "mlp", "no such setting; expected one of model"),
     ],

@@ -17,11 +17,12 @@ from musicrec.columns import TUNING
 from musicrec.errors import ConfigError, ModelError
 from musicrec.models import CLASSICAL, TrainingSet, held_out, training_set, tuning
 from musicrec.models.pipelines import build
+from musicrec.parquet import write_parquet
 from musicrec.report import write_report
 from musicrec.report.tuning import validation_points
 from musicrec.settings import TrainSettings, TuneSettings
 from musicrec.songs import load_training_set
-from musicrec.storage import Store, write_parquet
+from musicrec.storage import Store
 from musicrec.tune import tune
 
 SMALL = {"knn": [{"n_neighbors": [1, 4], "weights": ["uniform", "distance"]}], "logistic": [{"C": [0.1, 1.0]}]}

@@ -241,7 +241,7 @@ def test_a_version_whose_removal_was_cut_short_is_none_to_roll_back_to_and_goes_
     names = [publish(store, g, keep=1) for g in (1, 2)]
     half = store.versions("similar").root / names[0]
 
-    def die(folder):
+    def die(folder, **_):
         next(folder.glob("*.parquet")).unlink()
         raise SystemExit
 

@@ -8,6 +8,7 @@ import click
 
 from musicrec.cli.common import example, open_out, tell
 from musicrec.cli.tables import lookup
+from musicrec.files import located
 from musicrec.options import (
     OUT,
     Command,
@@ -90,7 +91,7 @@ def chain_settings(store: Store, settings_file: Path | None, options: dict[str, 
 def _catalog_settings(store: Store, settings_file: Path | None, options: dict[str, Any]) -> CatalogSettings:
     """Settings with the source's one true path, whatever folder and link the command was given from and by."""
     settings = settings_of(CatalogSettings, store, settings_file, options)
-    return settings.model_copy(update={"source": str(Path(settings.source).resolve())})
+    return settings.model_copy(update={"source": str(located(settings.source).resolve())})
 
 
 @click.command(

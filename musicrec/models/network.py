@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicrec.errors import ModelError
+from musicrec.files import AnyPath, read_bytes
 from musicrec.models.inference import apply, compiled
 from musicrec.models.inputs import Songs, check, reader
 from musicrec.models.networks import NETWORKS
@@ -33,7 +34,7 @@ def import_keras() -> Any:  # noqa: ANN401 - the module
     return keras
 
 
-def read_card(folder: Path) -> dict[str, Any]:
+def read_card(folder: AnyPath) -> dict[str, Any]:
     """What ``model.json`` of a model folder says, without loading the network.
 
     Raises
@@ -42,7 +43,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         The folder does not hold a whole model.
     """
     try:
-        card: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        card: dict[str, Any] = json.loads(read_bytes(folder / "model.json"))
     except (OSError, ValueError) as e:
         raise ModelError(f"model folder {folder} cannot be read ({e}); train the model again") from e
     if "input" not in card:

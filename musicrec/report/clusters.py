@@ -1,16 +1,16 @@
 """What the page shows of a clustering: its measures, its sweep, and the songs by cluster."""
 
 import itertools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from musicrec.files import AnyPath
+from musicrec.parquet import read_parquet
 from musicrec.report import figures
 from musicrec.report.figures import WIDTH_IN, data_uri, styled
 from musicrec.report.numbers import SEED
@@ -18,21 +18,21 @@ from musicrec.report.numbers import SEED
 MAX_SHOWN = 2000  # songs; more hide each other
 
 
-def clusters(folder: Path, description: dict[str, Any]) -> dict[str, Any] | None:
+def clusters(folder: AnyPath, description: dict[str, Any]) -> dict[str, Any] | None:
     """Measures and figures of the clustering in a model's folder; None if the model is none.
 
     Parameters
     ----------
-    folder : pathlib.Path
+    folder : pathlib.Path or upath.UPath
         The model's.
     description : dict
         Content of its ``model.json``.
     """
     if "clustering" not in description:
         return None
-    table = pq.read_table(folder / "clusters.parquet", columns=["cluster", "point"]).to_pandas()
+    table = read_parquet(folder / "clusters.parquet", ["cluster", "point"]).to_pandas()
     songs = table.sample(MAX_SHOWN, random_state=SEED) if len(table) > MAX_SHOWN else table
-    swept = pq.read_table(folder / "sweep.parquet").to_pandas().dropna(subset=["silhouette"])
+    swept = read_parquet(folder / "sweep.parquet").to_pandas().dropna(subset=["silhouette"])
     return {
         **description["clustering"],
         "songs": len(table),

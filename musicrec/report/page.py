@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from musicrec.files import write_atomic
+from musicrec.files import AnyPath, write_atomic
 from musicrec.report import sections, tuning
 from musicrec.report.evaluation import evaluation
 from musicrec.storage import Store
@@ -16,7 +16,7 @@ from musicrec.storage import Store
 TEMPLATE = "report.html.jinja"
 
 
-def write_report(store: Store) -> Path:
+def write_report(store: Store) -> AnyPath:
     """Write ``report.html``: one page that needs no other file, no network and no JavaScript.
 
     A section whose table does not exist yet is one line that names the command that makes it. Apart from the time
@@ -28,7 +28,7 @@ def write_report(store: Store) -> Path:
 
     Returns
     -------
-    pathlib.Path
+    pathlib.Path or upath.UPath
         The page, ``OUT/report.html``.
 
     Raises

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from musicrec.accounting import DOINGS
 from musicrec.columns import OK
 from musicrec.models import read_card
+from musicrec.parquet import read_parquet
 from musicrec.report import figures, numbers
 from musicrec.report.clusters import clusters
 from musicrec.report.figures import data_uri
@@ -97,7 +97,7 @@ def read_model(store: Store) -> Content | None:
 def read_predictions(store: Store) -> pd.DataFrame:
     """The model's predictions for the songs whose genre is known."""
     file = store.path(model_name(store)) / "predictions.parquet"
-    predictions = pq.read_table(file, columns=["track_id", "split", "genre", "predicted"]).to_pandas()
+    predictions = read_parquet(file, ["track_id", "split", "genre", "predicted"]).to_pandas()
     return predictions.dropna(subset=["genre", "predicted"])
 
 
@@ -106,7 +106,7 @@ def model(store: Store, description: Content | None) -> Content | None:
     if description is None:
         return None
     predictions = read_predictions(store)
-    history = pq.read_table(store.path(model_name(store)) / "history.parquet").to_pandas()
+    history = read_parquet(store.path(model_name(store)) / "history.parquet").to_pandas()
     test = predictions[predictions["split"] == "test"]
     return {
         **description,
