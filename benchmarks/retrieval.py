@@ -19,10 +19,12 @@ OUT         an OUT of songs and crops, such as of gtzan and gtzan_crops, with fe
             crop → song: whether a crop has its song among the first ten; song → crop: the other way round.
             The last table is the price of leaving that out: the same networks asked of songs they were trained on.
 
-A network of spectrograms takes some minutes a fold; --epochs crnn=5 says how long it learns.
+A network of spectrograms takes some minutes a fold; --epochs crnn=5 says how long it learns. What a fold gave is kept
+in --keep, so that a run which was stopped goes on, and several can train side by side.
 """
 
 import sys
+from argparse import Namespace
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -37,7 +39,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from musicrec import features
+from musicrec.accounting import digest
 from musicrec.evaluate import Retrieval, random_rankings, recall_at_k, retrieval
+from musicrec.files import replacing
 from musicrec.models import NETWORKS, TrainingSet, with_defaults
 from musicrec.models.dataset import folds
 from musicrec.models.inputs import Chosen
@@ -46,7 +50,7 @@ from musicrec.models.training import train_model
 from musicrec.settings import Hubness, Metric, Rules, TrainSettings
 from musicrec.similarity import METHODS, Lists, Songs, refine, songs_of
 from musicrec.similarity.filters import limits_of, take
-from musicrec.songs import WORK, load_training_set, table_of, unpack
+from musicrec.songs import clear_unpacked, load_training_set, table_of, unpack
 from musicrec.storage import Store
 from musicrec.train import card_of
 
@@ -150,21 +154,23 @@ def beside(reference: tuple[float, ...], ours: Retrieval) -> list[str]:
 # --- an OUT of songs and crops ------------------------------------------------------------------------------------
 
 
-def tables_out(store: Store, models: list[str], n_folds: int, budgets: dict[str, int], seed: int) -> None:
+def tables_out(store: Store, asked: Namespace) -> None:
     """Print what each embedding finds within the folds, and what the networks find of their own training songs."""
     songs = load_training_set(store, with_defaults(TrainSettings()))
-    parts = list(folds(songs.y, songs.groups, n_folds, seed))
-    print(f"{store.out}: {len(songs.track_ids)} songs and crops by {len(set(songs.groups))} artists, {n_folds} folds")
+    parts = list(folds(songs.y, songs.groups, asked.folds, asked.seed))
+    print(
+        f"{store.out}: {len(songs.track_ids)} songs and crops by {len(set(songs.groups))} artists, {asked.folds} folds"
+    )
     unseen, trained = list(of_features(store, songs.track_ids, parts)), []
-    for model in models:
+    for model in asked.models or []:
         settings = with_defaults(
-            TrainSettings.model_validate({"model": model, "seed": seed, "epochs": budgets.get(model)})
+            TrainSettings.model_validate({"model": model, "seed": asked.seed, "epochs": dict(asked.epochs).get(model)})
         )
-        (of_test, of_learn), seconds = wall(partial(of_network, store, settings, songs.track_ids, parts))
-        print(f"{model}: {settings.epochs} epochs a fold, {seconds:.0f} s in all")
+        (of_test, of_learn), seconds = wall(partial(of_network, store, settings, songs.track_ids, parts, asked.keep))
+        print(f"{model}: {settings.epochs} epochs a fold, {seconds:.0f} s in all", flush=True)
         unseen.append(of_test)
         trained.append(of_learn)
-    store.clear_work(WORK)
+    clear_unpacked(store)
     print("\nsongs unseen in training, within their fold")
     print_found(store, songs, [test for _, test in parts], unseen)
     if trained:
@@ -192,7 +198,7 @@ def of_features(store: Store, track_ids: list[str], parts: list[Part]) -> Iterat
 
 
 def of_network(
-    store: Store, settings: TrainSettings, track_ids: list[str], parts: list[Part]
+    store: Store, settings: TrainSettings, track_ids: list[str], parts: list[Part], keep: Path | None
 ) -> tuple[Embedding, Embedding]:
     """Embeddings of the songs of each fold by the network trained on the others; and of its training songs."""
     table = table_of(settings)
@@ -203,10 +209,22 @@ def of_network(
         sys.exit(f"{store.out}: {table} holds other songs than features; run musicrec extract {store.out}")
     unseen, trained = [], []
     for i, (learn, test) in enumerate(parts):
+        made_of = digest(
+            [str(store.footer(table)["fingerprint"]), *(songs.track_ids[j] for j in np.flatnonzero(learn))]
+        )
+        file = keep / f"{settings.model}-{i}-{settings.fingerprint(made_of)}.npz" if keep else None
+        if file and file.exists():
+            kept = np.load(file)
+            unseen.append(kept["unseen"])
+            trained.append(kept["trained"])
+            continue
         few = np.isin(np.arange(len(test)), np.flatnonzero(test)[:2])  # of the learning curve, which nobody looks at
         model = train_model(songs, learn, few, settings, card_of(store, settings, songs.classes, f"fold-{i}"))
         for vectors, rows in ((unseen, test), (trained, learn)):
             vectors.append(model.embed(Chosen(songs.X, np.flatnonzero(rows))))
+        if file:
+            with replacing(file) as temporary, temporary.open("wb") as content:
+                np.savez(content, unseen=unseen[-1], trained=trained[-1])
     return Embedding(settings.model, "cosine", unseen), Embedding(settings.model, "cosine", trained)
 
 
@@ -272,6 +290,7 @@ def main() -> None:
     options.add_argument("--out", type=Path, help="an OUT of gtzan and gtzan_crops; without it, the feature table only")
     options.add_argument("--models", action="append", choices=sorted(NETWORKS), help="network; may be repeated")
     options.add_argument("--epochs", action="append", type=budget, default=[], help="MODEL=N, unless the model's own")
+    options.add_argument("--keep", type=Path, help="existing folder for the vectors of each fold")
     options.add_argument("--folds", type=int, default=3, help="parts of the artists (default: 3)")
     options.add_argument("--seed", type=int, default=0, help="of the folds and the weights (default: 0)")
     asked = options.parse_args()
@@ -280,7 +299,7 @@ def main() -> None:
     table_gtzan(asked.data)
     if asked.out:
         one_tensorflow_thread()
-        tables_out(Store(asked.out), asked.models or [], asked.folds, dict(asked.epochs), asked.seed)
+        tables_out(Store(asked.out), asked)
 
 
 if __name__ == "__main__":
