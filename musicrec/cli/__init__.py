@@ -41,8 +41,8 @@ def main(arguments: list[str] | None = None) -> None:
 def cli() -> None:
     """Turn a folder of songs into a table of similar songs.
 
-    OUT is a folder of plain Parquet tables that any tool can read. The stages are catalog → extract → train → embed →
-    similar → report; `run` does them all, and does again only what is not up to date.
+    OUT is a folder, or s3://bucket/prefix, of plain Parquet tables that any tool can read. The stages are catalog →
+    extract → train → embed → similar → report; `run` does them all, and does again only what is not up to date.
     """
 
 
