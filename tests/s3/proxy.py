@@ -159,7 +159,7 @@ class Proxy:
         """Serve until ``done``."""
         connector = aiohttp.TCPConnector(limit=0)
         timeout = aiohttp.ClientTimeout(total=None)
-        runner = web.ServerRunner(web.Server(self.handle, auto_decompress=False), shutdown_timeout=0)
+        runner = web.ServerRunner(web.Server(self.handle, auto_decompress=False), shutdown_timeout=0.1)
         try:
             async with aiohttp.ClientSession(
                 connector=connector, timeout=timeout, auto_decompress=False
