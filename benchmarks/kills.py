@@ -187,7 +187,10 @@ class Runs:
         changes = change(self.source, self.pool, number, rng) if number else "new"
         options = ["-n", "10", "--epochs", "8"] if number % RUN_EVERY == 0 else []
         name = "run" if options else "refresh"
-        arguments = lambda out: [name, out, "--source", str(self.source), *options]  # noqa: E731
+
+        def arguments(out: str) -> list[str]:
+            return [name, out, "--source", str(self.source), *options]
+
         alone_s = undisturbed(arguments(self.control), self.logs / f"{number:03d}-control")
         for table, contents in self.contents.items():
             contents.append(digest(read(self.control, table), KEYS[table]))

@@ -7,6 +7,7 @@ differs is told here: a file on this machine is written beside its place and ren
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ else:
     AnyPath = Path  # UPath takes a while to import, and only a bucket needs it
 
 NODE_FOLDER = Path(tempfile.gettempdir()) / f"musicrec-{os.getuid()}"  # for what each node has by itself
+SECONDS_KEPT = 7 * 24 * 3600.0  # there, of what nobody asks for
 AT_ONCE = 16  # requests to a bucket, of an operation on a folder
 S3: dict[str, Any] = {
     "use_listings_cache": False,  # others write there too
@@ -106,7 +108,7 @@ def replacing(path: AnyPath) -> Iterator[Path]:
     fsync(path.parent)
 
 
-def share(source: AnyPath, target: AnyPath) -> None:
+def link_or_copy(source: AnyPath, target: AnyPath) -> None:
     """Let `target` be the same file as `source`, which may be removed then: files are replaced, never changed."""
     if isinstance(target, Path):
         assert isinstance(source, Path)
@@ -174,6 +176,14 @@ def remove(path: AnyPath) -> None:
         list(pool.map(remove_object, path.fs.find(path.path)))
 
 
+def forget_old(folder: Path) -> None:
+    """Remove what nobody has touched for a week from a folder that a node has by itself."""
+    for path in folder.iterdir():
+        with suppress(OSError):  # another process was quicker
+            if time.time() - path.stat().st_mtime > SECONDS_KEPT:
+                remove(path)
+
+
 @contextmanager
 def on_this_disk(folder: AnyPath) -> Iterator[Path]:
     """A folder with the same files on this machine: itself, or a copy that goes again."""
@@ -196,7 +206,7 @@ def filling(folder: AnyPath) -> Iterator[Path]:
         yield Path(copy)
         names = list(files_below(Path(copy)))
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(lambda name: share(Path(copy) / name, folder / name), names))
+            list(pool.map(lambda name: link_or_copy(Path(copy) / name, folder / name), names))
 
 
 def fetch(folder: "UPath", target: Path) -> None:

@@ -158,16 +158,18 @@ class Lease:
 
     def _others(self, mine: "UPath") -> list[dict[str, Any]]:
         """Claims of other runs that live; those of dead runs are removed. Times are the server's."""
-        others = []
+        others, now = [], mine.fs.modified(mine.path)
         for claim in children(self._folder):
+            if claim.name == mine.name:
+                continue
             try:
                 by = dict(json.loads(read_bytes(claim)))
-                age = mine.fs.modified(mine.path) - mine.fs.modified(name_of(claim))
+                age = now - mine.fs.modified(name_of(claim))
             except (FileNotFoundError, ValueError):  # just given back
                 continue
             if age.total_seconds() > LEASE_S or _is_dead(by):
                 remove(claim)
-            elif claim.name != mine.name:
+            else:
                 others.append(by)
         return others
 
@@ -178,9 +180,9 @@ def _is_dead(by: dict[str, Any]) -> bool:
         return False
     try:
         os.kill(int(by["pid"]), 0)
-    except (ProcessLookupError, KeyError):
+    except ProcessLookupError:
         return True
-    except PermissionError:
+    except (PermissionError, KeyError, ValueError):  # somebody else's, or not told: it may live
         return False
     return False
 

@@ -14,7 +14,7 @@ from musicrec.errors import UnknownTrack
 from musicrec.files import AnyPath, children, located
 from musicrec.footers import check_footer
 from musicrec.remote import local_version
-from musicrec.s3 import reaching
+from musicrec.s3 import ask, reaching
 from musicrec.sidecar import SIDECAR, SIDECAR_COLUMNS, Float32, Int32, Sidecar, all_names
 from musicrec.storage import Store
 
@@ -215,6 +215,7 @@ def _find(out: str | PathLike[str] | AnyPath) -> tuple[Store | None, Path]:
     """The OUT, if `out` is one, and the folder of the version to open."""
     folder = located(out)
     with reaching(folder):
+        ask(folder)
         if children(folder / SIDECAR):
             return None, local_version(folder)
         store = Store(out)

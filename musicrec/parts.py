@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from musicrec.columns import OK, OUTCOMES
 from musicrec.errors import SchemaError
-from musicrec.files import AnyPath, make_folder, name_of, replacing, share
+from musicrec.files import AnyPath, link_or_copy, make_folder, name_of, replacing
 from musicrec.footers import FOOTER_FILE
 from musicrec.parquet import ROW_GROUP_ROWS, open_dataset, read_parquet, rows_in, write_parquet
 from musicrec.rows import OPTIONAL_TABLES, Row, Table
@@ -252,7 +252,7 @@ def _move(table: Table, source: AnyPath, target: AnyPath, n_tracks: int) -> None
     """Let `target` be the same file as `source`, which may be removed then."""
     if not table.is_nested and rows_in(source) != n_tracks:
         raise pa.ArrowInvalid(f"{source} has not the {n_tracks} rows it was published with")
-    share(source, target)
+    link_or_copy(source, target)
 
 
 def _merge(table: Table, rows: list[Row], where: dict[Row, AnyPath], target: AnyPath) -> None:

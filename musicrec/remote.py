@@ -6,26 +6,26 @@ Any address that fsspec knows will do. S3 takes the usual ``AWS_…`` variables.
 import hashlib
 import os
 import tempfile
-import time
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from musicrec.errors import ConfigError, MusicrecError, SchemaError
-from musicrec.files import S3, AnyPath, remove
+from musicrec.files import AnyPath, fetch, files_below, forget_old, make_folder, name_of
 from musicrec.sidecar import SIDECAR
 
+if TYPE_CHECKING:
+    from upath import UPath
+
 CACHE_VARIABLE = "MUSICREC_CACHE"
-SECONDS_KEPT = 7 * 24 * 3600.0  # since it was last asked for
 
 
 def local_version(folder: AnyPath) -> Path:
     """Folder of a version, on this machine: itself, or one with its sidecar and nothing else."""
-    return folder.resolve() if isinstance(folder, Path) else fetch_sidecar(str(folder))
+    return folder.resolve() if isinstance(folder, Path) else fetch_sidecar(folder)
 
 
-def fetch_sidecar(uri: str) -> Path:
-    """Folder of the version at `uri`, with its sidecar and nothing else.
+def fetch_sidecar(version: "UPath") -> Path:
+    """Folder on this machine with the sidecar of a version, and nothing else.
 
     It lies in ``$MUSICREC_CACHE``, by default ``~/.cache/musicrec``, under a name that changes with any of its files,
     and appears there whole or not at all. What nobody has asked for in a week goes when another one is fetched; who has
@@ -33,62 +33,48 @@ def fetch_sidecar(uri: str) -> Path:
 
     Parameters
     ----------
-    uri : str
+    version : upath.UPath
         Folder with the Parquet parts and the sidecar of one version, such as ``s3://bucket/similar``.
 
     Raises
     ------
     ConfigError
-        `uri` is no address, or its server refuses.
+        Its server refuses.
     SchemaError
         There is no sidecar, or it changed while it was fetched.
     """
-    import fsspec
-
     try:
-        options = S3 if uri.startswith("s3://") else {}
-        fs, root = fsspec.core.url_to_fs(f"{uri.rstrip('/')}/{SIDECAR}", **options)
-        version = _version(fs, root)
-        folder = _cache() / hashlib.blake2b(repr((uri, version)).encode(), digest_size=16).hexdigest()
-        if version and folder.exists():
+        files = _files(version / SIDECAR)
+        folder = _cache() / hashlib.blake2b(repr((str(version), files)).encode(), digest_size=16).hexdigest()
+        if files and folder.exists():
             os.utime(folder)
-        elif version:
-            _fetch(fs, root, version, folder)
-            _forget_old(folder.parent)
+        elif files:
+            _fetch(version / SIDECAR, files, folder)
+            forget_old(folder.parent)
     except MusicrecError:
         raise
     except Exception as e:  # each file system raises what its own client library raises
         told = " ".join(f"{type(e).__name__}: {e}".split())
-        raise ConfigError(f"cannot read {uri} ({told}); check the address and the keys") from e
-    if not version:
-        raise SchemaError(f"{uri} has no {SIDECAR}; give the folder of a published table: a copy of OUT/similar")
+        raise ConfigError(f"cannot read {version} ({told}); check the address and the keys") from e
+    if not files:
+        raise SchemaError(f"{version} has no {SIDECAR}; give the folder of a published table: a copy of OUT/similar")
     return folder
 
 
-def _version(fs: Any, root: str) -> list[tuple[str, str]]:  # noqa: ANN401 - a file system
+def _files(remote: "UPath") -> list[tuple[str, str]]:
     """Name of each file, and a token that changes with its content; empty if there is none."""
-    fs.invalidate_cache()
-    return sorted((path.rpartition("/")[2], fs.ukey(path)) for path in fs.find(root))
+    return sorted((name, remote.fs.ukey(name_of(remote / name))) for name in files_below(remote))
 
 
-def _fetch(fs: Any, root: str, version: list[tuple[str, str]], folder: Path) -> None:  # noqa: ANN401 - a file system
-    folder.parent.mkdir(parents=True, exist_ok=True)
+def _fetch(remote: "UPath", files: list[tuple[str, str]], folder: Path) -> None:
+    make_folder(folder.parent)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as temporary:
         sidecar = Path(temporary) / folder.name / SIDECAR
-        sidecar.mkdir(parents=True)
-        for name, _ in version:
-            fs.get_file(f"{root}/{name}", str(sidecar / name))
-        if _version(fs, root) != version:
-            raise SchemaError(f"{root} changed while it was fetched; ask again")
+        fetch(remote, sidecar)
+        if _files(remote) != files:
+            raise SchemaError(f"{remote} changed while it was fetched; ask again")
         if not folder.exists():  # another process may have been quicker
             sidecar.parent.rename(folder)
-
-
-def _forget_old(cache: Path) -> None:
-    for folder in cache.iterdir():
-        with suppress(OSError):  # another process was quicker
-            if time.time() - folder.stat().st_mtime > SECONDS_KEPT:
-                remove(folder)
 
 
 def _cache() -> Path:

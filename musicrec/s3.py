@@ -9,6 +9,7 @@ from musicrec.errors import ConfigError, MusicrecError
 from musicrec.files import AnyPath
 
 REFUSED = "the key may not do this there; give it the right to list, read, write and delete below the prefix"
+SILENT = "no server answers, or it breaks off each time; see AWS_ENDPOINT_URL and the network"
 REMEDIES = {  # by what the server, or the library on the way to it, calls it
     "NoSuchBucket": "there is no such bucket; make it, or mend the address",
     "InvalidAccessKeyId": "the server does not know the key; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
@@ -19,8 +20,10 @@ REMEDIES = {  # by what the server, or the library on the way to it, calls it
     "Forbidden": REFUSED,
     "403": REFUSED,  # of a question that is answered without words
     "PermissionError": REFUSED,
-    "EndpointConnectionError": "no server answers; see AWS_ENDPOINT_URL and the network",
-    "ConnectTimeoutError": "no server answers; see AWS_ENDPOINT_URL and the network",
+    "EndpointConnectionError": SILENT,
+    "ConnectTimeoutError": SILENT,
+    "ConnectionClosedError": SILENT,
+    "ClientPayloadError": SILENT,
     "SlowDown": "the server asks for fewer requests; run it again",
 }
 
@@ -65,5 +68,5 @@ def _told(error: BaseException) -> str | None:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     answers = [response for e in chain if isinstance(response := getattr(e, "response", None), dict)]
     codes = [str(answer.get("Error", {}).get("Code")) for answer in answers]
-    kinds = [type(e).__name__ for e in chain]
+    kinds = [type(e).__name__ for e in chain if not getattr(e, "filename", None)]  # else about a file on this machine
     return next((REMEDIES[name] for name in (*codes, *kinds) if name in REMEDIES), None)

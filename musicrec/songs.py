@@ -6,7 +6,6 @@ into a file of plain numbers that every worker maps: memory holds what is being 
 
 import json
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,14 +18,13 @@ from numpy.typing import NDArray
 
 from musicrec import features
 from musicrec.errors import ConfigError, ModelError
-from musicrec.files import NODE_FOLDER, make_folder, remove
+from musicrec.files import NODE_FOLDER, forget_old, make_folder, remove
 from musicrec.models import NETWORKS, TrainingSet, training_set
 from musicrec.models.inputs import Chosen, Songs
 from musicrec.settings import ExtractSettings, TrainSettings, resolve
 from musicrec.storage import Store
 
 WORK = "unpacked"  # work folder of the files; whoever asked for them clears it
-SECONDS_KEPT = 7 * 24 * 3600.0  # on a node, of what nobody cleared
 ROWS_AT_ONCE = 64
 OPTIONS = {"mel96": "--mel96", "images": "--images"}  # of extract, that make a table
 
@@ -233,9 +231,8 @@ def unpack(store: Store, table: str) -> None:
     if folder.exists():
         return
     make_folder(folder.parent)
-    for other in folder.parent.iterdir():
-        if time.time() - other.stat().st_mtime > SECONDS_KEPT:
-            remove(other)
+    if not isinstance(store.out, Path):
+        forget_old(folder.parent)
     making = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
     starts: list[int] = [0]
     about: dict[str, Any] = {"dtype": "float16", "tail": [1]}

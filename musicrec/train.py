@@ -15,7 +15,7 @@ from musicrec.accounting import Counts, Outcome, check_failures, count, digest, 
 from musicrec.cluster import WorkerLost, connect, run_bounded
 from musicrec.columns import HISTORY, OK, PREDICTIONS, SKIPPED
 from musicrec.errors import ConfigError, ModelError, MusicrecError
-from musicrec.files import AnyPath, filling, share
+from musicrec.files import AnyPath, filling, link_or_copy
 from musicrec.models import (
     CLUSTERINGS,
     NETWORKS,
@@ -89,7 +89,7 @@ def train(
             folder = _fit_as_task(store, full, model_id)
         version = store.new_version(name, full, model_id)
         for file in model_files(full.model):
-            share(folder / file, version.folder / file)
+            link_or_copy(folder / file, version.folder / file)
         store.publish(version)
         store.clear_work(full.stage)
         clear_unpacked(store)

@@ -106,7 +106,8 @@ class Versions:
     @property
     def withdrawn(self) -> dict[str, str]:
         """When a rollback withdrew which version, by its name; it may be off the disk since."""
-        return {name: at for name, at in self._state().get("withdrawn", {}).items() if name != self.published}
+        published = self.published
+        return {name: at for name, at in self._state().get("withdrawn", {}).items() if name != published}
 
     def on_disk(self) -> list[str]:
         """Versions that are or were published and are still there, the oldest first."""
@@ -151,8 +152,9 @@ class Versions:
         before, (_, _, fingerprint) = self.published, folder.name.partition("-")
         self._pointer.point_to(folder.name)
         self._prune(keep)
-        forgotten = {name for name in self.withdrawn if name == before or _is_of(name, fingerprint)}
-        self._write_state(withdrawn={name: at for name, at in self.withdrawn.items() if name not in forgotten})
+        withdrawn = self.withdrawn.items()
+        kept = {name: at for name, at in withdrawn if name != before and not _is_of(name, fingerprint)}
+        self._write_state(withdrawn=kept)
 
     def rollback(self, to: str | None = None) -> str:
         """Publish an older version again, or a withdrawn one; every version after it is withdrawn.

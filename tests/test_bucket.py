@@ -1,5 +1,6 @@
 """OUT in a bucket of a real S3 server: the same tables as in a folder, whatever goes wrong on the way there."""
 
+import errno
 import json
 import os
 import subprocess
@@ -16,7 +17,7 @@ from musicrec.columns import TRACKS
 from musicrec.errors import ConfigError, InUse
 from musicrec.files import children, filling, located, on_this_disk, remove, write_atomic
 from musicrec.lookup import SimilarTable
-from musicrec.s3 import REMEDIES
+from musicrec.s3 import REMEDIES, reaching
 from musicrec.settings import CatalogSettings
 from musicrec.storage import Store
 
@@ -232,3 +233,9 @@ def test_a_run_that_could_not_renew_its_lease_publishes_nothing(out, monkeypatch
         with pytest.raises(InUse, match="nothing more is published"):
             publish(store, 2)
     assert generation(store) == ["1"]
+
+
+def test_a_file_of_this_machine_is_not_taken_for_the_bucket(out, tmp_path):
+    unreadable = tmp_path / "song"
+    with pytest.raises(PermissionError, match="song"), reaching(located(out)):
+        raise PermissionError(errno.EACCES, "Permission denied", str(unreadable))

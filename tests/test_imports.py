@@ -67,8 +67,8 @@ ONLY_IN = {
     "soundfile": {"audio", "demo"},
     "av": {"audio"},
     "aiohttp": {"audio"},
-    "fsspec": {"audio", "remote"},
-    "upath": {"files", "pointer", "lock", "sources"},
+    "fsspec": {"audio"},
+    "upath": {"files", "pointer", "lock", "remote", "sources"},
     "s3fs": {"audio"},
 }
 NEVER = {room: {"storage", "cluster"} for room in ("features", "similarity", "models", "evaluate")}
