@@ -8,6 +8,7 @@ publish, unless ``state.json`` says that a rollback withdrew it.
 import datetime
 import json
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from musicrec.pointer import pointer_of
 
 STATE_FILE = "state.json"
 VERSION_NAME = re.compile(r"\d{5,}-")
+READ_S = 60.0  # that a version stays on disk after another took its place: somebody may be listing its files
 
 
 def now() -> str:
@@ -151,7 +153,7 @@ class Versions:
             fsync(folder.parent)
         before, (_, _, fingerprint) = self.published, folder.name.partition("-")
         self._pointer.point_to(folder.name)
-        self._prune(keep)
+        self._prune(keep, before)
         withdrawn = self.withdrawn.items()
         kept = {name: at for name, at in withdrawn if name != before and not _is_of(name, fingerprint)}
         self._write_state(withdrawn=kept)
@@ -180,7 +182,8 @@ class Versions:
         target = self.find(to)
         before, withdrawn = self.published, self.withdrawn
         after = {name: withdrawn.get(name, now()) for name in self.on_disk() if name > target}
-        self._write_state(withdrawn={name: at for name, at in (withdrawn | after).items() if name != target})
+        after = {name: at for name, at in (withdrawn | after).items() if name != target}
+        self._write_state(withdrawn=after, replaced=self._replaced(before))
         if target != before:
             self._pointer.point_to(target)
         return target
@@ -215,19 +218,28 @@ class Versions:
         return [p.name for p in children(self.root) if VERSION_NAME.match(p.name)]
 
     def _remove_leftovers(self) -> None:
-        known = {*self.on_disk(), STATE_FILE}
+        known = {*self.on_disk(), *self._replaced(), STATE_FILE}
         for path in children(self.root):
             if path.name not in known:
                 remove(path)
 
-    def _prune(self, keep: int) -> None:
+    def _prune(self, keep: int, before: str | None) -> None:
         """Remove the oldest versions; withdrawn ones do not crowd out those that were good."""
         withdrawn, older = self.withdrawn, [name for name in self.on_disk() if name != self.published]
         kinds = ([n for n in older if n not in withdrawn], [n for n in older if n in withdrawn])
-        pruned = [name for names in kinds for name in names[: max(0, len(names) - keep)]]
-        self._write_state(pruned=pruned)  # first: one that is half removed when this run is killed is no version
+        too_old = [name for names in kinds for name in names[: max(0, len(names) - keep)]]
+        pruned = [*(name for name in self._state().get("pruned", []) if name in self._folders()), *too_old]
+        replaced = self._replaced(before)
+        self._write_state(pruned=pruned, replaced=replaced)  # first: what a killed run half removes is no version
         for name in pruned:
-            remove(self.root / name)
+            if name not in replaced:
+                remove(self.root / name)
+
+    def _replaced(self, before: str | None = None) -> dict[str, float]:
+        """When which versions were replaced of late, so that their readers may not have ended; `before` was now."""
+        now = time.time()
+        replaced = self._state().get("replaced", {}) | ({before: now} if before else {})
+        return {name: at for name, at in replaced.items() if 0 <= now - at < READ_S}
 
     def _state(self) -> dict[str, Any]:
         try:

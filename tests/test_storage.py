@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+import musicrec.versions
 from musicrec import footers
 from musicrec.accounting import Outcome, outcomes_table
 from musicrec.errors import ConfigError, SchemaError
@@ -135,7 +136,8 @@ def test_readers_never_see_a_mixture_while_versions_are_published(store):
 
 
 @pytest.mark.parametrize("keep", [1, 3])
-def test_the_versions_before_stay_on_disk_and_open_tables_stay_readable(store, keep):
+def test_the_versions_before_stay_on_disk_and_open_tables_stay_readable(store, keep, monkeypatch):
+    monkeypatch.setattr(musicrec.versions, "READ_S", 0)
     for g in range(1, 5):
         publish(store, g, keep=keep)
     opened = store.dataset("tracks")

@@ -2,11 +2,13 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+import musicrec.versions
 from musicrec.errors import ConfigError, SchemaError
 from musicrec.settings import SimilarSettings
 from musicrec.storage import Store
@@ -238,6 +240,7 @@ def test_a_version_that_fails_leaves_nothing(store):
 
 
 def test_a_version_whose_removal_was_cut_short_is_none_to_roll_back_to_and_goes_with_the_next(store, monkeypatch):
+    monkeypatch.setattr(musicrec.versions, "READ_S", 0)
     names = [publish(store, g, keep=1) for g in (1, 2)]
     half = store.versions("similar").root / names[0]
 
@@ -257,3 +260,15 @@ def test_a_version_whose_removal_was_cut_short_is_none_to_roll_back_to_and_goes_
     publish(store, 4, keep=1)
     assert not half.exists()
     assert on_disk(store) == [3, 4]
+
+
+def test_a_version_stays_for_those_who_are_reading_it_and_goes_a_minute_later(store, monkeypatch):
+    listing = store.versions("similar").root / publish(store, 1, keep=0)
+    for g in (2, 3):
+        publish(store, g, keep=0)
+        assert on_disk(store) == [g]  # there is no going back to it
+        assert list(listing.glob("*.parquet"))
+    later = time.time() + 61
+    monkeypatch.setattr(time, "time", lambda: later)
+    publish(store, 4, keep=0)
+    assert not listing.exists()
