@@ -19,8 +19,9 @@ OUT         an OUT of songs and crops, such as of gtzan and gtzan_crops, with fe
             crop → song: whether a crop has its song among the first ten; song → crop: the other way round.
             The last table is the price of leaving that out: the same networks asked of songs they were trained on.
 
-A network of spectrograms takes some minutes a fold; --epochs crnn=5 says how long it learns. What a fold gave is kept
-in --keep, so that a run which was stopped goes on, and several can train side by side.
+A network of spectrograms takes some minutes a fold: --epochs crnn=5 says how long it learns, and --window-s crnn=6.13
+that it does so from excerpts of that length: most clips here last two or three seconds, and are repeated to fill one.
+What a fold gave is kept in --keep, so that a run which was stopped goes on, and several can train side by side.
 """
 
 import sys
@@ -163,9 +164,8 @@ def tables_out(store: Store, asked: Namespace) -> None:
     )
     unseen, trained = list(of_features(store, songs.track_ids, parts)), []
     for model in asked.models or []:
-        settings = with_defaults(
-            TrainSettings.model_validate({"model": model, "seed": asked.seed, "epochs": dict(asked.epochs).get(model)})
-        )
+        own = {"epochs": dict(asked.epochs).get(model), "window_s": dict(asked.window_s).get(model)}
+        settings = with_defaults(TrainSettings.model_validate({"model": model, "seed": asked.seed} | own))
         (of_test, of_learn), seconds = wall(partial(of_network, store, settings, songs.track_ids, parts, asked.keep))
         print(f"{model}: {settings.epochs} epochs a fold, {seconds:.0f} s in all", flush=True)
         unseen.append(of_test)
@@ -278,10 +278,10 @@ def side_by_side(of_parts: list[Ids]) -> Ids:
     return ids
 
 
-def budget(text: str) -> tuple[str, int]:
-    """``("crnn", 5)`` of ``crnn=5``."""
-    model, _, epochs = text.partition("=")
-    return model, int(epochs)
+def of_model(text: str) -> tuple[str, str]:
+    """``("crnn", "5")`` of ``crnn=5``."""
+    model, _, value = text.partition("=")
+    return model, value
 
 
 def main() -> None:
@@ -289,7 +289,8 @@ def main() -> None:
     options = parser(__doc__, "python benchmarks/retrieval.py --out OUT --models mlp --models crnn --epochs crnn=20")
     options.add_argument("--out", type=Path, help="an OUT of gtzan and gtzan_crops; without it, the feature table only")
     options.add_argument("--models", action="append", choices=sorted(NETWORKS), help="network; may be repeated")
-    options.add_argument("--epochs", action="append", type=budget, default=[], help="MODEL=N, unless the model's own")
+    options.add_argument("--epochs", action="append", type=of_model, default=[], help="MODEL=N, unless the model's own")
+    options.add_argument("--window-s", action="append", type=of_model, default=[], help="MODEL=S, length of excerpts")
     options.add_argument("--keep", type=Path, help="existing folder for the vectors of each fold")
     options.add_argument("--folds", type=int, default=3, help="parts of the artists (default: 3)")
     options.add_argument("--seed", type=int, default=0, help="of the folds and the weights (default: 0)")
