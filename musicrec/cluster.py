@@ -13,10 +13,10 @@ from typing import Any, NamedTuple, TypeVar
 import ray
 from filelock import FileLock
 
+from musicrec.cluster_use import address_of, most_cpus
 from musicrec.deadline import check_deadline, seconds_left
 from musicrec.errors import ConfigError, DeadlinePassed, MusicrecError
 from musicrec.files import AnyPath
-from musicrec.share import most_cpus
 from musicrec.storage import Store
 
 Item = TypeVar("Item")
@@ -56,22 +56,13 @@ def connect(address: str | None = None) -> None:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    address = _address(address)
+    address = address_of(address)
     options: dict[str, Any] = EMBEDDED if address == "local" else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, ValueError) as e:
         reason = str(e).splitlines()[0]
         raise ConfigError(f"no Ray cluster at {address} ({reason}); start one, or leave --address out") from e
-
-
-def _address(address: str | None) -> str:
-    return address or os.environ.get("RAY_ADDRESS") or "local"
-
-
-def is_embedded(address: str | None = None) -> bool:
-    """Whether :func:`connect` starts a Ray inside this process."""
-    return _address(address) == "local"
 
 
 def run_bounded(
@@ -86,7 +77,7 @@ def run_bounded(
     items : iterable
         May be long: it is read only as tasks finish.
     at_once : int, optional
-        Tasks in flight, if not as many as keep the cluster busy; never more than :func:`musicrec.share.most_cpus`.
+        Tasks in flight, if not as many as keep the cluster busy; at most :func:`musicrec.cluster_use.most_cpus`.
 
     Yields
     ------

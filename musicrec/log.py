@@ -44,8 +44,10 @@ def tell(event: str, line: str = "", *, level: int = logging.INFO, **fields: Any
 
 
 def fields_of(result: object) -> dict[str, Any]:
-    """What a stage has done: its counts, or whatever it says of itself."""
-    return asdict(result) if is_dataclass(result) and not isinstance(result, type) else {"result": str(result)}
+    """What a stage has done: its counts; of a file that it has written, where."""
+    if isinstance(result, str | os.PathLike):
+        return {"result": str(result)}
+    return asdict(result) if is_dataclass(result) and not isinstance(result, type) else {}
 
 
 class _StandardError(logging.Handler):

@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
+from musicrec.cluster_use import at_most
 from musicrec.settings import CHECKPOINT_S, StageSettings, read_toml, resolve
-from musicrec.share import at_most
 from musicrec.storage import Store
 from musicrec.watchdog import SECONDS_PER_FILE
 

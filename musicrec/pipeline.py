@@ -1,10 +1,13 @@
-"""The whole chain, from a folder of songs to a published table and a report."""
+"""The whole chain, from a folder of songs to a published table and a report: at first, and every night after."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from musicrec.accounting import Counts
+from musicrec.cluster_use import is_embedded
+from musicrec.deadline import check_deadline, deadline
 from musicrec.files import AnyPath, read_bytes
+from musicrec.runs import RunReport, reported
 from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings
 from musicrec.storage import Store
 from musicrec.watchdog import SECONDS_PER_FILE
@@ -27,7 +30,14 @@ class ChainSettings(NamedTuple):
         return self._replace(extract=self.extract.model_copy(update=needed))
 
 
-def run(store: Store, settings: ChainSettings, *, tell: Callable[[Counts], None] = print, **how: Any) -> AnyPath:  # noqa: ANN401
+def run(
+    store: Store,
+    settings: ChainSettings,
+    *,
+    address: str | None = None,
+    tell: Callable[[Counts], None] = print,
+    **how: Any,  # noqa: ANN401
+) -> AnyPath:
     """Run every stage that is not up to date.
 
     Parameters
@@ -36,6 +46,8 @@ def run(store: Store, settings: ChainSettings, *, tell: Callable[[Counts], None]
         OUT, locked by the caller.
     settings : ChainSettings
         Of each stage.
+    address : str, optional
+        Ray cluster; embedded by default.
     tell : callable
         Called with the counts of each stage as it ends.
     **how
@@ -44,11 +56,64 @@ def run(store: Store, settings: ChainSettings, *, tell: Callable[[Counts], None]
     Returns
     -------
     pathlib.Path or upath.UPath
-        The report.
+        The page with figures and examples.
     """
-    for stage in stages(store, settings, **how).values():
-        tell(stage())
-    return report(store)
+    with reported(store, "run", on_cluster=not is_embedded(address)) as done:
+        for name, stage in stages(store, settings, address=address, **how).items():
+            tell(done.stage(name, stage))
+        return done.stage("report", lambda: report(store))
+
+
+def refresh(
+    store: Store,
+    settings: ChainSettings,
+    *,
+    deadline_s: float | None = None,
+    address: str | None = None,
+    tell: Callable[[str], None] = print,
+    **how: Any,  # noqa: ANN401
+) -> AnyPath:
+    """Bring what is published up to date with the source; train nothing, unless no model is published.
+
+    Parameters
+    ----------
+    store : Store
+        OUT, locked by the caller.
+    settings : ChainSettings
+        Of each stage; the model is that of embed.
+    deadline_s : float, optional
+        Seconds after which the run ends: before the next stage, or within one where that leaves whole work behind.
+    address : str, optional
+        Ray cluster; embedded by default.
+    tell : callable
+        Called with a line about each stage as it ends.
+    **how
+        Of :func:`stages`.
+
+    Returns
+    -------
+    pathlib.Path or upath.UPath
+        The JSON report of the run. It is written too if the run fails.
+
+    Raises
+    ------
+    DeadlinePassed
+        What is done is kept; the next run goes on from there.
+    """
+    keep_model = store.exists(f"models/{settings.embed.model}")
+    chain = stages(store, settings, address=address, keep_model=keep_model, **how)
+    with reported(store, "refresh", on_cluster=not is_embedded(address)) as done, deadline(deadline_s):
+        for name, stage in chain.items():
+            check_deadline()
+            tell(f"{done.stage(name, stage)}; {_seconds(done.report, name)}")
+        check_deadline()
+        page = done.stage("report", lambda: report(store))
+        tell(f"report: {page}; {_seconds(done.report, 'report')}")
+    return done.path
+
+
+def _seconds(done: RunReport, stage: str) -> str:
+    return f"{done.stages[stage]['seconds']:.1f} s"
 
 
 def stages(

@@ -15,7 +15,7 @@ JOBS = PACKAGE.parent / "jobs"
 
 LAYERS = [  # lowest first; a room may import from its own layer and from those before it
     {"__init__", "errors", "columns", "lanes"},
-    {"accounting", "settings", "log", "progress", "watchdog", "deadline", "share", "usage", "files", "s3"},
+    {"accounting", "settings", "log", "progress", "watchdog", "deadline", "cluster_use", "usage", "files", "s3"},
     {"footers", "parquet", "pointer", "lock"},
     {"versions"},
     {"storage", "sources", "audio"},
@@ -42,8 +42,8 @@ LAYERS = [  # lowest first; a room may import from its own layer and from those 
     {"vectors", "compared"},
     {"compare", "publish"},
     {"extract", "train", "tune", "cross_validate", "embed", "similar"},
+    {"runs"},
     {"pipeline", "options"},
-    {"refresh"},
     {"cli", "jobs", "__main__"},
 ]
 LAYER = {room: depth for depth, rooms in enumerate(LAYERS) for room in rooms}

@@ -17,8 +17,7 @@ from musicrec.cli import main
 from musicrec.deadline import check_deadline, deadline, seconds_left
 from musicrec.embed import embed
 from musicrec.errors import CatalogError, DeadlinePassed, PublishError
-from musicrec.pipeline import ChainSettings
-from musicrec.refresh import refresh
+from musicrec.pipeline import ChainSettings, refresh
 from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings
 from musicrec.storage import Store
 from musicrec.train import train

@@ -11,10 +11,10 @@ from click.testing import CliRunner
 
 from musicrec import extract as stage
 from musicrec.cluster import asking, run_all, run_bounded
+from musicrec.cluster_use import at_most, most_cpus
 from musicrec.errors import ConfigError
 from musicrec.rows import Wanted
 from musicrec.settings import ExtractSettings
-from musicrec.share import at_most, most_cpus
 
 CPUS = 64
 

@@ -3,11 +3,15 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from musicrec import log
 from musicrec.storage import Store
+
+if TYPE_CHECKING:
+    from musicrec.runs import Run
 
 
 @contextmanager
@@ -22,6 +26,17 @@ def open_out(out: str, *, create: bool = False) -> Iterator[Store]:
         yield store
 
 
+@contextmanager
+def open_run(out: str, *, create: bool = False, address: str | None = None) -> Iterator["Run"]:
+    """Hold OUT for writing; what the command does stands in OUT/_runs afterwards."""
+    from musicrec.cluster_use import is_embedded
+    from musicrec.runs import reported
+
+    command = str(click.get_current_context().info_name)
+    with open_out(out, create=create) as store, reported(store, command, on_cluster=not is_embedded(address)) as run:
+        yield run
+
+
 def example(*lines: str) -> str:
     """Examples for the foot of a command's help."""
     return "\b\nExamples:\n" + "\n".join(f"  musicrec {line}" for line in lines)
@@ -33,8 +48,6 @@ def complain(message: str) -> None:
 
 
 def tell(result: object) -> None:
-    """Say what a stage has done: in a line for people, or to machines in JSON."""
-    if log.is_json():
-        log.tell("stage", **log.fields_of(result))
-    else:
+    """Say what a stage has done; machines have been told already."""
+    if not log.is_json():
         click.echo(result)

@@ -45,7 +45,7 @@ def refresh(out: str, settings_file: Path | None, deadline: datetime.timedelta |
     Exit codes: 0 done; 1 failed; 2 wrong usage; 3 another run holds OUT; 4 the deadline passed, and the next run goes
     on from there; 5 the new table did not pass its gate, and the one before stays published.
     """
-    from musicrec.refresh import refresh as run
+    from musicrec.pipeline import refresh as run
 
     if options["source"] is None and settings_file is None and not Store(out).recorded("catalog"):
         raise click.UsageError("Missing option '--source'.")

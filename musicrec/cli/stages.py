@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from musicrec.cli.common import example, open_out, tell
+from musicrec.cli.common import example, open_out, open_run, tell
 from musicrec.cli.tables import lookup
 from musicrec.files import located
 from musicrec.options import (
@@ -110,8 +110,9 @@ def catalog(out: str, settings_file: Path | None, force: bool, **options: Any) -
 
     if options["source"] is None and settings_file is None and not Store(out).recorded("catalog"):
         raise click.UsageError("Missing option '--source'.")
-    with open_out(out, create=True) as store:
-        tell(stage(store, _catalog_settings(store, settings_file, options), force=force))
+    with open_run(out, create=True) as run:
+        settings = _catalog_settings(run.store, settings_file, options)
+        tell(run.stage("catalog", lambda: stage(run.store, settings, force=force)))
 
 
 @click.command(
@@ -147,9 +148,9 @@ def extract(out: str, settings_file: Path | None, dry_run: bool, **options: Any)
         settings = settings_of(ExtractSettings, store, settings_file, options)
         click.echo(plan(store, settings, **{name: options[name] for name in what}))
         return
-    with open_out(out) as store:
-        settings = settings_of(ExtractSettings, store, settings_file, options)
-        tell(stage(store, settings, **{name: options[name] for name in how}))
+    with open_run(out, address=options["address"]) as run:
+        settings = settings_of(ExtractSettings, run.store, settings_file, options)
+        tell(run.stage("extract", lambda: stage(run.store, settings, **{name: options[name] for name in how})))
 
 
 @click.command(cls=Command, epilog=example("models", "models --json"))
@@ -177,11 +178,12 @@ def tune(out: str, settings_file: Path | None, address: str | None, **options: A
     from musicrec.models.tuning import best_params, to_text
     from musicrec.tune import tune as stage
 
-    with open_out(out) as store:
-        of_train = {name: store.recorded("train").get(name) for name in ("feature_set", "test_fraction", "seed")}
-        asked = settings_of(TrainSettings, store, settings_file, {k: v for k, v in options.items() if k in of_train})
+    with open_run(out, address=address) as run:
+        of_train = {name: run.store.recorded("train").get(name) for name in ("feature_set", "test_fraction", "seed")}
+        given = {name: value for name, value in options.items() if name in of_train}
+        asked = settings_of(TrainSettings, run.store, settings_file, given)
         settings = resolve(TuneSettings, options, {name: getattr(asked, name) for name in of_train})
-        table = stage(store, settings, address=address)
+        table = run.stage("tune", lambda: stage(run.store, settings, address=address))
     best = to_text(best_params(table, settings.model))
     means = table.to_pandas().groupby("candidate")[["accuracy", "train_accuracy"]].mean()
     click.echo(f"tune: {len(means)} candidates of {settings.model} on {len(table) // len(means)} inner folds")
@@ -214,11 +216,11 @@ def train(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa
     from musicrec.models import read_card
     from musicrec.train import train as stage
 
-    with open_out(out) as store:
-        settings = settings_of(TrainSettings, store, settings_file, options)
-        how = ("address", "workers", "gpu", "checkpoint_s")
-        tell(stage(store, settings, **{name: options[name] for name in how}))
-        metrics = read_card(store.path(f"models/{settings.model}"))["metrics"]
+    with open_run(out, address=options["address"]) as run:
+        settings = settings_of(TrainSettings, run.store, settings_file, options)
+        how = {name: options[name] for name in ("address", "workers", "gpu", "checkpoint_s")}
+        tell(run.stage("train", lambda: stage(run.store, settings, **how)))
+        metrics = read_card(run.store.path(f"models/{settings.model}"))["metrics"]
         click.echo(f"test accuracy {metrics['test_accuracy']:.3f} on {metrics['n_test']} songs")
 
 
@@ -243,10 +245,11 @@ def evaluate(out: str, settings_file: Path | None, address: str | None, **option
     from musicrec.cross_validate import evaluate as stage
     from musicrec.evaluate import summary
 
-    with open_out(out) as store:
+    with open_run(out, address=address) as run:
         judged = settings_of(EvaluateSettings, None, settings_file, options)
         trained = settings_of(TrainSettings, None, settings_file, options)
-        click.echo(summary(stage(store, judged, trained, address=address)))
+        scores = run.stage("evaluate", lambda: stage(run.store, judged, trained, address=address))
+    click.echo(summary(scores))
 
 
 @click.command(cls=Command, epilog=example("embed OUT", "embed OUT --model mlp"))
@@ -258,8 +261,9 @@ def embed(out: str, settings_file: Path | None, address: str | None, gpu: bool, 
     """Turn every song into a vector by a trained model."""
     from musicrec.embed import embed as stage
 
-    with open_out(out) as store:
-        tell(stage(store, settings_of(EmbedSettings, store, settings_file, options), address=address, gpu=gpu))
+    with open_run(out, address=address) as run:
+        settings = settings_of(EmbedSettings, run.store, settings_file, options)
+        tell(run.stage("embed", lambda: stage(run.store, settings, address=address, gpu=gpu)))
 
 
 @click.command(
@@ -290,9 +294,9 @@ def similar(
     """
     from musicrec.similar import similar as stage
 
-    with open_out(out) as store:
-        settings = settings_of(SimilarSettings, store, settings_file, options)
-        tell(stage(store, settings, address=address, force=force))
+    with open_run(out, address=address) as run:
+        settings = settings_of(SimilarSettings, run.store, settings_file, options)
+        tell(run.stage("similar", lambda: stage(run.store, settings, address=address, force=force)))
 
 
 @click.command(cls=Command, epilog=example("report OUT"))
@@ -301,8 +305,8 @@ def report(out: str) -> None:
     """Write OUT/report.html, one page with figures and examples."""
     from musicrec.report import write_report
 
-    with open_out(out) as store:
-        click.echo(f"report: {write_report(store)}")
+    with open_run(out) as run:
+        click.echo(f"report: {run.stage('report', lambda: write_report(run.store))}")
 
 
 @click.command(cls=Command, epilog=example("demo", "demo /tmp/musicrec-demo"))

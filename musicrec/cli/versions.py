@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from musicrec.cli.common import example, open_out
+from musicrec.cli.common import example, open_run
 from musicrec.errors import MusicrecError
 from musicrec.options import OUT, Command, duration
 from musicrec.storage import Store
@@ -37,7 +37,8 @@ def rollback(out: str, table: str, to: str | None, only_list: bool) -> None:
         click.echo(_table(["version", "made (UTC)", "songs", "rows", "size", "made by", ""],
                           [_listed(version) for version in versions_of(store, table)]))  # fmt: skip
         return
-    with open_out(out) as store:
+    with open_run(out) as run:
+        store = run.store
         before = store.versions(table).published
         now = store.rollback(table, to)
         withdrawn = [name for name in store.versions(table).on_disk() if name > now]
