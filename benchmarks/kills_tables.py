@@ -111,6 +111,7 @@ def leftovers(out: str) -> Iterator[str]:
         versions = versions_of(store, name)
         most = 2 + VERSIONS_KEPT.get(name, 1)  # one more where the run was killed between the swap and the tidying up
         folders = {p.split("/")[-1] for p in fs.ls(f"{root}/_versions/{name}", detail=False)} - {"state.json"}
+        folders -= set(store.versions(name).leaving)
         if len(folders) > most:
             yield f"{len(folders)} versions of {name}"
         for version in versions:

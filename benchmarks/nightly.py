@@ -95,8 +95,8 @@ def run(folder: Path, asked: Namespace) -> None:
     print_table(
         ["night", *kinds, "decoded", "wall s", "CPU s", "of first", *(f"{stage} CPU s" for stage in stages)],
         [[n.name, *(n.report["songs"][kind] for kind in kinds), n.report["decoded"], f"{n.wall_s:.1f}",
-          f"{n.cpu_s:.1f}", f"{n.cpu_s / first.cpu_s:.2%}", *(f"{n.report['stages'][stage]['cpu_seconds']:.1f}" for stage in stages)]
-         for n in nights],
+          f"{n.cpu_s:.1f}", f"{n.cpu_s / first.cpu_s:.2%}",
+          *(f"{n.report['stages'][stage]['cpu_seconds']:.1f}" for stage in stages)] for n in nights],
     )  # fmt: skip
     share, longest = median(n.cpu_s for n in changed) / first.cpu_s, max(n.wall_s for n in unchanged)
     decoded = sum(n.report["decoded"] for n in unchanged)

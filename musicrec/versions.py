@@ -113,14 +113,20 @@ class Versions:
 
     def on_disk(self) -> list[str]:
         """Versions that are or were published and are still there, the oldest first."""
-        published, withdrawn, pruned = self.published or "", self.withdrawn, self._state().get("pruned", [])
+        published, withdrawn, leaving = self.published or "", self.withdrawn, self.leaving
         named = [name for name in self._folders() if name <= published or name in withdrawn]
-        return sorted(name for name in named if name not in pruned)
+        return sorted(name for name in named if name not in leaving)
 
     def withdrawn_as(self, fingerprint: str) -> Withdrawn | None:
         """Last withdrawn version that `fingerprint` names; None if there is none."""
         same = [Withdrawn(name, at) for name, at in self.withdrawn.items() if _is_of(name, fingerprint)]
         return max(same, default=None)
+
+    @property
+    def leaving(self) -> list[str]:
+        """Versions that are none any more; their files go with the next one, for somebody may still be reading them."""
+        gone: list[str] = self._state().get("pruned", [])
+        return gone
 
     @property
     def confirmed_at(self) -> str | None:
@@ -183,7 +189,7 @@ class Versions:
         before, withdrawn = self.published, self.withdrawn
         after = {name: withdrawn.get(name, now()) for name in self.on_disk() if name > target}
         after = {name: at for name, at in (withdrawn | after).items() if name != target}
-        self._write_state(withdrawn=after, replaced=self._replaced(before))
+        self._write_state(withdrawn=after, replaced=self._replaced_now(before))
         if target != before:
             self._pointer.point_to(target)
         return target
@@ -218,7 +224,7 @@ class Versions:
         return [p.name for p in children(self.root) if VERSION_NAME.match(p.name)]
 
     def _remove_leftovers(self) -> None:
-        known = {*self.on_disk(), *self._replaced(), STATE_FILE}
+        known = {*self.on_disk(), *_of_late(self._state().get("replaced", {})), STATE_FILE}
         for path in children(self.root):
             if path.name not in known:
                 remove(path)
@@ -228,18 +234,15 @@ class Versions:
         withdrawn, older = self.withdrawn, [name for name in self.on_disk() if name != self.published]
         kinds = ([n for n in older if n not in withdrawn], [n for n in older if n in withdrawn])
         too_old = [name for names in kinds for name in names[: max(0, len(names) - keep)]]
-        pruned = [*(name for name in self._state().get("pruned", []) if name in self._folders()), *too_old]
-        replaced = self._replaced(before)
+        pruned = [*(name for name in self.leaving if name in self._folders()), *too_old]
+        replaced = self._replaced_now(before)
         self._write_state(pruned=pruned, replaced=replaced)  # first: what a killed run half removes is no version
         for name in pruned:
             if name not in replaced:
                 remove(self.root / name)
 
-    def _replaced(self, before: str | None = None) -> dict[str, float]:
-        """When which versions were replaced of late, so that their readers may not have ended; `before` was now."""
-        now = time.time()
-        replaced = self._state().get("replaced", {}) | ({before: now} if before else {})
-        return {name: at for name, at in replaced.items() if 0 <= now - at < READ_S}
+    def _replaced_now(self, before: str | None) -> dict[str, float]:
+        return _of_late(self._state().get("replaced", {}) | ({before: time.time()} if before else {}))
 
     def _state(self) -> dict[str, Any]:
         try:
@@ -261,3 +264,8 @@ class Versions:
 
 def _is_of(version: str, fingerprint: str) -> bool:
     return version.partition("-")[2] == fingerprint[:8]
+
+
+def _of_late(replaced: Mapping[str, float]) -> dict[str, float]:
+    now = time.time()
+    return {name: at for name, at in replaced.items() if 0 <= now - at < READ_S}
