@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,27 @@ def ray_session() -> Iterator[None]:
     connect()
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(synthetic: Path, ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> "Store":
+    """An OUT with the synthetic catalog, extracted in one go; nobody writes to it."""
+    from extracting import SETTINGS, new_out
+
+    from musicrec.extract import extract
+
+    store = new_out(tmp_path_factory.mktemp("undisturbed") / "out", synthetic)
+    extract(store, SETTINGS)
+    return store
+
+
+@pytest.fixture
+def copy(undisturbed: "Store", tmp_path: Path) -> "Store":
+    """A copy of it."""
+    from musicrec.storage import Store
+
+    shutil.copytree(undisturbed.out, tmp_path / "out", symlinks=True)
+    return Store(tmp_path / "out")
 
 
 @pytest.fixture(scope="session")
