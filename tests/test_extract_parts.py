@@ -23,7 +23,7 @@ from musicrec.catalog import catalog
 from musicrec.errors import SchemaError
 from musicrec.extract import extract, extract_track, plan
 from musicrec.rows import tables_of
-from musicrec.settings import CatalogSettings, ExtractSettings
+from musicrec.settings import CatalogSettings
 from musicrec.storage import Store
 
 
@@ -183,29 +183,6 @@ def test_a_shard_is_written_in_groups_as_its_rows_come(
     assert pq.read_table(mel).equals(published.slice(0, 8))
     (features_file,) = tmp_path.rglob("features/shard.parquet")
     assert pq.read_metadata(features_file).num_row_groups == 1
-
-
-def test_any_table_may_be_a_large_one(
-    segmented: Store, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = ExtractSettings(segment_s=0.7, feature_sets=("iiitd41",))
-    shutil.copytree(segmented.out.parent, tmp_path / "copy", symlinks=True)
-    store, source = Store(tmp_path / "copy/out"), tmp_path / "copy/synthetic"
-    shutil.copy(next((synthetic / "synthetic-bells").glob("*-01.*")), source / "synthetic-added.wav")
-    catalog(store, CatalogSettings(source=str(source)), force=True)
-    names = ("features", "segments", "mel")
-    before = [len(list((store.out / name).glob("*.parquet"))) for name in names]
-    with monkeypatch.context() as patch:
-        patch.setattr("musicrec.rows.LARGE_BYTES", 0)
-        extract(store, settings)
-    assert [len(list((store.out / name).glob("*.parquet"))) for name in names] == [n + 1 for n in before]
-    fresh = new_out(tmp_path / "fresh", source)
-    extract(fresh, settings)
-    found, expected = tables(store), tables(fresh)
-    for both in (found, expected):
-        both["segments"] = both["segments"].sort_values(["track_id", "segment"], ignore_index=True)
-        both["features"] = both["features"].sort_values("track_id", ignore_index=True)
-    assert_same(found, expected)
 
 
 @pytest.mark.parametrize("killed_at", ["replacing", "write_table", "write_parquet"])

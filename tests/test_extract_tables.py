@@ -80,6 +80,29 @@ def test_a_table_no_longer_asked_for_goes_and_comes_back(segmented: Store, tmp_p
     assert_same(tables(store), tables(segmented))
 
 
+def test_any_table_may_be_a_large_one(
+    segmented: Store, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ExtractSettings(segment_s=0.7, feature_sets=("iiitd41",))
+    shutil.copytree(segmented.out.parent, tmp_path / "copy", symlinks=True)
+    store, source = Store(tmp_path / "copy/out"), tmp_path / "copy/synthetic"
+    shutil.copy(next((synthetic / "synthetic-bells").glob("*-01.*")), source / "synthetic-added.wav")
+    catalog(store, CatalogSettings(source=str(source)), force=True)
+    names = ("features", "segments", "mel")
+    before = [len(list((store.out / name).glob("*.parquet"))) for name in names]
+    with monkeypatch.context() as patch:
+        patch.setattr("musicrec.rows.LARGE_BYTES", 0)
+        extract(store, settings)
+    assert [len(list((store.out / name).glob("*.parquet"))) for name in names] == [n + 1 for n in before]
+    fresh = new_out(tmp_path / "fresh", source)
+    extract(fresh, settings)
+    found, expected = tables(store), tables(fresh)
+    for both in (found, expected):
+        both["segments"] = both["segments"].sort_values(["track_id", "segment"], ignore_index=True)
+        both["features"] = both["features"].sort_values("track_id", ignore_index=True)
+    assert_same(found, expected)
+
+
 @pytest.mark.parametrize("segment_s", [0.05, -1.0, 30.5])
 def test_segments_too_short_or_longer_than_the_clip_are_refused(segment_s: float) -> None:
     with pytest.raises(ValueError, match=r"expected 0, or 0\.1 s to the 30 s of the clip"):
