@@ -38,6 +38,7 @@ from musicrec.similarity.lists import Side, as_read
 from musicrec.similarity.places import Part, lists_of_places, some_of
 from musicrec.similarity.refresh import SPARES, Kept, full, refresh
 from musicrec.similarity.rules import is_asked, pool_depth, refine, statistics_of
+from musicrec.similarity.screens import DEVICE
 from musicrec.storage import Store
 from musicrec.vectors import Vectors
 
@@ -47,10 +48,11 @@ SONGS_PER_SHARD = 8192
 SONGS_PER_PART = 131_072  # a multiple of PANEL and of the songs of a shard; 100 MB at 128 coordinates
 RECALL_SAMPLE = 1000
 MEMORY = 800 * 2**20  # bytes of a worker, its libraries and the part it looks at included
+MEMORY_ON_DEVICE = 3 * 2**30  # TensorFlow and its driver of the GPU too
 KEPT = 6  # times the bytes of all vectors: what a task holds that looks at all of them, and at what was kept
 
 
-def compare(store: Store, settings: SimilarSettings, vectors: Vectors) -> Compared:
+def compare(store: Store, settings: SimilarSettings, vectors: Vectors, *, gpu: bool = False) -> Compared:
     """Lists of all songs by the settings.
 
     Parameters
@@ -61,7 +63,10 @@ def compare(store: Store, settings: SimilarSettings, vectors: Vectors) -> Compar
         How many, which metric, which rules.
     vectors : Vectors
         The songs.
+    gpu : bool
+        Give each task that makes lists of all songs a GPU. What changed since the night before needs none.
     """
+    screen = check(1, settings.metric, DEVICE if gpu else None)
     _compile(settings)
     n_songs = len(vectors.matrix)
     depth = pool_depth(settings, n_songs)
@@ -70,26 +75,25 @@ def compare(store: Store, settings: SimilarSettings, vectors: Vectors) -> Compar
         "metric": settings.metric,
         "depth": depth,
         "code_version": settings.code_version,
-        "screen": check(depth, settings.metric, None),
     }
     if settings.approximate_above and n_songs > settings.approximate_above:
-        found = _approximate(store, settings, vectors, depth)
+        found = _approximate(store, settings, vectors, depth, screen)
     else:
-        found = _refreshed(store, settings, vectors, made_by) or _exact(store, settings, vectors, depth)
+        found = _refreshed(store, settings, vectors, made_by) or _exact(store, settings, vectors, depth, screen)
     if is_asked(settings):
         found = found._replace(lists=_by_rules(store, settings, vectors, found.lists))
     return found._replace(made_by=made_by)
 
 
 @cache
-def _compile(settings: SimilarSettings) -> None:
+def _compile(settings: SimilarSettings, screen: str | None = None) -> None:
     """Compile all loops, for arrays of this process and for those in shared memory."""
     with compiling():
         noise = np.random.default_rng(0).normal(size=(256, LANES)).astype(np.float32)
         rows, n = np.arange(len(noise)), 4
         refresh(full(noise, n, settings.metric).kept, noise[::-1].copy(), rows, settings.metric)
         given = prepare(noise, settings.metric)
-        frame = bounds.fit(given, METRICS[settings.metric], n, check(n, settings.metric, None))
+        frame = bounds.fit(given, METRICS[settings.metric], n, check(n, settings.metric, screen))
         side = as_read(make_side(frame, given.rows(rows), rows, 0))
         lists_of_places(frame, cluster(frame, given), [Part(0, side)], some_of(side, 0, len(noise), n), 0)
         if is_asked(settings):
@@ -113,24 +117,25 @@ class Plan(NamedTuple):
     songs_per_part: int
 
 
-def _exact(store: Store, settings: SimilarSettings, vectors: Vectors, depth: int) -> Compared:
+def _exact(store: Store, settings: SimilarSettings, vectors: Vectors, depth: int, screen: str) -> Compared:
     given = prepare(vectors.matrix, settings.metric)
     n_songs = len(given.values)
-    frame = bounds.fit(given, METRICS[settings.metric], depth, check(depth, settings.metric, None))
+    frame = bounds.fit(given, METRICS[settings.metric], depth, screen)
     clusters = cluster(frame, given)
     frame, places = with_room(frame, clusters.order)
     plan = Plan(
         settings, frame, clusters, n_songs, min(depth + SPARES, n_songs - 1), None, SONGS_PER_SHARD, SONGS_PER_PART
     )
     side = _lists_on_ray(store, settings, vectors, plan, make_side(frame, given.rows(places), places, 0))
-    how = {"exact": True, "screen": frame.screen}
-    return Compared(as_lists(side, n_songs, depth), how, Kept(frame, side, depth))
+    how = {"exact": True, "screen": screen}
+    of_nights = "product" if screen == DEVICE else screen  # the same codes, on a processor
+    return Compared(as_lists(side, n_songs, depth), how, Kept(frame._replace(screen=of_nights), side, depth))
 
 
-def _approximate(store: Store, settings: SimilarSettings, vectors: Vectors, depth: int) -> Compared:
+def _approximate(store: Store, settings: SimilarSettings, vectors: Vectors, depth: int, screen: str) -> Compared:
     given = prepare(vectors.matrix, settings.metric)
     n_songs = len(given.values)
-    frame = bounds.fit(given, METRICS[settings.metric], depth, check(depth, settings.metric, None))
+    frame = bounds.fit(given, METRICS[settings.metric], depth, screen)
     clusters = cluster(frame, given, n_clusters(n_songs))
     plan = Plan(settings, frame, clusters, n_songs, depth, settings.probes, SONGS_PER_SHARD, SONGS_PER_PART)
     side = make_side(frame, given.rows(clusters.order), clusters.order, 0)
@@ -166,7 +171,8 @@ def _lists_on_ray(store: Store, settings: SimilarSettings, vectors: Vectors, pla
     parts = [
         ray.put(some_of(side, *some, 0, with_panels=True)) for some in slices(0, len(side.songs), plan.songs_per_part)
     ]
-    task = _stage_lists.options(**asking(MEMORY))
+    gpu = plan.frame.screen == DEVICE
+    task = _stage_lists.options(**asking(MEMORY_ON_DEVICE if gpu else MEMORY, gpu=gpu))
     with Progress("similar", plan.n_songs) as progress:
         shards = run_staged(
             store,
@@ -189,7 +195,7 @@ def _lists_on_ray(store: Store, settings: SimilarSettings, vectors: Vectors, pla
 @ray.remote(num_cpus=1)
 def _stage_lists(out: AnyPath, name: str, plan: Plan, parts: list[Any], first: int) -> None:
     """Stage the lists of the songs in the places from `first` on."""
-    _compile(plan.settings)
+    _compile(plan.settings, plan.frame.screen)
     n, own = plan.n, first // plan.songs_per_part
     start = first - own * plan.songs_per_part
     new = some_of(ray.get(parts[own]), start, start + min(plan.songs_per_shard, plan.n_songs - first), n)

@@ -15,6 +15,7 @@ from musicrec.similarity.bounds import Frame
 from musicrec.similarity.exact import Lists
 from musicrec.similarity.lists import Side, room
 from musicrec.similarity.refresh import Kept
+from musicrec.similarity.screens import available
 
 FOLDER = "_kept"  # Parquet readers pass over names with an underscore
 ABOUT = "about.json"
@@ -54,10 +55,12 @@ def save(kept: Kept, folder: AnyPath, made_by: Mapping[str, Any]) -> None:
 
 
 def load(folder: AnyPath, made_by: Mapping[str, Any]) -> Kept | None:
-    """Read what was kept; None if nothing was by the same means, or not whole, or in another form."""
+    """Read what was kept; None if nothing was by the same means, or not whole, or in a form of another machine."""
     try:
         about = json.loads(read_bytes(folder / ABOUT))
         if about["made_by"] != made_by:
+            return None
+        if about["frame"]["screen"] not in available():
             return None
         names = [name for name in (*Side._fields, *FRAME_ARRAYS) if name != "n"]
         with on_this_disk(folder) as local:

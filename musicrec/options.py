@@ -166,7 +166,7 @@ force_option = click.option(
 workers_option = click.option(
     "--workers", type=click.IntRange(1), default=1, show_default=True, help="Data-parallel training workers."
 )
-gpu_option = click.option("--gpu", is_flag=True, help="Give every worker of a network a GPU.")
+gpu_option = click.option("--gpu", is_flag=True, help="Give every worker a GPU.")
 checkpoint_option = click.option(
     "--checkpoint-s",
     type=click.FloatRange(0),

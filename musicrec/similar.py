@@ -31,7 +31,7 @@ class SimilarCounts(Counts):
 
 
 def similar(
-    store: Store, settings: SimilarSettings, *, address: str | None = None, force: bool = False
+    store: Store, settings: SimilarSettings, *, address: str | None = None, gpu: bool = False, force: bool = False
 ) -> SimilarCounts:
     """Compute the top-N table of the published embeddings and publish it.
 
@@ -45,6 +45,8 @@ def similar(
         How many, which metric, and the limits of the gate.
     address : str, optional
         Ray cluster; embedded by default.
+    gpu : bool
+        Give each task that compares all songs a GPU.
     force : bool
         Publish a withdrawn table too.
 
@@ -60,7 +62,9 @@ def similar(
         raise MusicrecError(f"similar: {len(vectors.names)} songs have an embedding; a table needs at least two")
     names = digest(*(column.to_pylist() for column in vectors.names.columns))
     fingerprint = settings.fingerprint(store.footer("embeddings")["fingerprint"], names)
-    compared, withdrawn = _bring_up_to_date(store, settings, fingerprint, vectors, address=address, force=force)
+    compared, withdrawn = _bring_up_to_date(
+        store, settings, fingerprint, vectors, address=address, gpu=gpu, force=force
+    )
     store.clear_work(settings.stage)  # of a run too that was killed when all was published
     store.record(settings)
     outcomes = _outcomes(store, vectors.left_out, "withdrawn" if withdrawn else "no_embedding")
@@ -71,7 +75,14 @@ def similar(
 
 
 def _bring_up_to_date(
-    store: Store, settings: SimilarSettings, fingerprint: str, vectors: Vectors, *, address: str | None, force: bool
+    store: Store,
+    settings: SimilarSettings,
+    fingerprint: str,
+    vectors: Vectors,
+    *,
+    address: str | None,
+    gpu: bool,
+    force: bool,
 ) -> tuple[int, Withdrawn | None]:
     """Publish the table that a fingerprint names; return how many songs were compared, and what stays withdrawn."""
     versions = store.versions("similar")
@@ -85,7 +96,7 @@ def _bring_up_to_date(
         store.rollback("similar", withdrawn.version)  # forward
         return 0, None
     connect(address)
-    publish_lists(store, settings, fingerprint, vectors.names, compare(store, settings, vectors))
+    publish_lists(store, settings, fingerprint, vectors.names, compare(store, settings, vectors, gpu=gpu))
     return len(vectors.names), None
 
 

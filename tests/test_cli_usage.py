@@ -309,8 +309,9 @@ def test_the_command_line_wins_over_the_file_over_what_out_records_over_defaults
                 **{"limit": 5, "seconds_per_file": 0.5},
             },
         ),
-        ("similar OUT --address localhost:6379", {"address": "localhost:6379", "force": False}),
-        ("similar OUT --force", {"address": None, "force": True}),
+        ("similar OUT --address localhost:6379", {"address": "localhost:6379", "gpu": False, "force": False}),
+        ("similar OUT --force", {"address": None, "gpu": False, "force": True}),
+        ("similar OUT --gpu", {"address": None, "gpu": True, "force": False}),
     ],
 )
 def test_options_that_are_no_settings_reach_the_stage(run, out, stages, arguments, how):

@@ -14,6 +14,7 @@ import pytest
 
 from musicrec import compare
 from musicrec.compared import load, save
+from musicrec.errors import ConfigError
 from musicrec.lookup import SimilarTable
 from musicrec.settings import SimilarSettings
 from musicrec.similar import similar
@@ -156,9 +157,29 @@ from musicrec.settings import SimilarSettings
 from musicrec.similar import similar
 from musicrec.storage import Store
 compare.SONGS_PER_SHARD = 256
-ray.init("local", num_cpus=int(sys.argv[2]), include_dashboard=False, log_to_driver=False)
-similar(Store(sys.argv[1]), SimilarSettings(n=12))
+cpus, gpus = map(int, sys.argv[2:])
+ray.init("local", num_cpus=cpus, num_gpus=gpus, include_dashboard=False, log_to_driver=False)
+similar(Store(sys.argv[1]), SimilarSettings(n=12), gpu=gpus > 0)
 """
+
+
+def test_tasks_that_have_a_gpu_make_the_same_table_and_nights_after_need_none(tmp_path, publish_vectors):
+    vectors = clumps()
+    store = publish_vectors(tmp_path, vectors, names(range(N_SONGS)))
+    # The GPU is one by Ray's books alone: TensorFlow finds none here, and takes the processor.
+    subprocess.run([sys.executable, "-c", CHAIN, str(tmp_path), "1", "1"], check=True, timeout=240)
+    assert how(store) == {"exact": True, "screen": "tensorflow"}
+    assert_same(published(store), top_n(vectors, 12))
+    vectors[5] += 0.1
+    publish_vectors(tmp_path, vectors, names(range(N_SONGS)))
+    similar(store, SimilarSettings(n=12))
+    assert how(store) == {"exact": True, "screen": "product", "changed": 1, "made_anew": how(store)["made_anew"]}
+    assert_same(published(store), top_n(vectors, 12))
+
+
+def test_a_gpu_for_tasks_that_is_not_there_is_said_at_once(tmp_path, publish_vectors):
+    with pytest.raises(ConfigError, match="--gpu: no node of the Ray cluster has a GPU"):
+        similar(publish_vectors(tmp_path, clumps()), SimilarSettings(n=12), gpu=True)
 
 
 @pytest.mark.slow
@@ -166,7 +187,7 @@ def test_the_table_is_the_same_to_the_byte_with_one_and_two_workers_one_of_them_
     tables = []
     for name, workers, kills in (("one", 1, False), ("two", 2, False), ("killed", 2, True)):
         store = publish_vectors(tmp_path / name, clumps(6000, seed=3))
-        run = subprocess.Popen([sys.executable, "-c", CHAIN, str(tmp_path / name), str(workers)])
+        run = subprocess.Popen([sys.executable, "-c", CHAIN, str(tmp_path / name), str(workers), "0"])
         killed = []
         if kills:
             watcher = threading.Thread(target=_kill_a_worker_once_shards_appear, args=(store, run, killed))

@@ -62,7 +62,7 @@ ONLY_IN = {
         "similar",
         "jobs",
     },
-    "tensorflow": {"models"},
+    "tensorflow": {"models", "similarity"},
     "keras": {"models"},
     "soundfile": {"audio", "demo"},
     "av": {"audio"},

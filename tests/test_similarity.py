@@ -15,9 +15,10 @@ from sklearn.neighbors import NearestNeighbors
 from musicrec.errors import ConfigError, PublishError
 from musicrec.similarity import METRICS, Lists, check_lists, churn, exact, gate, quality, top_n
 from musicrec.similarity.gate import SCORE_RANGE
-from musicrec.similarity.screens import available
+from musicrec.similarity.screens import DEVICE, available
 
 metrics = pytest.mark.parametrize("metric", sorted(METRICS))
+SCREENS = (*available(), DEVICE)  # TensorFlow takes the processor where there is no GPU
 
 
 def cosine(a, b):
@@ -94,7 +95,7 @@ def test_top_n_is_brute_force_for_any_split_and_screen(metric, vectors, n, windo
     assume((np.abs(expected[1][expected[1] != 0]) > np.finfo(np.float32).tiny).all())  # which float32 cannot tell apart
     assume(all(is_settled(metric, a, b) for a, b in itertools.combinations(vectors.astype(np.float64), 2)))
     cut = data.draw(st.integers(0, len(vectors)))
-    for screen in available():
+    for screen in SCREENS:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(exact, "WINDOWS", windows)
             assert_same(top_n(vectors, n, metric, screen=screen), expected)
@@ -142,7 +143,7 @@ def test_top_n_is_brute_force_on_what_is_hard_to_screen(metric, adversary):
     against[np.arange(len(rows)), rows] = -np.inf
     best = np.argsort(-against, axis=1, kind="stable")[:, :20]
     expected = Lists(best.astype(np.int32), np.take_along_axis(against, best, axis=1))
-    for screen in available():
+    for screen in SCREENS:
         ids, scores = top_n(vectors, 20, metric, screen=screen)
         assert_same((ids[rows], scores[rows]), expected)
         assert_same(top_n(vectors, 20, metric, rows=rows, screen=screen), expected)
@@ -155,7 +156,7 @@ def test_top_n_is_brute_force_over_several_windows(metric, offset, spread):
     vectors[::7] = vectors[3]
     vectors[100] = 0
     expected = brute_force(vectors, 50, metric)
-    for screen in available():
+    for screen in SCREENS:
         assert_same(top_n(vectors, 50, metric, screen=screen), expected)
 
 

@@ -277,12 +277,14 @@ def embed(out: str, settings_file: Path | None, address: str | None, gpu: bool, 
 )
 @OUT
 @settings_options(SimilarSettings)
+@gpu_option
 @address_option
 @click.option("--force", is_flag=True, help="Publish the table even if a rollback has withdrawn it.")
 def similar(
     out: str,
     settings_file: Path | None,
     address: str | None,
+    gpu: bool,
     force: bool,
     **options: Any,  # noqa: ANN401
 ) -> None:
@@ -296,7 +298,7 @@ def similar(
 
     with open_run(out, address=address) as run:
         settings = settings_of(SimilarSettings, run.store, settings_file, options)
-        tell(run.stage("similar", lambda: stage(run.store, settings, address=address, force=force)))
+        tell(run.stage("similar", lambda: stage(run.store, settings, address=address, gpu=gpu, force=force)))
 
 
 @click.command(cls=Command, epilog=example("report OUT"))

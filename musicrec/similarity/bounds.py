@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from musicrec.similarity import codes
 from musicrec.similarity.codes import ROUNDING
 from musicrec.similarity.lists import COSINE, EUCLIDEAN, NO_LIMIT, Rule
-from musicrec.similarity.screens import PANEL, TILE_ROWS
+from musicrec.similarity.screens import DEVICE, OF_FLOATS, PANEL, TILE_ROWS
 
 Matrix = NDArray[np.float32]
 
@@ -28,8 +28,9 @@ CLIPPED = 1e-4  # share of coordinates that 8 bits may clip: a finer step for al
 BLOCK_ROWS = 8192
 
 NS_PER_SCORE = 105.0  # of a pair that one of the two lists would take: there are others that the other would
-NS_PER_COORDINATE = {"amx": 0.0005, "vnni": 0.0028, "product": 0.0165}  # of a pair, on a 2 GHz Xeon; only ratios matter
-WIDTH_UNIT = {"amx": 64, "vnni": 32, "product": 16}
+# Of a pair, on a 2 GHz Xeon; only ratios matter. That of a GPU is assumed: 50 TFLOP/s, never measured.
+NS_PER_COORDINATE = {"amx": 0.0005, "vnni": 0.0028, "product": 0.0165, DEVICE: 0.00004}
+WIDTH_UNIT = {"amx": 64, "vnni": 32, "product": 16, DEVICE: 16}
 
 
 class Vectors(NamedTuple):
@@ -117,7 +118,7 @@ def _with_step(frame: Frame, sample: Matrix) -> Frame:
     p = frame.width - 1 if frame.width < len(frame.axes) else len(frame.axes)
     turn = np.linalg.qr(np.random.default_rng(0).standard_normal((p, p)))[0]
     axes = np.ascontiguousarray(frame.axes[:, :p] @ turn.astype(np.float32))
-    if frame.screen == "product":
+    if frame.screen in OF_FLOATS:
         step = frame.longest / PRODUCT_STEPS
     else:
         on_axes, rest = project(sample, axes)
@@ -165,7 +166,7 @@ class _Expected:
         rest = np.sqrt(np.square(self._songs[:, p:]).sum(axis=1))
         their_rest = np.sqrt(np.square(self._lists[:, p:]).sum(axis=1))
         bound = self._lists[:, :p] @ self._songs[:, :p].T + np.outer(their_rest, rest) + self._own
-        if screen != "product":
+        if screen not in OF_FLOATS:
             spread = np.abs(self._songs[:, :p]).std() * 4 * np.sqrt(width / 12) / LARGEST_CODE
             bound += 2 * spread * np.sqrt(np.square(self._songs).sum(axis=1).max())
         passing = float((bound >= self._limits[:, None]).mean())
@@ -182,7 +183,7 @@ class Codes(NamedTuple):
 
 def encode(frame: Frame, given: Vectors) -> Codes:
     """Codes and offsets of songs, none of which is longer about the centre than the frame's longest."""
-    is_product = frame.screen == "product"
+    is_product = frame.screen in OF_FLOATS
     n_songs = len(given.values)
     padded = -(-n_songs // PANEL) * PANEL + TILE_ROWS
     written = codes.aligned((padded, frame.width), np.float32 if is_product else np.int8)

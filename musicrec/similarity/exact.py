@@ -19,7 +19,7 @@ from musicrec.similarity import bounds, codes, lists, meeting
 from musicrec.similarity.bounds import Frame, Vectors
 from musicrec.similarity.clusters import cluster
 from musicrec.similarity.lists import Side
-from musicrec.similarity.screens import PANEL, available
+from musicrec.similarity.screens import DEVICE, PANEL, available
 
 METRICS = {"cosine": lists.COSINE, "euclidean": lists.EUCLIDEAN, "inner": lists.INNER}
 
@@ -58,8 +58,9 @@ def top_n(
         The score is the cosine, in [-1, 1], minus the Euclidean distance, or the inner product.
     rows : (int, int) or array of int, optional
         Compute only the lists of rows start … stop-1, or of these rows.
-    screen : {"amx", "vnni", "product"}, optional
-        How pairs are screened; the fastest that this machine has by default. It changes no result.
+    screen : {"amx", "vnni", "product", "tensorflow"}, optional
+        How pairs are screened; the fastest of this machine's processor by default, "tensorflow" on a GPU. It changes no
+        result.
 
     Returns
     -------
@@ -92,8 +93,8 @@ def check(n: int, metric: str, screen: str | None) -> str:
         raise ConfigError(f"unknown metric {metric!r}; expected one of {', '.join(METRICS)}")
     if n < 1:
         raise ConfigError(f"n = {n}; expected at least 1 similar song")
-    if screen is not None and screen not in available():
-        raise ConfigError(f"screen {screen!r}: this machine has {', '.join(available())}")
+    if screen not in (None, DEVICE, *available()):
+        raise ConfigError(f"screen {screen!r}: this machine has {', '.join([*available(), DEVICE])}")
     return screen or available()[0]
 
 
@@ -184,7 +185,11 @@ def meet(frame: Frame, a: Side, b: Side, blocks: Iterable[Block], *, is_same: bo
     """Let rows of one side meet columns of another. Where both sides are one, each pair meets once."""
     available()  # tiles want a permission in each process
     a, b = lists.as_read(a), lists.as_read(b)
-    if frame.screen == "product":
+    if frame.screen == DEVICE:
+        from musicrec.similarity.device import meet_on_device  # TensorFlow takes seconds to import
+
+        meet_on_device(frame.rule, a, b, blocks, is_same=is_same)
+    elif frame.screen == "product":
         _meet_products(frame, a, b, blocks, is_same)
     else:
         kernel = meeting.meet_amx if frame.screen == "amx" else meeting.meet_vnni

@@ -25,6 +25,8 @@ from numba.extending import intrinsic
 from musicrec.lanes import LANES
 
 PANEL = 64  # songs
+DEVICE = "tensorflow"  # products on a GPU: see device.py
+OF_FLOATS = ("product", DEVICE)  # whose codes are float32, not 8 bits
 VNNI_ROWS, TILE_ROWS = 6, 32  # songs that a screen takes at once
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
