@@ -32,7 +32,7 @@ from musicrec.versions import Version
 GROUP_BYTES = 16 * 2**20  # of a row group, before compression: what one writer holds a few times
 PAGE_BYTES = 128 * 2**10  # before compression: it stays in a core's cache on its way to the file
 PART_BYTES = 128 * 2**20  # before compression
-TRACKS_PER_PART = 64  # of a large table, about 11 MB of mel: of parts this small a night of few changes leaves most as they are
+TRACKS_PER_PART = 64  # of a large table, about 11 MB of mel: a night of few changes leaves most of such parts alone
 SMALL_PARTS = 16  # with less than half the rows they might have; more are merged
 WRITERS = min(4, os.cpu_count() or 1)  # threads that write parts; reading and compressing release the interpreter lock
 ROWS_FILE = "_rows"  # Parquet: track, fingerprint and part of each row of a version; no reader of *.parquet sees it
