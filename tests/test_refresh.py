@@ -47,6 +47,14 @@ def test_five_nights_of_refreshing_are_five_full_runs(metric):
         assert last.n_changed == 23
 
 
+@pytest.mark.parametrize("n", [300, 700])
+def test_lists_may_be_longer_than_what_is_looked_at_first(n):
+    rng = np.random.default_rng(0)
+    last = full(clumps(800, rng), n)
+    vectors, before = next_night(clumps(800, np.random.default_rng(0)), rng, 40, 5, 5, lambda k: clumps(k + 2, rng)[:k])
+    assert_same(refresh(last.kept, vectors, before).lists, top_n(vectors, n))
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 999),

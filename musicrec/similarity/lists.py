@@ -82,6 +82,7 @@ def closed(side: Side) -> Side:
 # --- keys -------------------------------------------------------------------------------------------------------------
 
 SIGN, LOW, HALF = np.uint64(0x80000000), np.uint64(0xFFFFFFFF), np.uint64(32)
+GONE = np.uint64(0)  # no song's key
 
 
 @intrinsic
@@ -269,18 +270,23 @@ def read_out(side, songs, scores):
 def renumber(side, row_of, bound_of):
     """Name the songs of lists by other numbers, in the same order, and leave out those that have none.
 
-    `row_of` int64 [songs before] is -1 for songs that are to be left out; `bound_of` int64 [songs before + 1] says how
+    `row_of` int32 [songs before] is -1 for songs that are to be left out; `bound_of` int32 [songs before + 1] says how
     a number that only bounds others is to be read.
     """
     for i in range(side.counts.size):
-        kept = 0
-        for rank in range(side.counts[i]):
-            key = side.keys[i, rank]
-            row = row_of[song_of(key)]
-            if row >= 0:
-                side.keys[i, kept] = (key & ~LOW) | (LOW - np.uint64(row))
-                kept += 1
-        side.counts[i] = kept
+        keys, count, n_gone = side.keys[i], side.counts[i], 0
+        for rank in range(count):  # without a branch: many at a time
+            key = keys[rank]
+            row = row_of[LOW - (key & LOW)]
+            keys[rank] = (key & ~LOW) | (LOW - np.uint64(row)) if row >= 0 else GONE
+            n_gone += row < 0
+        if n_gone:
+            kept = 0
+            for rank in range(count):
+                key = keys[rank]
+                keys[kept] = key
+                kept += key != GONE
+            side.counts[i] = kept
         floor = side.floors[i]
         if 0 < floor < ~np.uint64(0):
             side.floors[i] = (floor & ~LOW) | (LOW - np.uint64(bound_of[song_of(floor)]))
@@ -290,14 +296,15 @@ def renumber(side, row_of, bound_of):
 def put_in_order_again(side, counts, floors):
     """As :func:`put_in_order`, where most lists are in order or nearly so (insertion sort).
 
-    Those with the count and the floor that they had when they were in order are passed over.
+    Those with the count and the floor that they had when they were in order are passed over, and those with the same
+    floor have only candidates added at their end.
     """
     for i in range(side.counts.size):
-        count = side.counts[i]
-        if count == counts[i] and side.floors[i] == floors[i]:
+        count, is_as_it_was = side.counts[i], side.floors[i] == floors[i]
+        if is_as_it_was and count == counts[i]:
             continue
         keys = side.keys[i]
-        for new in range(1, count):
+        for new in range(max(1, counts[i]) if is_as_it_was else 1, count):
             key, at = keys[new], new
             while at > 0 and keys[at - 1] < key:
                 keys[at] = keys[at - 1]

@@ -32,7 +32,8 @@ from musicrec.similarity.lists import Side, closed
 Rows = NDArray[np.int64]
 
 SPARES = 25
-SAMPLE = 4096  # songs whose similarity says what a list will hold at least
+SAMPLE = 16_384  # songs whose similarity says what a list will hold at least
+SIGHTED, NEAR, NEAR_ROWS = 16, 256, 16  # every so many of them are looked at first, then so many to either side
 LARGEST_SHARE = 0.2  # of songs that changed: from there on a full run is as cheap
 
 
@@ -157,11 +158,11 @@ def _is_worth_it(frame: Frame, given: Vectors, change: _Change, n_songs: int) ->
 
 def _renumber(side: Side, change: _Change, before: Rows, n_before: int) -> None:
     """Name songs by their rows of today, in all lists and places; songs that changed leave all lists."""
-    row_of = np.full(n_before + 1, -1, np.int64)
+    row_of = np.full(n_before + 1, -1, np.int32)
     stayed = np.flatnonzero(before >= 0)
     row_of[before[stayed]] = stayed
     # A bound b stands for "numbers below b": of today, those up to the last song that had a number below b.
-    bound_of = np.concatenate([[0], np.maximum.accumulate(row_of[:n_before]) + 1])
+    bound_of = np.concatenate([np.zeros(1, np.int32), np.maximum.accumulate(row_of[:n_before]) + np.int32(1)])
     row_of[before[change.rows[before[change.rows] >= 0]]] = -1
     lists.renumber(side, row_of, bound_of)
 
@@ -197,17 +198,25 @@ def _make_lists(frame: Frame, side: Side, others: Side, given: Vectors, places: 
 
 
 def _set_first_limits(frame: Frame, new: Side, side: Side) -> None:
-    """Let lists take nothing that is worse than what a sample of the songs would fill them with."""
+    """Let lists take nothing that is worse than what the songs of a sample that are near would fill them with.
+
+    Songs that are alike stand in near places, those of the sample too: some of these tell where to look.
+    """
     living = np.flatnonzero(side.songs >= 0)
     sample = living[:: max(1, len(living) // SAMPLE)]
-    if len(sample) <= new.n + 1 or len(new.songs) == 0:
+    nth, reach = -new.n - 1, max(NEAR, new.n + 1)  # the song itself may be among them
+    if len(sample) < -nth or len(new.songs) == 0:
         return
-    ours, theirs = (
-        frame.about_centre(Vectors(some.vectors[which], some.inverse_norms[which], frame.unit))
-        for some, which in ((new, slice(None)), (side, sample))
-    )
-    similarity = ours[0] @ theirs[0].T + theirs[1].astype(np.float32)
-    nth = -new.n - 1  # the song itself may be among them
-    similarity.partition(nth, axis=1)
-    least = (similarity[:, nth] + ours[1] - frame.rule.slack) / frame.rule.step
-    new.limits[: len(new.songs)] = np.clip(np.floor(least) - 1, lists.NO_LIMIT, lists.MOST)
+    ours, own = frame.about_centre(Vectors(new.vectors, new.inverse_norms, frame.unit))
+    theirs, offsets = frame.about_centre(Vectors(side.vectors[sample], side.inverse_norms[sample], frame.unit))
+    offsets = offsets.astype(np.float32)
+    nearest = (ours @ theirs[::SIGHTED].T + offsets[::SIGHTED]).argmax(axis=1) * SIGHTED
+    least, order = np.empty(len(own)), np.argsort(nearest, kind="stable")
+    for start, stop in slices(0, len(order), NEAR_ROWS):
+        rows = order[start:stop]
+        near = slice(max(0, nearest[rows[0]] - reach), nearest[rows[-1]] + reach)
+        similarity = ours[rows] @ theirs[near].T + offsets[near]
+        similarity.partition(nth, axis=1)
+        least[rows] = similarity[:, nth]
+    limits = np.floor((least + own - frame.rule.slack) / frame.rule.step) - 1
+    new.limits[: len(own)] = np.clip(limits, lists.NO_LIMIT, lists.MOST)
