@@ -5,9 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from musicrec.similarity import refresh as refreshing
 from musicrec.similarity import top_n
 from musicrec.similarity.approximate import recall, top_n_approximate
+from musicrec.similarity.exact import BLOCK_ROWS
 from musicrec.similarity.refresh import full, refresh
+from musicrec.similarity.screens import available
 
 METRICS = ["cosine", "euclidean", "inner"]
 
@@ -53,6 +56,16 @@ def test_lists_may_be_longer_than_what_is_looked_at_first(n):
     last = full(clumps(800, rng), n)
     vectors, before = next_night(clumps(800, np.random.default_rng(0)), rng, 40, 5, 5, lambda k: clumps(k + 2, rng)[:k])
     assert_same(refresh(last.kept, vectors, before).lists, top_n(vectors, n))
+
+
+@pytest.mark.parametrize("screen", available())
+def test_more_songs_may_change_than_meet_others_at_once(screen, monkeypatch):
+    monkeypatch.setattr(refreshing, "ROWS_AT_ONCE", BLOCK_ROWS + 64)
+    rng = np.random.default_rng(0)
+    vectors = clumps(6000, rng)
+    last = full(vectors, 10, screen=screen)
+    vectors, before = next_night(vectors, rng, 900, 5, 5, lambda n: clumps(n + 50, rng)[:n])
+    assert_same(refresh(last.kept, vectors, before).lists, top_n(vectors, 10))
 
 
 @settings(max_examples=40, deadline=None)

@@ -199,11 +199,12 @@ def meet(frame: Frame, a: Side, b: Side, blocks: Iterable[Block], *, is_same: bo
 
 def _meet_products(frame: Frame, a: Side, b: Side, blocks: Iterable[Block], is_same: bool) -> None:
     room = np.empty(BLOCK_ROWS * PRODUCT_COLUMNS, np.float32)  # fresh memory would cost as much as the products
-    for first, last, column, end in blocks:
-        for start, stop in slices(column, -(-end // PANEL) * PANEL, PRODUCT_COLUMNS):
-            products = room[: (last - first) * (stop - start)].reshape(last - first, stop - start)
-            np.matmul(a.codes[first:last], b.codes[start:stop].T, out=products)
-            meeting.meet_products(frame.rule, a, b, products, first, start, is_same)
+    for block in blocks:
+        for first, last in slices(block.first, block.last, BLOCK_ROWS):
+            for start, stop in slices(block.column, -(-block.end // PANEL) * PANEL, PRODUCT_COLUMNS):
+                products = room[: (last - first) * (stop - start)].reshape(last - first, stop - start)
+                np.matmul(a.codes[first:last], b.codes[start:stop].T, out=products)
+                meeting.meet_products(frame.rule, a, b, products, first, start, is_same)
 
 
 def with_room(frame: Frame, order: NDArray[np.int64]) -> tuple[Frame, NDArray[np.int64]]:

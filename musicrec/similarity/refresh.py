@@ -34,6 +34,7 @@ Rows = NDArray[np.int64]
 SPARES = 25
 SAMPLE = 16_384  # songs whose similarity says what a list will hold at least
 SIGHTED, NEAR, NEAR_ROWS = 16, 256, 16  # every so many of them are looked at first, then so many to either side
+ROWS_AT_ONCE = 4 * BLOCK_ROWS  # a second-level cache holds their codes, and those of the catalog pass by less often
 LARGEST_SHARE = 0.2  # of songs that changed: from there on a full run is as cheap
 
 
@@ -191,7 +192,7 @@ def _make_lists(frame: Frame, side: Side, others: Side, given: Vectors, places: 
     """Write lists of the songs in some places, from all `others`, which are offered these songs."""
     new = make_side(frame, given, side.songs[places], side.n)
     _set_first_limits(frame, new, side)
-    meet(frame, new, others, (Block(*some, 0, len(side.songs)) for some in slices(0, len(places), BLOCK_ROWS)))
+    meet(frame, new, others, (Block(*some, 0, len(side.songs)) for some in slices(0, len(places), ROWS_AT_ONCE)))
     lists.put_in_order(frame.rule, new)
     side.keys[places, : side.n] = new.keys[:, : side.n]
     side.counts[places], side.floors[places] = new.counts, new.floors
