@@ -11,7 +11,7 @@ Matrix = NDArray[np.float32]
 
 ROUNDS = 4
 SAMPLE_PER_CLUSTER = 40
-BLOCK_ROWS = 8192
+BLOCK_ROWS, AT_ONCE = 8192, 512
 
 
 class Clusters(NamedTuple):
@@ -53,7 +53,15 @@ def assign(frame: Frame, given: Vectors, of: Matrix) -> NDArray[np.int64]:
 
 
 def _nearest(points: Matrix, of: Matrix) -> NDArray[np.int64]:
-    return np.argmax(points @ of.T - 0.5 * np.einsum("ij,ij->i", of, of), axis=1)
+    """Row of the nearest of some points, for each point; few points at once, whose products stay in the cache."""
+    targets = np.concatenate([of, -0.5 * np.einsum("ij,ij->i", of, of)[:, None]], axis=1).T
+    ones = np.ones((len(points), 1), np.float32)
+    extended = np.concatenate([points, ones], axis=1)
+    nearest = np.empty(len(points), np.int64)
+    for first in range(0, len(points), AT_ONCE):
+        some = slice(first, first + AT_ONCE)
+        nearest[some] = np.argmax(extended[some] @ targets, axis=1)
+    return nearest
 
 
 def _chain(points: Matrix) -> list[int]:

@@ -26,6 +26,7 @@ METRICS = {"cosine": lists.COSINE, "euclidean": lists.EUCLIDEAN, "inner": lists.
 BLOCK_ROWS = 768  # whose codes stay in a core's cache while all columns pass
 WINDOWS = (128, 512, 2048)  # songs that are alike meet first: a list that starts with good songs lets few others near
 PRODUCT_COLUMNS = 2048
+ALIKE = 1024  # songs of a cluster, at most, that say of each other what a list will hold at least
 FEW_ROWS, NEAR = 2048, 512  # rows from which on it pays to find songs near them; places to either side
 LARGE = 2.0**40
 ROOM_TO_GROW, SHARE_OF_PLACES = 1.25, 0.02  # times the length of the longest song; places for more songs
@@ -156,6 +157,47 @@ def make_side(frame: Frame, given: Vectors, songs: NDArray[np.int64], n: int) ->
     return side
 
 
+def set_first_limits(frame: Frame, side: Side, rows: Any, similarity: NDArray[Any], own: NDArray[Any]) -> None:  # noqa: ANN401 - as an index of NumPy
+    """Let lists take nothing that is worse than what some of the songs they will meet would fill them with.
+
+    Parameters
+    ----------
+    frame : Frame
+        In which the codes are written.
+    side : Side
+        Its lists are empty.
+    rows : slice or array of int
+        Of these lists.
+    similarity : numpy.ndarray
+        [rows, songs], less `own`; it is used up. The song itself may be among the songs.
+    own : numpy.ndarray
+        [rows], each song's own part of a similarity.
+    """
+    nth = -side.n - 1
+    similarity.partition(nth, axis=1)
+    least = np.floor((similarity[:, nth] + own - frame.rule.slack) / frame.rule.step) - 1
+    side.limits[rows] = np.clip(least, lists.NO_LIMIT, lists.MOST)
+
+
+def start_from_clusters(frame: Frame, side: Side, starts: NDArray[np.int64]) -> None:
+    """Let lists take nothing that is worse than what songs of the same cluster would fill them with.
+
+    Parameters
+    ----------
+    frame : Frame
+        In which the codes are written.
+    side : Side
+        Its lists are empty, and will meet all songs of their own cluster.
+    starts : numpy.ndarray
+        Places where clusters start and the last one ends; those outside the side are of clusters it has no songs of.
+    """
+    within = np.unique(np.clip(starts, 0, len(side.songs)))
+    for rows in (slice(*some) for cluster_ in pairwise(within) for some in slices(*cluster_, ALIKE)):
+        about, own = frame.about_centre(Vectors(side.vectors[rows], side.inverse_norms[rows], frame.unit))
+        if len(own) > side.n:
+            set_first_limits(frame, side, rows, about @ about.T + own.astype(np.float32), own)
+
+
 def finish(frame: Frame, side: Side, n_songs: int, n: int) -> Lists:
     """The `n` best of each list, in the rows of the songs."""
     lists.put_in_order(frame.rule, side)
@@ -222,10 +264,12 @@ def all_pairs(given: Vectors, n: int, metric: int, screen: str, *, can_grow: boo
     With `can_grow`, there is room for other songs too: places, and codes for songs that lie farther out.
     """
     frame = bounds.fit(given, metric, n, screen)
-    order = cluster(frame, given).order
+    clusters = cluster(frame, given)
+    order = clusters.order
     if can_grow:
         frame, order = with_room(frame, order)
     side = make_side(frame, given.rows(order), order, n)
+    start_from_clusters(frame, side, clusters.starts)
     for blocks in triangle(len(order)):
         lists.tighten(frame.rule, side)
         meet(frame, side, side, blocks, is_same=True)

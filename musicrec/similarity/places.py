@@ -12,7 +12,7 @@ import numpy as np
 from musicrec.similarity import lists
 from musicrec.similarity.bounds import Frame
 from musicrec.similarity.clusters import Clusters
-from musicrec.similarity.exact import BLOCK_ROWS, Block, meet, slices
+from musicrec.similarity.exact import BLOCK_ROWS, Block, meet, slices, start_from_clusters
 from musicrec.similarity.lists import Side
 from musicrec.similarity.screens import PANEL, TILE_ROWS
 
@@ -52,6 +52,7 @@ def lists_of_places(
     probes : int, optional
         Meet the songs of so many clusters nearest to the own cluster only; all songs by default.
     """
+    start_from_clusters(frame, new, clusters.starts - first)
     visits = _everywhere(first, len(new.songs)) if probes is None else _nearby(clusters, first, len(new.songs), probes)
     for part in parts:
         stop = part.first + len(part.side.songs)

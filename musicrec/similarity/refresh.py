@@ -25,6 +25,7 @@ from musicrec.similarity.exact import (
     meet,
     padded,
     prepare,
+    set_first_limits,
     slices,
 )
 from musicrec.similarity.lists import Side, closed
@@ -199,25 +200,21 @@ def _make_lists(frame: Frame, side: Side, others: Side, given: Vectors, places: 
 
 
 def _set_first_limits(frame: Frame, new: Side, side: Side) -> None:
-    """Let lists take nothing that is worse than what the songs of a sample that are near would fill them with.
+    """Let lists take nothing that is worse than what near songs of a sample would fill them with.
 
     Songs that are alike stand in near places, those of the sample too: some of these tell where to look.
     """
     living = np.flatnonzero(side.songs >= 0)
     sample = living[:: max(1, len(living) // SAMPLE)]
-    nth, reach = -new.n - 1, max(NEAR, new.n + 1)  # the song itself may be among them
-    if len(sample) < -nth or len(new.songs) == 0:
+    reach = max(NEAR, new.n + 1)
+    if len(sample) <= new.n or len(new.songs) == 0:
         return
     ours, own = frame.about_centre(Vectors(new.vectors, new.inverse_norms, frame.unit))
     theirs, offsets = frame.about_centre(Vectors(side.vectors[sample], side.inverse_norms[sample], frame.unit))
     offsets = offsets.astype(np.float32)
     nearest = (ours @ theirs[::SIGHTED].T + offsets[::SIGHTED]).argmax(axis=1) * SIGHTED
-    least, order = np.empty(len(own)), np.argsort(nearest, kind="stable")
+    order = np.argsort(nearest, kind="stable")
     for start, stop in slices(0, len(order), NEAR_ROWS):
         rows = order[start:stop]
         near = slice(max(0, nearest[rows[0]] - reach), nearest[rows[-1]] + reach)
-        similarity = ours[rows] @ theirs[near].T + offsets[near]
-        similarity.partition(nth, axis=1)
-        least[rows] = similarity[:, nth]
-    limits = np.floor((least + own - frame.rule.slack) / frame.rule.step) - 1
-    new.limits[: len(own)] = np.clip(limits, lists.NO_LIMIT, lists.MOST)
+        set_first_limits(frame, new, rows, ours[rows] @ theirs[near].T + offsets[near], own[rows])
