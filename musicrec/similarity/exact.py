@@ -18,6 +18,7 @@ from musicrec.lanes import LANES
 from musicrec.similarity import bounds, codes, lists, meeting
 from musicrec.similarity.bounds import Frame, Vectors
 from musicrec.similarity.clusters import cluster
+from musicrec.similarity.limits import start_from_clusters
 from musicrec.similarity.lists import Side
 from musicrec.similarity.screens import DEVICE, PANEL, available
 
@@ -26,7 +27,6 @@ METRICS = {"cosine": lists.COSINE, "euclidean": lists.EUCLIDEAN, "inner": lists.
 BLOCK_ROWS = 768  # whose codes stay in a core's cache while all columns pass
 WINDOWS = (128, 512, 2048)  # songs that are alike meet first: a list that starts with good songs lets few others near
 PRODUCT_COLUMNS = 2048
-ALIKE = 1024  # songs of a cluster, at most, that say of each other what a list will hold at least
 FEW_ROWS, NEAR = 2048, 512  # rows from which on it pays to find songs near them; places to either side
 LARGE = 2.0**40
 ROOM_TO_GROW, SHARE_OF_PLACES = 1.25, 0.02  # times the length of the longest song; places for more songs
@@ -155,47 +155,6 @@ def make_side(frame: Frame, given: Vectors, songs: NDArray[np.int64], n: int) ->
     side.offsets[vacant] = side.starts[vacant] = 2 * lists.NO_LIMIT
     side.limits[vacant], side.floors[vacant] = lists.MOST, lists.CLOSED
     return side
-
-
-def set_first_limits(frame: Frame, side: Side, rows: Any, similarity: NDArray[Any], own: NDArray[Any]) -> None:  # noqa: ANN401 - as an index of NumPy
-    """Let lists take nothing that is worse than what some of the songs they will meet would fill them with.
-
-    Parameters
-    ----------
-    frame : Frame
-        In which the codes are written.
-    side : Side
-        Its lists are empty.
-    rows : slice or array of int
-        Of these lists.
-    similarity : numpy.ndarray
-        [rows, songs], less `own`; it is used up. The song itself may be among the songs.
-    own : numpy.ndarray
-        [rows], each song's own part of a similarity.
-    """
-    nth = -side.n - 1
-    similarity.partition(nth, axis=1)
-    least = np.floor((similarity[:, nth] + own - frame.rule.slack) / frame.rule.step) - 1
-    side.limits[rows] = np.clip(least, lists.NO_LIMIT, lists.MOST)
-
-
-def start_from_clusters(frame: Frame, side: Side, starts: NDArray[np.int64]) -> None:
-    """Let lists take nothing that is worse than what songs of the same cluster would fill them with.
-
-    Parameters
-    ----------
-    frame : Frame
-        In which the codes are written.
-    side : Side
-        Its lists are empty, and will meet all songs of their own cluster.
-    starts : numpy.ndarray
-        Places where clusters start and the last one ends; those outside the side are of clusters it has no songs of.
-    """
-    within = np.unique(np.clip(starts, 0, len(side.songs)))
-    for rows in (slice(*some) for cluster_ in pairwise(within) for some in slices(*cluster_, ALIKE)):
-        about, own = frame.about_centre(Vectors(side.vectors[rows], side.inverse_norms[rows], frame.unit))
-        if len(own) > side.n:
-            set_first_limits(frame, side, rows, about @ about.T + own.astype(np.float32), own)
 
 
 def finish(frame: Frame, side: Side, n_songs: int, n: int) -> Lists:

@@ -12,7 +12,8 @@ import numpy as np
 from musicrec.similarity import lists
 from musicrec.similarity.bounds import Frame
 from musicrec.similarity.clusters import Clusters
-from musicrec.similarity.exact import BLOCK_ROWS, Block, meet, slices, start_from_clusters
+from musicrec.similarity.exact import BLOCK_ROWS, Block, meet, slices
+from musicrec.similarity.limits import start_from_clusters
 from musicrec.similarity.lists import Side
 from musicrec.similarity.screens import PANEL, TILE_ROWS
 

@@ -25,16 +25,14 @@ from musicrec.similarity.exact import (
     meet,
     padded,
     prepare,
-    set_first_limits,
     slices,
 )
+from musicrec.similarity.limits import start_from_near
 from musicrec.similarity.lists import Side, closed
 
 Rows = NDArray[np.int64]
 
 SPARES = 25
-SAMPLE = 16_384  # songs whose similarity says what a list will hold at least
-SIGHTED, NEAR, NEAR_ROWS = 16, 256, 16  # every so many of them are looked at first, then so many to either side
 ROWS_AT_ONCE = 4 * BLOCK_ROWS  # a second-level cache holds their codes, and those of the catalog pass by less often
 LARGEST_SHARE = 0.2  # of songs that changed: from there on a full run is as cheap
 
@@ -192,29 +190,8 @@ def _write_songs(frame: Frame, side: Side, given: Vectors, change: _Change) -> N
 def _make_lists(frame: Frame, side: Side, others: Side, given: Vectors, places: Rows) -> None:
     """Write lists of the songs in some places, from all `others`, which are offered these songs."""
     new = make_side(frame, given, side.songs[places], side.n)
-    _set_first_limits(frame, new, side)
+    start_from_near(frame, new, side)
     meet(frame, new, others, (Block(*some, 0, len(side.songs)) for some in slices(0, len(places), ROWS_AT_ONCE)))
     lists.put_in_order(frame.rule, new)
     side.keys[places, : side.n] = new.keys[:, : side.n]
     side.counts[places], side.floors[places] = new.counts, new.floors
-
-
-def _set_first_limits(frame: Frame, new: Side, side: Side) -> None:
-    """Let lists take nothing that is worse than what near songs of a sample would fill them with.
-
-    Songs that are alike stand in near places, those of the sample too: some of these tell where to look.
-    """
-    living = np.flatnonzero(side.songs >= 0)
-    sample = living[:: max(1, len(living) // SAMPLE)]
-    reach = max(NEAR, new.n + 1)
-    if len(sample) <= new.n or len(new.songs) == 0:
-        return
-    ours, own = frame.about_centre(Vectors(new.vectors, new.inverse_norms, frame.unit))
-    theirs, offsets = frame.about_centre(Vectors(side.vectors[sample], side.inverse_norms[sample], frame.unit))
-    offsets = offsets.astype(np.float32)
-    nearest = (ours @ theirs[::SIGHTED].T + offsets[::SIGHTED]).argmax(axis=1) * SIGHTED
-    order = np.argsort(nearest, kind="stable")
-    for start, stop in slices(0, len(order), NEAR_ROWS):
-        rows = order[start:stop]
-        near = slice(max(0, nearest[rows[0]] - reach), nearest[rows[-1]] + reach)
-        set_first_limits(frame, new, rows, ours[rows] @ theirs[near].T + offsets[near], own[rows])
