@@ -160,6 +160,13 @@ def test_top_n_is_brute_force_over_several_windows(metric, offset, spread):
         assert_same(top_n(vectors, 50, metric, screen=screen), expected)
 
 
+@pytest.mark.parametrize("rows", [np.r_[0:2500, 7:2600:2], np.arange(100, 2600)], ids=["some twice", "some not"])
+def test_many_rows_are_those_of_all_lists(rows):
+    vectors = clumped(2600, 24)
+    ids, scores = top_n(vectors, 20)
+    assert_same(top_n(vectors, 20, rows=rows), (ids[rows], scores[rows]))
+
+
 def test_a_screen_that_this_machine_has_not_is_refused():
     with pytest.raises(ConfigError, match=r"screen 'abacus': this machine has .*product"):
         top_n(np.eye(3), 1, screen="abacus")

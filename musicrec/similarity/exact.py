@@ -256,15 +256,17 @@ def slices(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
 def _some_rows(given: Vectors, n: int, metric: int, screen: str, rows: NDArray[np.int64]) -> Lists:
     frame = bounds.fit(given, metric, n, screen)
     if len(rows) < FEW_ROWS:
-        order = np.arange(len(given.values))
-        place = order[rows]
+        order, starts = np.arange(len(given.values)), np.empty(0, np.int64)
     else:  # as in all pairs, lists that first meet songs near them let few others near
-        order = cluster(frame, given).order
-        place = np.argsort(order)[rows]
+        _, order, starts = cluster(frame, given)
+    place = np.argsort(order)[rows]
     by_place = np.argsort(place, kind="stable")
+    places = place[by_place]
     a = make_side(frame, given.rows(rows[by_place]), rows[by_place], n)
     b = make_side(frame, given.rows(order), order, 0)
-    meet(frame, a, b, _near_first(place[by_place], len(order)))
+    if (np.diff(places) > 0).all():  # no song is two rows
+        start_from_clusters(frame, a, np.searchsorted(places, starts))
+    meet(frame, a, b, _near_first(places, len(order)))
     return finish(frame, a._replace(songs=by_place), len(rows), n)
 
 
