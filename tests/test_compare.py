@@ -107,9 +107,9 @@ def test_what_was_kept_by_other_means_or_in_another_form_is_passed_over(tmp_path
     assert load(folder, {"metric": "cosine"}).n == 12
     assert load(folder, {"metric": "euclidean"}) is None
     about = json.loads((folder / "about.json").read_text())
-    about["frame"]["later"] = 1
-    (folder / "about.json").write_text(json.dumps(about))
-    assert load(folder, {"metric": "cosine"}) is None
+    for other in ({"later": 1}, {"screen": "one that this machine has not"}):
+        (folder / "about.json").write_text(json.dumps(about | {"frame": about["frame"] | other}))
+        assert load(folder, {"metric": "cosine"}) is None
 
 
 def test_above_its_size_the_table_is_approximate_and_says_so(tmp_path, publish_vectors):
