@@ -5,7 +5,7 @@ that says; so it is asked of songs that stand in near places.
 """
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from musicrec.similarity import lists
 from musicrec.similarity.bounds import Frame, Vectors
 from musicrec.similarity.lists import Side
+
+Rows: TypeAlias = slice | NDArray[np.int64]
 
 ALIKE = 1024  # songs of a cluster, at most, that are compared with each other
 SAMPLE = 16_384  # songs of all, at most, to find near ones among
@@ -66,11 +68,11 @@ def start_from_near(frame: Frame, new: Side, side: Side) -> None:
         _set_limits(frame, new, rows, ours[rows] @ theirs[near].T + offsets[near], own[rows])
 
 
-def _about_centre(frame: Frame, side: Side, which: Any) -> tuple[NDArray[np.float32], NDArray[Any]]:  # noqa: ANN401
-    return frame.about_centre(Vectors(side.vectors[which], side.inverse_norms[which], frame.unit))
+def _about_centre(frame: Frame, side: Side, which: Rows) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    return frame.about_centre(Vectors(side.vectors, side.inverse_norms, frame.unit).rows(which))
 
 
-def _set_limits(frame: Frame, side: Side, rows: Any, similarity: NDArray[Any], own: NDArray[Any]) -> None:  # noqa: ANN401
+def _set_limits(frame: Frame, side: Side, rows: Rows, similarity: NDArray[Any], own: NDArray[np.float64]) -> None:
     """By similarities [rows, songs], less each row's `own` part; the song itself may be among the songs."""
     nth = -side.n - 1
     if similarity.shape[1] < -nth:
