@@ -73,13 +73,18 @@ def test_more_songs_may_change_than_meet_others_at_once(screen, monkeypatch):
     seed=st.integers(0, 999),
     spares=st.integers(0, 6),
     changes=st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 20)),
+    offset=st.sampled_from([0, 100_000]),
 )
-def test_any_change_is_refreshed_however_few_spares_there_are(seed, spares, changes):
+def test_any_change_is_refreshed_however_few_spares_there_are(seed, spares, changes, offset):
     rng = np.random.default_rng(seed)
-    vectors = rng.integers(-2, 3, (90, 3)).astype(np.float32)  # many ties
+
+    def draw(n):  # many ties, and far out many that float32 alone makes
+        return rng.integers(offset - 2, offset + 3, (n, 3)).astype(np.float32)
+
+    vectors = draw(90)
     last = full(vectors, 5, "cosine", spares=spares)
     for _ in range(2):
-        vectors, before = next_night(vectors, rng, *changes, lambda n: rng.integers(-2, 3, (n, 3)).astype(np.float32))
+        vectors, before = next_night(vectors, rng, *changes, draw)
         last = refresh(last.kept, vectors, before) or full(vectors, 5, "cosine", spares=spares)
         assert_same(last.lists, top_n(vectors, 5))
 

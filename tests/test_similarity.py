@@ -120,6 +120,7 @@ ADVERSARIES = {
         [x[900:], x[0] + 1e-4 * rng.normal(size=(900, x.shape[1])).astype(np.float32)]
     ),
     "a narrow cone": lambda rng, x: 0.01 * x + 1,
+    "so narrow a cone that most scores are ties": lambda rng, x: 1e-5 * x + 1,
     "no structure": lambda rng, x: rng.normal(size=x.shape).astype(np.float32),
     "heavy tails": lambda rng, x: rng.standard_cauchy(size=x.shape).astype(np.float32),
     "a few songs far out": lambda rng, x: np.concatenate([x[3:], 1e4 * x[:3]]),

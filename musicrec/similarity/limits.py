@@ -78,5 +78,4 @@ def _set_limits(frame: Frame, side: Side, rows: Rows, similarity: NDArray[Any], 
     if similarity.shape[1] < -nth:
         return
     similarity.partition(nth, axis=1)
-    least = np.floor((similarity[:, nth] + own - frame.rule.slack) / frame.rule.step) - 1
-    side.limits[rows] = np.clip(least, lists.NO_LIMIT, lists.MOST)
+    side.limits[rows] = lists.least_sum(frame.rule, similarity[:, nth] + own + frame.rule.shift)

@@ -19,6 +19,7 @@ COSINE, EUCLIDEAN, INNER = range(3)
 NO_LIMIT = -(2**28)  # of a list that takes anything; sums of real songs lie above it, those of padding below
 CLOSED = ~np.uint64(0)  # floor of a list that takes nothing
 MOST = 2**27  # no limit and no sum of real songs is larger
+SCORE_ROUNDING = 3e-7  # relative: pairs of one float32 score differ by so much at most, half a distance squared as well
 
 
 class Rule(NamedTuple):
@@ -139,8 +140,14 @@ def _limit(rule, key):
         s = -0.5 * (s / rule.unit) ** 2
     elif rule.metric == INNER:
         s /= rule.unit * rule.unit
-    s -= rule.slack + 3e-7 * abs(s) + rule.shift
-    return min(float(MOST), max(-float(MOST), np.floor(s / rule.step) - 1))
+    return least_sum(rule, s)
+
+
+@inlined_kernel
+def least_sum(rule, similarity):
+    """What the screen's sum reaches for any pair that is as similar, also if it only looks so as a float32 score."""
+    s = similarity - (rule.slack + SCORE_ROUNDING * np.abs(similarity) + rule.shift)
+    return np.minimum(np.float64(MOST), np.maximum(-np.float64(MOST), np.floor(s / rule.step) - 1))
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------
