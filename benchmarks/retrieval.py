@@ -291,7 +291,7 @@ def main() -> None:
     options.add_argument("--models", action="append", choices=sorted(NETWORKS), help="network; may be repeated")
     options.add_argument("--epochs", action="append", type=of_model, default=[], help="MODEL=N, unless the model's own")
     options.add_argument("--window-s", action="append", type=of_model, default=[], help="MODEL=S, length of excerpts")
-    options.add_argument("--keep", type=Path, help="existing folder for the vectors of each fold")
+    options.add_argument("--keep", type=Path, help="folder for the vectors of each fold")
     options.add_argument("--folds", type=int, default=3, help="parts of the artists (default: 3)")
     options.add_argument("--seed", type=int, default=0, help="of the folds and the weights (default: 0)")
     asked = options.parse_args()
@@ -299,6 +299,8 @@ def main() -> None:
     print_machine("scikit-learn", "numpy", "numba", "keras")
     table_gtzan(asked.data)
     if asked.out:
+        if asked.keep:
+            asked.keep.mkdir(parents=True, exist_ok=True)
         one_tensorflow_thread()
         tables_out(Store(asked.out), asked)
 
