@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from fma_layout import GENRES, write_pool
 from musicrec.usage import CpuMeter
 
 CLIP_BYTES = 960_000  # of 30 s at 256 kbit/s
+SYNC, FRAME_BYTES = b"\xff\xfb", 144 * 256_000 // 44_100  # of a frame of MPEG-1 Layer III, which may have one byte more
 BAR_CHANGED, BAR_NOTHING_S = 0.05, 60.0
 
 
@@ -41,6 +43,8 @@ class Songs:
     def __init__(self, folder: Path, data: Path, n_clips: int, seed: int) -> None:
         self.folder, self._rng, self._written = folder / "songs_simulated", np.random.default_rng(seed), 0
         self._recordings = b"".join(file.read_bytes() for file in write_pool(folder / "pool", data, n_clips))
+        last = len(self._recordings) - CLIP_BYTES
+        self._starts = [start for start in frame_starts(self._recordings) if start <= last]
         for genre in GENRES:
             (self.folder / genre).mkdir(parents=True)
 
@@ -61,8 +65,16 @@ class Songs:
         self.add(n)
 
     def _cut(self, song: Path) -> None:
-        start = self._rng.integers(len(self._recordings) - CLIP_BYTES)
+        start = self._rng.choice(self._starts)
         song.write_bytes(self._recordings[start : start + CLIP_BYTES])
+
+
+def frame_starts(recordings: bytes) -> Iterator[int]:
+    """Where frames begin; a file that begins elsewhere takes its readers long to make sense of."""
+    at = recordings.index(SYNC)
+    while recordings.startswith(SYNC, at):
+        yield at
+        at += FRAME_BYTES + (recordings[at + 2] >> 1 & 1)
 
 
 def night(name: str, folder: Path, songs: Songs) -> Night:

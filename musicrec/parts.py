@@ -1,9 +1,10 @@
 """From staged shards and the tables published before to the next version of each table, in parts of a handy size.
 
 A worker writes what a shard's tracks have in each table as one file, as it will be published. Files of a large table
-(:attr:`Table.is_large`) enter each version by a link, and are written again only where rows have left them, or where
-there are too many small ones: a refresh costs what is new. So a large table is in order of track within each part only,
-its parts in order of their first track, while a small table is in order as a whole.
+(:attr:`Table.is_large`) enter each version by a link. One that rows have left is written again, by itself; only where
+there are too many small ones, or too few rows are left, several become one: a refresh costs what is new. So a large
+table is in order of track within each part only, its parts in order of their first track, while a small table is in
+order as a whole.
 
 Rows are written a group at a time, so that memory grows neither with the catalog nor with a shard.
 """
@@ -32,7 +33,7 @@ from musicrec.versions import Version
 GROUP_BYTES = 16 * 2**20  # of a row group, before compression: what one writer holds a few times
 PAGE_BYTES = 128 * 2**10  # before compression: it stays in a core's cache on its way to the file
 PART_BYTES = 128 * 2**20  # before compression
-TRACKS_PER_PART = 64  # of a large table, about 11 MB of mel: a night of few changes leaves most of such parts alone
+TRACKS_PER_PART = 32  # of a large table, about 8 MB of mel: a night of few changes leaves most of such parts alone
 SMALL_PARTS = 16  # with less than half the rows they might have; more are merged
 WRITERS = min(4, os.cpu_count() or 1)  # threads that write parts; reading and compressing release the interpreter lock
 ROWS_FILE = "_rows"  # Parquet: track, fingerprint and part of each row of a version; no reader of *.parquet sees it
@@ -185,16 +186,18 @@ def write_version(store: Store, version: Version, table: Table, rows: pa.Table, 
     wanted = rows_of(rows)
     if not where.keys() >= set(wanted):
         raise _lacking(store, table)
-    kept = _kept(table, wanted, where, Counter(file for _, file in places))
-    moved = {row for part in kept.values() for row in part}
-    merged = _evenly([row for row in wanted if row not in moved], tracks_per_part(table))
-    parts: list[list[Row]] = sorted([*kept.values(), *merged]) or [[]]
+    held = Counter(file for _, file in places)
+    staying = _staying(table, wanted, where, held)
+    settled = {row for part in staying.values() for row in part}
+    merged = _evenly([row for row in wanted if row not in settled], tracks_per_part(table))
+    parts: list[list[Row]] = sorted([*staying.values(), *merged]) or [[]]
     names = [version.part_name(number) for number in range(len(parts))]
 
     def make_part(name: str, part: list[Row]) -> None:
+        file = where[part[0]] if part else None
         try:
-            if moved.issuperset(part) and part:
-                _move(table, where[part[0]], version.folder / name, len(part))
+            if file in staying and len(part) == held[file]:
+                _move(table, file, version.folder / name, len(part))
             else:
                 _merge(table, part, where, version.folder / name)
         except (FileNotFoundError, pa.ArrowInvalid) as e:
@@ -214,10 +217,10 @@ def withdraw(store: Store, wanted: list[Table]) -> None:
         store.versions(name).remove()
 
 
-def _kept(
+def _staying(
     table: Table, wanted: list[Row], where: dict[Row, AnyPath], held: Counter[AnyPath]
 ) -> dict[AnyPath, list[Row]]:
-    """Files that become parts as they are, and their rows: all of these are wanted, and they are not many small ones.
+    """Files that become a part each, and their wanted rows: all that they held, or half a part and more.
 
     A version merges a sixteenth of the table at most, or one part: small files grow few, and no refresh costs much.
     """
@@ -226,16 +229,16 @@ def _kept(
     rows: dict[AnyPath, list[Row]] = defaultdict(list)
     for row in wanted:
         rows[where[row]].append(row)
-    whole = {file: part for file, part in rows.items() if len(part) == held[file]}
-    least = tracks_per_part(table) / 2
-    small = sorted((file for file, part in whole.items() if len(part) < least), key=lambda file: len(whole[file]))
-    left = max(tracks_per_part(table), len(wanted) // 16)
+    most = tracks_per_part(table)
+    staying = {file: part for file, part in rows.items() if len(part) == held[file] or most / 2 <= len(part) <= most}
+    small = sorted((file for file, part in staying.items() if len(part) < most / 2), key=lambda file: len(rows[file]))
+    left = max(most, len(wanted) // 16)
     for file in small if len(small) > SMALL_PARTS else []:
-        left -= len(whole[file])
+        left -= len(rows[file])
         if left < 0:
             break
-        del whole[file]
-    return whole
+        del staying[file]
+    return staying
 
 
 def _evenly(rows: list[Row], most: int) -> list[list[Row]]:

@@ -91,6 +91,26 @@ def test_only_the_parts_that_rows_have_left_are_written_again(growing: tuple[Sto
     assert_same(tables(store), tables(fresh))
 
 
+@pytest.mark.parametrize(("left", "together"), [(6, False), (4, False), (3, True)])
+def test_what_rows_have_left_stays_apart_unless_it_is_less_than_half_a_part(
+    synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int, together: bool
+) -> None:
+    monkeypatch.setattr(stage, "LEAST_S", 1e9)
+    monkeypatch.setattr(parts, "TRACKS_PER_PART", 8)
+    source = tmp_path / "synthetic"
+    shutil.copytree(synthetic, source)
+    store = new_out(tmp_path / "out", source)
+    extract(store, SETTINGS)
+    (_, one), (_, other), *rest = mel_parts(store).items()
+    for name in one[left:] + other[left:]:
+        (source / name).unlink()
+    assert refresh(store, source) == 0
+    after = mel_parts(store)
+    assert [after.get(inode) for inode, _ in rest] == [part for _, part in rest]
+    written = [part for inode, part in after.items() if inode not in dict(rest)]
+    assert written == ([one[:left] + other[:left]] if together else [one[:left], other[:left]])
+
+
 def test_small_parts_are_merged_once_there_are_too_many(
     growing: tuple[Store, Path], undisturbed: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

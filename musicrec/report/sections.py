@@ -25,7 +25,7 @@ from musicrec.storage import Store
 Content = dict[str, Any]
 Genres = pd.Series  # genre by track id; null where none is known
 
-MAX_MAPPED = 2000  # t-SNE of more songs takes minutes and shows no more
+MAX_MAPPED = 1000  # t-SNE of more songs shows no more, and would be the dearest part of a night with few changes
 MAX_FEATURE_ROWS = 20_000
 MAX_QUERIES = 20_000
 SMALL_TEST = 300  # below this, the 95 % interval of an accuracy is wider than about ten points
