@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from musicrec.similarity import limits
 from musicrec.similarity import refresh as refreshing
 from musicrec.similarity import top_n
 from musicrec.similarity.approximate import recall, top_n_approximate
@@ -66,6 +67,16 @@ def test_more_songs_may_change_than_meet_others_at_once(screen, monkeypatch):
     last = full(vectors, 10, screen=screen)
     vectors, before = next_night(vectors, rng, 900, 5, 5, lambda n: clumps(n + 50, rng)[:n])
     assert_same(refresh(last.kept, vectors, before).lists, top_n(vectors, 10))
+
+
+def test_lists_whose_limit_was_guessed_too_high_are_made_without(monkeypatch):
+    rng = np.random.default_rng(5)
+    vectors = clumps(3000, rng)
+    kept = full(vectors, 10).kept
+    vectors, before = next_night(vectors, rng, 20, 10, 10, lambda n: clumps(n + 50, rng)[:n])
+    expected, guess = top_n(vectors, 10), limits._limits
+    monkeypatch.setattr(limits, "_limits", lambda frame, similarity, own, nth: guess(frame, similarity, own, 1))
+    assert_same(refresh(kept, vectors, before).lists, expected)
 
 
 @settings(max_examples=40, deadline=None)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicrec.lanes import kernel
+from musicrec.lanes import LANES, as_in, kernel, lane_sum, load_at, spread, store_at
 from musicrec.similarity.lists import COSINE, EUCLIDEAN
 from musicrec.similarity.screens import PANEL
 
@@ -51,27 +51,30 @@ def scale(on_axes, rest, own, step, longest, codes, starts, offsets):
 @kernel
 def about_centre(vectors, inverse_norms, metric, centre, about, own):
     """Subtract the centre in float64: what is left keeps its precision, however far out the centre lies."""
+    width = vectors.shape[1]
     for i in range(vectors.shape[0]):
         length = inverse_norms[i] if metric == COSINE else 1.0
-        total = 0.0
-        for q in range(vectors.shape[1]):
-            left = vectors[i, q] * length - centre[q]
-            total += left * left if metric == EUCLIDEAN else left * centre[q]
-            about[i, q] = left
-        own[i] = -0.5 * total if metric == EUCLIDEAN else total
+        total = spread(0.0)
+        for at in range(0, width, LANES):
+            middle = as_in(own, load_at(centre, at))
+            left = as_in(own, load_at(vectors, i * width + at)) * length - middle
+            store_at(about, i * width + at, left)
+            total += left * (left if metric == EUCLIDEAN else middle)
+        own[i] = lane_sum(total) * (-0.5 if metric == EUCLIDEAN else 1.0)
 
 
 @kernel
 def largest_square(vectors, inverse_norms, metric, centre):
     """Square of the length of the longest vector about the centre."""
-    largest = 0.0
+    width, largest = vectors.shape[1], 0.0
     for i in range(vectors.shape[0]):
         length = inverse_norms[i] if metric == COSINE else 1.0
-        total = 0.0
-        for q in range(vectors.shape[1]):
-            left = vectors[i, q] * length - centre[q]
+        total = spread(0.0)
+        for at in range(0, width, LANES):
+            left = as_in(inverse_norms, load_at(vectors, i * width + at)) * length
+            left -= as_in(inverse_norms, load_at(centre, at))
             total += left * left
-        largest = max(largest, total)
+        largest = max(largest, lane_sum(total))
     return largest
 
 

@@ -1,9 +1,11 @@
-"""What lists will hold at least, known before their songs meet any others: it keeps most of these away from the start.
+"""What lists will hold at least, told before their songs meet any others: it keeps most of these away from the start.
 
 A list of n ends with n songs no worse than the n-th best of any songs that it will meet. The nearer those are, the more
-that says; so it is asked of songs that stand in near places.
+that says: where songs of one cluster stand together, it is asked of them. Where few songs meet many, a small sample of
+all says more, but does not say it for sure.
 """
 
+import math
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -17,8 +19,7 @@ from musicrec.similarity.lists import Side
 Rows: TypeAlias = slice | NDArray[np.int64]
 
 ALIKE = 1024  # songs of a cluster, at most, that are compared with each other
-SAMPLE = 16_384  # songs of all, at most, to find near ones among
-SIGHTED, NEAR, NEAR_ROWS = 16, 256, 16  # every so many of them are looked at first, then so many to either side
+SAMPLE = 1024  # songs of all, about: more would cost more than they keep away
 
 
 def start_from_clusters(frame: Frame, side: Side, starts: NDArray[np.int64]) -> None:
@@ -37,11 +38,11 @@ def start_from_clusters(frame: Frame, side: Side, starts: NDArray[np.int64]) -> 
         for first in range(start, stop, ALIKE):
             rows = slice(first, min(first + ALIKE, stop))
             about, own = _about_centre(frame, side, rows)
-            _set_limits(frame, side, rows, about @ about.T + own.astype(np.float32), own)
+            side.limits[rows] = _limits(frame, about @ about.T + own.astype(np.float32), own, side.n + 1)
 
 
-def start_from_near(frame: Frame, new: Side, side: Side) -> None:
-    """Let lists take nothing that is worse than what near songs of a sample would fill them with.
+def guess_from_sample(frame: Frame, new: Side, side: Side) -> NDArray[Any]:
+    """Let lists take nothing that is worse than what, going by a sample, they will end with.
 
     Parameters
     ----------
@@ -51,31 +52,32 @@ def start_from_near(frame: Frame, new: Side, side: Side) -> None:
         Its lists are empty, and will meet all songs of `side`.
     side : Side
         Songs, alike ones in near places.
+
+    Returns
+    -------
+    numpy.ndarray
+        The limits. A list that ends with a song below its limit may lack others, and is to be made without.
     """
-    if len(new.songs) == 0:
-        return
     living = np.flatnonzero(side.songs >= 0)
     sample = living[:: max(1, len(living) // SAMPLE)]
-    reach = max(NEAR, new.n + 1)
-    ours, own = _about_centre(frame, new, slice(None))
+    in_list = (new.n + 1) * len(sample) / max(1, len(living))  # songs of the sample, on average; one is the song itself
+    nth = math.ceil(in_list + 2 * math.sqrt(in_list)) + 2  # one guess in a hundred is too high, or none
     theirs, offsets = _about_centre(frame, side, sample)
-    offsets = offsets.astype(np.float32)
-    nearest = (ours @ theirs[::SIGHTED].T + offsets[::SIGHTED]).argmax(axis=1) * SIGHTED
-    order = np.argsort(nearest, kind="stable")
-    for first in range(0, len(order), NEAR_ROWS):
-        rows = order[first : first + NEAR_ROWS]
-        near = slice(max(0, nearest[rows[0]] - reach), nearest[rows[-1]] + reach)
-        _set_limits(frame, new, rows, ours[rows] @ theirs[near].T + offsets[near], own[rows])
+    for first in range(0, len(new.songs), ALIKE):
+        rows = slice(first, min(first + ALIKE, len(new.songs)))
+        ours, own = _about_centre(frame, new, rows)
+        new.limits[rows] = _limits(frame, ours @ theirs.T + offsets.astype(np.float32), own, nth)
+    return new.limits.copy()
 
 
 def _about_centre(frame: Frame, side: Side, which: Rows) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     return frame.about_centre(Vectors(side.vectors, side.inverse_norms, frame.unit).rows(which))
 
 
-def _set_limits(frame: Frame, side: Side, rows: Rows, similarity: NDArray[Any], own: NDArray[np.float64]) -> None:
-    """By similarities [rows, songs], less each row's `own` part; the song itself may be among the songs."""
-    nth = -side.n - 1
-    if similarity.shape[1] < -nth:
-        return
-    similarity.partition(nth, axis=1)
-    side.limits[rows] = lists.least_sum(frame.rule, similarity[:, nth] + own + frame.rule.shift)
+def _limits(frame: Frame, similarity: NDArray[Any], own: NDArray[np.float64], nth: int) -> NDArray[Any]:
+    """Limits by the n-th largest of similarities [rows, songs], which lack each row's `own` part."""
+    if similarity.shape[1] < nth:
+        return np.full(len(own), lists.NO_LIMIT)
+    similarity.partition(-nth, axis=1)
+    limits: NDArray[Any] = lists.least_sum(frame.rule, similarity[:, -nth] + own + frame.rule.shift)
+    return limits

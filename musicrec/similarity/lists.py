@@ -264,13 +264,16 @@ def read_out(side, songs, scores):
 
     Where a list ends early, -1 and -inf are written.
     """
+    n = songs.shape[1]
     for i in range(side.counts.size):
-        row = side.songs[i]
-        for rank in range(songs.shape[1] if row >= 0 else 0):
-            is_there = rank < side.counts[i]
-            key = side.keys[i, rank] if is_there else np.uint64(0)
-            songs[row, rank] = song_of(key) if is_there else -1
-            scores[row, rank] = score_of(key) if is_there else -np.inf
+        if side.songs[i] < 0:
+            continue
+        keys, of_songs, of_scores = side.keys[i], songs[side.songs[i]], scores[side.songs[i]]
+        count = min(n, side.counts[i])
+        for rank in range(count):  # without a branch: many at a time
+            of_songs[rank] = song_of(keys[rank])
+            of_scores[rank] = score_of(keys[rank])
+        of_songs[count:], of_scores[count:] = -1, -np.inf
 
 
 @kernel

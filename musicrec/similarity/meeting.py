@@ -62,6 +62,7 @@ def settle(rule, a, b, pairs, n_pairs):
         prefetch(their_songs, ahead)
         prefetch(their_norms, ahead)
         prefetch(their_floors, ahead)
+        prefetch(their_counts, ahead)
         for at in range(0, width, LANES):
             prefetch(their_vectors, ahead * width + at)
         i, j = pairs[pair, 0], pairs[pair, 1]

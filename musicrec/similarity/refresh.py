@@ -27,7 +27,7 @@ from musicrec.similarity.exact import (
     prepare,
     slices,
 )
-from musicrec.similarity.limits import start_from_near
+from musicrec.similarity.limits import guess_from_sample
 from musicrec.similarity.lists import Side, closed
 
 Rows = NDArray[np.int64]
@@ -187,11 +187,19 @@ def _write_songs(frame: Frame, side: Side, given: Vectors, change: _Change) -> N
 # --- lists ------------------------------------------------------------------------------------------------------------
 
 
-def _make_lists(frame: Frame, side: Side, others: Side, given: Vectors, places: Rows) -> None:
+def _make_lists(
+    frame: Frame, side: Side, others: Side, given: Vectors, places: Rows, *, may_guess: bool = True
+) -> None:
     """Write lists of the songs in some places, from all `others`, which are offered these songs."""
+    if len(places) == 0:
+        return
     new = make_side(frame, given, side.songs[places], side.n)
-    start_from_near(frame, new, side)
+    guessed = guess_from_sample(frame, new, side) if may_guess else new.limits.copy()
     meet(frame, new, others, (Block(*some, 0, len(side.songs)) for some in slices(0, len(places), ROWS_AT_ONCE)))
     lists.put_in_order(frame.rule, new)
     side.keys[places, : side.n] = new.keys[:, : side.n]
     side.counts[places], side.floors[places] = new.counts, new.floors
+    lists.set_limits(frame.rule, new)
+    lacking = np.flatnonzero((new.limits < guessed)[: len(places)])
+    if len(lacking):
+        _make_lists(frame, side, closed(others), given.rows(lacking), places[lacking], may_guess=False)
