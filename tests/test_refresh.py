@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musicrec.similarity import limits
+from musicrec.similarity import limits, top_n
 from musicrec.similarity import refresh as refreshing
-from musicrec.similarity import top_n
 from musicrec.similarity.approximate import recall, top_n_approximate
 from musicrec.similarity.exact import BLOCK_ROWS
 from musicrec.similarity.refresh import full, refresh
