@@ -43,8 +43,8 @@ class Songs:
     def __init__(self, folder: Path, data: Path, n_clips: int, seed: int) -> None:
         self.folder, self._rng, self._written = folder / "songs_simulated", np.random.default_rng(seed), 0
         self._recordings = b"".join(file.read_bytes() for file in write_pool(folder / "pool", data, n_clips))
-        last = len(self._recordings) - CLIP_BYTES
-        self._starts = [start for start in frame_starts(self._recordings) if start <= last]
+        starts = np.array(list(frame_starts(self._recordings)))
+        self._starts = starts[starts <= len(self._recordings) - CLIP_BYTES]
         for genre in GENRES:
             (self.folder / genre).mkdir(parents=True)
 

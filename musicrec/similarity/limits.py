@@ -18,7 +18,7 @@ from musicrec.similarity.lists import Side
 
 Rows: TypeAlias = slice | NDArray[np.int64]
 
-ALIKE = 1024  # songs of a cluster, at most, that are compared with each other
+AT_ONCE = 1024  # songs at most whose similarities are held; more of a cluster are not compared with each other
 SAMPLE = 1024  # songs of all, about: more would cost more than they keep away
 
 
@@ -35,8 +35,8 @@ def start_from_clusters(frame: Frame, side: Side, starts: NDArray[np.int64]) -> 
         Places where clusters start and the last one ends; those outside the side are of clusters it has no songs of.
     """
     for start, stop in pairwise(np.unique(np.clip(starts, 0, len(side.songs)))):
-        for first in range(start, stop, ALIKE):
-            rows = slice(first, min(first + ALIKE, stop))
+        for first in range(start, stop, AT_ONCE):
+            rows = slice(first, min(first + AT_ONCE, stop))
             about, own = _about_centre(frame, side, rows)
             side.limits[rows] = _limits(frame, about @ about.T + own.astype(np.float32), own, side.n + 1)
 
@@ -63,8 +63,8 @@ def guess_from_sample(frame: Frame, new: Side, side: Side) -> NDArray[Any]:
     in_list = (new.n + 1) * len(sample) / max(1, len(living))  # songs of the sample, on average; one is the song itself
     nth = math.ceil(in_list + 2 * math.sqrt(in_list)) + 2  # one guess in a hundred is too high, or none
     theirs, offsets = _about_centre(frame, side, sample)
-    for first in range(0, len(new.songs), ALIKE):
-        rows = slice(first, min(first + ALIKE, len(new.songs)))
+    for first in range(0, len(new.songs), AT_ONCE):
+        rows = slice(first, min(first + AT_ONCE, len(new.songs)))
         ours, own = _about_centre(frame, new, rows)
         new.limits[rows] = _limits(frame, ours @ theirs.T + offsets.astype(np.float32), own, nth)
     return new.limits.copy()
