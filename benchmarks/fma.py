@@ -142,7 +142,7 @@ def extract_for(store: Store, watch: Watch, hours: float, limit: int | None) -> 
         except (DeadlinePassed, KeyboardInterrupt):
             time.sleep(SECONDS_BETWEEN_LOOKS)  # tasks that had begun end
     if not store.exists("mel"):
-        with watch.stage("publish what is decoded"):
+        with watch.stage("publish"):
             extract(store, ExtractSettings(), limit=0)
 
 
@@ -236,9 +236,9 @@ def draw(watch: Watch, file: Path) -> None:
     for stage in dict.fromkeys(look.stage for look in watch.looks if look.stage):
         start = next(look.seconds for look in watch.looks if look.stage == stage) / 60
         axes.axvline(start, color="lightgrey", linewidth=0.8)
-        axes.annotate(stage, (start, 0.99), xycoords=("data", "axes fraction"), rotation=90, va="top", fontsize=8)
-    handles = [*axes.get_legend_handles_labels()[0], *of_tracks.get_legend_handles_labels()[0]]
-    axes.legend(handles=handles, loc="center right")
+        side = "left" if stage != "publish" else "right"  # of its line: similar follows in half a minute
+        axes.annotate(stage, (start, 0.99), xycoords=("data", "axes fraction"), rotation=90, va="top", ha=side)
+    figure.legend(loc="outside lower center", ncols=4)
     axes.set_title("musicrec on a simulated catalog in FMA's layout")
     figure.savefig(file, dpi=150)
     print(f"drawn: {file}")
