@@ -17,6 +17,7 @@ from musicrec import audio
 from musicrec.errors import DecodeError
 
 LOW_BITRATE = {"bitrate_mode": "CONSTANT", "compression_level": 0.9}  # 24 kbit/s at 22.05 kHz mono
+FMA_BITRATE = {"bitrate_mode": "CONSTANT", "compression_level": 0.15}  # 256 kbit/s at 44.1 kHz stereo
 
 
 def write(path: Path, samples, rate: int, **options) -> str:
@@ -206,6 +207,17 @@ def test_a_flac_that_lies_about_its_length_gives_its_true_last_window(tmp_path, 
     lying_flac(tmp_path / "song.flac", claim)
     clip = indices(tmp_path / "song.flac", 1_000, offset_s=60)
     np.testing.assert_array_equal(clip, np.arange(40_000, 70_000))
+
+
+def test_a_clip_as_mp3_whose_length_is_a_guess_is_decoded_once(tmp_path, monkeypatch):
+    path = Path(write(tmp_path / "whole.mp3", music(30, 44_100, 2), 44_100, **FMA_BITRATE))
+    content = path.read_bytes()
+    clip = tmp_path / "cut.mp3"
+    clip.write_bytes(content[content.index(b"\xff\xfb", content.index(b"Info")) :])  # less the frame that tells it
+    expected, rate = in_one_read(clip)
+    assert len(expected) < sf.info(clip).frames
+    monkeypatch.delattr("musicrec.audio.libsndfile.read_through")
+    np.testing.assert_array_equal(audio.load(str(clip), sample_rate=rate), expected)
 
 
 # --- real odd files ---------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ def _open(path: Path, limits: Limits) -> Iterator[sf.SoundFile]:
 
 
 def _read_by_seeking(file: sf.SoundFile, offset_s: float, duration_s: float) -> Samples | None:
-    """Clip at the file's own rate; None if the header promised more than there is."""
+    """Clip at the file's own rate; None if the header promised more than there is, and the clip may lie elsewhere."""
     start, stop = clip_window(max(file.frames, 0), file.samplerate, offset_s, duration_s)
     preroll = min(start, round(PREROLL_S * file.samplerate))
     clip = np.empty(stop - start + preroll, np.float32)
@@ -78,7 +78,8 @@ def _read_by_seeking(file: sf.SoundFile, offset_s: float, duration_s: float) -> 
         n = _read_mono(file, clip)
     except sf.LibsndfileError:
         return None
-    return clip[preroll:] if n == len(clip) else None
+    is_all = not start  # read from its first frame to its end, as in an mp3 whose length is a guess from its bytes
+    return clip[preroll:n] if n == len(clip) or is_all else None
 
 
 def _mono_blocks(file: sf.SoundFile) -> Iterator[Samples]:
