@@ -30,8 +30,12 @@ class WorkerLost(NamedTuple):
 
 EMBEDDED: dict[str, Any] = {
     "include_dashboard": False,
-    # Seconds after which a driver ends that has lost its Ray; Ray's own minute is for a head on another machine.
-    "_system_config": {"gcs_rpc_server_reconnect_timeout_s": 15},
+    "_system_config": {
+        # Seconds after which a driver ends that has lost its Ray; Ray's own minute is for a head on another machine.
+        "gcs_rpc_server_reconnect_timeout_s": 15,
+        # A driver that waits for the first workers waits for ever when one dies as it starts (ray-project/ray#40131).
+        "prestart_worker_first_driver": False,
+    },
 }
 TASKS_PER_CPU = 2  # in flight: one runs, one waits
 SECONDS_FOR_AN_ANSWER = 30.0

@@ -1,0 +1,33 @@
+"""The Ray that a command starts for itself."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from musicrec.catalog import catalog
+from musicrec.settings import CatalogSettings
+from musicrec.storage import Store
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+SECONDS = 120
+
+
+def test_a_worker_that_is_killed_as_it_starts_stops_no_command(monkeypatch, synthetic, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from kills_command import Command
+
+    store = Store(tmp_path / "out")
+    store.create()
+    catalog(store, CatalogSettings(source=str(synthetic)))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    command = Command(["extract", str(store.out), "--limit", "2"], tmp_path / "log")
+    try:
+        while not (workers := command.processes().get("idle worker")):
+            assert command.wait(0) is None, command.complaint
+            time.sleep(0.005)
+        os.kill(workers[0], signal.SIGKILL)
+        assert command.wait(SECONDS) == 0, command.complaint
+    finally:
+        command.clean_up(0)
+    assert store.read("features").num_rows == 2
