@@ -25,7 +25,7 @@ def test_a_worker_that_is_killed_as_it_starts_stops_no_command(monkeypatch, synt
     try:
         while not (workers := command.processes().get("idle worker")):
             assert command.wait(0) is None, command.complaint
-            time.sleep(0.005)
+            time.sleep(0.005)  # it has registered within a second of its start
         os.kill(workers[0], signal.SIGKILL)
         assert command.wait(SECONDS) == 0, command.complaint
     finally:
