@@ -17,6 +17,8 @@ from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -276,5 +278,14 @@ def _merge(table: Table, rows: list[Row], where: dict[Row, AnyPath], target: Any
 def _read(file: AnyPath, table: Table, ids: list[str]) -> pa.Table:
     """Rows of some tracks, given in order, from one file."""
     track_id = pc.field("track_id")
-    inside = (track_id >= ids[0]) & (track_id <= ids[-1]) & track_id.isin(ids)  # whole row groups are passed over
-    return open_dataset(file).to_table(columns=table.schema.names, filter=inside).cast(table.schema)
+    (fragment,) = open_dataset(file).get_fragments()
+    row_groups = fragment.subset((track_id >= ids[0]) & (track_id <= ids[-1]))  # the others are not decoded
+    rows = row_groups.to_table(columns=table.schema.names).cast(table.schema)
+    wanted = pc.is_in(rows["track_id"], pa.array(ids))
+    return _share(rows, wanted.to_numpy()) if table.is_large else rows.filter(wanted)
+
+
+def _share(rows: pa.Table, wanted: npt.NDArray[np.bool_]) -> pa.Table:
+    """Some rows without a copy of them, which of wide ones would take as long as to read them."""
+    ends = np.flatnonzero(np.diff(wanted, prepend=False, append=False))
+    return pa.concat_tables([rows[:0], *(rows[start:stop] for start, stop in ends.reshape(-1, 2))])
