@@ -15,6 +15,7 @@ from musicrec.columns import FAILED, OK, SKIPPED
 from musicrec.settings import Metric
 
 SEED = 0
+MAP_STEPS = 500  # of t-SNE: as many again bring the divergence of a thousand songs down by 2 %, and take twice as long
 NO_GENRE = "no genre"
 EXAMPLES_A_REASON = 3
 
@@ -140,7 +141,7 @@ def project(vectors: npt.NDArray[np.float32], metric: Metric) -> npt.NDArray[np.
     # A plane through the vectors keeps far groups apart, but vectors that are all alike span none.
     init = "pca" if vectors.shape[1] > 1 and np.ptp(vectors, axis=0).any() else "random"
     perplexity = min(30.0, (len(vectors) - 1) / 3)
-    tsne = TSNE(perplexity=perplexity, metric=metric, init=init, random_state=SEED, n_jobs=1)
+    tsne = TSNE(perplexity=perplexity, metric=metric, init=init, max_iter=MAP_STEPS, random_state=SEED, n_jobs=1)
     with threadpool_limits(1):  # OpenMP threads that wait for a busy core cost more than they gain: seconds, not ms
         points: npt.NDArray[np.float32] = tsne.fit_transform(vectors)
     return points
