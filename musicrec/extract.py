@@ -231,7 +231,7 @@ def _extract_all(
     The second time is for the innocent whose node was taken away. A file that took too long is not tried again.
     """
     reference, task = ray.put(settings), _extract_shard.options(**asking(MEMORY))
-    shards = _shards(todo, min(map(tracks_per_part, tables_of(settings))))
+    shards = _shards(todo, min(tracks_per_part(store, table) for table in tables_of(settings)))
     failed = 0
     for at_once in (None, None, FEW):
         lost: list[Wanted] = []

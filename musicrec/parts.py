@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -35,7 +36,8 @@ from musicrec.versions import Version
 GROUP_BYTES = 16 * 2**20  # of a row group, before compression: what one writer holds a few times
 PAGE_BYTES = 128 * 2**10  # before compression: it stays in a core's cache on its way to the file
 PART_BYTES = 128 * 2**20  # before compression
-TRACKS_PER_PART = 32  # of a large table, about 8 MB of mel: a night of few changes leaves most of such parts alone
+TRACKS_PER_PART = 16  # of a large table, about 4 MB of mel: a night of few changes leaves most of such parts alone
+TRACKS_PER_OBJECT = 32  # of a large table in a bucket, which copies what a folder links
 SMALL_PARTS = 16  # with less than half the rows they might have; more are merged
 WRITERS = min(4, os.cpu_count() or 1)  # threads that write parts; reading and compressing release the interpreter lock
 ROWS_FILE = "_rows"  # Parquet: track, fingerprint and part of each row of a version; no reader of *.parquet sees it
@@ -54,10 +56,12 @@ def rows_of(table: pa.Table) -> list[Row]:
     return list(zip(table["track_id"].to_pylist(), table["fingerprint"].to_pylist(), strict=True))
 
 
-def tracks_per_part(table: Table) -> int:
+def tracks_per_part(store: Store, table: Table) -> int:
     """Tracks of a part of some table, at most."""
     handy = PART_BYTES // table.track_bytes
-    return max(1, min(handy, TRACKS_PER_PART) if table.is_large else handy)
+    if table.is_large:
+        handy = min(handy, TRACKS_PER_PART if isinstance(store.out, Path) else TRACKS_PER_OBJECT)
+    return max(1, handy)
 
 
 # --- staged shards ------------------------------------------------------------------------------------------------
@@ -189,9 +193,10 @@ def write_version(store: Store, version: Version, table: Table, rows: pa.Table, 
     if not where.keys() >= set(wanted):
         raise _lacking(store, table)
     held = Counter(file for _, file in places)
-    staying = _staying(table, wanted, where, held)
+    most = tracks_per_part(store, table)
+    staying = _staying(wanted, where, held, most) if table.is_large else {}
     settled = {row for part in staying.values() for row in part}
-    merged = _evenly([row for row in wanted if row not in settled], tracks_per_part(table))
+    merged = _evenly([row for row in wanted if row not in settled], most)
     parts: list[list[Row]] = sorted([*staying.values(), *merged]) or [[]]
     names = [version.part_name(number) for number in range(len(parts))]
 
@@ -220,18 +225,15 @@ def withdraw(store: Store, wanted: list[Table]) -> None:
 
 
 def _staying(
-    table: Table, wanted: list[Row], where: dict[Row, AnyPath], held: Counter[AnyPath]
+    wanted: list[Row], where: dict[Row, AnyPath], held: Counter[AnyPath], most: int
 ) -> dict[AnyPath, list[Row]]:
     """Files that become a part each, and their wanted rows: all that they held, or half a part and more.
 
     A version merges a sixteenth of the table at most, or one part: small files grow few, and no refresh costs much.
     """
-    if not table.is_large:
-        return {}
     rows: dict[AnyPath, list[Row]] = defaultdict(list)
     for row in wanted:
         rows[where[row]].append(row)
-    most = tracks_per_part(table)
     staying = {file: part for file, part in rows.items() if len(part) == held[file] or most / 2 <= len(part) <= most}
     small = sorted((file for file, part in staying.items() if len(part) < most / 2), key=lambda file: len(rows[file]))
     left = max(most, len(wanted) // 16)
