@@ -1,6 +1,7 @@
 # Everything runs in .venv, which `make setup` makes; PYTHON picks the interpreter it is made from.
 PYTHON ?= python3.11
 BIN := .venv/bin
+PROCESSES ?= 2
 FILES ?= 1000
 SEED ?= 0
 
@@ -17,8 +18,8 @@ setup: .venv/installed
 demo: setup
 	$(BIN)/musicrec demo demo-out
 
-test: setup
-	$(BIN)/pytest
+test: setup  # a file's tests run in one process, which makes what they share once
+	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile
 
 test-slow: setup
 	$(BIN)/pytest -m slow --timeout=1800
