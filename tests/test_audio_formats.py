@@ -1,6 +1,7 @@
 """What FFmpeg decodes where libsndfile cannot: the samples of decoding from the very start, or a reason why not."""
 
 import os
+import struct
 import subprocess
 import sys
 from contextlib import suppress
@@ -31,10 +32,14 @@ def music(seconds: float, rate: int, n_channels: int = 2):
     return (0.2 * tone + 0.02 * rng.normal(size=tone.shape)).astype(np.float32)
 
 
-def encode(path: Path, samples, rate: int, codec: str, *, container: str | None = None, **options) -> Path:
+def encode(
+    path: Path, samples, rate: int, codec: str, *, container: str | None = None,
+    container_options: dict[str, str] | None = None, metadata: dict[str, str] | None = None, **options,
+) -> Path:  # fmt: skip
     """Write samples [n, n_channels] by FFmpeg's encoders."""
     layout = LAYOUTS[samples.shape[1]]
-    with av.open(path, "w", format=container) as file:
+    with av.open(path, "w", format=container, container_options=container_options) as file:
+        file.metadata.update(metadata or {})
         stream = file.add_stream(codec, rate=rate, layout=layout, options=options)
         stream.bit_rate = 128_000
         for start in range(0, len(samples), 4096):
@@ -47,11 +52,36 @@ def encode(path: Path, samples, rate: int, codec: str, *, container: str | None 
 
 
 def decode_from_start(path: Path):
-    """The whole file, mixed down, converted by FFmpeg itself: no seeking, no code of ours."""
+    """The whole file, mixed down, converted by FFmpeg itself: no seeking, no code of ours.
+
+    FFmpeg before 9, and later ones for some codecs, go on after the end that an mp4 states: that is cut off here.
+    """
     to_float = av.AudioResampler(format="fltp")
     with av.open(path) as file:
         frames = [part for frame in file.decode(audio=0) for part in to_float.resample(frame)]
-    return np.concatenate([frame.to_ndarray() for frame in frames], axis=1).mean(axis=0), frames[0].sample_rate
+    rate = frames[0].sample_rate
+    return np.concatenate([frame.to_ndarray() for frame in frames], axis=1).mean(axis=0)[: edited(path, rate)], rate
+
+
+def at_edit(content: bytes) -> int:
+    """Where the length of the only entry of an mp4's edit list stands (ISO 14496-12, 8.6.6)."""
+    at = content.index(b"elst")
+    assert struct.unpack(">II", content[at + 4 : at + 12]) == (0, 1)
+    return at + 12
+
+
+def edit_ticks_a_second(content: bytes) -> int:
+    """Time scale of an edit list: that of the movie, 1 000 by some writers and the sample rate by others."""
+    return struct.unpack(">I", content[content.index(b"mvhd") + 16 :][:4])[0]
+
+
+def edited(path: Path, rate: int) -> int | None:
+    """Length in samples that the edit list of an mp4 states; None of another container."""
+    content = path.read_bytes()
+    if content[4:8] != b"ftyp":
+        return None
+    (length,) = struct.unpack(">I", content[at_edit(content) :][:4])
+    return round(length / edit_ticks_a_second(content) * rate)
 
 
 def clip_of(samples, rate: int):
@@ -100,6 +130,85 @@ def test_the_clip_is_that_of_decoding_from_the_start(tmp_path, name, seconds):
     whole, decoded_rate = decode_from_start(path)
     assert decoded_rate == rate
     np.testing.assert_allclose(audio.load(str(path), sample_rate=rate, **WINDOW), clip_of(whole, rate), atol=1e-6)
+
+
+MP4S = {
+    "aac.m4a": ("aac", 44_100),
+    "aac.mov": ("aac", 22_050),
+    "aac.3gp": ("aac", 48_000),
+    "alac.m4a": ("alac", 44_100),
+    "flac.mp4": ("flac", 44_100),
+    "opus.mp4": ("libopus", 48_000),
+    "mp3.mp4": ("libmp3lame", 44_100),
+    "pcm.mov": ("pcm_s16le", 44_100),
+}
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2, 5.123])
+@pytest.mark.parametrize("name", MP4S)
+def test_an_mp4_ends_where_it_says(tmp_path, name, seconds):
+    """Not at the end of its last packet; the end of the sound is what was encoded, not what an encoder put after it."""
+    codec, rate = MP4S[name]
+    samples = music(seconds, rate)
+    path = encode(tmp_path / name, samples, rate, codec)
+    clip = audio.load(str(path), sample_rate=rate)
+    assert len(clip) == edited(path, rate)
+    assert abs(len(clip) - len(samples)) <= rate / 1000  # an edit list counts milliseconds
+    tail = slice(len(clip) - rate // 4, len(clip) - rate // 100)
+    assert np.corrcoef(clip[tail], samples.mean(axis=1)[tail])[0, 1] > 0.7
+
+
+@pytest.mark.parametrize("ms", [1999, 1500, 1000, 333])
+@pytest.mark.parametrize("name", MP4S)
+def test_an_mp4_that_an_edit_list_shortens_ends_there(tmp_path, name, ms):
+    codec, rate = MP4S[name]
+    path = encode(tmp_path / name, music(2, rate), rate, codec)
+    whole = audio.load(str(path), sample_rate=rate)
+    content = bytearray(path.read_bytes())
+    at = at_edit(content)
+    content[at : at + 4] = struct.pack(">I", ms * edit_ticks_a_second(content) // 1000)
+    path.write_bytes(content)
+    clip = audio.load(str(path), sample_rate=rate)
+    np.testing.assert_allclose(clip, whole[: edited(path, rate)], atol=1e-6)
+    assert len(clip) == pytest.approx(ms / 1000 * rate, abs=1)
+
+
+@pytest.mark.parametrize("name", ["aac.m4a", "alac.m4a", "opus.mp4"])
+def test_a_track_header_that_is_far_too_short_costs_no_sound(tmp_path, name):
+    """Without an edit list nothing shortens the track: its samples count, not the duration in a header."""
+    codec, rate = MP4S[name]
+    path = encode(tmp_path / name, music(2, rate), rate, codec)
+    content = path.read_bytes().replace(b"edts", b"free")
+    path.write_bytes(content)
+    whole = audio.load(str(path), sample_rate=rate)
+    at = content.index(b"mdhd") + 20
+    path.write_bytes(content[:at] + struct.pack(">I", rate // 2) + content[at + 4 :])
+    np.testing.assert_array_equal(audio.load(str(path), sample_rate=rate), whole)
+
+
+@pytest.mark.parametrize("flags", ["empty_moov+frag_keyframe", "empty_moov+delay_moov", "faststart"])
+@pytest.mark.parametrize("name", ["aac.m4a", "alac.m4a", "opus.mp4"])
+def test_a_fragmented_mp4_ends_with_what_was_encoded(tmp_path, name, flags):
+    """Its header was written before its length was known: the last packet tells it."""
+    codec, rate = MP4S[name]
+    samples = music(5, rate)
+    path = encode(tmp_path / name, samples, rate, codec, container_options={"movflags": flags})
+    clip = audio.load(str(path), sample_rate=rate)
+    delay = 1024 if codec == "aac" and flags == "empty_moov+frag_keyframe" else 0  # which nothing in the file tells
+    assert len(clip) == len(samples) + delay
+
+
+@pytest.mark.parametrize("name", ["song.m4a", "song.wma", "song.mka", "song.wv"])
+def test_tags_in_any_encoding_do_no_harm(tmp_path, name):
+    """PyAV 18 refused them unless told not to; from PyAV 19 on they come with surrogates, which no table can hold."""
+    codec = {"m4a": "alac", "wma": "wmav2", "mka": "flac", "wv": "wavpack"}[name.rpartition(".")[2]]
+    path = encode(tmp_path / name, music(2, 44_100), 44_100, codec, metadata={"title": "Cafe", "artist": "Cafe"})
+    plain = audio.load(str(path), sample_rate=44_100)
+    content = path.read_bytes()
+    latin_1 = content.replace(b"Cafe", b"Caf\xe9").replace("Cafe".encode("utf-16-le"), b"C\0a\0f\0\0\xd8")
+    assert latin_1 != content
+    path.write_bytes(latin_1)
+    np.testing.assert_array_equal(audio.load(str(path), sample_rate=44_100), plain)
 
 
 @pytest.mark.parametrize("name", ["aac.m4a", "alac.m4a", "opus.webm", "mp3.mkv"])

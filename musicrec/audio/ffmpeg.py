@@ -3,6 +3,9 @@
 The clip is the one that decoding from the very start gives: the encoder's delay is dropped as FFmpeg drops it. Only
 where the container tells each packet's place to the sample (mp4 and its kin) is the way to the clip cut short by a
 seek; then the samples are the same but for the noise that AAC draws at random, where its encoder left noise out.
+
+An mp4 also says to the sample where its sound ends. FFmpeg 8 plays the last packet to its end all the same, FFmpeg 9
+does so for Opus and PCM; here the end is the container's, whichever FFmpeg decodes.
 """
 
 import math
@@ -11,7 +14,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +23,7 @@ from musicrec.audio.window import BLOCK_FRAMES, PREROLL_S, Samples, clip_window,
 from musicrec.errors import DecodeError
 
 if TYPE_CHECKING:
-    from av import AudioFrame, AudioResampler, AudioStream, FFmpegError
+    from av import AudioFrame, AudioResampler, AudioStream, FFmpegError, Packet
     from av.container import InputContainer
 
 MOST_AHEAD_S = 10.0  # that a seek may land before the clip; from further away the song is read through, within limits
@@ -56,10 +59,13 @@ def decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tu
 @contextmanager
 def _open(path: Path) -> Iterator[tuple["InputContainer", "AudioStream"]]:
     import av
+    from av.container import InputContainer
 
     options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
+    # PyAV 18 refuses a file whose tags are not UTF-8, unless told not to. PyAV 19 takes any, and has no such option.
+    any_tags: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
     try:
-        container = av.open(f"file:{path}", container_options=options, metadata_errors="replace")
+        container = av.open(f"file:{path}", container_options=options, **any_tags)
     except av.FFmpegError as e:
         raise _undecodable() from e
     with container:
@@ -86,7 +92,7 @@ def _read_by_seeking(
     container: "InputContainer", stream: "AudioStream", offset_s: float, duration_s: float, limits: Limits
 ) -> tuple[Samples, int] | None:
     """Clip and rate; None where decoding from the start could give another clip."""
-    if "mov" not in container.format.name.split(","):
+    if not _is_mp4(container):
         return None
     first = next(_frames(container, stream), None)
     if first is None or first.pts is None or stream.time_base is None:
@@ -109,8 +115,20 @@ def _read_by_seeking(
     return (clip, rate) if len(clip) == stop - start else None
 
 
+def _is_mp4(container: "InputContainer") -> bool:
+    return "mov" in container.format.name.split(",")  # FFmpeg's name for mp4, m4a, 3gp and QuickTime
+
+
 def _frames(container: "InputContainer", stream: "AudioStream") -> Iterator["AudioFrame"]:
-    """Frames from where the container stands.
+    """Frames from where the container stands up to the end of the song."""
+    decoded = _decoded(container, stream)
+    return _up_to_the_end(decoded, stream) if _is_mp4(container) else (frame for _, frame in decoded)
+
+
+def _decoded(
+    container: "InputContainer", stream: "AudioStream"
+) -> Iterator[tuple["Packet[AudioStream]", "AudioFrame"]]:
+    """Frames from where the container stands, each with its packet.
 
     Packets that cannot be decoded are left out at the start (where a stream was cut into) and at the end (where it
     was cut off); between others they make the file corrupt.
@@ -135,9 +153,47 @@ def _frames(container: "InputContainer", stream: "AudioStream") -> Iterator["Aud
             if damage and has_begun:
                 raise DecodeError("corrupt", f"FFmpeg stopped: {damage}")
             damage, has_begun = "", True
-            yield frame
+            yield packet, frame
     if damage and not has_begun:
         raise DecodeError("undecodable", f"FFmpeg stopped: {damage}")
+
+
+def _up_to_the_end(
+    decoded: Iterator[tuple["Packet[AudioStream]", "AudioFrame"]], stream: "AudioStream"
+) -> Iterator["AudioFrame"]:
+    """Frames of an mp4, the last one cut where the container says that the sound ends.
+
+    It says so twice: by the length of the track, which an edit list may shorten, and by that of the last packet.
+    """
+    last = next(decoded, None)
+    if last is None:
+        return
+    for following in decoded:
+        yield last[1]
+        last = following
+    packet, frame = last
+    if frame.pts is None or stream.time_base is None:
+        yield frame
+        return
+    starts_and_lengths = (stream.start_time or 0, stream.duration), (packet.pts, packet.duration)
+    ends = [start + length for start, length in starts_and_lengths if start is not None and length]
+    left = [round((end - frame.pts) * stream.time_base * frame.sample_rate) for end in ends]
+    yield _cut(frame, min((n for n in left if n > 0), default=frame.samples))  # 0 or less: a length that is not true
+
+
+def _cut(frame: "AudioFrame", n: int) -> "AudioFrame":
+    """The first `n` samples of a frame, or all if it has no more."""
+    from av import AudioFifo
+
+    if n >= frame.samples:
+        return frame
+    pts, frame.pts = frame.pts, None
+    queue = AudioFifo()
+    queue.write(frame)
+    cut = queue.read(n)
+    assert cut is not None  # as the queue holds so many
+    cut.pts = pts
+    return cut
 
 
 def _unbroken(frames: Iterator["AudioFrame"], tick: Fraction) -> Iterator["AudioFrame"]:
