@@ -5,7 +5,6 @@ called synthetic wherever it shows: folders, files, titles, artists, albums. A f
 ones, as in any real collection.
 """
 
-import io
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import soundfile as sf
 from scipy.signal import lfilter
 
+from musicrec.audio.encode import FORMATS, encode
 from musicrec.errors import ConfigError
 
 Signal = npt.NDArray[np.float32]
@@ -29,7 +28,7 @@ STEPS_PER_BEAT, STEPS_PER_BAR, MOTIF_NOTES = 4, 16, 8
 FADE_S = 0.01  # a note ends softly: no click where the next one starts
 VIBRATO_HZ = 5.5
 PEAK = 10 ** (-3 / 20)  # -3 dBFS
-FORMATS = ("wav", "flac", "ogg", "mp3")
+USUAL_FORMATS = ("wav", "flac", "ogg", "mp3")
 ARTISTS_PER_STYLE = 3
 
 
@@ -71,8 +70,18 @@ STYLES = (
     Style("swarm", (140, 170), root_hz=165, chord=(0, 1, 3), partials=BRIGHT, decay_s=1, notes=0.8, vibrato=1.2),
 )
 
-# Good songs that a careless program trips over: a name beyond ASCII, and one name in two folders.
-ODD_NAMES = {"bells": "bells-écho-夜.ogg", "drone": "interlude.flac", "pulse": "interlude.flac"}
+# Song number 0 of some styles: good songs that a careless program trips over, by a name beyond ASCII or one name in two
+# folders, or by a format that only FFmpeg decodes (opus: only a recent libsndfile).
+ODD_SONGS = {
+    "bells": "bells-écho-夜.ogg",
+    "clatter": "clatter-00.m4a",
+    "drone": "interlude.flac",
+    "glass": "glass-00.wma",
+    "hum": "hum-00.opus",
+    "pulse": "interlude.flac",
+    "reeds": "reeds-00.aac",
+    "swarm": "swarm-00.webm",
+}
 
 
 def render(style: Style, rng: np.random.Generator, seconds: float, sample_rate: int) -> Signal:
@@ -180,7 +189,7 @@ def write_catalog(folder: Path, *, songs_per_style: int = 10, seconds: float = 8
     folder : pathlib.Path
         Created if it is missing.
     songs_per_style : int
-        At least 1; three good songs with odd names and six broken files come on top.
+        At least 1; eight good songs of odd names or formats and six broken files come on top.
     seconds : float
         Length of a song, in seconds, varied by ± 20 %; 0.5 to 600.
     seed : int
@@ -221,13 +230,13 @@ def _write_missing(path: Path, make: Callable[[], bytes]) -> bool:
 
 
 def _songs(songs_per_style: int) -> Iterator[tuple[str, Style, int]]:
-    """Name below the catalog's folder, style and number of every good song; those with odd names are number 0."""
+    """Name below the catalog's folder, style and number of every good song; odd songs are number 0."""
     for index, style in enumerate(STYLES):
         label = f"synthetic-{style.name}"
         for number in range(1, songs_per_style + 1):
-            yield f"{label}/{label}-{number:02d}.{FORMATS[(index + number) % len(FORMATS)]}", style, number
-        if style.name in ODD_NAMES:
-            yield f"{label}/synthetic-{ODD_NAMES[style.name]}", style, 0
+            yield f"{label}/{label}-{number:02d}.{USUAL_FORMATS[(index + number) % len(USUAL_FORMATS)]}", style, number
+        if style.name in ODD_SONGS:
+            yield f"{label}/synthetic-{ODD_SONGS[style.name]}", style, 0
 
 
 def _broken(seconds: float) -> dict[str, bytes]:
@@ -236,10 +245,10 @@ def _broken(seconds: float) -> dict[str, bytes]:
     return {
         "synthetic-chirp/synthetic-chirp-empty.mp3": b"",
         "synthetic-gears/synthetic-gears-cut.mp3": b"\xff\xfb\x90\x00" + bytes(32),  # cut off after a frame's header
-        "synthetic-glass/synthetic-glass-cut.wav": _encode(silence, 22_050, "wav")[:44],  # after the file's header
+        "synthetic-glass/synthetic-glass-cut.wav": encode(silence, 22_050, "wav")[:44],  # after the file's header
         "synthetic-hum/synthetic-hum-text.mp3": b"A synthetic text that only its name calls audio.\n",
-        "synthetic-rain/synthetic-rain-silent.flac": _encode(silence, 22_050, "flac"),
-        "synthetic-reeds/synthetic-reeds-sample.wav": _encode(silence[:1] + 0.5, 22_050, "wav"),
+        "synthetic-rain/synthetic-rain-silent.flac": encode(silence, 22_050, "flac"),
+        "synthetic-reeds/synthetic-reeds-sample.wav": encode(silence[:1] + 0.5, 22_050, "wav"),
     }
 
 
@@ -248,7 +257,9 @@ def _song(style: Style, number: int, extension: str, seconds: float, seed: int) 
     index = STYLES.index(style)
     turn = index + number
     rng = np.random.default_rng((seed, index, number))
-    sample_rate = 44_100 if turn // len(FORMATS) % 4 == 3 else 22_050
+    sample_rate = 44_100 if turn // len(USUAL_FORMATS) % 4 == 3 else 22_050
+    rates = FORMATS[extension].rates or (sample_rate,)
+    sample_rate = sample_rate if sample_rate in rates else rates[0]
     samples = render(style, rng, seconds * rng.uniform(0.8, 1.2), sample_rate)
     if turn % 5 == 0:
         samples = np.column_stack([samples, 0.6 * samples])
@@ -258,15 +269,4 @@ def _song(style: Style, number: int, extension: str, seconds: float, seed: int) 
         "artist": f"Synthetic artist {artist}",
         "album": f"Synthetic album {artist}",
     }
-    return _encode(samples, sample_rate, extension, **tags)
-
-
-def _encode(samples: Signal, sample_rate: int, extension: str, **tags: str) -> bytes:
-    """Audio file with `samples`, [n] or [n × channels], and `tags`."""
-    content, channels = io.BytesIO(), samples[:1].size
-    with sf.SoundFile(content, "w", sample_rate, channels, format=extension) as file:
-        for name, value in tags.items():
-            setattr(file, name, value)
-        for start in range(0, len(samples), sample_rate):  # libsndfile's Vorbis encoder crashes on minutes at once
-            file.write(samples[start : start + sample_rate])
-    return content.getvalue()
+    return encode(samples, sample_rate, extension, **tags)

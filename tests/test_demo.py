@@ -1,11 +1,16 @@
 """The demo catalog keeps its promises: good songs are good, broken files are broken, nothing is written twice."""
 
+import re
+
+import av
 import numpy as np
 import pytest
 import soundfile as sf
+from scipy.signal import correlate
 from tinytag import TinyTag
 
-from musicrec.demo import STYLES, render, write_catalog
+from musicrec import audio
+from musicrec.demo import ODD_SONGS, STYLES, render, write_catalog
 from musicrec.errors import ConfigError
 
 SMALL = {"songs_per_style": 2, "seconds": 1.0}
@@ -16,6 +21,15 @@ TEXT = "synthetic-hum/synthetic-hum-text.mp3"
 SILENT = "synthetic-rain/synthetic-rain-silent.flac"
 SAMPLE = "synthetic-reeds/synthetic-reeds-sample.wav"
 BROKEN = {EMPTY, CUT_MP3, CUT_WAV, TEXT, SILENT, SAMPLE}
+USUAL = {".wav", ".flac", ".ogg", ".mp3"}
+ODD = {  # codec and container of the songs that show whether FFmpeg's decoders work
+    ".m4a": ("aac", "mov"),
+    ".aac": ("aac", "aac"),
+    ".opus": ("opus", "ogg"),
+    ".wma": ("wmav2", "asf"),
+    ".webm": ("opus", "matroska"),
+}
+UNREAD = {".webm"}  # whose tags tinytag does not read
 
 
 def files(folder):
@@ -26,15 +40,32 @@ def good_songs(folder):
     return [path for path in files(folder) if path.relative_to(folder).as_posix() not in BROKEN]
 
 
+def tags(folder):
+    return {path: TinyTag.get(path) for path in good_songs(folder) if path.suffix not in UNREAD}
+
+
+def rendered(path):
+    """What a song of the small catalog was made from, mixed down; drawn as the catalog draws it."""
+    index = [f"synthetic-{style.name}" for style in STYLES].index(path.parent.name)
+    number = re.fullmatch(r"synthetic-\w+-(\d\d)", path.stem)
+    rng = np.random.default_rng((0, index, int(number[1]) if number else 0))
+    seconds = SMALL["seconds"] * rng.uniform(0.8, 1.2)
+    with av.open(path) as file:
+        context = file.streams.audio[0].codec_context
+        rate, n_channels = context.sample_rate, context.layout.nb_channels
+    samples = render(STYLES[index], rng, seconds, rate) * (0.8 if n_channels == 2 else 1)  # the right is softer
+    return audio.resample(samples, rate, 22_050)
+
+
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "songs"
-    assert write_catalog(folder, **SMALL) == 2 * len(STYLES) + 3 + len(BROKEN)
+    assert write_catalog(folder, **SMALL) == 2 * len(STYLES) + len(ODD_SONGS) + len(BROKEN)
     return folder
 
 
 def test_one_folder_a_style(catalog):
-    assert len(files(catalog)) == 2 * len(STYLES) + 3 + len(BROKEN)
+    assert len(files(catalog)) == 2 * len(STYLES) + len(ODD_SONGS) + len(BROKEN)
     assert {path.name for path in catalog.iterdir()} == {f"synthetic-{style.name}" for style in STYLES}
     assert len(STYLES) == 12
 
@@ -43,31 +74,50 @@ def test_it_says_synthetic_wherever_it_shows(catalog):
     for path in files(catalog):
         assert path.name.startswith("synthetic-")
         assert path.parent.name.startswith("synthetic-")
-    for path in good_songs(catalog):
-        tag = TinyTag.get(path)
+    for path, tag in tags(catalog).items():
         assert tag.title.startswith(f"Synthetic {path.parent.name.removeprefix('synthetic-')} ")
         assert tag.artist.startswith("Synthetic artist ")
         assert tag.album.startswith("Synthetic album ")
+    for path in set(good_songs(catalog)) - tags(catalog).keys():
+        assert b"Synthetic artist " in path.read_bytes()
 
 
 def test_an_artist_stays_in_one_style(tmp_path):
     write_catalog(tmp_path, songs_per_style=3, seconds=0.5)
     styles_of = {}
-    for path in good_songs(tmp_path):
-        styles_of.setdefault(TinyTag.get(path).artist, set()).add(path.parent.name)
+    for path, tag in tags(tmp_path).items():
+        styles_of.setdefault(tag.artist, set()).add(path.parent.name)
     assert len(styles_of) == 3 * len(STYLES)
     assert all(len(styles) == 1 for styles in styles_of.values())
 
 
-def test_good_songs_decode_in_every_format(catalog):
-    infos = [sf.info(path) for path in good_songs(catalog)]
+def test_usual_songs_are_of_every_format_rate_and_number_of_channels(catalog):
+    infos = [sf.info(path) for path in good_songs(catalog) if path.suffix in USUAL]
     assert {info.format for info in infos} == {"WAV", "FLAC", "OGG", "MP3"}
     assert {info.samplerate for info in infos} == {22_050, 44_100}
     assert {info.channels for info in infos} == {1, 2}
+
+
+def test_one_song_more_in_each_odd_format_in_a_style_of_its_own(catalog):
+    odd = [path for path in good_songs(catalog) if path.suffix not in USUAL]
+    assert sorted(path.suffix for path in odd) == sorted(ODD)
+    assert len({path.parent for path in odd}) == len(ODD)
+    for path in odd:
+        with av.open(path) as file:
+            name = file.streams.audio[0].codec_context.codec.canonical_name
+            assert (name, file.format.name.split(",")[0]) == ODD[path.suffix]
+
+
+def test_good_songs_decode_to_what_was_rendered(catalog):
+    """By the decoders that a run uses: as long, as loud, and note for note; codecs lose a little, and some are late."""
     for path in good_songs(catalog):
-        samples, sample_rate = sf.read(path)
-        assert 0.8 <= len(samples) / sample_rate <= 1.2 + 0.1, path.name  # an encoder may pad by a frame or two
-        assert 0.5 < np.abs(samples).max() < 0.9, path.name  # about -3 dBFS, give or take what lossy coding does
+        samples, expected = audio.load(str(path)), rendered(path)
+        assert len(samples) == pytest.approx(len(expected), abs=0.1 * 22_050), path.name
+        loudness, wanted = (np.sqrt((x**2).sum()) for x in (samples, expected))
+        assert 20 * np.log10(loudness / wanted) == pytest.approx(0, abs=1.5), path.name
+        likeness = correlate(samples, expected, method="fft") / (loudness * wanted)
+        assert likeness.max() > 0.8, path.name
+        assert abs(likeness.argmax() - (len(expected) - 1)) < 0.05 * 22_050, path.name
 
 
 @pytest.mark.parametrize("name", [EMPTY, CUT_MP3, TEXT])
@@ -110,7 +160,7 @@ def test_equal_seeds_give_equal_songs(catalog, tmp_path):
     write_catalog(tmp_path / "other", **SMALL, seed=1)
     for path in good_songs(catalog):
         name = path.relative_to(catalog)
-        samples, same, other = (sf.read(f / name)[0] for f in (catalog, tmp_path / "same", tmp_path / "other"))
+        samples, same, other = (audio.load(str(f / name)) for f in (catalog, tmp_path / "same", tmp_path / "other"))
         np.testing.assert_array_equal(samples, same)
         assert not np.array_equal(samples, other)
 
