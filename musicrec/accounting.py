@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -42,6 +42,7 @@ class Counts:
     skipped: int
     failed: int
     fresh: int
+    faults: tuple[str, ...] = field(default=(), kw_only=True)  # of musicrec itself, a line each
 
     @property
     def total(self) -> int:

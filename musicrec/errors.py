@@ -63,6 +63,12 @@ class ModelError(MusicrecError):
     """A model cannot be trained on, or applied to, the data at hand."""
 
 
+class Defect(MusicrecError):  # noqa: N818 - reads as what happened
+    """Songs have failed by a fault of musicrec itself; everything else that was asked for is done."""
+
+    exit_code = 6
+
+
 class UnknownTrack(MusicrecError):  # noqa: N818 - reads as what happened
     """A track that is not in the published table."""
 

@@ -6,9 +6,12 @@ published before. So a run that is killed anywhere is taken up where it stopped,
 exactly once.
 """
 
+import logging
+import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,11 +20,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from musicrec import features, metrics
+from musicrec import features, log, metrics
 from musicrec.accounting import Counts, check_failures, count, digest
 from musicrec.audio import is_remote
 from musicrec.cluster import WorkerLost, asking, compiling, connect, cpus, on_every_node, run_bounded
 from musicrec.columns import FAILED, OK, OUTCOMES
+from musicrec.faults import REASON as ERROR
+from musicrec.faults import FaultySong, Tally, Verdict, file_kind, is_outdated, name_of, report
 from musicrec.files import NODE_FOLDER, AnyPath
 from musicrec.parts import (
     Staged,
@@ -96,16 +101,30 @@ def extract(
         The settings differ and `force` is false; too many tracks failed.
     """
     todo = plan(store, settings, retry_failed=retry_failed, force=force, limit=limit)
+    untried: list[Wanted] = []
     with Progress("extract", len(todo.now) + todo.n_known, todo.n_known) as progress:
         if todo.now:
             connect(address)
-            _extract_all(store, settings, todo.now, seconds_per_file, progress)
+            untried = _extract_all(store, settings, todo.now, seconds_per_file, progress)
+    todo = todo.without(untried)
     store.record(settings)
     outcomes = _publish(store, settings, todo.covered)
     done = count(settings.stage, [track.track_id for track in todo.covered], outcomes, len(todo.now))
-    counts = ExtractCounts(**vars(done), left=len(todo.left))
+    faults = _report_faults(outcomes, todo.now, untried)
+    counts = ExtractCounts(**vars(done) | {"faults": faults}, left=len(todo.left))
     check_failures(counts, max_failed_fraction)
     return counts
+
+
+def _report_faults(outcomes: pa.Table, now: list[Wanted], untried: list[Wanted]) -> tuple[str, ...]:
+    """Say loudly which songs of this run have failed by a fault of musicrec; return what was said."""
+    uris = {track.track_id: track.uri for track in now}
+    rows = outcomes.filter(pc.field("reason") == ERROR).select(["track_id", "detail"]).to_pylist()
+    songs = [FaultySong(uris[row["track_id"]], row["detail"]) for row in rows if row["track_id"] in uris]
+    lines = tuple(report(songs, [track.uri for track in untried]))
+    for line in lines:
+        log.tell("fault", f"musicrec: {line}", level=logging.ERROR, message=line)
+    return lines
 
 
 # --- planning -----------------------------------------------------------------------------------------------------
@@ -129,6 +148,11 @@ class Plan(NamedTuple):
     def n_known(self) -> int:
         """How many tracks have an outcome already."""
         return len(self.kept) + len(self.failed)
+
+    def without(self, untried: list[Wanted]) -> "Plan":
+        """The same, with some of the tracks left for a later run."""
+        later = set(untried)
+        return self._replace(now=[track for track in self.now if track not in later], left=self.left + untried)
 
     def __str__(self) -> str:
         sizes = [len(tracks) for tracks in (self.now, self.left, self.kept, self.failed)]
@@ -164,6 +188,7 @@ def plan(
     tracks = _wanted(store, settings)
     published, staged = _published_outcomes(store), read_staged(store, _work(settings)).outcomes
     known, again = _known(store, settings, published, staged), _failed(published) if retry_failed else set()
+    again |= {row for row, reason, detail in _reasons(published) if is_outdated(reason, detail)}
     again -= set(rows_of(staged))  # an unfinished run has tried these again
     open_ = [track for track in tracks if track.row not in known or track.row in again]
     now = open_[:limit]
@@ -209,6 +234,10 @@ def _statuses(outcomes: pa.Table) -> Iterable[tuple[Row, str]]:
     return zip(rows_of(outcomes), outcomes["status"].to_pylist(), strict=True)
 
 
+def _reasons(outcomes: pa.Table) -> Iterable[tuple[Row, str | None, str | None]]:
+    return zip(rows_of(outcomes), outcomes["reason"].to_pylist(), outcomes["detail"].to_pylist(), strict=True)
+
+
 def _published_outcomes(store: Store) -> pa.Table:
     if not store.exists("outcomes"):
         return OUTCOMES.empty_table()
@@ -223,30 +252,54 @@ def _work(settings: ExtractSettings) -> str:
 # --- extraction ---------------------------------------------------------------------------------------------------
 
 
+class Shared(NamedTuple):
+    """What all shards of a run have in common."""
+
+    out: AnyPath
+    settings: ExtractSettings
+    seconds_per_file: float
+    run: str  # a name that no other run has
+
+
+class ShardResult(NamedTuple):
+    """What has become of the tracks of a shard, beside their staged rows."""
+
+    failed: int
+    lost: list[Wanted]  # were in a worker when it died
+    untried: list[Wanted]  # others of their kind have all failed by one fault of musicrec
+    seen: Counter[tuple[str, str | None]]  # tracks by kind of file, and by the fault that they met
+
+
 def _extract_all(
     store: Store, settings: ExtractSettings, todo: list[Wanted], seconds_per_file: float, progress: Progress
-) -> None:
-    """Stage every open track. Those that were in a worker when it died are run again each alone, once and once more.
+) -> list[Wanted]:
+    """Stage every open track, but those that would only meet a fault of musicrec again, which are returned.
 
-    The second time is for the innocent whose node was taken away. A file that took too long is not tried again.
+    Those that were in a worker when it died are run again each alone, once and once more. The second time is for the
+    innocent whose node was taken away. A file that took too long is not tried again.
     """
-    reference, task = ray.put(settings), _extract_shard.options(**asking(MEMORY))
+    shared = ray.put(Shared(store.out, settings, seconds_per_file, run=uuid.uuid4().hex))
+    task = _extract_shard.options(**asking(MEMORY))
     shards = _shards(todo, min(tracks_per_part(store, table) for table in tables_of(settings)))
-    failed = 0
+    failed, tally, untried = 0, Tally(), list[Wanted]()
     for at_once in (None, None, FEW):
         lost: list[Wanted] = []
-        tasks = run_bounded(
-            lambda shard: task.remote(store.out, shard, reference, seconds_per_file), shards, at_once=at_once
-        )
-        for shard, result in tasks:
-            again = _after_loss(store, settings, shard, seconds_per_file) if isinstance(result, WorkerLost) else []
-            failed += len(shard) - len(again) if isinstance(result, WorkerLost) else result
-            lost += again
-            progress.advance(len(shard) - len(again), failed=failed)
-        shards = slices(lost, 1)
+        left_out, untried = untried, []
+        tasks = run_bounded(lambda shard: task.remote(shard, shared, tally.verdict), shards, at_once=at_once)
+        for shard, end in tasks:
+            result = _after_loss(store, settings, shard, seconds_per_file) if isinstance(end, WorkerLost) else end
+            failed += result.failed
+            lost += result.lost
+            left_out += result.untried
+            tally.update(result.seen)
+            progress.advance(len(shard) - len(result.lost) - len(result.untried), failed=failed)
+        untried = [track for track in left_out if tally.is_stopped(file_kind(track.uri))]
+        elsewhere = [track for track in left_out if not tally.is_stopped(file_kind(track.uri))]
+        shards = slices(lost + elsewhere, 1)
     for track in lost:
         _stage_failure(store, settings, track, "crashed", "this file ended every worker that decoded it")
     progress.advance(len(lost), failed=failed + len(lost))
+    return untried
 
 
 def _shards(todo: list[Wanted], most: int) -> list[list[Wanted]]:
@@ -268,20 +321,36 @@ def _shards(todo: list[Wanted], most: int) -> list[list[Wanted]]:
 
 
 @ray.remote(num_cpus=1, max_retries=0)
-def _extract_shard(out: AnyPath, shard: list[Wanted], settings: ExtractSettings, seconds_per_file: float) -> int:
-    """Stage one shard; return how many of its tracks failed."""
+def _extract_shard(shard: list[Wanted], shared: Shared, verdict: Verdict) -> ShardResult:
+    """Stage one shard, leaving out kinds of files that only meet one and the same fault of musicrec."""
+    settings, store, tally = shared.settings, Store(shared.out), _tally(shared.run)
     _compile(settings.feature_sets, settings.n_mels)
-    store = Store(out)
+    untried: list[Wanted] = []
+    seen: Counter[tuple[str, str | None]] = Counter()
 
     def rows() -> Iterator[dict[str, Any]]:
-        with Watchdog(_note(store, settings, shard), seconds_per_file) as watchdog:
+        with Watchdog(_note(store, settings, shard), shared.seconds_per_file) as watchdog:
             for number, track in enumerate(shard):
+                kind = file_kind(track.uri)
+                if tally.is_stopped(kind, verdict):
+                    untried.append(track)
+                    continue
                 watchdog.begin(str(number))
                 row = extract_track(track, settings)
                 metrics.decoded(settings.stage, row["status"], row["reason"], row["seconds"], track.size_bytes)
+                fault = name_of(row["reason"], row["detail"])
+                tally.add(kind, fault)
+                seen[kind, fault] += 1
                 yield row
 
-    return len(_failed(_stage(store, settings, shard, rows())))
+    failed = len(_failed(_stage(store, settings, shard, rows())))
+    return ShardResult(failed, [], untried, seen)
+
+
+@lru_cache(maxsize=1)
+def _tally(run: str) -> Tally:
+    """What this worker has seen in a run; another run counts anew."""
+    return Tally()
 
 
 @cache
@@ -294,17 +363,17 @@ def _compile(feature_sets: tuple[str, ...], n_mels: int) -> None:
         analysis.mel(n_mels)
 
 
-def _after_loss(store: Store, settings: ExtractSettings, shard: list[Wanted], limit_s: float) -> list[Wanted]:
+def _after_loss(store: Store, settings: ExtractSettings, shard: list[Wanted], limit_s: float) -> ShardResult:
     """Stage the track over which the watchdog ended a shard's worker, if it did; the others are to be run again."""
     note = _note(store, settings, shard)
     here = isinstance(store.out, Path)
     number = stuck(note) if here else next(filter(None, on_every_node(stuck, note)), None)
     if number is None:
-        return shard
+        return ShardResult(0, shard, [], Counter())
     track = shard[int(number)]
     detail = f"took longer than {limit_s:g} s; --seconds-per-file allows more"
     _stage_failure(store, settings, track, "timeout", detail)
-    return [other for other in shard if other != track]
+    return ShardResult(1, [other for other in shard if other != track], [], Counter())
 
 
 def _note(store: Store, settings: ExtractSettings, shard: list[Wanted]) -> Path:

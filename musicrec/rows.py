@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from musicrec import audio, features
+from musicrec import audio, faults, features
 from musicrec.accounting import Outcome
 from musicrec.columns import FAILED, IMAGES, MEL, OK, SKIPPED, features_schema, segments_schema
 from musicrec.errors import DecodeError
@@ -141,7 +141,7 @@ def extract_track(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
     except DecodeError as e:
         row = outcome_row(track, settings, FAILED, e.reason, e.detail)
     except Exception as e:  # one file, whatever is wrong with it, must not cost the others
-        row = outcome_row(track, settings, FAILED, "error", f"{type(e).__name__}: {e}".splitlines()[0])
+        row = outcome_row(track, settings, FAILED, faults.REASON, faults.describe(e))
     return row | {"seconds": time.perf_counter() - started}
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from musicrec import __version__, log
 from musicrec.accounting import Counts
-from musicrec.errors import exit_code_of
+from musicrec.errors import Defect, exit_code_of
 from musicrec.files import AnyPath, children, make_folder, remove, write_atomic
 from musicrec.status import problems
 from musicrec.storage import Store
@@ -18,6 +18,8 @@ from musicrec.usage import CpuMeter
 
 FOLDER = "_runs"
 KEPT = 400  # a year of nights
+
+FAULTY = "some songs failed because of a bug in musicrec (see above); everything else is done"
 
 Result = TypeVar("Result")
 Songs = dict[str, str | None]  # content hash by track
@@ -38,6 +40,7 @@ class RunReport:
     songs: dict[str, int] = field(default_factory=dict)  # total, added, changed, removed, if the source was looked at
     decoded: int = 0
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)  # seconds, cpu_seconds, counts of each
+    faults: list[str] = field(default_factory=list)  # of musicrec itself, by which songs have failed in this run
     problems: list[dict[str, Any]] = field(default_factory=list)  # stage, status, reason, tracks
     published: dict[str, dict[str, str | None]] = field(default_factory=dict)  # what changed: version before and now
     gate: dict[str, Any] = field(default_factory=dict)  # figures of the published table; its churn, if it is new
@@ -67,6 +70,7 @@ class Run:
             figures |= {count: getattr(result, count) for count in ("ok", "skipped", "failed", "fresh")}
             if name == "catalog":
                 self.report.songs = _changes(songs, _songs(self.store))
+            self.report.faults += result.faults
             if name == "extract":
                 self.report.decoded = result.fresh
         log.tell("stage", **{"stage": name} | log.fields_of(result) | figures)
@@ -88,6 +92,11 @@ class Run:
 def reported(store: Store, command: str, *, on_cluster: bool = False) -> Iterator[Run]:
     """Report a run when it is over, also if it fails.
 
+    Raises
+    ------
+    Defect
+        At the end of a run in which songs have failed by a fault of musicrec itself.
+
     Parameters
     ----------
     store : Store
@@ -108,6 +117,8 @@ def reported(store: Store, command: str, *, on_cluster: bool = False) -> Iterato
         done = run.report
         try:
             yield run
+            if done.faults:
+                raise Defect(FAULTY)
         except BaseException as e:
             done.exit_code, done.error = exit_code_of(e), " ".join(str(e).split()) or type(e).__name__
             raise

@@ -83,9 +83,7 @@ def _open(path: Path) -> Iterator[tuple["InputContainer", "AudioStream"]]:
 
 
 def _undecodable() -> DecodeError:
-    import av
-
-    return DecodeError("undecodable", f"no audio that libsndfile or FFmpeg {av.ffmpeg_version_info} can decode")
+    return DecodeError("undecodable", "no audio that libsndfile or FFmpeg can decode")
 
 
 def _read_by_seeking(

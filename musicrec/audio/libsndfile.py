@@ -62,7 +62,7 @@ def _open(path: Path, limits: Limits) -> Iterator[sf.SoundFile]:
     try:
         file = _Stream(os.fsencode(path))
     except (sf.LibsndfileError, TypeError) as e:  # TypeError: an extension that promises headerless data
-        raise DecodeError("undecodable", f"no audio that libsndfile {sf.__libsndfile_version__} can decode") from e
+        raise DecodeError("undecodable", "no audio that libsndfile can decode") from e
     with file:
         limits.check_format(file.samplerate, file.channels)
         yield file

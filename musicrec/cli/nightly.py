@@ -43,7 +43,8 @@ def refresh(out: str, settings_file: Path | None, deadline: datetime.timedelta |
     none. Settings are those of OUT's last run. What happened stands in OUT/_runs, one JSON file a run.
 
     Exit codes: 0 done; 1 failed; 2 wrong usage; 3 another run holds OUT; 4 the deadline passed, and the next run goes
-    on from there; 5 the new table did not pass its gate, and the one before stays published.
+    on from there; 5 the new table did not pass its gate, and the one before stays published; 6 songs failed because of
+    a bug in musicrec, and everything else is done.
     """
     from musicrec.pipeline import refresh as run
 
