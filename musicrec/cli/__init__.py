@@ -6,7 +6,7 @@ import sys
 import click
 
 from musicrec import __version__
-from musicrec.cli import listening, nightly, stages, tables, versions
+from musicrec.cli import doctor, listening, nightly, stages, tables, versions
 from musicrec.cli.common import complain, example
 from musicrec.errors import INTERRUPTED, MusicrecError, exit_code_of
 from musicrec.options import Commands
@@ -15,7 +15,8 @@ from musicrec.options import Commands
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code.
 
-    0 done, 1 failed, 2 wrong usage, 3 OUT is in use, 4 deadline passed, 5 the gate refused the new table.
+    0 done, 1 failed, 2 wrong usage, 3 OUT is in use, 4 deadline passed, 5 the gate refused the new table, 6 songs
+    failed because of a bug in musicrec.
     """
     try:
         code = cli.main(arguments, prog_name="musicrec", standalone_mode=False)
@@ -65,5 +66,6 @@ for _command in (
     versions.rollback,
     stages.report,
     stages.demo,
+    doctor.doctor,
 ):
     cli.add_command(_command)
