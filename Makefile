@@ -5,7 +5,7 @@ PROCESSES ?= 2
 FILES ?= 1000
 SEED ?= 0
 
-.PHONY: setup demo test test-slow lint bench bench-peers bench-scaling bench-memory bench-train bench-lookup fuzz lock clean
+.PHONY: setup demo test test-slow lint docs bench bench-peers bench-scaling bench-memory bench-train bench-lookup fuzz lock clean
 
 setup: .venv/installed
 
@@ -29,6 +29,13 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: setup .venv/docs-installed  # as HTML, into docs/_build
+	$(BIN)/sphinx-build -W --keep-going --quiet docs docs/_build
+
+.venv/docs-installed: docs/requirements.lock
+	$(BIN)/pip install --quiet --require-hashes -r docs/requirements.lock
+	touch $@
+
 bench: setup  # the quick ones; each also runs alone, see benchmarks/README.md
 	$(BIN)/python benchmarks/chain.py
 	$(BIN)/python benchmarks/extract.py
@@ -42,9 +49,10 @@ fuzz: setup  # FILES damaged files by SEED, then the torture set
 
 COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade
-lock: setup  # of this package, and of the S3 server of its tests
+lock: setup  # of this package, of its documentation, and of the S3 server of its tests
 	$(COMPILE) pyproject.toml --extra dev --output-file requirements.lock
+	$(COMPILE) --group pyproject.toml:docs --constraint requirements.lock --output-file docs/requirements.lock
 	echo swift | $(COMPILE) - --output-file tests/s3/requirements.lock
 
 clean:
-	rm -rf .venv .s3-server demo-out demo-out-synthetic-catalog
+	rm -rf .venv docs/_build .s3-server demo-out demo-out-synthetic-catalog

@@ -1,0 +1,26 @@
+"""How Sphinx builds the documentation: `make docs`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # for generated.py
+sys.path.insert(0, str(Path(__file__).parent.parent))  # a checkout documents itself, not an installed copy
+
+from musicrec import __version__
+
+project = "musicrec"
+version = release = __version__
+html_title = f"musicrec {release}"
+html_theme = "furo"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "numpydoc", "sphinx_click", "generated"]
+exclude_patterns = ["_build", "requirements.lock"]
+
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # numpydoc's sections name the types
+autodoc_default_options = {"members": True}
+numpydoc_show_class_members = False
+add_module_names = False
