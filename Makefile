@@ -4,8 +4,9 @@ BIN := .venv/bin
 PROCESSES ?= 2
 FILES ?= 1000
 SEED ?= 0
+ARGS ?=
 
-.PHONY: setup demo test test-slow lint docs bench bench-peers bench-scaling bench-memory bench-train bench-lookup fuzz lock clean
+.PHONY: setup demo test test-slow lint docs bench bench-peers bench-scaling bench-memory bench-train bench-lookup bench-topn bench-nightly bench-kills fuzz lock clean
 
 setup: .venv/installed
 
@@ -41,8 +42,8 @@ bench: setup  # the quick ones; each also runs alone, see benchmarks/README.md
 	$(BIN)/python benchmarks/extract.py
 	$(BIN)/python benchmarks/topn.py
 
-bench-peers bench-scaling bench-memory bench-train bench-lookup: bench-%: setup
-	$(BIN)/python benchmarks/$*.py
+bench-peers bench-scaling bench-memory bench-train bench-lookup bench-topn bench-nightly bench-kills: bench-%: setup
+	$(BIN)/python benchmarks/$*.py $(ARGS)
 
 fuzz: setup  # FILES damaged files by SEED, then the torture set
 	MUSICREC_FUZZ_FILES=$(FILES) MUSICREC_FUZZ_SEED=$(SEED) $(BIN)/pytest -m "slow or not slow" tests/test_fuzz.py
