@@ -75,7 +75,10 @@ class Packages(Written):
         package = import_module(self.arguments[0])
         found = [m for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")]
         rows: Rows = [
-            (f"`{m.name}{'/' if m.ispkg else '.py'}`", escaped(first_line(import_module(f"{package.__name__}.{m.name}"))))
+            (
+                f"`{m.name}{'/' if m.ispkg else '.py'}`",
+                escaped(first_line(import_module(f"{package.__name__}.{m.name}"))),
+            )
             for m in sorted(found, key=lambda m: (m.ispkg, m.name))
         ]
         return table(("in `musicrec/`", "what it is for"), rows)
