@@ -12,6 +12,8 @@ project = "musicrec"
 version = release = __version__
 html_title = f"musicrec {release}"
 html_theme = "furo"
+html_show_copyright = False
+smartquotes = False  # they would make one dash of the two before an option
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "numpydoc", "sphinx_click", "generated"]
 exclude_patterns = ["_build", "requirements.lock"]
