@@ -91,7 +91,7 @@ SCORES = pa.schema(
         ("split", pa.string()),  # random or artist
         ("metric", pa.string()),  # name of the figure
         ("genre", pa.string()),  # null: all genres
-        ("value", pa.float64()),  # the figure, averaged over seeds
+        ("value", pa.float64()),  # the figure; a song counts once, by its mean over seeds
         ("low", pa.float64()),  # 95 % interval over artists; null where there is none
         ("high", pa.float64()),  # upper end of that interval
         ("n_songs", pa.int64()),  # number of tested songs

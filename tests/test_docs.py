@@ -1,5 +1,6 @@
 """README and docs/: links lead somewhere, commands are accepted, Python blocks run on a small OUT."""
 
+import inspect
 import re
 import shlex
 from pathlib import Path
@@ -78,6 +79,11 @@ def test_every_link_and_image_leads_somewhere(page):
 def test_every_page_stands_in_the_contents():
     listed = {f"docs/{name}.md" for name in re.findall(r"^[\w/-]+$", PAGES["docs/index.md"], re.MULTILINE)}
     assert {page for page in PAGES if page.startswith("docs/")} - {"docs/index.md"} <= listed
+
+
+def test_every_test_that_is_named_exists():
+    named = {name for text in PAGES.values() for name in re.findall(r"\btest_\w+\.py", text)}
+    assert named <= {path.name for path in (ROOT / "tests").rglob("test_*.py")}
 
 
 # --- commands -----------------------------------------------------------------------------------------------------
@@ -201,5 +207,8 @@ def test_every_setting_and_every_table_has_a_place_in_the_reference():
 
     classes = {cls.__name__ for cls in (*settings.STAGES.values(), settings.TuneSettings)}
     assert set(re.findall(r"\{settings\} \S+ (\w+)", PAGES["docs/reference/settings.md"])) == classes
+    assert (
+        re.findall(r'^ +\("\w+", pa\..*\),$', inspect.getsource(columns), re.MULTILINE) == []
+    )  # a column without a word
     schemas = {name for name, value in vars(columns).items() if isinstance(value, pa.Schema)}
     assert set(re.findall(r"\{schema\} \S+ (\w+)", PAGES["docs/reference/tables.md"])) == schemas
