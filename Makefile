@@ -1,29 +1,33 @@
-# Everything runs in .venv, which `make setup` makes; PYTHON picks the interpreter it is made from.
-PYTHON ?= python3.11
+# Everything runs in .venv, which `make setup` makes. PYTHON chooses the Python for it; without, setup.sh does.
+PYTHON ?=
+FAST ?=
 BIN := .venv/bin
 PROCESSES ?= 2
 FILES ?= 1000
 SEED ?= 0
 ARGS ?=
 
-.PHONY: setup demo test test-slow lint docs bench bench-peers bench-scaling bench-memory bench-train bench-lookup bench-topn bench-nightly bench-kills fuzz lock clean
+.PHONY: setup python demo test test-slow test-debian13 lint docs bench bench-peers bench-scaling bench-memory bench-train bench-lookup \
+	bench-topn bench-nightly bench-kills fuzz lock clean
 
-setup: .venv/installed
+setup:
+	@./setup.sh "$(PYTHON)"
 
-.venv/installed: requirements.lock pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $@
+python:  # says which Python that is
+	@./setup.sh --which "$(PYTHON)"
 
 demo: setup
 	$(BIN)/musicrec demo demo-out
 
-test: setup  # a file's tests run in one process, which makes what they share once
-	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile
+# A file's tests run in one process, which makes what they share once. FAST=1: without those that start Ray or TensorFlow.
+test: setup
+	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile $(if $(FAST),--fast)
 
 test-slow: setup
 	$(BIN)/pytest -m slow --timeout=1800
+
+test-debian13:  # all tests by Python 3.13, as root, in a tree that debootstrap makes
+	.ci/debian13 make test
 
 lint: setup
 	$(BIN)/ruff check .

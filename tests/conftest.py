@@ -3,10 +3,12 @@
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -18,6 +20,33 @@ os.environ.pop("RAY_ADDRESS", None)  # tests never run on somebody's cluster
 
 
 pytest_plugins = ["s3.fixtures"]
+
+hypothesis.settings.register_profile("musicrec", deadline=None)  # a busy machine is no fault; --timeout ends what hangs
+hypothesis.settings.load_profile("musicrec")
+
+NO_ENGINE = Path(__file__).parent / "no_engine"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="only tests that start neither Ray nor TensorFlow")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave out the tests marked `engine`, and let the others fail if they start one after all, child processes too."""
+    if config.getoption("fast"):
+        marks = config.option.markexpr
+        config.option.markexpr = f"({marks}) and not engine" if marks else "not engine"
+        sys.path.insert(0, str(NO_ENGINE))
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(NO_ENGINE), os.environ.get("PYTHONPATH")]))
+        os.environ["RAY_RUNTIME_ENV_HOOK"] = "no_ray.refuse"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that share the session's Ray."""
+    for item in items:
+        if "ray_session" in getattr(item, "fixturenames", ()):
+            item.add_marker("engine")
 
 
 @pytest.fixture(scope="session")

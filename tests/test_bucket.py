@@ -57,6 +57,7 @@ def musicrec(*arguments):
 
 
 @pytest.mark.timeout(1200)  # three commands that start Ray, on a machine that may be busy
+@pytest.mark.engine
 def test_the_chain_through_broken_requests_ends_with_the_tables_of_a_folder(
     s3, faulty_s3, synthetic, tmp_path, monkeypatch
 ):

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = {
     page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8")
-    for page in (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md")))
     if "_build" not in page.parts
 }
 WORDS_OF_README = 700
@@ -111,7 +111,9 @@ def accept(words):
             assert (ROOT / script).is_file()
             accept(["musicrec", Path(script).stem, *arguments])
         case ["make", *arguments]:
-            targets = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[0].split()
+            targets = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text().replace("\\\n", ""), re.M)[
+                0
+            ].split()
             assert {target for target in arguments if "=" not in target} <= set(targets)
 
 

@@ -24,13 +24,14 @@ def music(seconds, rate, n_channels):
 
 
 def decoded(content):
-    """What FFmpeg reads of a file: its samples [n, n_channels] and their rate."""
+    """What FFmpeg reads of a file: its samples [n, n_channels], their rate, and the length that its header tells."""
     to_float = av.AudioResampler(format="flt")
     with av.open(io.BytesIO(content)) as file:
+        seconds = (file.duration or 0) / av.time_base
         frames = [part for frame in file.decode(audio=0) for part in to_float.resample(frame)]
     n_channels = frames[0].layout.nb_channels
     samples = np.concatenate([frame.to_ndarray().reshape(-1, n_channels) for frame in frames])
-    return samples, frames[0].sample_rate
+    return samples, frames[0].sample_rate, seconds
 
 
 @pytest.mark.parametrize("n_channels", [1, 2])
@@ -38,9 +39,10 @@ def decoded(content):
 def test_other_decoders_read_the_samples_that_were_written(form, n_channels):
     for rate in FORMATS[form].rates or (8_000, 44_100):
         samples = music(2.5, rate, n_channels)
-        found, found_rate = decoded(encode(samples, rate, form))
+        found, found_rate, seconds = decoded(encode(samples, rate, form))
         assert (found_rate, found.shape[1]) == (rate, n_channels)
         assert len(found) == pytest.approx(len(samples), abs=0.2 * rate)
+        assert seconds == pytest.approx(2.5, abs=0.2)
         if form in LOSSLESS:
             np.testing.assert_allclose(found, samples, atol=2**-15)
         else:

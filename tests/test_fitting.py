@@ -8,6 +8,8 @@ from musicrec.models import TrainingSet, with_defaults
 from musicrec.models.training import train_model
 from musicrec.settings import TrainSettings
 
+pytestmark = pytest.mark.engine
+
 N, FEATURES, CLASSES = 36, 6, 3
 SMALL = {"epochs": 4, "batch_size": 12, "scaling": "standardised"}
 

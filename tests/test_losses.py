@@ -6,6 +6,8 @@ import pytest
 from musicrec.models.losses import TEMPERATURE, cross_entropy, losses_and_hits, supervised_contrastive
 from musicrec.models.network import import_keras
 
+pytestmark = pytest.mark.engine
+
 LABELS = np.array([0, 0, 0, 1, 1, 2, 0, 1])
 ARTISTS = np.array([0, 0, 1, 2, 3, 4, 5, 2])  # class 1: an artist twice; class 2: nobody else
 UNITS = np.random.default_rng(0).normal(size=(8, 4))

@@ -25,6 +25,11 @@ def reads(name):
     return NETWORKS[name].READS if name in NETWORKS else "features"
 
 
+def marked(names):
+    """Each name as a parameter; a test of a network starts TensorFlow."""
+    return [pytest.param(name, marks=pytest.mark.engine) if name in NETWORKS else name for name in names]
+
+
 def songs(table, seed=0) -> TrainingSet:
     draw = np.random.default_rng(seed)
     y = (np.arange(N) % CLASSES).astype(np.int32)
@@ -58,7 +63,7 @@ def train(name, of, learn=None):
     return train_model(of, everyone if learn is None else learn, everyone, full, card)
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=marked(MODELS))
 def trained(request):
     return train(request.param, songs(reads(request.param)))
 
@@ -142,7 +147,7 @@ def test_training_again_gives_the_same_model(trained, name, of):
     np.testing.assert_allclose(again.predict_proba(of.X), trained.predict_proba(of.X), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if reads(name) == "features"])
+@pytest.mark.parametrize("name", marked(name for name in MODELS if reads(name) == "features"))
 def test_a_genre_that_is_not_learned_from_keeps_its_column(name):
     of = songs("features")
     probabilities = train(name, of, of.y != 1).predict_proba(of.X)

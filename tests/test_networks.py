@@ -10,6 +10,8 @@ from musicrec.models.about import about, describe
 from musicrec.models.network import import_keras
 from musicrec.settings import ModelName, TrainSettings
 
+pytestmark = pytest.mark.engine
+
 SHAPES = {
     "mlp": (41,),
     "cnn_image": (256, 256, 3),

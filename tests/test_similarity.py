@@ -87,6 +87,7 @@ def matrices(draw):
     return np.concatenate([different, different[copies]])
 
 
+@pytest.mark.engine
 @metrics
 @settings(max_examples=60, deadline=None)
 @given(vectors=matrices(), n=st.integers(1, 20), windows=st.sampled_from([(64,), (128, 512, 2048)]), data=st.data())
@@ -128,6 +129,7 @@ ADVERSARIES = {
 }
 
 
+@pytest.mark.engine
 @metrics
 @pytest.mark.parametrize("adversary", ADVERSARIES.values(), ids=ADVERSARIES)
 def test_top_n_is_brute_force_on_what_is_hard_to_screen(metric, adversary):
@@ -150,6 +152,7 @@ def test_top_n_is_brute_force_on_what_is_hard_to_screen(metric, adversary):
         assert_same(top_n(vectors, 20, metric, rows=rows, screen=screen), expected)
 
 
+@pytest.mark.engine
 @metrics
 @pytest.mark.parametrize(("offset", "spread"), [(0, 1), (1e4, 1e-3)], ids=["spread out", "close together and far out"])
 def test_top_n_is_brute_force_over_several_windows(metric, offset, spread):

@@ -144,7 +144,7 @@ def _by_ffmpeg(samples: Samples, rate: int, how: Format, tags: Mapping[str, str]
         for start in range(0, len(samples), rate):
             block = np.ascontiguousarray(samples[start : start + rate], np.float32)
             frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), format="flt", layout=layout)
-            frame.sample_rate = rate
+            frame.sample_rate, frame.pts = rate, start
             file.mux(stream.encode(frame))
         file.mux(stream.encode(None))
     return content.getvalue()
