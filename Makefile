@@ -35,7 +35,7 @@ lint: setup
 	$(BIN)/mypy
 
 docs: setup .venv/docs-installed  # as HTML, into docs/_build
-	$(BIN)/sphinx-build -W --keep-going --quiet docs docs/_build
+	$(BIN)/sphinx-build -W -n --keep-going --quiet docs docs/_build
 
 .venv/docs-installed: docs/requirements.lock
 	$(BIN)/pip install --quiet --require-hashes -r docs/requirements.lock

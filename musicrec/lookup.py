@@ -49,7 +49,7 @@ class SimilarTable:
     ----------
     out : str or path-like
         The OUT, a folder or s3:// prefix; or a version of its table by itself, with the Parquet parts and the sidecar.
-        Of a remote one the sidecar is fetched once and kept, see :func:`musicrec.remote.fetch_sidecar`.
+        Of a remote one the sidecar is fetched once and kept.
 
     Raises
     ------

@@ -38,7 +38,7 @@ def check_lists(ids: Ids, scores: Scores, between: tuple[float, float]) -> int:
     Parameters
     ----------
     ids : numpy.ndarray
-        int32 [N, n], row numbers; a list with fewer than n songs ends in :data:`NO_SONG`.
+        int32 [N, n], row numbers; a list with fewer than n songs ends in ``NO_SONG``.
     scores : numpy.ndarray
         float32 [N, n]; -inf where there is no song.
     between : (float, float)
@@ -81,7 +81,7 @@ def _faults(
 
 
 def quality(ids: Ids, n_songs: int | None = None) -> Quality:
-    """Coverage and hubness of lists, as of :func:`occurrences`; k is their mean length.
+    """Coverage and hubness of lists, as ``occurrences`` counts them; k is their mean length.
 
     Songs that all stand in as many lists have skewness 0, and so has a catalog of which no list says anything.
     """
@@ -105,7 +105,7 @@ def occurrences(ids: Ids, n_songs: int | None = None) -> NDArray[np.int64]:
     Parameters
     ----------
     ids : numpy.ndarray
-        int32 [rows, k], row numbers; :data:`NO_SONG` where a list has no more.
+        int32 [rows, k], row numbers; ``NO_SONG`` where a list has no more.
     n_songs : int, optional
         Songs that may stand in a list; as many as there are lists, unless given.
     """
@@ -121,7 +121,7 @@ def churn(before: Ids, now: Ids, rows_before: NDArray[np.integer[Any]]) -> float
     Parameters
     ----------
     before, now : numpy.ndarray
-        int32 [N0, n0] and [N, n], row numbers of two tables; :data:`NO_SONG` where a list has ended. `before` may be
+        int32 [N0, n0] and [N, n], row numbers of two tables; ``NO_SONG`` where a list has ended. `before` may be
         mapped: it is read in blocks.
     rows_before : numpy.ndarray
         Integers [N]: row that each song of `now` has in `before`; -1 if it is new.
