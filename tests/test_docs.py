@@ -3,6 +3,7 @@
 import inspect
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from musicrec.audio.encode import encode
 from musicrec.cli import cli
 from musicrec.columns import EMBEDDINGS, TRACKS
 from musicrec.served import write_table
-from musicrec.settings import CatalogSettings, EmbedSettings, SimilarSettings
+from musicrec.settings import STAGES, CatalogSettings, EmbedSettings, SimilarSettings, resolve
 from musicrec.sidecar import SIDECAR_COLUMNS
 from musicrec.similarity import top_n
 from musicrec.storage import Store
@@ -190,6 +191,30 @@ def test_every_python_block_runs(folder, code, monkeypatch):
         pytest.importorskip("polars", reason="Polars is not a dependency of musicrec")
     monkeypatch.chdir(folder)
     exec(compiled, {})
+
+
+@pytest.mark.parametrize("text", blocks("toml"))
+def test_every_settings_file_is_accepted(text):
+    for stage, values in tomllib.loads(text).items():
+        resolve(STAGES[stage], values)
+
+
+# --- how it is built ----------------------------------------------------------------------------------------------
+
+
+def pins(lock):
+    """Of each package of a lock file its versions."""
+    found = {}
+    for name, version in re.findall(r"^([\w.-]+)==([^ ;]+)", lock.read_text(), re.MULTILINE):
+        found.setdefault(name, set()).add(version)
+    return found
+
+
+def test_make_docs_moves_no_package_that_musicrec_pins():
+    installed, added = pins(ROOT / "requirements.lock"), pins(DOCS / "requirements.lock")
+    shared = installed.keys() & added.keys()
+    assert "jinja2" in shared
+    assert {name: added[name] for name in shared if not added[name] <= installed[name]} == {}
 
 
 # --- what the reference promises ----------------------------------------------------------------------------------
