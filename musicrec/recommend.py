@@ -87,7 +87,7 @@ class Recommender:
         self._recordings = clips_of.combine_chunks().dictionary_encode().indices.to_numpy()
 
     def song(self, name: str) -> Song:
-        """The song of this name, found as in :meth:`musicrec.lookup.SimilarTable.song`."""
+        """The song of this name, found as in :meth:`SimilarTable.song`."""
         return self._table.song(name)
 
     def centre(self, genre: str) -> Song:
