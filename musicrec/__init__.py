@@ -6,17 +6,17 @@ from typing import Any
 __version__ = "0.1.0"  # here and not in the package's metadata: a submitted job ships the code without installing it
 
 PUBLIC = {
-    "MusicrecError": "errors",
-    "Recommender": "recommend",
-    "SimilarTable": "lookup",
-    "Store": "storage",
-    "refresh": "pipeline",
-    "run": "pipeline",
+    "MusicrecError": "musicrec.errors",
+    "Recommender": "musicrec.recommend",
+    "SimilarTable": "musicrec.lookup",
+    "Store": "musicrec.storage",
+    "refresh": "musicrec.pipeline",
+    "run": "musicrec.pipeline",
 }
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - as asked for
     """Import a public name when it is asked for: `import musicrec` itself takes no time."""
     if name in PUBLIC:
-        return getattr(import_module(f"musicrec.{PUBLIC[name]}"), name)
+        return getattr(import_module(PUBLIC[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

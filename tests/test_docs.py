@@ -237,5 +237,5 @@ def test_every_setting_and_every_table_has_a_place_in_the_reference():
     assert (
         re.findall(r'^ +\("\w+", pa\..*\),$', inspect.getsource(columns), re.MULTILINE) == []
     )  # a column without a word
-    schemas = {name for name, value in vars(columns).items() if isinstance(value, pa.Schema)}
-    assert set(re.findall(r"\{schema\} \S+ (\w+)", PAGES["docs/reference/tables.md"])) == schemas
+    tables = {name for name, value in vars(columns).items() if isinstance(value, pa.Schema)}
+    assert set(re.findall(r"\{schema\} \S+ (\w+)", PAGES["docs/reference/tables.md"])) == tables
