@@ -49,7 +49,7 @@ def test_the_end_of_a_stage_is_its_counts_and_goes_where_progress_goes(as_json, 
     assert text == ""
     (line,) = objects(lines)
     assert line.pop("seconds") + line.pop("cpu_seconds") >= 0
-    counts = {"stage": "extract", "ok": 5, "skipped": 2, "failed": 1, "fresh": 3}
+    counts = {"stage": "extract", "ok": 5, "skipped": 2, "failed": 1, "fresh": 3, "faults": []}
     assert line == {"level": "info", "event": "stage"} | counts
 
 
