@@ -6,6 +6,7 @@ import shlex
 import tomllib
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -191,7 +192,11 @@ def test_every_python_block_runs(folder, code, monkeypatch):
     if "import polars" in code:
         pytest.importorskip("polars", reason="Polars is not a dependency of musicrec")
     monkeypatch.chdir(folder)
-    exec(compiled, {})
+    duckdb.set_default_connection(duckdb.connect())  # what a block leaves unread is no other test's
+    try:
+        exec(compiled, {})
+    finally:
+        duckdb.set_default_connection(duckdb.connect())
 
 
 @pytest.mark.parametrize("text", blocks("toml"))
