@@ -5,6 +5,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from musicrec.catalog import catalog
 from musicrec.settings import CatalogSettings
 from musicrec.storage import Store
@@ -13,6 +15,7 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 SECONDS = 120
 
 
+@pytest.mark.engine
 def test_a_worker_that_is_killed_as_it_starts_stops_no_command(monkeypatch, synthetic, tmp_path):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     from kills_command import Command

@@ -159,6 +159,7 @@ def test_failed_tracks_beyond_the_limit_keep_their_outcome(copy: Store, undistur
     assert_same(tables(copy), tables(undisturbed))
 
 
+@pytest.mark.engine
 def test_a_changed_song_beyond_the_limit_leaves_the_tables_until_its_turn(synthetic: Path, tmp_path: Path) -> None:
     source, songs = own_source(synthetic, tmp_path)
     late = "synthetic-x2.wav"

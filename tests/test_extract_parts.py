@@ -92,6 +92,7 @@ def test_only_the_parts_that_rows_have_left_are_written_again(growing: tuple[Sto
     assert_same(tables(store), tables(fresh))
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize(("left", "together"), [(6, False), (4, False), (3, True)])
 def test_what_rows_have_left_stays_apart_unless_it_is_less_than_half_a_part(
     synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int, together: bool
