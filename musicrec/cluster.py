@@ -232,9 +232,6 @@ def run_staged(
 
 @contextmanager
 def compiling() -> Iterator[None]:
-    """Let one process of a node compile loops at a time.
-
-    numba's cache on disk does not bear two writers: a compiled loop can end up under another's types, and crash.
-    """
+    """Let one process of a node compile loops at a time; the others wait, and find them on disk."""
     with FileLock(Path(tempfile.gettempdir()) / f"musicrec-compile-{os.getuid()}.lock"):
         yield

@@ -10,6 +10,7 @@ A kernel is compiled from this file and from the others of its room too, so numb
 of all of them.
 """
 
+import hashlib
 import operator
 from collections.abc import Callable
 from functools import lru_cache
@@ -18,6 +19,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import njit, types
+from numba.core.caching import IndexDataCacheFile
 from numba.core.cgutils import get_or_insert_function
 from numba.core.errors import TypingError
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
@@ -40,8 +42,33 @@ def inlined_kernel(function: Callable[..., Any]) -> Any:
 def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     dispatcher = njit(**OPTIONS, **options)(function)
     # numba looks at the function's own file only, and has no public way to name others.
-    dispatcher._cache._cache_file._source_stamp = _state(Path(function.__code__.co_filename).parent)
+    cache, state = dispatcher._cache, _state(Path(function.__code__.co_filename).parent)
+    cache._cache_file = CompiledFiles(cache.cache_path, cache._impl.filename_base, state)
     return dispatcher
+
+
+class CompiledFiles(IndexDataCacheFile):
+    """Compiled functions on disk, each in a file that is named by what it was compiled for.
+
+    numba numbers them, and keeps the numbers in an index. Of two processes that compile at the same time, one then
+    finds the other's function under its number, calls it with other types, and crashes. So there is no index here.
+    """
+
+    def save(self, key: tuple[Any, ...], data: Any) -> None:
+        """Keep what was compiled for a key, under the state of the source that it was compiled from."""
+        self._save_data(self._name(key), (self._source_stamp, data))
+
+    def load(self, key: tuple[Any, ...]) -> Any:
+        """What was compiled for a key from the source as it is; None if nothing was."""
+        try:
+            stamp, data = self._load_data(self._name(key))
+        except OSError:
+            return None
+        return data if stamp == self._source_stamp else None
+
+    def _name(self, key: tuple[Any, ...]) -> str:
+        digest = hashlib.sha256(repr((self._version, key)).encode()).hexdigest()
+        return f"{self._index_name.removesuffix('.nbi')}.{digest[:16]}.nbc"
 
 
 @lru_cache

@@ -32,13 +32,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave out the tests marked `engine`, and let the others fail if they start one after all, child processes too."""
+    """With --fast, leave out tests that start an engine, and let the others fail if they start one after all."""
+    several_may_compile()
     if config.getoption("fast"):
         marks = config.option.markexpr
         config.option.markexpr = f"({marks}) and not engine" if marks else "not engine"
         sys.path.insert(0, str(NO_ENGINE))
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(NO_ENGINE), os.environ.get("PYTHONPATH")]))
         os.environ["RAY_RUNTIME_ENV_HOOK"] = "no_ray.refuse"
+
+
+def several_may_compile() -> None:
+    """Let librosa's loops, which tests compare with, be compiled by several processes at a time, as ours may."""
+    from numba.core.caching import IndexDataCacheFile
+
+    from musicrec.lanes import CompiledFiles
+
+    for name in ("save", "load", "_name"):
+        setattr(IndexDataCacheFile, name, getattr(CompiledFiles, name))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,9 +1,12 @@
 """The compiled kernels against NumPy, SciPy and librosa, on shapes and values that clips do not have."""
 
+import itertools
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import librosa
 import numpy as np
@@ -20,6 +23,7 @@ from musicrec.features.median import GROUP, group_of_medians
 from musicrec.features.memory import empty
 from musicrec.lanes import (
     LANES,
+    CompiledFiles,
     as_in,
     bits,
     exponent,
@@ -41,6 +45,28 @@ RATE, N_FFT, HOP = 22_050, 2048, 512
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+# --- compiled functions on disk ---------------------------------------------------------------------------------------
+
+
+def test_processes_that_compile_at_the_same_time_do_not_mix_up_their_functions(tmp_path):
+    """Each writes what it compiled for its own types; a later one finds each under its own."""
+    start = Barrier(8)
+
+    def compile_some(process):
+        files = CompiledFiles(str(tmp_path), "function", "state")
+        start.wait()
+        for number in range(50):
+            files.save((process, number), f"{number} of {process}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(compile_some, range(8)))
+    later = CompiledFiles(str(tmp_path), "function", "state")
+    for process, number in itertools.product(range(8), range(50)):
+        assert later.load((process, number)) == f"{number} of {process}"
+    assert later.load((8, 0)) is None
+    assert CompiledFiles(str(tmp_path), "function", "another state").load((0, 0)) is None
 
 
 # --- lanes ------------------------------------------------------------------------------------------------------------
