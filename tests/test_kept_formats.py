@@ -1,0 +1,139 @@
+"""What code of before has written, code of today understands: tables, a mapped table, models, and what a night keeps.
+
+``data/kept`` holds a few short songs and the OUT that was made of them; ``data/make_kept.py`` made both.
+"""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import soundfile as sf
+
+from musicrec.lookup import SimilarTable
+from musicrec.models import load, read_card
+from musicrec.models.classical import _allowed
+from musicrec.pipeline import ChainSettings, refresh, run
+from musicrec.settings import STAGES, resolve
+from musicrec.status import complaint, status
+from musicrec.storage import Store
+
+KEPT = Path(__file__).parent / "data" / "kept"
+MODELS = sorted(path.name for path in (KEPT / "out" / "models").iterdir())
+N, N_SONGS = 5, 18  # of which one is silent, and one is none
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """A copy of the OUT; its settings name the songs by a path from the folder that holds both."""
+    shutil.copytree(KEPT, tmp_path / "kept", symlinks=True)
+    monkeypatch.chdir(tmp_path / "kept")
+    return Store(tmp_path / "kept" / "out")
+
+
+def chain_settings(store):
+    return ChainSettings(*(resolve(STAGES[name], store.recorded(name)) for name in ChainSettings._fields))
+
+
+def published(store):
+    return {name: store.versions(name).published for name in store.published()}
+
+
+def last_report(store):
+    return json.loads(max((store.out / "_runs").iterdir()).read_bytes())
+
+
+def rows(name):
+    """A table as any reader of Parquet finds it, in order of its songs."""
+    return pq.read_table(KEPT / "out" / name).to_pandas().sort_values("track_id", ignore_index=True)
+
+
+def test_status_finds_every_table_whole_and_up_to_date(store):
+    found = status(store)
+    assert len(found.tables) == 6 + len(MODELS)
+    assert [table for table in found.tables if table.version.damage or table.why_not] == []
+    assert {table.version.name for table in found.tables if table.is_up_to_date} >= {"features", "mel", "similar"}
+    assert [(p["stage"], p["status"], p["tracks"]) for p in found.problems if p["stage"] == "extract"] == [
+        ("extract", "failed", 1),
+        ("extract", "skipped", 1),
+    ]
+    assert complaint(store, "similar", None) is None
+
+
+def test_lookups_find_what_the_parquet_parts_hold(store):
+    table, expected = SimilarTable(store.out), rows("similar")
+    assert len(table) == N_SONGS - 2
+    for track_id, own in expected.sort_values("rank").groupby("track_id"):
+        found, scores = table.neighbours(track_id, N)
+        assert [table.track_id(row) for row in found] == own["similar_track_id"].tolist()
+        assert scores.tolist() == own["score"].tolist()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_say_of_each_song_what_they_said(name):
+    folder = KEPT / "out" / "models" / name
+    card, features = read_card(folder), rows("features").set_index("track_id")
+    said = pq.read_table(folder / "predictions.parquet").to_pandas()
+    X = features.loc[said["track_id"], card["input"]["feature_names"]].to_numpy(np.float32)
+    model = load(folder)
+    np.testing.assert_allclose(model.predict_proba(X), np.stack(said["probabilities"]), atol=1e-6)
+    if name == Store(KEPT / "out").recorded("embed")["model"]:
+        embeddings = rows("embeddings").set_index("track_id").loc[said["track_id"], "embedding"]
+        np.testing.assert_allclose(model.embed(X), np.stack(embeddings), atol=1e-6)
+
+
+class Noting(pickle.Unpickler):
+    """Notes what a pickle names."""
+
+    def find_class(self, module, name):
+        self.named = getattr(self, "named", set()) | {(module, name)}
+        return super().find_class(module, name)
+
+
+def test_the_models_name_every_class_of_ours_that_a_model_may_name():
+    """So that none can move unnoticed: a pickle names the module of each class."""
+    named = set()
+    for name in MODELS:
+        with (KEPT / "out" / "models" / name / "pipeline.pickle").open("rb") as file:
+            noting = Noting(file)
+            noting.load()
+        named |= noting.named
+    assert {(module, name) for module, name in _allowed() if module.startswith("musicrec.")} <= named
+
+
+def test_a_run_finds_nothing_to_compute(store):
+    before, counts = published(store), []
+    with store.lock():
+        run(store, chain_settings(store), tell=counts.append)
+    done = {counted.stage: counted.fresh for counted in counts}
+    # The songs were copied, so that the catalog reads them again and finds the same content.
+    assert done == {"catalog": N_SONGS, "extract": 0, "train": 0, "embed": 0, "similar": 0}
+    assert last_report(store)["songs"] == {"total": N_SONGS, "added": 0, "changed": 0, "removed": 0}
+    after = published(store)
+    assert {name for name in before if after[name] != before[name]} == {"tracks"}  # which holds their times
+    with store.lock():
+        run(store, chain_settings(store), tell=counts.append)
+    assert [counted.fresh for counted in counts[5:]] == [0] * 5
+    assert published(store) == after
+
+
+def test_the_next_refresh_compares_only_what_is_new(store, ray_session):
+    song = Path("songs/synthetic-bells/synthetic-bells-2.flac")
+    samples, rate = sf.read(song)
+    sf.write(song, samples[::-1], rate)
+    with store.lock():
+        refresh(store, chain_settings(store), tell=lambda line: None)
+    assert last_report(store)["songs"] == {"total": N_SONGS, "added": 0, "changed": 1, "removed": 0}
+    assert last_report(store)["decoded"] == 1
+    assert store.footer("similar")["lineage"]["compared"]["changed"] == 1
+    embeddings = store.read("embeddings").to_pandas().sort_values("track_id", ignore_index=True)
+    vectors = np.stack(embeddings["embedding"]).astype(np.float64)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    scores = vectors @ vectors.T
+    np.fill_diagonal(scores, -np.inf)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :N]
+    found = store.read("similar").to_pandas().sort_values(["track_id", "rank"])
+    assert found["similar_track_id"].tolist() == embeddings["track_id"].to_numpy()[best].ravel().tolist()
