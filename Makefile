@@ -43,15 +43,15 @@ docs: setup .venv/docs-installed  # as HTML, into docs/_build
 	touch $@
 
 bench: setup  # the quick ones; each also runs alone, see benchmarks/README.md
-	$(BIN)/python benchmarks/chain.py
-	$(BIN)/python benchmarks/extract.py
-	$(BIN)/python benchmarks/topn.py
+	$(BIN)/python -m benchmarks.chain.chain
+	$(BIN)/python -m benchmarks.extract.extract
+	$(BIN)/python -m benchmarks.similar.topn
 
 bench-peers bench-scaling bench-memory bench-train bench-lookup bench-topn bench-nightly bench-kills: bench-%: setup
-	$(BIN)/python benchmarks/$*.py $(ARGS)
+	$(BIN)/python -m $(subst /,.,$(basename $(wildcard benchmarks/*/$*.py))) $(ARGS)
 
 fuzz: setup  # FILES damaged files by SEED, then the torture set
-	MUSICREC_FUZZ_FILES=$(FILES) MUSICREC_FUZZ_SEED=$(SEED) $(BIN)/pytest -m "slow or not slow" tests/test_fuzz.py
+	MUSICREC_FUZZ_FILES=$(FILES) MUSICREC_FUZZ_SEED=$(SEED) $(BIN)/pytest -m "slow or not slow" tests/stages/extract/test_fuzz.py
 
 COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade

@@ -7,11 +7,11 @@ __version__ = "0.1.0"  # here and not in the package's metadata: a submitted job
 
 PUBLIC = {
     "MusicrecError": "musicrec.errors",
-    "Recommender": "musicrec.recommend",
-    "SimilarTable": "musicrec.lookup",
-    "Store": "musicrec.storage",
-    "refresh": "musicrec.pipeline",
-    "run": "musicrec.pipeline",
+    "Recommender": "musicrec.serve.recommend",
+    "SimilarTable": "musicrec.serve.lookup",
+    "Store": "musicrec.store.store",
+    "refresh": "musicrec.stages.chain",
+    "run": "musicrec.stages.chain",
 }
 
 

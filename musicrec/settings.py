@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import ErrorDetails
 
 from musicrec.errors import ConfigError
-from musicrec.files import AnyPath, read_bytes
+from musicrec.files.paths import AnyPath, read_bytes
 
 CatalogKind = Literal["auto", "folder", "gtzan", "fma", "manifest"]
 Metric = Literal["cosine", "euclidean"]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from musicrec.storage import Store
+    from musicrec.store.store import Store
 
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # the test clusters listen on this machine only
 os.environ.pop("RAY_ADDRESS", None)  # tests never run on somebody's cluster
@@ -46,7 +46,7 @@ def several_may_compile() -> None:
     """Let librosa's loops, which tests compare with, be compiled by several processes at a time, as ours may."""
     from numba.core.caching import IndexDataCacheFile
 
-    from musicrec.lanes import CompiledFiles
+    from musicrec.simd.lanes import CompiledFiles
 
     for name in ("save", "load", "_name"):
         setattr(IndexDataCacheFile, name, getattr(CompiledFiles, name))
@@ -73,7 +73,7 @@ def data() -> Path:
 @pytest.fixture(scope="session")
 def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A synthetic catalog of twelve styles, three short songs each, with some broken files."""
-    from musicrec.demo import write_catalog
+    from musicrec.stages.catalog.synthetic import write_catalog
 
     folder = tmp_path_factory.mktemp("catalog") / "synthetic"
     write_catalog(folder, songs_per_style=3, seconds=3)
@@ -85,7 +85,7 @@ def ray_session() -> Iterator[None]:
     """One embedded Ray for all tests that call stages in this process."""
     import ray
 
-    from musicrec.cluster import connect
+    from musicrec.cluster.tasks import connect
 
     connect()
     yield
@@ -96,8 +96,7 @@ def ray_session() -> Iterator[None]:
 def undisturbed(synthetic: Path, ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> "Store":
     """An OUT with the synthetic catalog, extracted in one go; nobody writes to it."""
     from extracting import SETTINGS, new_out
-
-    from musicrec.extract import extract
+    from musicrec.stages.extract.stage import extract
 
     store = new_out(tmp_path_factory.mktemp("undisturbed") / "out", synthetic)
     extract(store, SETTINGS)
@@ -107,7 +106,7 @@ def undisturbed(synthetic: Path, ray_session: None, tmp_path_factory: pytest.Tem
 @pytest.fixture
 def copy(undisturbed: "Store", tmp_path: Path) -> "Store":
     """A copy of it."""
-    from musicrec.storage import Store
+    from musicrec.store.store import Store
 
     shutil.copytree(undisturbed.out, tmp_path / "out", symlinks=True)
     return Store(tmp_path / "out")
@@ -118,9 +117,9 @@ def publish_vectors() -> Callable[..., "Store"]:
     """Make an OUT with songs and their vectors, or publish other vectors in one."""
     import pyarrow as pa
 
-    from musicrec.columns import EMBEDDINGS, TRACKS
+    from musicrec.schemas import EMBEDDINGS, TRACKS
     from musicrec.settings import CatalogSettings, EmbedSettings
-    from musicrec.storage import Store
+    from musicrec.store.store import Store
 
     def publish(
         out: Path,

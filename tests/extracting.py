@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from musicrec.catalog import catalog
-from musicrec.extract import extract
 from musicrec.settings import CatalogSettings, ExtractSettings
-from musicrec.storage import Store
+from musicrec.stages.catalog.stage import catalog
+from musicrec.stages.extract.stage import extract
+from musicrec.store.store import Store
 
 SETTINGS = ExtractSettings()
 

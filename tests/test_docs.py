@@ -12,15 +12,15 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from musicrec.accounting import Outcome, outcomes_table
 from musicrec.audio.encode import encode
 from musicrec.cli import cli
-from musicrec.columns import EMBEDDINGS, TRACKS
-from musicrec.served import write_table
+from musicrec.schemas import EMBEDDINGS, TRACKS
+from musicrec.serve.sidecar import SIDECAR_COLUMNS
+from musicrec.serve.table_writer import write_table
 from musicrec.settings import STAGES, CatalogSettings, EmbedSettings, SimilarSettings, resolve
-from musicrec.sidecar import SIDECAR_COLUMNS
 from musicrec.similarity import top_n
-from musicrec.storage import Store
+from musicrec.store.outcomes import Outcome, outcomes_table
+from musicrec.store.store import Store
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -236,12 +236,12 @@ def test_every_exit_code_is_explained():
 
 
 def test_every_setting_and_every_table_has_a_place_in_the_reference():
-    from musicrec import columns, settings
+    from musicrec import schemas, settings
 
     classes = {cls.__name__ for cls in (*settings.STAGES.values(), settings.TuneSettings)}
     assert set(re.findall(r"\{settings\} \S+ (\w+)", PAGES["docs/reference/settings.md"])) == classes
     assert (
-        re.findall(r'^ +\("\w+", pa\..*\),$', inspect.getsource(columns), re.MULTILINE) == []
+        re.findall(r'^ +\("\w+", pa\..*\),$', inspect.getsource(schemas), re.MULTILINE) == []
     )  # a column without a word
-    tables = {name for name, value in vars(columns).items() if isinstance(value, pa.Schema)}
+    tables = {name for name, value in vars(schemas).items() if isinstance(value, pa.Schema)}
     assert set(re.findall(r"\{schema\} \S+ (\w+)", PAGES["docs/reference/tables.md"])) == tables

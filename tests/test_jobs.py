@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from musicrec.demo import write_catalog
+from musicrec.stages.catalog.synthetic import write_catalog
 
 ROOT = Path(__file__).parent.parent
 # On the cluster, `python` is the one that runs the tests.

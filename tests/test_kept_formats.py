@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 
-from musicrec.lookup import SimilarTable
 from musicrec.models import load, read_card
 from musicrec.models.classical import _allowed
-from musicrec.pipeline import ChainSettings, refresh, run
+from musicrec.serve.lookup import SimilarTable
+from musicrec.serve.status import complaint, status
 from musicrec.settings import STAGES, resolve
-from musicrec.status import complaint, status
-from musicrec.storage import Store
+from musicrec.stages.chain import ChainSettings, refresh, run
+from musicrec.store.store import Store
 
 KEPT = Path(__file__).parent / "data" / "kept"
 MODELS = sorted(path.name for path in (KEPT / "out" / "models").iterdir())

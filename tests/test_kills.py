@@ -11,25 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from musicrec.cluster import run_bounded
+from benchmarks.chain import kills
+from benchmarks.chain import kills_reader as reader
+from benchmarks.chain import kills_tables as tables
+from musicrec.cluster.tasks import run_bounded
 from musicrec.errors import MusicrecError
-from musicrec.pipeline import ChainSettings, run
 from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings
-from musicrec.storage import Store
+from musicrec.stages.chain import ChainSettings, run
+from musicrec.store.store import Store
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-
-
-@pytest.fixture(scope="module")
-def benchmark():
-    """The modules of the benchmark."""
-    with pytest.MonkeyPatch.context() as path:
-        path.syspath_prepend(str(BENCHMARKS))
-        import kills
-        import kills_reader
-        import kills_tables
-
-        yield kills, kills_tables, kills_reader
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +60,7 @@ def with_first_row_twice(table):
     return table.take([0, *range(table.num_rows)])
 
 
-def test_a_whole_out_passes(benchmark, made, out, synthetic):
-    _, tables, reader = benchmark
+def test_a_whole_out_passes(made, out, synthetic):
     assert tables.accounts(str(out), synthetic) == ([], [])
     assert list(tables.differences(str(out), str(made.out))) == []
     assert list(tables.leftovers(str(out))) == []
@@ -81,10 +71,7 @@ def test_a_whole_out_passes(benchmark, made, out, synthetic):
 
 
 @pytest.mark.parametrize("name", ["tracks", "outcomes", "features", "mel", "embeddings", "similar"])
-def test_a_lost_song_a_doubled_one_and_another_value_are_found_in_every_table(
-    benchmark, made, out, synthetic, tmp_path, name
-):
-    _, tables, _ = benchmark
+def test_a_lost_song_a_doubled_one_and_another_value_are_found_in_every_table(made, out, synthetic, tmp_path, name):
     shutil.copytree(out, tmp_path / "doubled", symlinks=True)
     edit(out, name, without_first_song)
     assert any(line.startswith(name) for line in tables.accounts(str(out), synthetic).lost)
@@ -93,8 +80,7 @@ def test_a_lost_song_a_doubled_one_and_another_value_are_found_in_every_table(
     assert any(line.startswith(name) for line in tables.accounts(str(tmp_path / "doubled"), synthetic).doubled)
 
 
-def test_what_killed_runs_leave_is_found(benchmark, out):
-    _, tables, _ = benchmark
+def test_what_killed_runs_leave_is_found(out):
     (out / ".settings.toml.abc").touch()
     (out / "_work" / "embed").mkdir(parents=True)
     (out / "_versions" / "similar" / "00007-ffffffff").mkdir()
@@ -105,16 +91,14 @@ def test_what_killed_runs_leave_is_found(benchmark, out):
 
 
 @pytest.mark.parametrize("change", [without_first_song, lambda table: table.slice(1)])
-def test_the_reader_refuses_half_a_table(benchmark, out, change):
-    _, _, reader = benchmark
+def test_the_reader_refuses_half_a_table(out, change):
     edit(out, "similar", change)
     for way in ("pyarrow", "pandas"):
         with pytest.raises(reader.BrokenError):
             reader.WAYS[way][1](str(out))
 
 
-def test_a_table_that_no_undisturbed_run_has_published_is_a_fault_as_is_an_older_one_after_a_newer(benchmark, tmp_path):
-    kills, _, _ = benchmark
+def test_a_table_that_no_undisturbed_run_has_published_is_a_fault_as_is_an_older_one_after_a_newer(tmp_path):
     runs = kills.Runs(tmp_path / "new", 0, 1)
     runs.contents = {"similar": ["a", "b", "c"], "features": ["x", "y"]}
 
@@ -136,8 +120,9 @@ def test_a_ray_that_died_under_a_run_is_told_in_a_line(ray_session, monkeypatch)
 
 @pytest.mark.slow
 def test_a_few_kills_cost_no_song_and_no_reader_sees_half_a_table(tmp_path):
-    command = [sys.executable, str(BENCHMARKS / "kills.py"), "--runs", "4", "--seed", "1", "--out", str(tmp_path / "k")]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    options = ["--runs", "4", "--seed", "1", "--out", tmp_path / "k"]
+    command = [sys.executable, "-m", "benchmarks.chain.kills", *map(str, options)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     held = r"^4 kills, .*: 0 songs lost, 0 doubled, 0 other faults, 0 tables not whole in \d{3,} looks: held$"
     assert re.search(held, ended.stdout, re.MULTILINE), ended.stdout

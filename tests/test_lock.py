@@ -14,7 +14,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parent.parent
 PYTHONS = ("3.11", "3.12", "3.13")
 ROW = re.compile(r"^\| `([a-z0-9-]+)` \| (\S+) \| (\S+) \| (\S+) \| (.+) \|$", re.MULTILINE)
-TEST = re.compile(r"`(tests/\w+\.py)::(\w+)`")
+TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 UNREACHABLE = ("error sending request", "network was disabled")  # what uv says without an index
 
 

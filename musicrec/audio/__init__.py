@@ -13,9 +13,9 @@ import numpy as np
 import soxr
 
 from musicrec.audio import ffmpeg, libsndfile
+from musicrec.audio.clip import CLIP_SLACK_S, Samples, clip_window
 from musicrec.audio.limits import DEFAULT_LIMITS, Limits
-from musicrec.audio.places import is_remote, local_file, local_path
-from musicrec.audio.window import CLIP_SLACK_S, Samples, clip_window
+from musicrec.audio.uris import is_remote, local_file, local_path
 from musicrec.errors import DecodeError
 
 __all__ = [

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile as sf
 
-from musicrec.audio.window import Samples
+from musicrec.audio.clip import Samples
 
 
 class Format(NamedTuple):

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
+from musicrec.audio.clip import BLOCK_FRAMES, PREROLL_S, Samples, clip_window, mix_down, read_through
 from musicrec.audio.limits import Limits
-from musicrec.audio.window import BLOCK_FRAMES, PREROLL_S, Samples, clip_window, mix_down, read_through
 from musicrec.errors import DecodeError
 
 

@@ -6,10 +6,10 @@ import sys
 import click
 
 from musicrec import __version__
-from musicrec.cli import doctor, listening, nightly, stages, tables, versions
+from musicrec.cli import doctor, listening, nightly, published, stages, tables
 from musicrec.cli.common import complain, example
+from musicrec.cli.options import Commands
 from musicrec.errors import INTERRUPTED, MusicrecError, exit_code_of
-from musicrec.options import Commands
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -62,8 +62,8 @@ for _command in (
     tables.export,
     listening.recommend,
     listening.listen,
-    versions.status,
-    versions.rollback,
+    published.status,
+    published.rollback,
     stages.report,
     stages.demo,
     doctor.doctor,

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from musicrec import log
-from musicrec.storage import Store
+from musicrec.monitor import log
+from musicrec.store.store import Store
 
 if TYPE_CHECKING:
-    from musicrec.runs import Run
+    from musicrec.stages.run_report import Run
 
 
 @contextmanager
@@ -29,8 +29,8 @@ def open_out(out: str, *, create: bool = False) -> Iterator[Store]:
 @contextmanager
 def open_run(out: str, *, create: bool = False, address: str | None = None) -> Iterator["Run"]:
     """Hold OUT for writing; what the command does stands in OUT/_runs afterwards."""
-    from musicrec.cluster_use import is_embedded
-    from musicrec.runs import reported
+    from musicrec.cluster.resources import is_embedded
+    from musicrec.stages.run_report import reported
 
     command = str(click.get_current_context().info_name)
     with open_out(out, create=create) as store, reported(store, command, on_cluster=not is_embedded(address)) as run:

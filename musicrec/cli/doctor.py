@@ -7,8 +7,8 @@ import click
 
 from musicrec import __version__
 from musicrec.cli.common import example
+from musicrec.cli.options import Command
 from musicrec.errors import MusicrecError
-from musicrec.options import Command
 
 
 @click.command(cls=Command, epilog=example("doctor", "doctor OUT", "doctor s3://bucket/out --json"))
@@ -24,7 +24,7 @@ def doctor(out: str | None, as_json: bool) -> None:
 
     Exit code 1 if something that is installed does not work; its line says what to do.
     """
-    from musicrec.doctor import FAILS, checks
+    from musicrec.stages.doctor import FAILS, checks
 
     results = []
     for check in checks(out):

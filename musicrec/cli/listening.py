@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from musicrec.cli.common import example
-from musicrec.options import OUT, Command
+from musicrec.cli.options import OUT, Command
 
 if TYPE_CHECKING:
-    from musicrec.listen import Page
-    from musicrec.lookup import Song
-    from musicrec.recommend import Recommendation
+    from musicrec.serve.explore import Page
+    from musicrec.serve.lookup import Song
+    from musicrec.serve.recommend import Recommendation
 
 N_FOR_ONE_SONG, N_FOR_SEVERAL = 10, 5  # of the two reference systems
 
@@ -77,7 +77,7 @@ def recommend(
     The liked songs never come back, nor do other clips of their recordings. Each recommended song stands beside the
     liked one that it is most similar to.
     """
-    from musicrec.recommend import Recommender
+    from musicrec.serve.recommend import Recommender
 
     if not likes and not genres:
         raise click.UsageError("Missing option '--like' or '--genre'.")
@@ -165,9 +165,9 @@ def listen(out: str) -> None:
     """
     import numpy as np
 
-    from musicrec.listen import HELP, Talk
-    from musicrec.lookup import SimilarTable
-    from musicrec.storage import Store
+    from musicrec.serve.explore import HELP, Talk
+    from musicrec.serve.lookup import SimilarTable
+    from musicrec.store.store import Store
 
     talk = Talk(SimilarTable(out), Store(out), np.random.default_rng())
     for stream in (sys.stdin, sys.stdout):

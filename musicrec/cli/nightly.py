@@ -7,12 +7,20 @@ from typing import Any
 
 import click
 
-from musicrec import log
 from musicrec.cli.common import example, open_out
+from musicrec.cli.options import (
+    OUT,
+    Command,
+    address_option,
+    duration,
+    failure_options,
+    settings_options,
+    workers_option,
+)
 from musicrec.cli.stages import chain_settings
-from musicrec.options import OUT, Command, address_option, duration, failure_options, settings_options, workers_option
+from musicrec.monitor import log
 from musicrec.settings import CatalogSettings
-from musicrec.storage import Store
+from musicrec.store.store import Store
 
 
 @click.command(
@@ -46,7 +54,7 @@ def refresh(out: str, settings_file: Path | None, deadline: datetime.timedelta |
     on from there; 5 the new table did not pass its gate, and the one before stays published; 6 songs failed because of
     a bug in musicrec, and everything else is done.
     """
-    from musicrec.pipeline import refresh as run
+    from musicrec.stages.chain import refresh as run
 
     if options["source"] is None and settings_file is None and not Store(out).recorded("catalog"):
         raise click.UsageError("Missing option '--source'.")

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from musicrec.cli.common import example, open_out, open_run, tell
-from musicrec.cli.tables import lookup
-from musicrec.files import located
-from musicrec.options import (
+from musicrec.cli.options import (
     OUT,
     Command,
     address_option,
@@ -23,6 +21,8 @@ from musicrec.options import (
     settings_options,
     workers_option,
 )
+from musicrec.cli.tables import lookup
+from musicrec.files.paths import located
 from musicrec.settings import (
     CatalogSettings,
     EmbedSettings,
@@ -33,10 +33,10 @@ from musicrec.settings import (
     TuneSettings,
     resolve,
 )
-from musicrec.storage import Store
+from musicrec.store.store import Store
 
 if TYPE_CHECKING:
-    from musicrec.pipeline import ChainSettings
+    from musicrec.stages.chain import ChainSettings
 
 
 @click.command(
@@ -70,7 +70,7 @@ def run(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa: 
 
 
 def _run_chain(store: Store, settings_file: Path | None, options: dict[str, Any]) -> None:
-    from musicrec.pipeline import run
+    from musicrec.stages.chain import run
 
     settings = chain_settings(store, settings_file, options).with_what_the_model_reads()
     how = ("address", "workers", "retry_failed", "max_failed_fraction", "seconds_per_file", "limit", "force")
@@ -80,7 +80,7 @@ def _run_chain(store: Store, settings_file: Path | None, options: dict[str, Any]
 
 def chain_settings(store: Store, settings_file: Path | None, options: dict[str, Any]) -> "ChainSettings":
     """Settings of every stage."""
-    from musicrec.pipeline import ChainSettings
+    from musicrec.stages.chain import ChainSettings
 
     return ChainSettings(
         _catalog_settings(store, settings_file, options),
@@ -106,7 +106,7 @@ def catalog(out: str, settings_file: Path | None, force: bool, **options: Any) -
     A manifest has one song a row: a column path (below the manifest, or absolute) or uri (file://, http://, https://,
     s3://), and any of track_id, title, artist, artist_id, album, genre and split.
     """
-    from musicrec.catalog import catalog as stage
+    from musicrec.stages.catalog.stage import catalog as stage
 
     if options["source"] is None and settings_file is None and not Store(out).recorded("catalog"):
         raise click.UsageError("Missing option '--source'.")
@@ -137,8 +137,8 @@ def extract(out: str, settings_file: Path | None, dry_run: bool, **options: Any)
 
     A song that cannot be used is a row of OUT/outcomes with a reason; the others are not held up.
     """
-    from musicrec.extract import extract as stage
-    from musicrec.extract import plan
+    from musicrec.stages.extract.stage import extract as stage
+    from musicrec.stages.extract.stage import plan
 
     what = ("retry_failed", "limit", "force")
     how = (*what, "address", "max_failed_fraction", "seconds_per_file")
@@ -176,7 +176,7 @@ def tune(out: str, settings_file: Path | None, address: str | None, **options: A
     out are not looked at. Seed, test fraction and feature set are those of OUT's last train unless given.
     """
     from musicrec.models.tuning import best_params, to_text
-    from musicrec.tune import tune as stage
+    from musicrec.stages.train.tune import tune as stage
 
     with open_run(out, address=address) as run:
         of_train = {name: run.store.recorded("train").get(name) for name in ("feature_set", "test_fraction", "seed")}
@@ -214,7 +214,7 @@ def train(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa
     that is stopped goes on from its last checkpoint when the same command is given again.
     """
     from musicrec.models import read_card
-    from musicrec.train import train as stage
+    from musicrec.stages.train.stage import train as stage
 
     with open_run(out, address=options["address"]) as run:
         settings = settings_of(TrainSettings, run.store, settings_file, options)
@@ -242,8 +242,8 @@ def evaluate(out: str, settings_file: Path | None, address: str | None, **option
     of songs that it had not seen stands in OUT/evaluation, the figures with their intervals over artists in OUT/scores,
     and both in the report.
     """
-    from musicrec.cross_validate import evaluate as stage
     from musicrec.evaluate import summary
+    from musicrec.stages.train.cross_validate import evaluate as stage
 
     with open_run(out, address=address) as run:
         judged = settings_of(EvaluateSettings, None, settings_file, options)
@@ -259,7 +259,7 @@ def evaluate(out: str, settings_file: Path | None, address: str | None, **option
 @address_option
 def embed(out: str, settings_file: Path | None, address: str | None, gpu: bool, **options: Any) -> None:  # noqa: ANN401
     """Turn every song into a vector by a trained model."""
-    from musicrec.embed import embed as stage
+    from musicrec.stages.embed import embed as stage
 
     with open_run(out, address=address) as run:
         settings = settings_of(EmbedSettings, run.store, settings_file, options)
@@ -294,7 +294,7 @@ def similar(
     are new or have changed are, with the same result. By rules songs are left out of a list, and the next ones take
     their places. A table that does not pass its gate is not published.
     """
-    from musicrec.similar import similar as stage
+    from musicrec.stages.similar.stage import similar as stage
 
     with open_run(out, address=address) as run:
         settings = settings_of(SimilarSettings, run.store, settings_file, options)
@@ -319,8 +319,8 @@ def demo(out: str, songs: int) -> None:
 
     The songs are made and go to OUT-synthetic-catalog, the tables to OUT; then one song is looked up.
     """
-    from musicrec.demo import write_catalog
-    from musicrec.lookup import SimilarTable
+    from musicrec.serve.lookup import SimilarTable
+    from musicrec.stages.catalog.synthetic import write_catalog
 
     source = Path(f"{Path(out).absolute()}-synthetic-catalog")
     written = write_catalog(source, songs_per_style=songs)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from musicrec.cli.common import complain, example
+from musicrec.cli.options import OUT, Command
 from musicrec.errors import ConfigError, UnknownTrack
-from musicrec.options import OUT, Command
 
 if TYPE_CHECKING:
-    from musicrec.lookup import Similar, SimilarTable, Song
+    from musicrec.serve.lookup import Similar, SimilarTable, Song
 
 CSV_HEAD = ("song", "rank", "track_id", "title", "artist", "genre", "score")
 
@@ -40,7 +40,7 @@ def lookup(out: str, tracks: tuple[str, ...], n: int, from_file: str | None, for
     TRACK is an id, a file name or a title. OUT may also be a copy of the folder OUT/similar, here or on S3. Songs that
     are not there are named at the end, with exit code 1.
     """
-    from musicrec.lookup import SimilarTable
+    from musicrec.serve.lookup import SimilarTable
 
     names = [*tracks, *(_lines(from_file) if from_file else [])]
     if not names:
@@ -118,8 +118,8 @@ def export(out: str, file: Path, n: int) -> None:
 
     FILE ends in .csv, .json or .sqlite, which says how. A file of that name is replaced when the new one is complete.
     """
-    from musicrec.export import export as write
-    from musicrec.lookup import SimilarTable
+    from musicrec.serve.export import export as write
+    from musicrec.serve.lookup import SimilarTable
 
     table = SimilarTable(out)
     write(table, file, n)

@@ -74,7 +74,7 @@ def hits_of(predictions: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     predictions : pandas.DataFrame
-        Columns of ``musicrec.columns.EVALUATION``, of one model and split. Songs that a seed does not
+        Columns of ``musicrec.schemas.EVALUATION``, of one model and split. Songs that a seed does not
         test are left out.
     """
     hit = (predictions["genre"] == predictions["predicted"]).astype(np.float64)
@@ -88,7 +88,7 @@ def compare(predictions: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
     Parameters
     ----------
     predictions : pandas.DataFrame
-        Columns of ``musicrec.columns.EVALUATION``, of one split.
+        Columns of ``musicrec.schemas.EVALUATION``, of one split.
     groups : pandas.Series
         Artist by track id.
 

@@ -48,7 +48,7 @@ def arrange(predictions: pd.DataFrame, groups: pd.Series, classes: Sequence[str]
     Parameters
     ----------
     predictions : pandas.DataFrame
-        Columns of ``musicrec.columns.EVALUATION``.
+        Columns of ``musicrec.schemas.EVALUATION``.
     groups : pandas.Series
         Artist by track id.
     classes : sequence of str

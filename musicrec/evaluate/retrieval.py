@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from musicrec.evaluate.classification import Accuracy, accuracy
-from musicrec.similarity.gate import Quality, quality
+from musicrec.similarity.list_quality import Quality, quality
 
 Ids = NDArray[np.int32]
 Figures = NDArray[np.float64]

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from musicrec.columns import SCORES
 from musicrec.evaluate import controls, genres
 from musicrec.evaluate.bootstrap import artist_groups, draw_groups, interval
 from musicrec.evaluate.classification import accuracy
+from musicrec.schemas import SCORES
 
 
 class Score(NamedTuple):
@@ -35,7 +35,7 @@ def scores(predictions: pd.DataFrame, artists: pd.Series, classes: Sequence[str]
     Parameters
     ----------
     predictions : pandas.DataFrame
-        Columns of ``musicrec.columns.EVALUATION``.
+        Columns of ``musicrec.schemas.EVALUATION``.
     artists : pandas.Series
         Artist by track id; a song without one stands for itself.
     classes : sequence of str, optional
@@ -44,7 +44,7 @@ def scores(predictions: pd.DataFrame, artists: pd.Series, classes: Sequence[str]
     Returns
     -------
     pandas.DataFrame
-        Columns of ``musicrec.columns.SCORES``.
+        Columns of ``musicrec.schemas.SCORES``.
     """
     names = sorted(set(predictions["genre"])) if classes is None else list(classes)
     groups = artist_groups(artists, predictions["track_id"])
@@ -69,7 +69,7 @@ def control_scores(
     Parameters
     ----------
     predictions : pandas.DataFrame
-        Columns of ``musicrec.columns.EVALUATION``, of any models: songs, genres and folds are taken from it.
+        Columns of ``musicrec.schemas.EVALUATION``, of any models: songs, genres and folds are taken from it.
     sources, artists : pandas.Series
         Source (:func:`~musicrec.evaluate.controls.file_type`, say) and artist by track id.
     features : pandas.DataFrame, optional
@@ -78,7 +78,7 @@ def control_scores(
     Returns
     -------
     pandas.DataFrame
-        Columns of ``musicrec.columns.SCORES``.
+        Columns of ``musicrec.schemas.SCORES``.
     """
     groups = artist_groups(artists, predictions["track_id"])
     table = []

@@ -35,7 +35,7 @@ def summary(scores: pd.DataFrame) -> str:
     Parameters
     ----------
     scores : pandas.DataFrame
-        Columns of ``musicrec.columns.SCORES``.
+        Columns of ``musicrec.schemas.SCORES``.
     """
     if scores.empty:
         return "nothing was evaluated"

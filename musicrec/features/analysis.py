@@ -11,9 +11,9 @@ import numpy as np
 from librosa.core.convert import hz_to_octs
 from numpy.typing import NDArray
 
-from musicrec.features import filters, fourier, hpss, kernels, rhythm
-from musicrec.features.memory import empty
-from musicrec.lanes import LANES
+from musicrec.features import filter_banks, fourier, hpss, kernels, rhythm
+from musicrec.simd.lanes import LANES
+from musicrec.simd.memory import empty
 
 Array = NDArray[np.float32]
 
@@ -120,7 +120,7 @@ class Analysis:
     @cached_property
     def spectral_contrast(self) -> Array:
         """Peak minus valley of seven octave bands, in dB, [7, n_frames] (Jiang et al., ICME 2002)."""
-        bands, counts = filters.octave_bands(self.sample_rate, self.n_fft)
+        bands, counts = filter_banks.octave_bands(self.sample_rate, self.n_fft)
         peaks, valleys = self._rows(len(bands)), self._rows(len(bands))
         kernels.peaks_and_valleys(self._spectrum, bands, counts, peaks, valleys)
         inside = slice(self.n_frames)
@@ -149,7 +149,7 @@ class Analysis:
         if not len(at):
             return 0.0
         loud = at[height >= np.median(height)] * (self.sample_rate / self.n_fft)
-        semitones = filters.SEMITONES * hz_to_octs(loud)
+        semitones = filter_banks.SEMITONES * hz_to_octs(loud)
         counts, edges = np.histogram((semitones + 0.5) % 1 - 0.5, np.linspace(-0.5, 0.5, TUNINGS + 1))
         return float(edges[np.argmax(counts)])
 
@@ -157,7 +157,7 @@ class Analysis:
     def chroma(self) -> Array:
         """Energy of the twelve pitch classes at the clip's own tuning, largest 1, [12, n_frames]."""
         raw = self._rows(12)
-        kernels.pitch_classes(self._spectrum, filters.chroma(self.sample_rate, self.n_fft, self.tuning), raw)
+        kernels.pitch_classes(self._spectrum, filter_banks.chroma(self.sample_rate, self.n_fft, self.tuning), raw)
         raw = raw[:, : self.n_frames]
         largest = raw.max(axis=0)
         raw /= np.where(largest > kernels.TINY, largest, np.float32(1))
@@ -168,7 +168,7 @@ class Analysis:
     def mel_power(self, n_mels: int) -> Array:
         """Power of mel bands, [n_mels, n_frames]."""
         bands = self._rows(n_mels)
-        kernels.filter_bank(self._spectrum, *filters.mel(self.sample_rate, self.n_fft, n_mels), bands)
+        kernels.filter_bank(self._spectrum, *filter_banks.mel(self.sample_rate, self.n_fft, n_mels), bands)
         return bands[:, : self.n_frames]
 
     def mel(self, n_mels: int) -> Array:
@@ -189,7 +189,7 @@ class Analysis:
     @cached_property
     def mfcc(self) -> Array:
         """Twenty mel-frequency cepstral coefficients, [20, n_frames]."""
-        return filters.cosines(N_MELS, N_MFCC) @ self.mel_decibels
+        return filter_banks.cosines(N_MELS, N_MFCC) @ self.mel_decibels
 
     # --- rhythm -------------------------------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ from numpy.typing import DTypeLike, NDArray
 from scipy.signal import get_window
 
 from musicrec.errors import ConfigError
-from musicrec.features.memory import empty
-from musicrec.lanes import LANES, as_in, kernel, load, load_at, store, store_at, transpose
+from musicrec.simd.lanes import LANES, as_in, kernel, load, load_at, store, store_at, transpose
+from musicrec.simd.memory import empty
 
 
 class Plan(NamedTuple):

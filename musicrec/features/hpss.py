@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from musicrec.features import fourier
 from musicrec.features.median import group_of_medians
-from musicrec.features.memory import empty
-from musicrec.lanes import LANES, kernel, load, load_at, store, store_at, transpose
+from musicrec.simd.lanes import LANES, kernel, load, load_at, store, store_at, transpose
+from musicrec.simd.memory import empty
 
 Array = NDArray[np.float32]
 

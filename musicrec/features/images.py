@@ -1,7 +1,7 @@
 """Pictures of a clip for networks that look at it: 256 × 256 pixels, red, green and blue, made in memory from arrays.
 
 matplotlib gives the colours and Pillow resizes and packs; both are imported when a picture is made. Pictures for people
-are in :mod:`musicrec.report.clip`.
+are in :mod:`musicrec.report.clip_figure`.
 """
 
 import io

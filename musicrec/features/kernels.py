@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from musicrec.features import fourier
-from musicrec.lanes import (
+from musicrec.simd.lanes import (
     LANES,
     as_in,
     bits,

@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from musicrec.lanes import emit_load, emit_maximum, emit_minimum, emit_store
+from musicrec.simd.lanes import emit_load, emit_maximum, emit_minimum, emit_store
 
 GROUP = 16  # medians that share one network
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfft
 
 from musicrec.features import fourier, kernels
-from musicrec.lanes import LANES
+from musicrec.simd.lanes import LANES
 
 Array = NDArray[np.float32]
 

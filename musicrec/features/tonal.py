@@ -17,7 +17,7 @@ from librosa.filters import wavelet, wavelet_lengths
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from musicrec.features.filters import SEMITONES
+from musicrec.features.filter_banks import SEMITONES
 
 if TYPE_CHECKING:
     from musicrec.features.analysis import Analysis

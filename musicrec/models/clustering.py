@@ -24,9 +24,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
-from musicrec.columns import CLUSTERS, SWEEP
-from musicrec.evaluate.clustering import Cluster, agreement, quality, sweep
+from musicrec.evaluate.cluster_quality import Cluster, agreement, quality, sweep
 from musicrec.models.dataset import TrainingSet
+from musicrec.schemas import CLUSTERS, SWEEP
 from musicrec.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -188,8 +188,8 @@ def write_clusters(
     Returns
     -------
     dict
-        For the card, the fields of :class:`~musicrec.evaluate.clustering.Quality` and
-        :class:`~musicrec.evaluate.clustering.Agreement` of the `learned` songs.
+        For the card, the fields of :class:`~musicrec.evaluate.cluster_quality.Quality` and
+        :class:`~musicrec.evaluate.cluster_quality.Agreement` of the `learned` songs.
     """
     X = np.where(np.isfinite(songs.X), songs.X, np.nan).astype(np.float64)
     standardised = pipeline[:-2].transform(X)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicrec.errors import ModelError
-from musicrec.files import AnyPath, read_bytes
+from musicrec.files.paths import AnyPath, read_bytes
 from musicrec.models.inference import apply, compiled
 from musicrec.models.inputs import Songs, check, reader
 from musicrec.models.networks import NETWORKS

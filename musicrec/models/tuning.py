@@ -127,7 +127,7 @@ def best_params(table: pa.Table, model: str) -> Candidate:
     Parameters
     ----------
     table : pyarrow.Table
-        Rows of ``tuning``, see :data:`musicrec.columns.TUNING`.
+        Rows of ``tuning``, see :data:`musicrec.schemas.TUNING`.
     model : str
         Whose rows count.
 

@@ -137,7 +137,7 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     Parameters
     ----------
     history : pandas.DataFrame
-        Columns of ``musicrec.columns.HISTORY``, one row an epoch; of several networks, their mean is drawn in a band of
+        Columns of ``musicrec.schemas.HISTORY``, one row an epoch; of several networks, their mean is drawn in a band of
         one standard deviation.
     """
     figure = Figure(figsize=(WIDTH_IN, 2.9))

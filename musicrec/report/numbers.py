@@ -11,7 +11,7 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import precision_recall_fscore_support
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
-from musicrec.columns import FAILED, OK, SKIPPED
+from musicrec.schemas import FAILED, OK, SKIPPED
 from musicrec.settings import Metric
 
 SEED = 0

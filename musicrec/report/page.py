@@ -8,10 +8,10 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from musicrec.files import AnyPath, write_atomic
-from musicrec.report import sections, tuning
-from musicrec.report.evaluation import evaluation
-from musicrec.storage import Store
+from musicrec.files.paths import AnyPath, write_atomic
+from musicrec.report import sections, tuning_section
+from musicrec.report.evaluation_section import evaluation
+from musicrec.store.store import Store
 
 TEMPLATE = "report.html.jinja"
 
@@ -71,7 +71,7 @@ def _content(store: Store) -> dict[str, Any]:
         "genres": sections.genre_counts(genres),
         "model": sections.model(store, model),
         "evaluation": evaluation(store),
-        "tuning": tuning.section(store),
+        "tuning": tuning_section.section(store),
         "embedding": sections.embedding_space(store, genres),
         "features": sections.features(store, model["input"].get("feature_names") if model else None),
         "table": sections.recommendations(store, listed, model),

@@ -11,16 +11,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from musicrec.accounting import DOINGS
-from musicrec.columns import OK
+from musicrec.files.parquet import read_parquet
 from musicrec.models import read_card
-from musicrec.parquet import read_parquet
 from musicrec.report import figures, numbers
-from musicrec.report.clusters import clusters
+from musicrec.report.clusters_section import clusters
 from musicrec.report.figures import data_uri
 from musicrec.report.numbers import NO_GENRE, SEED
-from musicrec.status import versions_of
-from musicrec.storage import Store
+from musicrec.schemas import OK
+from musicrec.serve.status import versions_of
+from musicrec.store.outcomes import DOINGS
+from musicrec.store.store import Store
 
 Content = dict[str, Any]
 Genres = pd.Series  # genre by track id; null where none is known

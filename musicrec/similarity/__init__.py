@@ -3,15 +3,15 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from musicrec.similarity.gate import Quality, check_lists, churn, quality
-from musicrec.similarity.liked import POOLS, Taste, best, medoid, score
-from musicrec.similarity.spaces import Space
+from musicrec.similarity.feature_spaces import Space
+from musicrec.similarity.list_quality import Quality, check_lists, churn, quality
+from musicrec.similarity.taste import POOLS, Taste, best, medoid, score
 
 if TYPE_CHECKING:
-    from musicrec.similarity.exact import METRICS, Lists, top_n
     from musicrec.similarity.filters import Songs, songs_of
     from musicrec.similarity.hubness import METHODS, rerank, statistics
     from musicrec.similarity.rules import is_asked, pool_depth, refine, score_range
+    from musicrec.similarity.search.exact import METRICS, Lists, top_n
 
 __all__ = [
     "METHODS",
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 COMPILED = {
-    **dict.fromkeys(("METRICS", "Lists", "top_n"), "exact"),
+    **dict.fromkeys(("METRICS", "Lists", "top_n"), "search.exact"),
     **dict.fromkeys(("Songs", "songs_of"), "filters"),
     **dict.fromkeys(("METHODS", "rerank", "statistics"), "hubness"),
     **dict.fromkeys(("is_asked", "pool_depth", "refine", "score_range"), "rules"),

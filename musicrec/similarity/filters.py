@@ -6,10 +6,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from musicrec.lanes import kernel
 from musicrec.settings import Rules
-from musicrec.similarity.exact import Lists
-from musicrec.similarity.gate import SCORE_RANGE
+from musicrec.simd.lanes import kernel
+from musicrec.similarity.list_quality import SCORE_RANGE
+from musicrec.similarity.search.exact import Lists
 
 Codes = NDArray[np.int32]
 Rows = NDArray[np.integer]

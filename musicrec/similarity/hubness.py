@@ -21,10 +21,10 @@ from numba import njit, vectorize
 from numpy.typing import ArrayLike, NDArray
 
 from musicrec.errors import ConfigError
-from musicrec.similarity.exact import Lists
-from musicrec.similarity.gate import SCORE_RANGE
+from musicrec.similarity.feature_spaces import moments as moments_of_rows
+from musicrec.similarity.list_quality import SCORE_RANGE
 from musicrec.similarity.ranking import ranked
-from musicrec.similarity.spaces import moments as moments_of_rows
+from musicrec.similarity.search.exact import Lists
 
 Ids = NDArray[np.int32]
 Scores = NDArray[np.float32]

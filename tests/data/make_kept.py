@@ -15,14 +15,14 @@ from unittest import mock
 import numpy as np
 import soundfile as sf
 
-from musicrec.catalog import catalog
-from musicrec.demo import STYLES, render
-from musicrec.embed import embed
-from musicrec.extract import extract
 from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings
-from musicrec.similar import similar
-from musicrec.storage import Store
-from musicrec.train import train
+from musicrec.stages.catalog.stage import catalog
+from musicrec.stages.catalog.synthetic import STYLES, render
+from musicrec.stages.embed import embed
+from musicrec.stages.extract.stage import extract
+from musicrec.stages.similar.stage import similar
+from musicrec.stages.train.stage import train
+from musicrec.store.store import Store
 
 RATE, SECONDS = 22_050, 1.0
 SHOWN = ("bells", "drone", "pluck", "rain")
@@ -56,7 +56,7 @@ def main(folder: Path) -> None:
     for model in (*OTHER_MODELS, "svm"):
         train(store, TrainSettings(model=model))
     embed(store, EmbedSettings(model="svm"))
-    with mock.patch("musicrec.similarity.exact.available", return_value=("product",)):  # which every machine has
+    with mock.patch("musicrec.similarity.search.exact.available", return_value=("product",)):  # which every machine has
         similar(store, SimilarSettings(n=5))
     for name in (".lock", "_work"):
         if (path := folder / "out" / name).is_dir():

@@ -1,0 +1,1 @@
+"""The whole chain: its time, nights, a catalog of FMA's size, killed processes."""

@@ -1,0 +1,263 @@
+"""The chain under kill -9: a process at random, at a moment at random, and the same command again.
+
+A synthetic catalog changes from run to run. Each run is done twice: left alone into one OUT, and into another OUT with
+one process killed at a moment that is uniform over the time the first one took: the driver, the raylet, the gcs_server,
+a worker that waits or one that works. The command is given again until it ends with 0, at once or, every other time,
+when what was left of Ray has ended. Then all tables must be those of the OUT that was left alone, value by value, each
+song once. A reader looks at the published tables several times a second and must only ever see whole ones, each equal
+to one of the other OUT.
+"""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.chain.kills_command import STAGES, Command
+from benchmarks.chain.kills_reader import WAYS, watch
+from benchmarks.chain.kills_tables import KEYS, Accounts, accounts, differences, digest, leftovers, read
+from benchmarks.shared.common import print_machine, print_table
+from musicrec.stages.catalog.synthetic import write_catalog
+
+RUN_EVERY = 10  # runs: the others are a refresh, which trains nothing
+MOST_RESTARTS = 3
+LIMIT_S = 400.0  # of one command: longer is a hang
+ENDING_S = 5.0  # that Ray is given to end by itself
+KINDS = ("driver", "raylet", "gcs_server", "idle worker", "busy worker")
+
+
+# --- the catalog --------------------------------------------------------------------------------------------------
+
+
+def change(source: Path, pool: Path, number: int, rng: np.random.Generator) -> str:
+    """Add, change and remove a few songs; break one now and then. Returns how many, in words."""
+    songs, others = sorted(source.glob("*/*.*")), sorted(p for p in pool.glob("*/*.*") if p.stat().st_size > 10_000)
+    n_added, n_changed, n_removed = rng.integers(1, 4, 3)
+    picked = [songs[i] for i in rng.permutation(len(songs))[: n_changed + n_removed]]
+    for path in picked[n_changed:]:
+        path.unlink()
+    for path in picked[:n_changed]:
+        if rng.random() < 0.2:
+            path.write_bytes(path.read_bytes()[:40])
+        else:
+            same = [p for p in others if p.suffix == path.suffix]
+            shutil.copyfile(same[rng.integers(len(same))], path)
+    for i in range(n_added):
+        song = others[rng.integers(len(others))]
+        shutil.copyfile(song, source / song.parent.name / f"added-{number:03d}-{i}{song.suffix}")
+    return f"+{n_added} ~{n_changed} -{n_removed}"
+
+
+# --- one run ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Run:
+    """A run of the chain that was killed at one moment; if it had ended before, `kind` is None."""
+
+    number: int
+    what: str  # command and changes of the catalog
+    undisturbed_s: float
+    moment_s: float
+    kind: str | None = None
+    stage: str = ""
+    code: int | None = None  # with which the command ended then; None: it hung
+    restarts: int = 0
+    at_once: bool = False
+    left_running: int = 0  # processes that had to be killed
+    seconds: float = 0.0
+    found: Accounts = field(default_factory=lambda: Accounts([], []))
+    faults: list[str] = field(default_factory=list)
+
+    def row(self) -> list[object]:
+        """For the table."""
+        ended = "hung" if self.code is None else self.code
+        times = [f"{seconds:.1f}" for seconds in (self.undisturbed_s, self.moment_s, self.seconds)]
+        found = [len(self.found.lost), len(self.found.doubled), len(self.faults)]
+        return [self.number, self.what, *times, self.kind or "none", self.stage, ended, self.restarts,
+                "yes" if self.at_once else "", self.left_running, *found]  # fmt: skip
+
+
+HEAD = ("run", "command", "alone s", "killed at s", "took s", "killed", "in stage", "code", "restarts", "at once",
+        "left running", "lost", "doubled", "faults")  # fmt: skip
+
+
+def kill_one(command: Command, run: Run, rng: np.random.Generator) -> None:
+    """Kill a process of a kind chosen among those that run."""
+    run.stage = command.stage
+    while not run.kind and command.wait(0) is None:
+        found = command.processes()
+        if not found:
+            continue  # it has just ended
+        kind = str(rng.choice([kind for kind in KINDS if kind in found]))
+        with suppress(ProcessLookupError):  # that process has just ended: choose another
+            os.kill(int(rng.choice(found[kind])), signal.SIGKILL)
+            run.kind = kind
+
+
+def disturbed(arguments: list[str], run: Run, log: Path, rng: np.random.Generator) -> None:
+    """Give a command, kill one of its processes, and give it again until it ends with 0."""
+    started, run.at_once = time.monotonic(), bool(rng.random() < 0.5)
+    command = Command(arguments, log)
+    before = [command]
+    if command.wait(run.moment_s) is None:
+        kill_one(command, run, rng)
+    code = run.code = command.wait(LIMIT_S)
+    while code != 0:
+        if run.restarts == MOST_RESTARTS:
+            run.faults.append(f"given {MOST_RESTARTS + 1} times without success: {code}, {command.complaint}")
+            break
+        if code is None:
+            run.faults.append(f"hung in {command.stage} after {run.kind} was killed")
+        if code is None or not run.at_once:
+            run.left_running += command.clean_up(0 if code is None else ENDING_S)
+        run.restarts += 1
+        command = Command(arguments, log.with_name(f"{log.name}-{run.restarts}"))
+        before.append(command)
+        code = command.wait(LIMIT_S)
+    run.seconds = time.monotonic() - started
+    command.clean_up(ENDING_S)
+    run.left_running += sum(one.clean_up(0) for one in before)
+
+
+def undisturbed(arguments: list[str], log: Path) -> float:
+    """Give a command and leave it alone; its seconds. On a busy machine Ray may take too long to start: then again."""
+    for _ in range(1 + MOST_RESTARTS):
+        command, started = Command(arguments, log), time.monotonic()
+        code, seconds = command.wait(LIMIT_S), time.monotonic() - started
+        command.clean_up(ENDING_S)
+        if code == 0:
+            return seconds
+    sys.exit(f"{' '.join(arguments)} failed, and nothing was killed: {command.complaint}")
+
+
+# --- all runs -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def watched(out: str, folder: Path) -> Iterator[Path]:
+    """Have a reader look at the tables; yields the file of what it has seen, which is there afterwards."""
+    spawn = multiprocessing.get_context("spawn")
+    is_over, seen = spawn.Event(), folder / "seen.json"
+    reader = spawn.Process(target=watch, args=(out, is_over, seen), daemon=True)
+    reader.start()
+    try:
+        yield seen
+    finally:
+        is_over.set()
+        reader.join(60)
+
+
+@contextmanager
+def ray_of_its_own() -> Iterator[None]:
+    """Let Ray keep its files in a folder that goes afterwards, apart from all other Rays."""
+    os.environ.pop("RAY_ADDRESS", None)
+    with tempfile.TemporaryDirectory(prefix="kills-", ignore_cleanup_errors=True) as folder:
+        os.environ["RAY_TMPDIR"] = folder
+        yield
+
+
+class Runs:
+    """Runs on a changing catalog, and what the tables of each were when nothing was killed."""
+
+    def __init__(self, folder: Path, seed: int, songs_per_style: int) -> None:
+        self.source, self.pool, self.logs = (folder / name for name in ("songs", "pool", "logs"))
+        self.out, self.control, self.seed = str(folder / "out"), str(folder / "control"), seed
+        self.contents: dict[str, list[str]] = {"similar": [], "features": []}
+        self.logs.mkdir(parents=True)
+        write_catalog(self.source, songs_per_style=songs_per_style, seconds=1.5, seed=seed)
+        write_catalog(self.pool, songs_per_style=songs_per_style, seconds=1.5, seed=seed + 1)
+
+    def __call__(self, number: int) -> Run:
+        """Do one."""
+        rng = np.random.default_rng((self.seed, number))
+        changes = change(self.source, self.pool, number, rng) if number else "new"
+        options = ["-n", "10", "--epochs", "8"] if number % RUN_EVERY == 0 else []
+        name = "run" if options else "refresh"
+
+        def arguments(out: str) -> list[str]:
+            return [name, out, "--source", str(self.source), *options]
+
+        alone_s = undisturbed(arguments(self.control), self.logs / f"{number:03d}-control")
+        for table, contents in self.contents.items():
+            contents.append(digest(read(self.control, table), KEYS[table]))
+        run = Run(number, f"{name} {changes}", alone_s, rng.uniform(0, alone_s))
+        disturbed(arguments(self.out), run, self.logs / f"{number:03d}", rng)
+        run.found = accounts(self.out, self.source)
+        run.faults += [*differences(self.out, self.control), *leftovers(self.out)]
+        return run
+
+    def reader_faults(self, seen: dict[str, Any]) -> list[str]:
+        """What the reader complained of, and what it saw that no undisturbed run has published, in that order."""
+        faults = [f"reader {way}: {fault}" for way, told in seen["faults"].items() for fault in told]
+        for way, contents in seen["contents"].items():
+            rest = iter(self.contents[WAYS[way][0]])
+            strange = [content for content in contents if content not in rest]
+            faults += [f"reader {way}: a table that no undisturbed run has published" for _ in strange]
+        return faults
+
+
+def main() -> None:
+    """Kill, compare, and print what came of it; exit code 1 if anything that must hold does not."""
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=50, help="with a process killed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--songs-per-style", type=int, default=5, help="of twelve styles, and nine files more")
+    parser.add_argument("--out", type=Path, required=True, help="new folder for songs, tables and logs")
+    options = parser.parse_args()
+    print_machine("ray")
+    folder = options.out.absolute()
+    runs, done = Runs(folder, options.seed, options.songs_per_style), []
+    with ray_of_its_own(), watched(runs.out, folder) as seen_file:
+        while sum(run.kind is not None for run in done) < options.runs:
+            done.append(runs(len(done)))
+            print(*done[-1].row(), *done[-1].faults, sep="  ", flush=True)
+    seen = json.loads(seen_file.read_text(encoding="utf-8"))
+    sys.exit(report(done, seen, runs.reader_faults(seen)))
+
+
+def report(done: list[Run], seen: dict[str, Any], reader_faults: list[str]) -> int:
+    """Print the tables and the verdict; the exit code."""
+    print()
+    print_table(HEAD, [run.row() for run in done])
+    hits = Counter((run.kind, run.stage) for run in done if run.kind)
+    print_table(
+        ("killed", *STAGES, "end", "all"),
+        [(kind, *(hits[kind, s] for s in (*STAGES, "end")), sum(n for (k, _), n in hits.items() if k == kind))
+         for kind in KINDS],
+    )  # fmt: skip
+    print_table(
+        ("reader", "looks", "contents seen", "swapped while listing", "faults"),
+        [(way, seen["looks"].get(way, 0), len(seen["contents"].get(way, [])), seen["swapped"].get(way, 0),
+          len(seen["faults"].get(way, []))) for way in WAYS],
+    )  # fmt: skip
+    faults = [
+        f"run {run.number}: {fault}" for run in done for fault in (*run.found.lost, *run.found.doubled, *run.faults)
+    ]
+    print(*faults, *reader_faults, sep="\n")
+    lost, doubled = (sum(len(run.found[i]) for run in done) for i in (0, 1))
+    restarts, kills = sum(run.restarts for run in done), sum(hits.values())
+    ok = not faults and not reader_faults and all(seen["looks"].get(way) for way in WAYS)
+    looks, others = sum(seen["looks"].values()), len(faults) - lost - doubled
+    print(
+        f"{kills} kills, {restarts} restarts: {lost} songs lost, {doubled} doubled, {others} other faults, "
+        f"{len(reader_faults)} tables not whole in {looks} looks: {'held' if ok else 'BROKEN'}"
+    )
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Decoding and features beside other libraries, on several workers, and their memory."""

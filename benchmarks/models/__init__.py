@@ -1,0 +1,1 @@
+"""Training and embedding beside plain Keras, and the figures of the reference systems."""

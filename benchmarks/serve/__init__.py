@@ -1,0 +1,1 @@
+"""Lookups in the published table beside other ways to read it."""

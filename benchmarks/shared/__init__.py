@@ -1,0 +1,1 @@
+"""What the benchmarks share: data, timers, printed tables, synthetic vectors and lists."""

@@ -1,0 +1,134 @@
+"""What the benchmarks share: the data they run on, one thread, CPU time, and tables."""
+
+import csv
+import os
+import platform
+import sys
+import time
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stderr
+from importlib.metadata import version
+from io import StringIO
+from pathlib import Path
+from typing import TypeVar
+
+from musicrec.settings import CatalogSettings
+from musicrec.stages.catalog.layouts import AUDIO_EXTENSIONS
+from musicrec.stages.catalog.stage import catalog
+from musicrec.store.store import Store
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+DEFAULT_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+Result = TypeVar("Result")
+
+
+def parser(description: str | None, example: str) -> ArgumentParser:
+    """Command line of a benchmark, with ``--data`` and an example."""
+    made = ArgumentParser(
+        description=description, epilog=f"example:\n  {example}", formatter_class=RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "--data",
+        type=Path,
+        default=Path(os.environ.get("MUSICREC_DATA", DEFAULT_DATA)),
+        help="folder of real audio with gtzan, gtzan_crops and songs (default: $MUSICREC_DATA or ../shared/data)",
+    )
+    return made
+
+
+def audio_files(folder: Path, extensions: Iterable[str] = AUDIO_EXTENSIONS) -> list[Path]:
+    """Audio files below a folder, sorted; ends the program with one line if there are none."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix in set(extensions))
+    if not files:
+        sys.exit(f"no audio in {folder}; expected {', '.join(sorted(extensions))}: give --data or set MUSICREC_DATA")
+    return files
+
+
+def write_manifest(file: Path, clips: list[Path], n: int) -> None:
+    """List `n` tracks in a manifest, the clips over and over; the folder of a clip is its genre."""
+    with file.open("w", newline="", encoding="utf-8") as f:
+        rows = csv.writer(f)
+        rows.writerow(["track_id", "path", "genre"])
+        listed = (clips[i % len(clips)].absolute() for i in range(n))
+        rows.writerows([f"{i:05d}", clip, clip.parent.name] for i, clip in enumerate(listed))
+
+
+def catalogued(out: Path, clips: list[Path], n: int) -> Path:
+    """OUT with a catalog of `n` tracks and nothing else."""
+    store = Store(out)
+    store.create()
+    manifest = out.with_suffix(".csv")
+    write_manifest(manifest, clips, n)
+    with redirect_stderr(StringIO()):
+        catalog(store, CatalogSettings(source=str(manifest), kind="manifest"))
+    return out
+
+
+def evenly(items: Sequence[Result], n: int | None) -> list[Result]:
+    """At most `n` of the items, spread over all of them; all for None."""
+    if n is None or n >= len(items):
+        return list(items)
+    return [items[i * len(items) // n] for i in range(n)]
+
+
+def one_thread() -> None:
+    """Start this program again with one thread a library, unless it was started so: they ask when they are loaded."""
+    if all(os.environ.get(name) == "1" for name in THREAD_VARIABLES):
+        return
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | dict.fromkeys(THREAD_VARIABLES, "1"))
+
+
+def cpu(call: Callable[[], Result]) -> tuple[Result, float]:
+    """Result of a call, and the CPU seconds of this process, all its threads counted."""
+    started = time.process_time()
+    result = call()
+    return result, time.process_time() - started
+
+
+def wall(call: Callable[[], Result]) -> tuple[Result, float]:
+    """Result of a call, and its wall seconds."""
+    started = time.perf_counter()
+    result = call()
+    return result, time.perf_counter() - started
+
+
+def print_machine(*packages: str) -> None:
+    """Print where this runs, and on which versions."""
+    versions = "  ".join(f"{package} {version(package)}" for package in ("musicrec", *packages))
+    print(f"{processor()}, {os.cpu_count()} CPUs, Python {platform.python_version()}\n{versions}\n")
+
+
+def processor() -> str:
+    """Name of the processor, as the system gives it."""
+    try:
+        names = [
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ]
+    except OSError:
+        names = []
+    return next(iter(names), platform.processor() or platform.machine())
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows in columns as wide as their longest cell: text to the left, what looks like a number to the right."""
+    cells = [[str(cell) for cell in row] for row in (head, *rows)]
+    columns = [padded(column) for column in zip(*cells, strict=True)]
+    for row in zip(*columns, strict=True):
+        print("  ".join(row).rstrip())
+    print(flush=True)
+
+
+def padded(column: Sequence[str]) -> list[str]:
+    """Cells of one width; numbers stand to the right."""
+    width = max(map(len, column))
+    is_numeric = all(not cell or cell[0].isdigit() or cell in ("nan", "inf") for cell in column[1:])
+    return [cell.rjust(width) if is_numeric else cell.ljust(width) for cell in column]
+
+
+def verdict(ok: bool) -> str:
+    """Whether a bar was reached."""
+    return "reached" if ok else "NOT reached"

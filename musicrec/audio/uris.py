@@ -1,0 +1,84 @@
+"""Where songs are: a URI becomes a file on this machine, for as long as it is read."""
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from musicrec.audio.limits import Limits
+from musicrec.errors import DecodeError
+
+REMOTE_SCHEMES = frozenset({"http", "https", "s3"})
+
+
+def is_remote(uri: str) -> bool:
+    """Whether the song has to be fetched before it can be read: ``http://``, ``https://`` or ``s3://``."""
+    scheme, separator, _ = uri.partition("://")
+    return bool(separator) and scheme.lower() in REMOTE_SCHEMES
+
+
+def local_path(uri: str) -> Path:
+    """Path of a ``file://`` URI or of a plain path.
+
+    Raises
+    ------
+    DecodeError
+        The URI names another place than this machine's file system.
+    """
+    if "://" not in uri:
+        return Path(uri)
+    parts = urlsplit(uri)
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
+        place = f"{parts.scheme}://{parts.netloc}"
+        expected = "expected a path, file:///path, http://, https:// or s3://"
+        raise DecodeError("unsupported", f"{place} is no place songs are read from; {expected}")
+    return Path(unquote(parts.path, errors="surrogateescape"))
+
+
+@contextmanager
+def local_file(uri: str, limits: Limits) -> Iterator[Path]:
+    """Readable file, not empty, that holds what `uri` names; what had to be fetched is removed afterwards.
+
+    Parameters
+    ----------
+    uri : str
+        Path, ``file://``, ``http://``, ``https://`` or ``s3://``.
+    limits : Limits
+        How large it may be, and how long fetching it may take.
+
+    Raises
+    ------
+    DecodeError
+        With reason ``missing``, ``unreadable``, ``empty``, ``too_large`` or ``unsupported``.
+    """
+    if not is_remote(uri):
+        path = local_path(uri)
+        _check_file(path, limits)
+        yield path
+        return
+    from musicrec.audio.download import fetch
+
+    with tempfile.TemporaryDirectory(prefix="musicrec-") as folder:
+        suffix = re.fullmatch(r"\.\w{1,8}", PurePosixPath(re.split("[?#]", uri)[0]).suffix)
+        path = Path(folder) / f"song{suffix[0] if suffix else ''}"
+        fetch(uri, path, limits)
+        _check_file(path, limits)
+        yield path
+
+
+def _check_file(path: Path, limits: Limits) -> None:
+    try:
+        if path.exists() and not path.is_file():
+            raise DecodeError("unreadable", f"{path} is not a regular file")
+        with path.open("rb") as f:
+            if not f.read(1):
+                raise DecodeError("empty", "the file has no bytes")
+        n_bytes = path.stat().st_size
+    except (FileNotFoundError, ValueError) as e:  # ValueError: no file has a name with a zero byte
+        raise DecodeError("missing", f"no file {str(path)!r}") from e
+    except OSError as e:
+        raise DecodeError("unreadable", f"{path}: {e.strerror}") from e
+    if n_bytes > limits.max_bytes:
+        raise DecodeError("too_large", f"{n_bytes} bytes; at most {limits.max_bytes} are read")

@@ -1,0 +1,201 @@
+"""Command-line options from settings: the field of a stage's settings is the option, its help and its type.
+
+Help shows them apart from the options that change no result, under what their settings object says of itself.
+"""
+
+import datetime
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+import click
+from pydantic.fields import FieldInfo
+
+from musicrec.cluster.resources import at_most
+from musicrec.cluster.watchdog import SECONDS_PER_FILE
+from musicrec.settings import CHECKPOINT_S, StageSettings, read_toml, resolve
+from musicrec.store.store import Store
+
+Function = Callable[..., Any]
+S = TypeVar("S", bound=StageSettings)
+
+OUT = click.argument("out")
+
+
+class Command(click.Command):
+    """A command whose help has a section for each stage's settings before the one of its other options."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, as click asks for them."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)):
+                sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
+        for section, records in sections.items():
+            with formatter.section(section):
+                formatter.write_dl(records)
+
+
+class Commands(click.Group):
+    """Commands that are listed in the order in which they are used."""
+
+    command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands, as click asks for them."""
+        return list(self.commands)
+
+
+def duration(text: str) -> datetime.timedelta:
+    """Length of time that an option such as 36h, 2d, 90m or 45s names.
+
+    Raises
+    ------
+    click.BadParameter
+        It names none.
+    """
+    given = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text)
+    if not given:
+        raise click.BadParameter(f"{text!r} is no length of time; expected a number and s, m, h or d, such as 36h")
+    try:
+        return datetime.timedelta(seconds=float(given[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[given[2]])
+    except OverflowError as e:
+        raise click.BadParameter(f"{text!r} is longer than all time there was") from e
+
+
+class _Setting(click.Option):
+    def __init__(self, *args: Any, section: str, **options: Any) -> None:  # noqa: ANN401 - as click
+        super().__init__(*args, **options)
+        self.section = section
+
+
+def settings_options(*classes: type[StageSettings], leave_out: tuple[str, ...] = ()) -> Callable[[Function], Function]:
+    """Add an option for every setting of `classes`, and ``--settings FILE`` for all of them together."""
+    fields = {name: (cls, field) for cls in classes for name, field in cls.model_fields.items()}
+    help_text = "TOML file of settings, such as the settings.toml of another OUT."
+
+    def decorate(function: Function) -> Function:
+        function = click.option("--settings", "settings_file", type=click.Path(path_type=Path), help=help_text)(
+            function
+        )
+        for name, (cls, field) in reversed(fields.items()):
+            if name not in leave_out:
+                function = _option(name, field, cls)(function)
+        return function
+
+    return decorate
+
+
+def _section(cls: type[StageSettings]) -> str:
+    return (inspect.getdoc(cls) or cls.stage).splitlines()[0].rstrip(".")
+
+
+def _option(name: str, field: FieldInfo, cls: type[StageSettings]) -> Callable[[Function], Function]:
+    short = ["-n"] if name == "n" else []
+    shown = cls.open_means if field.default is None else _shown(field.default, name)
+    default = "" if field.is_required() else f"  [default: {shown}]"
+    several = get_origin(field.annotation) is tuple
+    kind = get_args(field.annotation)[0] if several else _without_none(field.annotation)
+    long = name.replace("_", "-")
+    return click.option(
+        *short,
+        f"--{long}/--{_opposite(long)}" if kind is bool else f"--{long}",
+        name,
+        cls=_Setting,
+        section=_section(cls),
+        type=click.Choice(get_args(kind)) if get_origin(kind) is Literal else kind,
+        multiple=several,
+        default=None,
+        help=f"{field.description}{default}",
+    )
+
+
+def _opposite(name: str) -> str:
+    """``no-images`` of ``images``, and the other way round."""
+    return name.removeprefix("no-") if name.startswith("no-") else f"no-{name}"
+
+
+def _without_none(kind: Any) -> Any:  # noqa: ANN401 - a type
+    """``int`` of ``int | None``."""
+    is_optional = get_origin(kind) in (Union, UnionType)  # a Literal or None is of the older kind
+    return next(arg for arg in get_args(kind) if arg is not NoneType) if is_optional else kind
+
+
+def _shown(default: object, name: str) -> str:
+    match default:
+        case bool():
+            return name if default else _opposite(name.replace("_", "-"))
+        case float():
+            return f"{default:g}"
+        case () | "":
+            return "none"
+        case tuple():
+            return " ".join(default)
+        case _:
+            return str(default)
+
+
+def settings_of(cls: type[S], store: Store | None, settings_file: Path | None, options: dict[str, Any]) -> S:
+    """Settings of one stage: the command line before the settings file before what OUT records before defaults."""
+    asked = {name: options[name] for name in cls.model_fields if options.get(name) not in (None, ())}
+    from_file = read_toml(settings_file).get(cls.stage, {}) if settings_file else {}
+    return resolve(cls, asked, from_file, store.recorded(cls.stage) if store else {})
+
+
+def address_option(function: Function) -> Function:
+    """Options that say on which cluster a command runs, and how much of it may be in use at a time."""
+    function = click.option(
+        "--max-cpus",
+        type=click.IntRange(1),
+        expose_value=False,
+        callback=lambda ctx, _, cpus: ctx.with_resource(at_most(cpus)),
+        envvar="MUSICREC_MAX_CPUS",
+        help="Tasks at a time, on a cluster that others use too.  [default: MUSICREC_MAX_CPUS, else all free CPUs]",
+    )(function)
+    return click.option(
+        "--address", help="Ray cluster to run on, such as auto or HOST:PORT.  [default: RAY_ADDRESS, else embedded]"
+    )(function)
+
+
+force_option = click.option(
+    "--force", is_flag=True, help="Accept other settings than OUT was made by, and do anew what depends on them."
+)
+workers_option = click.option(
+    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Data-parallel training workers."
+)
+gpu_option = click.option("--gpu", is_flag=True, help="Give every worker a GPU.")
+checkpoint_option = click.option(
+    "--checkpoint-s",
+    type=click.FloatRange(0),
+    default=CHECKPOINT_S,
+    show_default=True,
+    help="Seconds between checkpoints of a network in training.",
+)
+limit_option = click.option(
+    "--limit", type=click.IntRange(1), help="Decode only so many more songs in this run, the first by their id."
+)
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Say how many songs would be decoded, and how long it may take; do nothing."
+)
+
+
+def failure_options(function: Function) -> Function:
+    """Options that say when a song has failed, and how failed songs are treated."""
+    function = click.option(
+        "--seconds-per-file",
+        type=click.FloatRange(0, min_open=True),
+        default=SECONDS_PER_FILE,
+        show_default=True,
+        help="A song that takes longer, to fetch, decode and compute, has failed.",
+    )(function)
+    function = click.option(
+        "--max-failed-fraction",
+        type=click.FloatRange(0, 1),
+        default=0.5,
+        show_default=True,
+        help="Fail if more than this share of the songs failed.",
+    )(function)
+    return click.option("--retry-failed", is_flag=True, help="Try songs again that failed before.")(function)

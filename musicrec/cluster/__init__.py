@@ -1,0 +1,1 @@
+"""Ray: connect to a cluster, run tasks, end at a deadline or when one hangs, and count for Prometheus."""

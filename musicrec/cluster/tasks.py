@@ -1,0 +1,237 @@
+"""The little of Ray that the stages share: connect, and run tasks with a bounded number in flight."""
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import ray
+from filelock import FileLock
+
+from musicrec.cluster.deadline import check_deadline, seconds_left
+from musicrec.cluster.resources import address_of, most_cpus
+from musicrec.errors import ConfigError, DeadlinePassed, MusicrecError
+from musicrec.files.paths import AnyPath
+from musicrec.store.store import Store
+
+Item = TypeVar("Item")
+
+
+class WorkerLost(NamedTuple):
+    """Instead of a result: the task's process died, retries included."""
+
+    cause: str
+
+
+EMBEDDED: dict[str, Any] = {
+    "include_dashboard": False,
+    "_system_config": {
+        # Seconds after which a driver ends that has lost its Ray; Ray's own minute is for a head on another machine.
+        "gcs_rpc_server_reconnect_timeout_s": 15,
+        # A driver that waits for the first workers waits for ever when one dies as it starts (ray-project/ray#40131).
+        "prestart_worker_first_driver": False,
+    },
+}
+TASKS_PER_CPU = 2  # in flight: one runs, one waits
+SECONDS_FOR_AN_ANSWER = 30.0
+LEAST_TASKS = 32  # in flight even on a cluster that has no workers yet
+
+
+def connect(address: str | None = None) -> None:
+    """Connect to a Ray cluster, or start one inside this process.
+
+    Parameters
+    ----------
+    address : str, optional
+        ``auto`` or ``host:port`` of an existing cluster; without it the environment's ``RAY_ADDRESS``; without that,
+        an embedded Ray on this machine.
+
+    Raises
+    ------
+    ConfigError
+        There is no cluster at the address.
+    """
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    address = address_of(address)
+    options: dict[str, Any] = EMBEDDED if address == "local" else {}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (ConnectionError, ValueError) as e:
+        reason = str(e).splitlines()[0]
+        raise ConfigError(f"no Ray cluster at {address} ({reason}); start one, or leave --address out") from e
+
+
+def run_bounded(
+    submit: Callable[[Item], "ray.ObjectRef[Any]"], items: Iterable[Item], *, at_once: int | None = None
+) -> Iterator[tuple[Item, Any | WorkerLost]]:
+    """Run one task an item, a few more at a time than there are CPUs, and yield results as they come.
+
+    Parameters
+    ----------
+    submit : callable
+        Starts the task of one item.
+    items : iterable
+        May be long: it is read only as tasks finish.
+    at_once : int, optional
+        Tasks in flight, if not as many as keep the cluster busy; at most :func:`musicrec.cluster.resources.most_cpus`.
+
+    Yields
+    ------
+    item, result
+        What the task returned, or :class:`WorkerLost` if it took its process with it, retries included.
+
+    Raises
+    ------
+    MusicrecError
+        A task raised an error.
+    DeadlinePassed
+        What is not done by the deadline is cancelled.
+    """
+    rest = iter(items)
+    check_deadline()
+    running = {submit(item): item for item in islice(rest, _window(at_once))}
+    try:
+        while running:
+            check_deadline()
+            done, _ = ray.wait(list(running), num_returns=1, timeout=seconds_left())
+            for reference in done:
+                yield running.pop(reference), _result(reference)
+            running.update({submit(item): item for item in islice(rest, max(0, _window(at_once) - len(running)))})
+    except DeadlinePassed:
+        for reference in running:
+            ray.cancel(reference, force=True)  # a worker that is interrupted may be left with half a module imported
+        raise
+
+
+def cpus() -> int:
+    """CPUs of the cluster as it is now that this run may use, at least one."""
+    return max(1, min(int(ray.cluster_resources().get("CPU", 1)), most_cpus() or sys.maxsize))
+
+
+def _window(at_once: int | None) -> int:
+    """Tasks to keep in flight; enough of them for an autoscaler to see a need, unless the run may not use more."""
+    return min(at_once or max(LEAST_TASKS, TASKS_PER_CPU * cpus()), most_cpus() or sys.maxsize)
+
+
+def asking(memory: int, *, gpu: bool = False) -> dict[str, Any]:
+    """What a task asks Ray for beside its CPU, as options of the task.
+
+    Parameters
+    ----------
+    memory : int
+        Bytes that it takes. On nodes that have less it asks for what they have: it may do with that, but would wait
+        for ever for more.
+    gpu : bool
+        Whether it asks for a GPU too.
+
+    Raises
+    ------
+    ConfigError
+        A GPU is asked for, and no node has one.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if gpu and not any(node.get("GPU") for node in nodes):
+        raise ConfigError("--gpu: no node of the Ray cluster has a GPU; leave the option out")
+    most = max((node.get("memory", 0) for node in nodes if node.get("CPU")), default=memory)
+    return {"memory": int(min(memory, most)), **({"num_gpus": 1} if gpu else {})}
+
+
+def _result(reference: "ray.ObjectRef[Any]") -> Any | WorkerLost:  # noqa: ANN401 - whatever the task returns
+    try:
+        return ray.get(reference)
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError) as e:
+        return WorkerLost(type(e).__name__)
+    except ray.exceptions.LocalRayletDiedError as e:
+        raise MusicrecError("Ray has died on this machine; run the same command again to go on") from e
+    except ray.exceptions.RayTaskError as e:
+        if isinstance(e.cause, MusicrecError):
+            raise e.cause from None
+        raise MusicrecError(f"a task on the cluster failed: {type(e.cause).__name__}: {e.cause}") from e
+
+
+def on_every_node(function: Callable[..., Any], *arguments: Any) -> list[Any]:  # noqa: ANN401 - whatever it returns
+    """What a short function returns on each node; of those that do not answer, nothing."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    task = ray.remote(num_cpus=0, max_retries=0)(function)
+    references = [
+        task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(*arguments)
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+    done, _ = ray.wait(references, num_returns=len(references), timeout=SECONDS_FOR_AN_ANSWER)
+    results = []
+    for reference in done:
+        with suppress(ray.exceptions.RayError):
+            results.append(ray.get(reference))
+    return results
+
+
+def run_all(stage: str, submit: Callable[[Item], "ray.ObjectRef[Any]"], items: Sequence[Item]) -> list[Any]:
+    """Run one task an item, as :func:`run_bounded` does, and return the results in order of the items.
+
+    Raises
+    ------
+    MusicrecError
+        A task raised an error, or ended its worker again and again.
+    """
+    results: dict[int, Any] = {}
+    for number, result in run_bounded(lambda number: submit(items[number]), range(len(items))):
+        if isinstance(result, WorkerLost):
+            raise MusicrecError(f"{stage}: the worker of task {number} died again and again ({result.cause})")
+        results[number] = result
+    return [results[number] for number in range(len(items))]
+
+
+def run_staged(
+    store: Store,
+    stage: str,
+    starts: Mapping[str, int],
+    submit: Callable[[str, int], "ray.ObjectRef[Any]"],
+    progress: Callable[[int], None],
+) -> list[AnyPath]:
+    """Run one task a shard, leaving out shards that an interrupted run has staged.
+
+    Parameters
+    ----------
+    store : Store
+        Where the tasks stage their shards.
+    stage : str
+        Stage they belong to.
+    starts : mapping of str to int
+        Name of each shard and its first row. A name says what the shard was made from, so that an old one is not
+        mistaken for it.
+    submit : callable
+        Starts the task that stages the shard of a name and first row.
+    progress : callable
+        Called with the first row of each shard that is there.
+
+    Returns
+    -------
+    list of pathlib.Path or upath.UPath
+        The staged shards, in the order of `starts`.
+    """
+    staged = {path.stem: path for path in store.staged(stage)}
+    for name in starts.keys() & staged.keys():
+        progress(starts[name])
+    todo = [name for name in starts if name not in staged]
+    for name, result in run_bounded(lambda name: submit(name, starts[name]), todo):
+        if isinstance(result, WorkerLost):
+            raise MusicrecError(f"{stage}: the worker of shard {name} died again and again ({result.cause})")
+        progress(starts[name])
+    return [store.work_folder(stage) / f"{name}.parquet" for name in starts]
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Let one process of a node compile loops at a time; the others wait, and find them on disk."""
+    with FileLock(Path(tempfile.gettempdir()) / f"musicrec-compile-{os.getuid()}.lock"):
+        yield

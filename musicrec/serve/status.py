@@ -1,0 +1,217 @@
+"""What is published in one OUT: versions, sizes, dates, what made them, and whether they are still up to date."""
+
+import datetime
+import json
+from typing import Any, NamedTuple
+
+import pyarrow.compute as pc
+
+from musicrec.errors import MusicrecError, SchemaError
+from musicrec.files.parquet import rows_in
+from musicrec.files.paths import AnyPath, children, files_below
+from musicrec.schemas import OK
+from musicrec.serve.lookup import SimilarTable
+from musicrec.store.store import Store
+
+Figures = dict[str, Any]
+
+
+class VersionStatus(NamedTuple):
+    """One version of a table or model."""
+
+    name: str
+    version: str
+    is_published: bool
+    withdrawn_at: str | None  # by a rollback; ISO 8601 in UTC, as all times
+    created_at: str | None
+    confirmed_at: str | None  # when a run last found it up to date, after it was made
+    rows: int | None  # None: a model
+    size_bytes: int
+    made_by: str  # stage and its code version, model, settings that matter
+    figures: Figures  # that its gate looked at
+    damage: str | None  # what is wrong with its files
+
+
+class TableStatus(NamedTuple):
+    """A published version, and whether what it is made of is still what is published."""
+
+    version: VersionStatus
+    is_up_to_date: bool | None  # None: not known without running the stage
+    why_not: str | None
+
+
+class Status(NamedTuple):
+    """Everything :func:`status` tells of one OUT."""
+
+    out: str
+    tables: list[TableStatus]
+    problems: list[Figures]  # stage, status, reason, tracks: of tracks that did not come through
+
+
+def status(store: Store) -> Status:
+    """What is published, whether it is up to date, and why tracks did not come through."""
+    tables = [_table_status(store, name) for name in store.published()]
+    return Status(str(store.out), tables, problems(store))
+
+
+def complaint(store: Store, name: str, max_age: datetime.timedelta | None) -> str | None:
+    """What is wrong with a table that should be there, whole and not older than asked; None if nothing is.
+
+    The age counts from when the table was made, or last found up to date by a run.
+    """
+    if not store.exists(name):
+        return f"{store.out} has no {name} yet; run the stage that makes it (musicrec --help)"
+    version = version_status(store, name, str(store.versions(name).published))
+    damage = version.damage or (_sidecar_damage(store) if name == "similar" else None)
+    if damage:
+        return damage
+    age = age_of(version)
+    if max_age is not None and (age is None or age > max_age):
+        told = "of unknown age" if age is None else f"{in_words(age)} old"
+        return (
+            f"{store.out / name} is {told}, older than the {in_words(max_age)} asked for; run: musicrec run {store.out}"
+        )
+    return None
+
+
+def _sidecar_damage(store: Store) -> str | None:
+    try:
+        SimilarTable(store.out)
+    except (MusicrecError, OSError, ValueError, EOFError) as e:  # pyarrow's errors are ValueErrors too
+        told = " ".join(str(e).split())
+        return f"table {store.out / 'similar'} is damaged ({told}); run: musicrec similar {store.out}"
+    return None
+
+
+def age_of(version: VersionStatus) -> datetime.timedelta | None:
+    """Time since a version was made, or last found up to date."""
+    times = [t for t in (version.created_at, version.confirmed_at) if t]
+    if not times:
+        return None
+    return datetime.datetime.now(datetime.UTC) - max(map(datetime.datetime.fromisoformat, times))
+
+
+def in_words(age: datetime.timedelta) -> str:
+    """Such as ``36 h``: in the largest unit of which there are two or more."""
+    seconds = age.total_seconds()
+    unit, length = next(((u, s) for u, s in (("d", 86400), ("h", 3600), ("min", 60)) if seconds >= 2 * s), ("s", 1))
+    return f"{seconds / length:.3g} {unit}"
+
+
+# --- versions -----------------------------------------------------------------------------------------------------
+
+
+def versions_of(store: Store, name: str) -> list[VersionStatus]:
+    """All versions of a table that are on disk, the oldest first.
+
+    Raises
+    ------
+    SchemaError
+        Nothing is published under that name.
+    """
+    store.path(name)
+    return [version_status(store, name, version) for version in store.versions(name).on_disk()]
+
+
+def version_status(store: Store, name: str, version: str) -> VersionStatus:
+    """One version of a table or model, whether its files are whole or not."""
+    versions = store.versions(name)
+    folder = versions.root / version
+    footer, rows, damage = _read(store, name, folder)
+    is_published = version == versions.published
+    return VersionStatus(
+        name=name,
+        version=version,
+        is_published=is_published,
+        withdrawn_at=versions.withdrawn.get(version),
+        created_at=footer.get("created_at"),
+        confirmed_at=versions.confirmed_at if is_published else None,
+        rows=rows,
+        size_bytes=sum(files_below(folder).values()),
+        made_by=_made_by(footer),
+        figures=footer.get("lineage", {}).get("gate", {}),
+        damage=damage,
+    )
+
+
+def _read(store: Store, name: str, folder: AnyPath) -> tuple[Figures, int | None, str | None]:
+    """Footer, number of rows, and what is wrong."""
+    if name.startswith("models/"):
+        return _model_footer(folder), None, None
+    try:
+        footer = store.footer(name, folder.name)
+        return footer, sum(map(rows_in, children(folder, "*.parquet"))), None
+    except SchemaError as e:
+        return {}, None, str(e)
+    except (OSError, ValueError) as e:  # of which pyarrow's are
+        return {}, None, f"table {store.out / name} is damaged ({' '.join(str(e).split())})"
+
+
+def _model_footer(folder: AnyPath) -> Figures:
+    """What a model's card says, in the form of a table's footer."""
+    card = folder / "model.json"
+    if not card.exists():
+        return {"algorithm": "train"}
+    content = json.loads(card.read_bytes())
+    made = datetime.datetime.fromtimestamp(card.stat().st_mtime, datetime.UTC).isoformat(timespec="seconds")
+    return {"created_at": made, "algorithm": "train", "fingerprint": content.get("model_id")}
+
+
+def _made_by(footer: Figures) -> str:
+    settings, lineage = footer.get("settings", {}), footer.get("lineage", {})
+    of_list = [f"n={settings['n']}", settings["metric"]] if {"n", "metric"} <= settings.keys() else []
+    model = [f"{lineage['model']} {lineage.get('model_id', '')[:8]}"] if "model" in lineage else []
+    how = lineage.get("compared", {})
+    approximate = [f"approximate (recall {how['recall']:.3f})"] if how.get("exact") is False else []
+    return ", ".join([footer.get("algorithm", "unknown"), *of_list, *approximate, *model])
+
+
+# --- up to date ---------------------------------------------------------------------------------------------------
+
+
+def _table_status(store: Store, name: str) -> TableStatus:
+    version = version_status(store, name, str(store.versions(name).published))
+    if version.damage or version.rows is None:
+        return TableStatus(version, None, version.damage)
+    footer = store.footer(name)
+    if footer["algorithm"].startswith("extract "):
+        return TableStatus(version, *_covers_catalog(store))
+    made_of = footer["lineage"].get("made_of")
+    if not made_of:
+        return TableStatus(version, None, _rolled_back(store, version))
+    others = [source for source, fingerprint in made_of.items() if _fingerprint(store, source) != fingerprint]
+    why_not = f"not made of the published {', '.join(others)}" if others else None
+    return TableStatus(version, not others, _rolled_back(store, version) or why_not)
+
+
+def _rolled_back(store: Store, version: VersionStatus) -> str | None:
+    """That a rollback withdrew a later version, if one did."""
+    later = [(name, at) for name, at in store.versions(version.name).withdrawn.items() if name > version.version]
+    return f"a rollback withdrew {max(later)[0]} on {max(later)[1][:10]}" if later else None
+
+
+def _covers_catalog(store: Store) -> tuple[bool, str | None]:
+    """Whether extract has looked at every track."""
+    done = store.read("outcomes", ["track_id"], pc.field("stage") == "extract")["track_id"]
+    tracks = store.read("tracks", ["track_id"])["track_id"]
+    left = len(tracks) - pc.sum(pc.is_in(tracks, done.combine_chunks())).as_py() if len(tracks) else 0
+    return not left, f"{left} tracks are not decoded yet" if left else None
+
+
+def _fingerprint(store: Store, name: str) -> str | None:
+    """Of the published table or model; None if it is gone or cannot be read."""
+    version = store.versions(name).published
+    if version is None:
+        return None
+    footer, _, _ = _read(store, name, store.versions(name).root / version)
+    return footer.get("fingerprint")
+
+
+def problems(store: Store) -> list[Figures]:
+    """Tracks that did not come through, counted by stage, status and reason."""
+    if not store.exists("outcomes"):
+        return []
+    key = ["stage", "status", "reason"]
+    counts = store.read("outcomes", key, pc.field("status") != OK).group_by(key).aggregate([([], "count_all")])
+    rows = counts.rename_columns([*key, "tracks"]).to_pylist()
+    return sorted(rows, key=lambda row: (row["stage"], row["status"], -row["tracks"], row["reason"] or ""))

@@ -1,0 +1,1 @@
+"""Sixteen numbers at once for numba kernels, and the aligned memory that they read."""

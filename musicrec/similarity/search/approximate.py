@@ -1,0 +1,54 @@
+"""Approximate lists for catalogs whose pairs are too many: each song meets the songs of the nearest clusters only.
+
+The scores are exact, and so is the order; a song of another cluster may be missing. How many are is to be measured:
+:func:`recall`.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from musicrec.similarity.search import bounds
+from musicrec.similarity.search.clusters import cluster
+from musicrec.similarity.search.exact import METRICS, Lists, as_lists, check, empty, make_side, prepare, slices, top_n
+from musicrec.similarity.search.shards import Part, lists_of_places, some_of
+
+PROBES = 32
+CLUSTERS_PER_ROOT = 2.0  # clusters, as a multiple of the root of the number of songs
+ROWS = 16_384
+
+
+def top_n_approximate(
+    vectors: ArrayLike, n: int, metric: str = "cosine", *, probes: int = PROBES, screen: str | None = None
+) -> Lists:
+    """Lists as of :func:`top_n` of the songs in the `probes` clusters nearest to the own one.
+
+    A list ends early, with -1 and -inf, where these hold fewer than `n` songs.
+    """
+    screen = check(n, metric, screen)
+    given = prepare(vectors, metric)
+    n_songs = len(given.values)
+    n = max(0, min(n, n_songs - 1))
+    frame = bounds.fit(given, METRICS[metric], n, screen)
+    clusters = cluster(frame, given, n_clusters(n_songs))
+    side = make_side(frame, given.rows(clusters.order), clusters.order, 0)
+    found = empty(n_songs, n)
+    for first, last in slices(0, n_songs, ROWS):
+        new = some_of(side, first, last, n)
+        lists_of_places(frame, clusters, [Part(0, side)], new, first, probes=probes)
+        rows = clusters.order[first:last]
+        found.ids[rows], found.scores[rows] = as_lists(new._replace(songs=np.arange(last - first)), last - first, n)
+    return found
+
+
+def n_clusters(n_songs: int) -> int:
+    """Clusters of so many songs."""
+    return max(1, int(CLUSTERS_PER_ROOT * n_songs**0.5))
+
+
+def recall(
+    vectors: ArrayLike, ids: NDArray[np.int32], metric: str = "cosine", *, sample: int = 1000, seed: int = 0
+) -> float:
+    """Share of the songs of exact lists that `ids` [N, n] hold, over a sample of songs; -1 where a list ends early."""
+    rows = np.sort(np.random.default_rng(seed).choice(len(ids), min(sample, len(ids)), replace=False))
+    exact = top_n(vectors, ids.shape[1], metric, rows=rows).ids
+    return float(np.mean([len(np.intersect1d(a, b)) for a, b in zip(exact, ids[rows], strict=True)]) / ids.shape[1])

@@ -1,0 +1,198 @@
+"""Short codes whose products bound the similarity of two songs from above.
+
+Cosine, inner product and minus half the squared distance are all one form: the product of two vectors about a common
+centre, and a number of each song. The leading principal axes hold most of such a product. What lies in the others adds
+at most the product of its lengths (Cauchy-Schwarz), and so the code of a song has the coordinates on the leading axes
+and one more, the length of the rest. Rounding the coordinates to 8 bits adds at most what the errors' lengths allow,
+which goes into the number of each song. A pair whose bound lies below the limits of both lists needs no closer look;
+the bound is never below the similarity, so no list lacks a song.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicrec.similarity.search import codes
+from musicrec.similarity.search.candidates import COSINE, EUCLIDEAN, NO_LIMIT, Rule
+from musicrec.similarity.search.codes import ROUNDING
+from musicrec.similarity.search.screens import DEVICE, OF_FLOATS, PANEL, TILE_ROWS
+
+Matrix = NDArray[np.float32]
+
+LARGEST_CODE = 127
+PRODUCT_STEPS = 2.0**9  # length of the longest vector, in steps of a screen of float32 products
+MOST_STEPS = 2.0**12  # of any screen: sums stay below 2 ** 26
+SAMPLE_ROWS, SAMPLE_LISTS = 8192, 128
+CLIPPED = 1e-4  # share of coordinates that 8 bits may clip: a finer step for all the others
+BLOCK_ROWS = 8192
+
+NS_PER_SCORE = 105.0  # of a pair that one of the two lists would take: there are others that the other would
+# Of a pair, on a 2 GHz Xeon; only ratios matter. That of a GPU is assumed: 50 TFLOP/s, never measured.
+NS_PER_COORDINATE = {"amx": 0.0005, "vnni": 0.0028, "product": 0.0165, DEVICE: 0.00004}
+WIDTH_UNIT = {"amx": 64, "vnni": 32, "product": 16, DEVICE: 16}
+
+
+class Vectors(NamedTuple):
+    """Vectors as the kernels read them."""
+
+    values: NDArray[Any]  # [N, d], float32 or float64, d a multiple of LANES
+    inverse_norms: NDArray[np.float64]  # [N]; ones unless lengths do not count
+    unit: float  # the values were divided by it
+
+    def rows(self, which: Any) -> "Vectors":  # noqa: ANN401 - as an index of NumPy
+        """Some of them."""
+        return Vectors(self.values[which], self.inverse_norms[which], self.unit)
+
+
+class Frame(NamedTuple):
+    """The coordinates in which codes are written, fitted to some vectors and good for any."""
+
+    screen: str
+    metric: int
+    unit: float
+    centre: Matrix  # [d]
+    axes: Matrix  # [d, p]
+    width: int  # K: coordinates of a code, the length of the rest and padding included
+    step: float
+    longest: float  # length of the longest vector about the centre
+
+    @property
+    def rule(self) -> Rule:
+        """How scores translate into sums of the screen."""
+        shift = 0.0 if self.metric == EUCLIDEAN else float(self.centre.astype(np.float64) @ self.centre)
+        return Rule(self.metric, self.unit, shift, self.step**2, ROUNDING * self.longest**2)
+
+    def about_centre(self, given: Vectors) -> tuple[Matrix, NDArray[np.float64]]:
+        """Vectors about the centre [N, d], and the number that is each song's own part of a similarity [N]."""
+        about, own = np.empty(given.values.shape, np.float32), np.empty(len(given.values))
+        codes.about_centre(*given[:2], self.metric, self.centre, about, own)
+        return about, own
+
+    def coordinates(self, given: Vectors) -> Matrix:
+        """Coordinates [N, p] of vectors on the axes."""
+        coordinates: Matrix = self.about_centre(given)[0] @ self.axes
+        return coordinates
+
+
+def fit(given: Vectors, metric: int, n: int, screen: str) -> Frame:
+    """Find axes, step and number of coordinates for some vectors, from a sample of them.
+
+    Parameters
+    ----------
+    given : Vectors
+        All of them: the longest counts.
+    metric : int
+        One of lists.COSINE, EUCLIDEAN, INNER.
+    n : int
+        Length of the lists that are to be found.
+    screen : str
+        One of screens.available().
+    """
+    n_songs, d = given.values.shape
+    chosen = given.rows(np.linspace(0, n_songs - 1, min(n_songs, SAMPLE_ROWS)).astype(np.int64))
+    lengths = chosen.inverse_norms[:, None] if metric == COSINE else 1.0
+    centre = (chosen.values * lengths).mean(axis=0, dtype=np.float64).astype(np.float32)
+    frame = Frame(screen, metric, given.unit, centre, np.eye(d, dtype=np.float32), d, 0.0, 0.0)
+    frame = frame._replace(longest=max(longest(frame, given), float(np.finfo(np.float32).tiny)))
+    sample, own = frame.about_centre(chosen)
+    axes = np.linalg.eigh(sample.T @ sample.astype(np.float64))[1][:, ::-1].astype(np.float32)
+    expected = _Expected(sample, axes, own if metric == EUCLIDEAN else np.zeros(len(own)), n / n_songs)
+    width = min(_widths(d, screen), key=lambda width: expected.ns_per_pair(width, screen))
+    return _with_step(frame._replace(axes=axes, width=width), sample)
+
+
+def longest(frame: Frame, given: Vectors) -> float:
+    """Length of the longest of some vectors about the centre of a frame."""
+    return float(np.sqrt(codes.largest_square(*given[:2], frame.metric, frame.centre)))
+
+
+def _widths(d: int, screen: str) -> list[int]:
+    unit = WIDTH_UNIT[screen]
+    widest = -(-d // unit) * unit
+    return [*(w for w in (16, 32, 48, 64, 96, 128, 192, 256, 384) if w < widest and w % unit == 0), widest]
+
+
+def _with_step(frame: Frame, sample: Matrix) -> Frame:
+    """The frame with its leading axes turned among themselves, so that no coordinate is large, and its step."""
+    p = frame.width - 1 if frame.width < len(frame.axes) else len(frame.axes)
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((p, p)))[0]
+    axes = np.ascontiguousarray(frame.axes[:, :p] @ turn.astype(np.float32))
+    if frame.screen in OF_FLOATS:
+        step = frame.longest / PRODUCT_STEPS
+    else:
+        on_axes, rest = project(sample, axes)
+        step = max(float(np.quantile(np.abs(on_axes), 1 - CLIPPED)), float(rest.max())) / LARGEST_CODE
+    size = np.sqrt(frame.longest * (frame.longest + float(np.linalg.norm(frame.centre))))
+    return frame._replace(axes=axes, step=float(max(step, size / MOST_STEPS)))
+
+
+def project(vectors: Matrix, axes: Matrix) -> tuple[Matrix, Matrix]:
+    """Coordinates [N, p] of centred vectors on the axes, and the lengths [N] of what they leave, rounded up."""
+    on_axes = vectors @ axes
+    if axes.shape[1] == axes.shape[0]:
+        return on_axes, np.zeros(len(vectors), np.float32)
+    squares = np.einsum("ij,ij->i", vectors, vectors)
+    left = squares - np.einsum("ij,ij->i", on_axes, on_axes)
+    return on_axes, np.sqrt(np.maximum(left, 0) + ROUNDING * squares)
+
+
+class _Expected:
+    """Time of a pair by the number of coordinates: its product, and its score if the bound lets it through.
+
+    Parameters
+    ----------
+    sample : numpy.ndarray
+        [S, d] centred vectors.
+    axes : numpy.ndarray
+        [d, d], the principal ones first.
+    own : numpy.ndarray
+        [S], each song's own part of a similarity.
+    share : float
+        Share of all songs that a list holds.
+    """
+
+    def __init__(self, sample: Matrix, axes: Matrix, own: NDArray[np.float64], share: float) -> None:
+        self._songs = sample @ axes
+        self._lists = self._songs[:: max(1, len(sample) // SAMPLE_LISTS)]
+        self._own = own[:: max(1, len(sample) // SAMPLE_LISTS), None] + own
+        exact = self._lists @ self._songs.T + self._own
+        kept = min(len(sample), max(2, round(share * len(sample)) + 1))  # each song is in its own list here
+        self._limits = np.partition(exact, -kept, axis=1)[:, -kept]
+
+    def ns_per_pair(self, width: int, screen: str) -> float:
+        """Expected nanoseconds, on a machine whose ratios are those of the constants."""
+        p = width - 1 if width < self._songs.shape[1] else width
+        rest = np.sqrt(np.square(self._songs[:, p:]).sum(axis=1))
+        their_rest = np.sqrt(np.square(self._lists[:, p:]).sum(axis=1))
+        bound = self._lists[:, :p] @ self._songs[:, :p].T + np.outer(their_rest, rest) + self._own
+        if screen not in OF_FLOATS:
+            spread = np.abs(self._songs[:, :p]).std() * 4 * np.sqrt(width / 12) / LARGEST_CODE
+            bound += 2 * spread * np.sqrt(np.square(self._songs).sum(axis=1).max())
+        passing = float((bound >= self._limits[:, None]).mean())
+        return NS_PER_COORDINATE[screen] * width + passing * NS_PER_SCORE
+
+
+class Codes(NamedTuple):
+    """What the screen reads of some songs."""
+
+    codes: NDArray[Any]  # int8, or float32 for products, [N + padding, K]
+    starts: NDArray[Any]  # int32 or float32 [N + padding]
+    offsets: NDArray[Any]
+
+
+def encode(frame: Frame, given: Vectors) -> Codes:
+    """Codes and offsets of songs, none of which is longer about the centre than the frame's longest."""
+    is_product = frame.screen in OF_FLOATS
+    n_songs = len(given.values)
+    padded = -(-n_songs // PANEL) * PANEL + TILE_ROWS
+    written = codes.aligned((padded, frame.width), np.float32 if is_product else np.int8)
+    offsets = np.full(padded, 2 * NO_LIMIT, np.float32 if is_product else np.int32)
+    starts = offsets.copy()
+    write = codes.scale if is_product else codes.quantise
+    for first in range(0, n_songs, BLOCK_ROWS):
+        block = slice(first, min(first + BLOCK_ROWS, n_songs))
+        about, own = frame.about_centre(given.rows(block))
+        on_axes, rest = project(about, frame.axes)
+        write(on_axes, rest, own, frame.step, frame.longest, written[block], starts[block], offsets[block])
+    return Codes(written, starts, offsets)

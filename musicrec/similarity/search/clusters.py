@@ -1,0 +1,74 @@
+"""An order of songs in which neighbours are alike."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicrec.similarity.search.bounds import Frame, Vectors
+
+Matrix = NDArray[np.float32]
+
+ROUNDS = 4
+SAMPLE_PER_CLUSTER = 40
+BLOCK_ROWS, AT_ONCE = 8192, 512
+
+
+class Clusters(NamedTuple):
+    """Clusters of songs, each followed by the nearest that is left."""
+
+    centres: Matrix  # [clusters, p]
+    order: NDArray[np.int64]  # [N]: row numbers, cluster by cluster
+    starts: NDArray[np.int64]  # [clusters + 1]: of each cluster, within the order
+
+
+def cluster(frame: Frame, given: Vectors, n_clusters: int | None = None) -> Clusters:
+    """Clusters of songs by k-means on a sample; half the root of their number, unless given."""
+    found = centres(frame, given, n_clusters or max(1, int(len(given.values) ** 0.5 / 2)))
+    labels = assign(frame, given, found)
+    order = np.argsort(labels, kind="stable")
+    return Clusters(found, order, np.searchsorted(labels[order], np.arange(len(found) + 1)))
+
+
+def centres(frame: Frame, given: Vectors, n_clusters: int, seed: int = 0) -> Matrix:
+    """Centres [clusters, p] of clusters of songs (k-means on a sample), in a chain of nearest neighbours."""
+    n_songs = len(given.values)
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.choice(n_songs, min(n_songs, n_clusters * SAMPLE_PER_CLUSTER), replace=False))
+    sample = frame.coordinates(given.rows(rows))
+    found = sample[rng.permutation(len(sample))[:n_clusters]]
+    for _ in range(ROUNDS):
+        label = _nearest(sample, found)
+        order = np.argsort(label, kind="stable")
+        seen, starts = np.unique(label[order], return_index=True)
+        found[seen] = np.add.reduceat(sample[order], starts, axis=0) / np.diff([*starts, len(order)])[:, None]
+    return found[_chain(found)]
+
+
+def assign(frame: Frame, given: Vectors, of: Matrix) -> NDArray[np.int64]:
+    """Cluster of every song."""
+    n_songs = len(given.values)
+    blocks = (slice(first, first + BLOCK_ROWS) for first in range(0, n_songs, BLOCK_ROWS))
+    return np.concatenate([_nearest(frame.coordinates(given.rows(block)), of) for block in blocks])
+
+
+def _nearest(points: Matrix, of: Matrix) -> NDArray[np.int64]:
+    """Row of the nearest of some points, for each point; few points at once, whose products stay in the cache."""
+    targets = np.concatenate([of, -0.5 * np.einsum("ij,ij->i", of, of)[:, None]], axis=1).T
+    ones = np.ones((len(points), 1), np.float32)
+    extended = np.concatenate([points, ones], axis=1)
+    nearest = np.empty(len(points), np.int64)
+    for first in range(0, len(points), AT_ONCE):
+        some = slice(first, first + AT_ONCE)
+        nearest[some] = np.argmax(extended[some] @ targets, axis=1)
+    return nearest
+
+
+def _chain(points: Matrix) -> list[int]:
+    distances = -2 * points @ points.T + np.einsum("ij,ij->i", points, points)
+    chain, left = [0], np.ones(len(points), bool)
+    left[0] = False
+    while left.any():
+        chain.append(int(np.argmin(np.where(left, distances[chain[-1]], np.inf))))
+        left[chain[-1]] = False
+    return chain

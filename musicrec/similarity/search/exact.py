@@ -1,0 +1,280 @@
+"""Exact top-N of every song against all songs, in a total order: score descending, then song number.
+
+All pairs meet once, blocks of rows and panels of columns at a time. A screen of short codes (:mod:`bounds`) keeps most
+pairs away from a closer look; the others are scored in float64 by one fixed order of summation, and rounded to float32
+before they are ranked: scores that a reader sees as equal are ties. So the result is the same for any screen, any block
+size, any split of the rows and either order of a pair.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from musicrec.errors import ConfigError
+from musicrec.simd.lanes import LANES
+from musicrec.similarity.search import bounds, candidates, codes, pairs
+from musicrec.similarity.search.bounds import Frame, Vectors
+from musicrec.similarity.search.candidates import Side
+from musicrec.similarity.search.clusters import cluster
+from musicrec.similarity.search.screens import DEVICE, PANEL, available
+from musicrec.similarity.search.starting_limits import start_from_clusters
+
+METRICS = {"cosine": candidates.COSINE, "euclidean": candidates.EUCLIDEAN, "inner": candidates.INNER}
+
+BLOCK_ROWS = 768  # whose codes stay in a core's cache while all columns pass
+WINDOWS = (128, 512, 2048)  # songs that are alike meet first: a list that starts with good songs lets few others near
+PRODUCT_COLUMNS = 2048
+FEW_ROWS, NEAR = 2048, 512  # rows from which on it pays to find songs near them; places to either side
+LARGE = 2.0**40
+ROOM_TO_GROW, SHARE_OF_PLACES = 1.25, 0.02  # times the length of the longest song; places for more songs
+
+
+class Lists(NamedTuple):
+    """Lists of songs, best first; -1 and -inf where a list ends early."""
+
+    ids: NDArray[np.int32]  # [N, n]
+    scores: NDArray[np.float32]  # [N, n]
+
+
+def top_n(
+    vectors: ArrayLike,
+    n: int,
+    metric: str = "cosine",
+    *,
+    rows: tuple[int, int] | NDArray[np.integer[Any]] | None = None,
+    screen: str | None = None,
+) -> Lists:
+    """The `n` most similar rows of every row, itself excepted.
+
+    Parameters
+    ----------
+    vectors : array-like
+        [N, d], finite; float32 is read as it is, all else as float64. A zero vector has cosine 0 with every other.
+    n : int
+        How many; where fewer other rows exist, all of them.
+    metric : {"cosine", "euclidean", "inner"}
+        The score is the cosine, in [-1, 1], minus the Euclidean distance, or the inner product.
+    rows : (int, int) or array of int, optional
+        Compute only the lists of rows start … stop-1, or of these rows.
+    screen : {"amx", "vnni", "product", "tensorflow"}, optional
+        How pairs are screened; the fastest of this machine's processor by default, "tensorflow" on a GPU. It changes no
+        result.
+
+    Returns
+    -------
+    ids : numpy.ndarray
+        int32 [rows, min(n, N-1)], row numbers by descending score; equal scores by ascending row number.
+    scores : numpy.ndarray
+        float32, of the same shape.
+
+    Raises
+    ------
+    ConfigError
+        The metric or the screen is unknown or `n` is below 1.
+    ValueError
+        `vectors` is not a matrix or holds NaN or infinite values.
+    """
+    screen = check(n, metric, screen)
+    given = prepare(vectors, metric)
+    n = max(0, min(n, len(given.values) - 1))
+    wanted = np.arange(*rows) if isinstance(rows, tuple) else rows
+    if n == 0:
+        return empty(len(given.values) if wanted is None else len(wanted), 0)
+    if wanted is None:
+        return finish(*all_pairs(given, n, METRICS[metric], screen), len(given.values), n)
+    return _some_rows(given, n, METRICS[metric], screen, np.asarray(wanted, np.int64))
+
+
+def check(n: int, metric: str, screen: str | None) -> str:
+    """Name of the screen to use; ConfigError if what is asked for does not exist."""
+    if metric not in METRICS:
+        raise ConfigError(f"unknown metric {metric!r}; expected one of {', '.join(METRICS)}")
+    if n < 1:
+        raise ConfigError(f"n = {n}; expected at least 1 similar song")
+    if screen not in (None, DEVICE, *available()):
+        raise ConfigError(f"screen {screen!r}: this machine has {', '.join([*available(), DEVICE])}")
+    return screen or available()[0]
+
+
+def prepare(vectors: ArrayLike, metric: str) -> Vectors:
+    """Vectors as the kernels read them; ValueError unless they are a finite matrix."""
+    matrix = padded(vectors)
+    largest = candidates.largest_magnitude(matrix)
+    if np.isinf(largest):
+        raise ValueError(f"vectors of shape {np.shape(vectors)}: expected a finite matrix [N, d]")
+    unit = float(np.ldexp(1.0, np.frexp(largest)[1]))  # a power of two
+    if not 1 / LARGE < unit < LARGE:
+        matrix = matrix.astype(np.float64) / unit  # squares neither overflow nor vanish, and no bit of a score changes
+    else:
+        unit = 1.0
+    inverse_norms = np.ones(len(matrix))
+    if metric == "cosine":
+        candidates.inverse_norms(matrix, inverse_norms)
+    return Vectors(matrix, inverse_norms, unit)
+
+
+def padded(vectors: ArrayLike) -> NDArray[Any]:
+    """Vectors as float32 or float64 [N, d], d a multiple of LANES; ValueError unless they are a matrix."""
+    matrix = np.asarray(vectors)
+    matrix = np.ascontiguousarray(matrix, np.float32 if matrix.dtype == np.float32 else np.float64)
+    if matrix.ndim != 2:
+        raise ValueError(f"vectors of shape {matrix.shape}: expected a finite matrix [N, d]")
+    width = max(LANES, -(-matrix.shape[1] // LANES) * LANES)
+    return matrix if width == matrix.shape[1] else np.pad(matrix, ((0, 0), (0, width - matrix.shape[1])))
+
+
+def empty(rows: int, n: int) -> Lists:
+    """Room for lists."""
+    return Lists(np.empty((rows, n), np.int32), np.empty((rows, n), np.float32))
+
+
+# --- sides ------------------------------------------------------------------------------------------------------------
+
+
+def make_side(frame: Frame, given: Vectors, songs: NDArray[np.int64], n: int) -> Side:
+    """Songs whose lists are empty; `n` = 0 for songs that only stand in others', number -1 for room without a song."""
+    encoded = bounds.encode(frame, given)
+    limits = np.full(len(encoded.offsets), candidates.MOST, encoded.offsets.dtype)
+    side = Side(
+        *given[:2],
+        songs,
+        *encoded,
+        codes.panels_of(encoded.codes, len(songs)),
+        limits,
+        np.full(len(songs), 0 if n else candidates.CLOSED, np.uint64),
+        np.zeros(len(songs), np.int32),
+        candidates.room(len(songs), n),
+        n,
+    )
+    if n:
+        candidates.set_limits(frame.rule, side)
+    vacant = np.flatnonzero(songs < 0)
+    side.offsets[vacant] = side.starts[vacant] = 2 * candidates.NO_LIMIT
+    side.limits[vacant], side.floors[vacant] = candidates.MOST, candidates.CLOSED
+    return side
+
+
+def finish(frame: Frame, side: Side, n_songs: int, n: int) -> Lists:
+    """The `n` best of each list, in the rows of the songs."""
+    candidates.put_in_order(frame.rule, side)
+    return as_lists(side, n_songs, n)
+
+
+def as_lists(side: Side, n_songs: int, n: int) -> Lists:
+    """The `n` best of lists that are in order, in the rows of their songs."""
+    done = empty(n_songs, n)
+    candidates.read_out(side, done.ids, done.scores)
+    return done
+
+
+# --- meeting ----------------------------------------------------------------------------------------------------------
+
+
+class Block(NamedTuple):
+    """Rows of one side and columns of another; columns begin at multiples of PANEL."""
+
+    first: int
+    last: int
+    column: int
+    end: int
+
+
+def meet(frame: Frame, a: Side, b: Side, blocks: Iterable[Block], *, is_same: bool = False) -> None:
+    """Let rows of one side meet columns of another. Where both sides are one, each pair meets once."""
+    available()  # tiles want a permission in each process
+    a, b = candidates.as_read(a), candidates.as_read(b)
+    if frame.screen == DEVICE:
+        from musicrec.similarity.search.gpu_screen import meet_on_device  # TensorFlow takes seconds to import
+
+        meet_on_device(frame.rule, a, b, blocks, is_same=is_same)
+    elif frame.screen == "product":
+        _meet_products(frame, a, b, blocks, is_same)
+    else:
+        kernel = pairs.meet_amx if frame.screen == "amx" else pairs.meet_vnni
+        for first, last, column, end in blocks:
+            kernel(frame.rule, a, b, first, last, column // PANEL, -(-end // PANEL), is_same)
+
+
+def _meet_products(frame: Frame, a: Side, b: Side, blocks: Iterable[Block], is_same: bool) -> None:
+    room = np.empty(BLOCK_ROWS * PRODUCT_COLUMNS, np.float32)  # fresh memory would cost as much as the products
+    for block in blocks:
+        for first, last in slices(block.first, block.last, BLOCK_ROWS):
+            for start, stop in slices(block.column, -(-block.end // PANEL) * PANEL, PRODUCT_COLUMNS):
+                products = room[: (last - first) * (stop - start)].reshape(last - first, stop - start)
+                np.matmul(a.codes[first:last], b.codes[start:stop].T, out=products)
+                pairs.meet_products(frame.rule, a, b, products, first, start, is_same)
+
+
+def with_room(frame: Frame, order: NDArray[np.int64]) -> tuple[Frame, NDArray[np.int64]]:
+    """Room for other songs: a frame for songs that lie farther out, and places with the number -1."""
+    longest = frame.longest * ROOM_TO_GROW
+    if frame.metric == candidates.COSINE:  # of vectors of length one, none is longer about the centre
+        longest = max(frame.longest, min(longest, 1.0 + float(np.linalg.norm(frame.centre))))
+    vacant = np.full(int(len(order) * SHARE_OF_PLACES) + PANEL, -1)
+    return frame._replace(longest=longest), np.concatenate([order, vacant])
+
+
+def all_pairs(given: Vectors, n: int, metric: int, screen: str, *, can_grow: bool = False) -> tuple[Frame, Side]:
+    """Let all songs meet; their lists of `n`, not in order yet.
+
+    With `can_grow`, there is room for other songs too: places, and codes for songs that lie farther out.
+    """
+    frame = bounds.fit(given, metric, n, screen)
+    clusters = cluster(frame, given)
+    order = clusters.order
+    if can_grow:
+        frame, order = with_room(frame, order)
+    side = make_side(frame, given.rows(order), order, n)
+    start_from_clusters(frame, side, clusters.starts)
+    for blocks in triangle(len(order)):
+        candidates.tighten(frame.rule, side)
+        meet(frame, side, side, blocks, is_same=True)
+    return frame, side
+
+
+def triangle(n_songs: int) -> Iterator[Iterator[Block]]:
+    """Blocks that cover each pair once: those within small windows, then within larger ones, then all others."""
+    sizes = [0, *(size for size in WINDOWS if size < n_songs), n_songs]
+    for inner, size in pairwise(sizes):
+        yield (
+            Block(*rows, last if inner else first, stop)
+            for start, stop in slices(0, n_songs, size)
+            for first, last in slices(start, stop, inner or size)
+            for rows in slices(first, last, BLOCK_ROWS)
+            if (last if inner else first) < stop
+        )
+
+
+def slices(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+    """(start, stop) of consecutive slices of a size."""
+    return ((first, min(first + size, stop)) for first in range(start, stop, size))
+
+
+def _some_rows(given: Vectors, n: int, metric: int, screen: str, rows: NDArray[np.int64]) -> Lists:
+    frame = bounds.fit(given, metric, n, screen)
+    if len(rows) < FEW_ROWS:
+        order, starts = np.arange(len(given.values)), np.empty(0, np.int64)
+    else:  # as in all pairs, lists that first meet songs near them let few others near
+        _, order, starts = cluster(frame, given)
+    place = np.argsort(order)[rows]
+    by_place = np.argsort(place, kind="stable")
+    places = place[by_place]
+    a = make_side(frame, given.rows(rows[by_place]), rows[by_place], n)
+    b = make_side(frame, given.rows(order), order, 0)
+    if (np.diff(places) > 0).all():  # no song is two rows
+        start_from_clusters(frame, a, np.searchsorted(places, starts))
+    meet(frame, a, b, _near_first(places, len(order)))
+    return finish(frame, a._replace(songs=by_place), len(rows), n)
+
+
+def _near_first(places: NDArray[np.int64], n_songs: int) -> Iterator[Block]:
+    """Blocks of rows, in order of their places, that meet the songs between and around these before all others."""
+    for first, last in slices(0, len(places), BLOCK_ROWS):
+        start = max(0, int(places[first]) - NEAR) // PANEL * PANEL
+        stop = min(n_songs, (int(places[last - 1]) + NEAR) // PANEL * PANEL)
+        for columns in ((start, stop), (0, start), (stop, n_songs)):
+            if columns[0] < columns[1]:
+                yield Block(first, last, *columns)

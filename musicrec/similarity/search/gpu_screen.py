@@ -1,0 +1,69 @@
+"""The screen of float32 products on a GPU, by TensorFlow; on the processor where TensorFlow finds no GPU.
+
+Codes of columns go to the device once. Of a block of products only the pairs that pass come back, and they are scored
+as those of any other screen are.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from musicrec.similarity.search.candidates import NO_LIMIT, Rule, Side
+from musicrec.similarity.search.pairs import settle
+
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # or one worker would take all memory of the GPU
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import tensorflow as tf
+
+FIRST_COLUMNS, MOST_COLUMNS, GROWTH = 512, 65_536, 4  # 768 rows and so many columns are 200 MB of products
+
+
+def meet_on_device(rule: Rule, a: Side, b: Side, blocks: Iterable[tuple[int, int, int, int]], *, is_same: bool) -> None:
+    """Let rows of one side meet columns of another, as :func:`musicrec.similarity.search.exact.meet` does.
+
+    Parameters
+    ----------
+    rule : Rule
+        How pairs are scored.
+    a, b : Side
+        Their codes are float32.
+    blocks : iterable of (int, int, int, int)
+        First and last row, first and last column.
+    is_same : bool
+        Whether both sides are one: then each pair meets once.
+    """
+    with _whole_float32():
+        codes, offsets = tf.constant(b.codes), tf.constant(b.offsets)
+        for first, last, column, end in blocks:
+            rows, starts = tf.constant(a.codes[first:last]), tf.constant(a.starts[first:last])
+            for start, stop in _growing(column, end, has_limits=bool((a.limits[first:last] > NO_LIMIT).all())):
+                columns = slice(start, stop)
+                least = tf.minimum(a.limits[first:last, None], b.limits[columns]) - starts[:, None]
+                products = tf.matmul(rows, codes[columns], transpose_b=True)
+                passing: Any = tf.where(products + offsets[columns] >= least)
+                pairs = passing.numpy().astype(np.int32) + np.array([first, start], np.int32)
+                if is_same:
+                    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+                settle(rule, a, b, pairs, len(pairs))
+
+
+def _growing(start: int, end: int, *, has_limits: bool) -> Iterator[tuple[int, int]]:
+    """Consecutive slices; the first are small where lists still take anything, for all of these would pass."""
+    size = MOST_COLUMNS if has_limits else FIRST_COLUMNS
+    while start < end:
+        yield start, min(start + size, end)
+        start, size = start + size, min(size * GROWTH, MOST_COLUMNS)
+
+
+@contextmanager
+def _whole_float32() -> Iterator[None]:
+    """Products of float32 numbers as they are, not cut to the 10 bits of TensorFloat-32: bounds rely on it."""
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)

@@ -1,0 +1,187 @@
+"""What two sets of songs do to each other's lists when they meet.
+
+Each pair that a screen lets through is scored once, in float64, for both songs of it.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from musicrec.simd.lanes import (
+    LANES,
+    as_in,
+    bits,
+    inlined_kernel,
+    kernel,
+    lane_sum,
+    less,
+    load_at,
+    minimum,
+    prefetch,
+    spread,
+)
+from musicrec.similarity.search.candidates import COSINE, EUCLIDEAN, keep_best, key_of
+from musicrec.similarity.search.screens import (
+    PANEL,
+    TILE_ROWS,
+    VNNI_ROWS,
+    screen_amx,
+    screen_vnni,
+    tiles_off,
+    tiles_on,
+)
+
+AHEAD = 12  # pairs, whose vectors are on their way meanwhile
+PAIRS = 512  # that are scored at a time, before the limits are looked at again
+
+# --- pairs ------------------------------------------------------------------------------------------------------------
+
+
+@inlined_kernel
+def _score(rule, total, inverse_norms):
+    """Score from the sum of squared differences, or of products, of two songs; of norms the product counts."""
+    if rule.metric == EUCLIDEAN:
+        return np.float32(-np.sqrt(total) * rule.unit)
+    return np.float32(min(1.0, max(-1.0, total * inverse_norms)) if rule.metric == COSINE else total * rule.unit**2)
+
+
+@kernel
+def settle(rule, a, b, pairs, n_pairs):
+    """Score pairs int32 [n_pairs, 2] of a row and a column, and offer each song of a pair to the other's list."""
+    # Local names: numba counts the references to an array each time that it comes out of a tuple or goes into a call.
+    vectors, their_vectors, width = a.vectors, b.vectors, a.vectors.shape[1]
+    norms, their_norms = a.inverse_norms, b.inverse_norms
+    songs, their_songs = a.songs, b.songs
+    floors, their_floors = a.floors, b.floors
+    counts, their_counts = a.counts, b.counts
+    keys, their_keys = a.keys, b.keys
+    is_distance = rule.metric == EUCLIDEAN
+    for pair in range(n_pairs):
+        ahead = pairs[min(pair + AHEAD, n_pairs - 1), 1]
+        prefetch(their_songs, ahead)
+        prefetch(their_norms, ahead)
+        prefetch(their_floors, ahead)
+        prefetch(their_counts, ahead)
+        for at in range(0, width, LANES):
+            prefetch(their_vectors, ahead * width + at)
+        i, j = pairs[pair, 0], pairs[pair, 1]
+        song, other = songs[i], their_songs[j]
+        if song == other:
+            continue
+        total = spread(0.0)
+        for at in range(0, width, LANES):
+            x = as_in(norms, load_at(vectors, i * width + at))
+            y = as_in(norms, load_at(their_vectors, j * width + at))
+            total += (x - y) * (x - y) if is_distance else x * y
+        score = _score(rule, lane_sum(total), norms[i] * their_norms[j])
+        key = key_of(score, other)
+        if key > floors[i]:
+            keys[i, counts[i]] = key
+            counts[i] += 1
+            if counts[i] == keys.shape[1]:
+                keep_best(rule, a, i)
+        key = key_of(score, song)
+        if key > their_floors[j]:
+            their_keys[j, their_counts[j]] = key
+            their_counts[j] += 1
+            if their_counts[j] == their_keys.shape[1]:
+                keep_best(rule, b, j)
+
+
+@kernel
+def _collect(pairs, n_pairs, i, first_column, mask):
+    """Add the pairs of row i with the columns of a mask; return how many there are now."""
+    one = np.uint64(1)
+    while mask:
+        pairs[n_pairs, 0], pairs[n_pairs, 1] = i, first_column + _first_bit(mask)
+        n_pairs += 1
+        mask &= mask - one
+    return n_pairs
+
+
+@intrinsic
+def _first_bit(typing, mask):
+    """``_first_bit(mask)``: number of the lowest bit that is set."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.uint64), generate
+
+
+@inlined_kernel
+def _after(i, first_column):
+    """Mask of the columns of a panel that lie after song i of the same side."""
+    one, past = np.uint64(1), i - first_column + 1
+    if past >= PANEL:
+        return np.uint64(0)
+    return ~np.uint64(0) if past <= 0 else ~((one << np.uint64(past)) - one)
+
+
+# --- meetings ---------------------------------------------------------------------------------------------------------
+# Rows `first` … `last` - 1 of side a meet the panels `panel` … `end` - 1 of side b. With `is_same`, both sides are one,
+# and each pair of it meets once.
+
+
+@kernel
+def meet_vnni(rule, a, b, first, last, panel, end, is_same):
+    """Rows of `a` meet panels of `b` by VNNI."""
+    masks, pairs, n_pairs = np.empty(VNNI_ROWS, np.uint64), np.empty((PAIRS, 2), np.int32), 0
+    codes, starts, limits = a.codes, a.starts, a.limits
+    panels, offsets, their_limits = b.panels, b.offsets, b.limits
+    for p in range(panel, end):
+        column = p * PANEL
+        for i in range(first, min(last, column + PANEL - 1) if is_same else last, VNNI_ROWS):
+            if screen_vnni(codes, i, panels, p, starts, limits, offsets, their_limits, masks):
+                for row in range(i, min(i + VNNI_ROWS, last)):
+                    mask = masks[row - i] & _after(row, column) if is_same else masks[row - i]
+                    n_pairs = _collect(pairs, n_pairs, row, column, mask)
+                    if n_pairs > PAIRS - PANEL:
+                        settle(rule, a, b, pairs, n_pairs)
+                        n_pairs = 0
+    settle(rule, a, b, pairs, n_pairs)
+
+
+@kernel
+def meet_amx(rule, a, b, first, last, panel, end, is_same):
+    """Rows of `a` meet panels of `b` by AMX."""
+    masks, pairs, n_pairs = np.empty(TILE_ROWS, np.uint64), np.empty((PAIRS, 2), np.int32), 0
+    codes, starts, limits = a.codes, a.starts, a.limits
+    panels, offsets, their_limits = b.panels, b.offsets, b.limits
+    tiles_on()
+    for p in range(panel, end):
+        column = p * PANEL
+        for i in range(first, min(last, column + PANEL - 1) if is_same else last, TILE_ROWS):
+            if screen_amx(codes, i, panels, p, starts, limits, offsets, their_limits, masks):
+                for row in range(i, min(i + TILE_ROWS, last)):
+                    mask = masks[row - i] & _after(row, column) if is_same else masks[row - i]
+                    n_pairs = _collect(pairs, n_pairs, row, column, mask)
+                    if n_pairs > PAIRS - PANEL:
+                        settle(rule, a, b, pairs, n_pairs)
+                        n_pairs = 0
+    tiles_off()
+    settle(rule, a, b, pairs, n_pairs)
+
+
+@kernel
+def meet_products(rule, a, b, products, first, column, is_same):
+    """Rows of `a` from `first` on meet whole panels of `b` from `column` on; products are float32 [rows, columns]."""
+    pairs, n_pairs, width = np.empty((PAIRS, 2), np.int32), 0, products.shape[1]
+    starts, limits, offsets, their_limits = a.starts, a.limits, b.offsets, b.limits
+    for row in range(products.shape[0]):
+        i = first + row
+        for panel in range(0, width, PANEL):
+            mask = np.uint64(0)
+            for at in range(0, PANEL, LANES):
+                total = load_at(products, row * width + panel + at) + load_at(offsets, column + panel + at)
+                limit = minimum(load_at(their_limits, column + panel + at), limits[i]) - starts[i]
+                passes = (1 << LANES) - 1 - bits(less(total, limit))
+                mask |= np.uint64(passes) << np.uint64(at)
+            if mask:
+                mask &= _after(i, column + panel) if is_same else mask
+                n_pairs = _collect(pairs, n_pairs, i, column + panel, mask)
+                if n_pairs > PAIRS - PANEL:
+                    settle(rule, a, b, pairs, n_pairs)
+                    n_pairs = 0
+    settle(rule, a, b, pairs, n_pairs)

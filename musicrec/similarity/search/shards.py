@@ -1,0 +1,124 @@
+"""Lists of some songs from all songs, where the songs stand in places, cluster by cluster, and alike ones near.
+
+This is what a task does: it makes the lists of its own places, and needs nothing of other tasks. Songs may be shared
+out over several sides, of which one is looked at at a time.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from musicrec.similarity.search import candidates
+from musicrec.similarity.search.bounds import Frame
+from musicrec.similarity.search.candidates import Side
+from musicrec.similarity.search.clusters import Clusters
+from musicrec.similarity.search.exact import BLOCK_ROWS, Block, meet, slices
+from musicrec.similarity.search.screens import PANEL, TILE_ROWS
+from musicrec.similarity.search.starting_limits import start_from_clusters
+
+NEAR = 4096  # places around those whose lists are made: they meet first
+
+
+class Part(NamedTuple):
+    """Songs in the places from `first` on; `first` is a multiple of PANEL."""
+
+    first: int
+    side: Side
+
+
+def lists_of_places(
+    frame: Frame,
+    clusters: Clusters,
+    parts: Iterable[Part],
+    new: Side,
+    first: int,
+    *,
+    probes: int | None = None,
+) -> Side:
+    """Fill the lists of the songs in the places from `first` on, and put them in order.
+
+    Parameters
+    ----------
+    frame : Frame
+        In which all codes are written.
+    clusters : Clusters
+        Of all songs, in the order of their places.
+    parts : iterable of Part
+        All songs. The lists are best made where the songs of `new` come first.
+    new : Side
+        The songs whose lists are made, as :func:`some_of` gives them.
+    first : int
+        Place of the first of them.
+    probes : int, optional
+        Meet the songs of so many clusters nearest to the own cluster only; all songs by default.
+    """
+    start_from_clusters(frame, new, clusters.starts - first)
+    visits = _everywhere(first, len(new.songs)) if probes is None else _nearby(clusters, first, len(new.songs), probes)
+    for part in parts:
+        stop = part.first + len(part.side.songs)
+        meet(frame, new, candidates.closed(part.side), _within(visits, part.first, stop))
+    candidates.put_in_order(frame.rule, new)
+    return new
+
+
+def some_of(side: Side, first: int, last: int, n: int, *, with_panels: bool = False) -> Side:
+    """Songs of a side, with lists of `n` that are empty; with panels, `first` is a multiple of PANEL."""
+    padded = slice(first, -(-last // PANEL) * PANEL + TILE_ROWS)
+    kind = side.offsets.dtype
+    panels = side.panels[first // PANEL : -(-last // PANEL)] if with_panels else side.panels[:0]
+    some = side._replace(
+        panels=panels,
+        **{name: getattr(side, name)[first:last] for name in ("vectors", "inverse_norms", "songs")},
+        **{name: getattr(side, name)[padded] for name in ("codes", "starts", "offsets")},
+        limits=np.full(len(side.offsets[padded]), candidates.NO_LIMIT, kind),
+        floors=np.zeros(last - first, np.uint64),
+        counts=np.zeros(last - first, np.int32),
+        keys=candidates.room(last - first, n),
+        n=n,
+    )
+    if with_panels:  # songs of the next part are no songs of this one
+        for name in ("starts", "offsets"):
+            array = getattr(some, name).copy()
+            array[last - first :] = 2 * candidates.NO_LIMIT
+            some = some._replace(**{name: array})
+    return some
+
+
+Visits = list[tuple[tuple[int, int], list[tuple[int, int]]]]  # rows (first, last), and the places that they meet
+
+
+def _everywhere(first: int, n: int) -> Visits:
+    near, far = max(0, first - NEAR) // PANEL * PANEL, -(-(first + n + NEAR) // PANEL) * PANEL
+    places = [(near, far), (0, near), (far, np.iinfo(np.int64).max)]
+    return [(rows, places) for rows in slices(0, n, BLOCK_ROWS)]
+
+
+def _nearby(clusters: Clusters, first: int, n: int, probes: int) -> Visits:
+    """For the rows of each cluster the panels of the nearest clusters, each panel once."""
+    centres, starts = clusters.centres, clusters.starts
+    visits: Visits = []
+    of_first, after_last = np.searchsorted(starts, first, side="right") - 1, np.searchsorted(starts, first + n)
+    for own in range(of_first, after_last):
+        rows = max(0, int(starts[own]) - first), min(n, int(starts[own + 1]) - first)
+        distance = np.einsum("ij,ij->i", centres, centres) - 2 * centres @ centres[own]
+        nearest = np.argsort(distance, kind="stable")[:probes]
+        panels = {p: None for k in nearest for p in range(starts[k] // PANEL, -(-starts[k + 1] // PANEL))}
+        if rows[0] < rows[1]:
+            visits.append((rows, list(_runs(list(panels)))))
+    return visits
+
+
+def _runs(panels: list[int]) -> Iterator[tuple[int, int]]:
+    """Places of consecutive panels, in the order given."""
+    breaks = np.flatnonzero(np.diff(panels) != 1) + 1
+    for run in np.split(np.asarray(panels), breaks):
+        yield int(run[0]) * PANEL, (int(run[-1]) + 1) * PANEL
+
+
+def _within(visits: Visits, first: int, stop: int) -> Iterator[Block]:
+    """Blocks of the places of one part."""
+    for rows, places in visits:
+        for start, end in places:
+            if max(start, first) < min(end, stop):
+                yield Block(*rows, max(start, first) - first, min(end, stop) - first)

@@ -1,0 +1,213 @@
+"""The first stage: list a source, read each file's tags and content hash, publish the ``tracks`` table.
+
+A song that is not on this machine is not fetched: what its server says of it stands for its content.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Set as AbstractSet
+from collections.abc import Sized
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+from tinytag import TinyTag, TinyTagException
+
+from musicrec.audio import DEFAULT_LIMITS
+from musicrec.errors import CatalogError, DecodeError
+from musicrec.files.paths import located
+from musicrec.files.s3_errors import reaching
+from musicrec.monitor.progress import Progress
+from musicrec.schemas import FAILED, OK, SKIPPED, TRACKS
+from musicrec.settings import CatalogSettings
+from musicrec.stages.catalog.layouts import Track, list_source
+from musicrec.store.outcomes import Counts, Outcome, count, digest, outcomes_table
+from musicrec.store.store import Store
+
+MAX_CREDIBLE_DURATION_S = 7 * 24 * 3600.0
+UNCHANGED = ("uri", "size_bytes", "modified_ns")  # a file that keeps all three is taken to be the same
+VERSIONS = ("ETag", "Content-MD5", "Digest", "Last-Modified", "LastModified")  # by which a server tells contents apart
+GONE = frozenset({404, 410})  # HTTP status of what is not there
+READERS = 8  # threads that read files; hashing and reading release the interpreter lock
+
+
+def catalog(
+    store: Store, settings: CatalogSettings, *, force: bool = False, max_removed_fraction: float = 1.0
+) -> Counts:
+    """List the songs of a source and publish them as ``tracks``.
+
+    A file whose size and time of change are those of the catalog before is not read again.
+
+    Parameters
+    ----------
+    store : Store
+        OUT.
+    settings : CatalogSettings
+        Where the songs are.
+    force : bool
+        Accept another source than the one OUT was made from.
+    max_removed_fraction : float
+        Refuse a source that lacks more than this share of the songs it had: it may not be there as a whole.
+
+    Raises
+    ------
+    CatalogError
+        The source is missing, empty, or holds no audio; or it lacks too many songs.
+    ConfigError
+        OUT was made from another source.
+    """
+    source = located(settings.source)
+    with reaching(source):
+        listing = list_source(source, settings.kind, exclude=store.out)
+    store.check_settings(settings, force=force)
+    columns = sorted({name for track in listing.tracks for name in track.facts})
+    before = {row["track_id"]: row for row in store.read("tracks").to_pylist()} if store.exists("tracks") else {}
+    _check_removed(settings, before.keys() - {track.track_id for track in listing.tracks}, before, max_removed_fraction)
+    same_columns = bool(before) and store.footer("tracks")["lineage"]["columns"] == columns
+    read: list[Read] = []
+    with Progress("catalog", len(listing.tracks)) as progress, ThreadPoolExecutor(READERS) as pool:
+        for one in pool.map(lambda track: _read(track, before.get(track.track_id), same_columns), listing.tracks):
+            read.append(one)
+            progress.advance()
+    tracks = pa.Table.from_pylist([one.row for one in read], schema=TRACKS)
+    store.record(settings)
+    if not store.exists("tracks") or not store.read("tracks").equals(tracks):
+        version = store.new_version(
+            "tracks", settings, digest(tracks["content_hash"].to_pylist()), kind=listing.kind, columns=columns
+        )
+        version.write_part(tracks)
+        store.publish(version)
+    outcomes = outcomes_table(
+        [
+            *(_outcome(one) for one in read),
+            *(Outcome(name, "catalog", SKIPPED, reason, "not listed in tracks") for name, reason in listing.ignored),
+        ]
+    )
+    store.save_outcomes("catalog", outcomes, settings, settings.fingerprint())
+    return count("catalog", outcomes["track_id"].to_pylist(), outcomes, sum(one.is_fresh for one in read))
+
+
+def _check_removed(settings: CatalogSettings, removed: AbstractSet[str], before: Sized, most: float) -> None:
+    if len(removed) > most * len(before):
+        raise CatalogError(
+            f"source {settings.source} lacks {len(removed)} of the {len(before)} songs it had, for example "
+            f"{min(removed)!r}; see that all of it is there, or allow a larger --max-removed-fraction than {most:g}"
+        )
+
+
+class Read(NamedTuple):
+    """Row of ``tracks``, whether the song had to be read for it, and what stood in the way."""
+
+    row: dict[str, Any]
+    is_fresh: bool
+    problem: DecodeError | None = None
+
+
+def _outcome(read: Read) -> Outcome:
+    track_id, problem = read.row["track_id"], read.problem
+    if problem is None:
+        return Outcome(track_id, "catalog", OK)
+    return Outcome(track_id, "catalog", FAILED, problem.reason, problem.detail)
+
+
+def _read(track: Track, before: dict[str, Any] | None, same_columns: bool) -> Read:
+    """Row of a track.
+
+    `same_columns`: the source names the same facts as before, so that no fact in `before` can be one it has withdrawn.
+    """
+    if not isinstance(track.path, Path):
+        return _read_remote(track, before)
+    row: dict[str, Any] = {"track_id": track.track_id, "uri": track.uri}
+    try:
+        stat = track.path.stat()
+    except OSError:  # listed, but gone or closed to us: extract will say so
+        return Read(row | {"title": _clean(track.path.stem)} | track.facts, False)
+    row |= {"size_bytes": stat.st_size, "modified_ns": max(stat.st_mtime_ns, stat.st_ctime_ns)}
+    known_hash = before["content_hash"] if before and all(before[k] == row[k] for k in UNCHANGED) else None
+    if before and known_hash and same_columns and all(before[name] == fact for name, fact in track.facts.items()):
+        return Read(before | row, False)
+    row |= _described(track, _tags(track.path))
+    return Read(row | {"content_hash": known_hash or _content_hash(track.path)}, known_hash is None)
+
+
+def _described(track: Track, tags: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a track: the source knows better than the tags."""
+    row = tags | track.facts
+    row["title"] = row["title"] or tags["title"]
+    if row.get("artist") and not row.get("artist_id"):
+        row["artist_id"] = row["artist"].casefold()
+    return row
+
+
+# --- songs elsewhere ----------------------------------------------------------------------------------------------
+
+
+def _read_remote(track: Track, before: dict[str, Any] | None) -> Read:
+    """Row of a song that is not fetched; while its server does not answer, what was known of it holds."""
+    name = PurePosixPath(unquote(urlsplit(track.uri).path)).stem
+    row = {"track_id": track.track_id, "uri": track.uri} | _described(track, {"title": _clean(name)})
+    known = before if before and before["uri"] == track.uri else None
+    try:
+        info = track.info or _server_info(track.uri)
+    except DecodeError as e:
+        kept = known if known and e.reason == "unreadable" else {}
+        return Read(row | {name: kept.get(name) for name in ("size_bytes", "content_hash")}, False, e)
+    version = next((str(info[name]) for name in VERSIONS if info.get(name)), None)
+    row |= {"size_bytes": info.get("size"), "content_hash": _hash_of(track.uri, info.get("size"), version)}
+    return Read(row, known is None or known["content_hash"] != row["content_hash"])
+
+
+def _server_info(uri: str) -> dict[str, Any]:
+    """What a server says of an object: its size, and a mark of its version."""
+    from musicrec.audio.download import file_system
+
+    try:
+        return file_system(uri, DEFAULT_LIMITS).info(uri)
+    except Exception as e:  # each file system raises what its own client library raises
+        status = getattr(e.__cause__, "status", None)
+        told = f"HTTP status {status}" if status else type(e.__cause__ or e).__name__  # no URL: it may hold a signature
+        if isinstance(e, FileNotFoundError) and (status in GONE or uri.startswith("s3:")):
+            raise DecodeError("missing", f"the server has no such object ({told})") from e
+        raise DecodeError("unreadable", f"the server does not answer as it should ({told})") from e
+
+
+def _hash_of(*parts: object) -> str:
+    return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def _content_hash(path: Path) -> str | None:
+    try:
+        with path.open("rb") as f:
+            return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError:
+        return None
+
+
+def _tags(path: Path) -> dict[str, Any]:
+    """Title, artist, album, genre and claimed duration, as the tags state them; without a title, the name."""
+    name = _clean(path.stem)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tag = TinyTag.get(path)
+    except (TinyTagException, OSError, ValueError, ArithmeticError, LookupError, TypeError):
+        return {"title": name}  # tags are a courtesy: whether the audio decodes is for extract to say
+    duration = tag.duration if tag.duration and 0 < tag.duration < MAX_CREDIBLE_DURATION_S else None
+    return {
+        "title": _clean(tag.title) or name,
+        "artist": _clean(tag.artist),
+        "album": _clean(tag.album),
+        "genre": _clean(tag.genre),
+        "duration_s": duration,
+    }
+
+
+def _clean(text: str | None) -> str | None:
+    if text is None:
+        return None
+    return text.encode("utf-8", "replace").decode().replace("\0", " ").strip() or None

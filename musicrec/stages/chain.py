@@ -1,0 +1,181 @@
+"""The whole chain, from a folder of songs to a published table and a report: at first, and every night after."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from musicrec.cluster.deadline import check_deadline, deadline
+from musicrec.cluster.resources import is_embedded
+from musicrec.cluster.watchdog import SECONDS_PER_FILE
+from musicrec.files.paths import AnyPath, read_bytes
+from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings
+from musicrec.stages.run_report import RunReport, reported
+from musicrec.store.outcomes import Counts
+from musicrec.store.store import Store
+
+
+class ChainSettings(NamedTuple):
+    """The settings of every stage of the chain."""
+
+    catalog: CatalogSettings
+    extract: ExtractSettings
+    train: TrainSettings
+    embed: EmbedSettings
+    similar: SimilarSettings
+
+    def with_what_the_model_reads(self) -> "ChainSettings":
+        """The same, with the table extracted that the model to train needs."""
+        from musicrec.stages.model_inputs import OPTIONS, table_of
+
+        needed = {table_of(self.train): True} if table_of(self.train) in OPTIONS else {}
+        return self._replace(extract=self.extract.model_copy(update=needed))
+
+
+def run(
+    store: Store,
+    settings: ChainSettings,
+    *,
+    address: str | None = None,
+    tell: Callable[[Counts], None] = print,
+    **how: Any,  # noqa: ANN401
+) -> AnyPath:
+    """Run every stage that is not up to date.
+
+    Parameters
+    ----------
+    store : Store
+        OUT, locked by the caller.
+    settings : ChainSettings
+        Of each stage.
+    address : str, optional
+        Ray cluster; embedded by default.
+    tell : callable
+        Called with the counts of each stage as it ends.
+    **how
+        Of :func:`stages`.
+
+    Returns
+    -------
+    pathlib.Path or upath.UPath
+        The page with figures and examples.
+    """
+    with reported(store, "run", on_cluster=not is_embedded(address)) as done:
+        for name, stage in stages(store, settings, address=address, **how).items():
+            tell(done.stage(name, stage))
+        return done.stage("report", lambda: report(store))
+
+
+def refresh(
+    store: Store,
+    settings: ChainSettings,
+    *,
+    deadline_s: float | None = None,
+    address: str | None = None,
+    tell: Callable[[str], None] = print,
+    **how: Any,  # noqa: ANN401
+) -> AnyPath:
+    """Bring what is published up to date with the source; train nothing, unless no model is published.
+
+    Parameters
+    ----------
+    store : Store
+        OUT, locked by the caller.
+    settings : ChainSettings
+        Of each stage; the model is that of embed.
+    deadline_s : float, optional
+        Seconds after which the run ends: before the next stage, or within one where that leaves whole work behind.
+    address : str, optional
+        Ray cluster; embedded by default.
+    tell : callable
+        Called with a line about each stage as it ends.
+    **how
+        Of :func:`stages`.
+
+    Returns
+    -------
+    pathlib.Path or upath.UPath
+        The JSON report of the run. It is written too if the run fails.
+
+    Raises
+    ------
+    DeadlinePassed
+        What is done is kept; the next run goes on from there.
+    """
+    keep_model = store.exists(f"models/{settings.embed.model}")
+    chain = stages(store, settings, address=address, keep_model=keep_model, **how)
+    with reported(store, "refresh", on_cluster=not is_embedded(address)) as done, deadline(deadline_s):
+        for name, stage in chain.items():
+            check_deadline()
+            tell(f"{done.stage(name, stage)}; {_seconds(done.report, name)}")
+        check_deadline()
+        page = done.stage("report", lambda: report(store))
+        tell(f"report: {page}; {_seconds(done.report, 'report')}")
+    return done.path
+
+
+def _seconds(done: RunReport, stage: str) -> str:
+    return f"{done.stages[stage]['seconds']:.1f} s"
+
+
+def stages(
+    store: Store,
+    settings: ChainSettings,
+    *,
+    address: str | None = None,
+    workers: int = 1,
+    retry_failed: bool = False,
+    max_failed_fraction: float = 0.5,
+    seconds_per_file: float = SECONDS_PER_FILE,
+    limit: int | None = None,
+    force: bool = False,
+    max_removed_fraction: float = 1.0,
+    keep_model: bool = False,
+) -> dict[str, Callable[[], Counts]]:
+    """The stages of the chain by name, in order, each to be called.
+
+    Parameters
+    ----------
+    store : Store
+        OUT, locked by the caller.
+    settings : ChainSettings
+        Of each stage.
+    address, workers, retry_failed, max_failed_fraction, seconds_per_file, limit, force, max_removed_fraction
+        As for the stages; with a limit the stages after extract work on the songs that have been decoded.
+    keep_model : bool
+        Train nothing; the published model stays.
+    """
+    from musicrec.stages.catalog.stage import catalog
+    from musicrec.stages.embed import embed
+    from musicrec.stages.extract.stage import extract
+    from musicrec.stages.similar.stage import similar
+    from musicrec.stages.train.stage import keep, train
+
+    return {
+        "catalog": lambda: catalog(store, settings.catalog, force=force, max_removed_fraction=max_removed_fraction),
+        "extract": lambda: extract(
+            store,
+            settings.extract,
+            address=address,
+            retry_failed=retry_failed,
+            max_failed_fraction=max_failed_fraction,
+            seconds_per_file=seconds_per_file,
+            limit=limit,
+            force=force,
+        ),
+        "train": lambda: (
+            keep(store, settings.train)
+            if keep_model
+            else train(store, settings.train, address=address, workers=workers)
+        ),
+        "embed": lambda: embed(store, settings.embed, address=address),
+        "similar": lambda: similar(store, settings.similar, address=address),
+    }
+
+
+def report(store: Store) -> AnyPath:
+    """Path of the report, written if it does not tell of what is published."""
+    path = store.out / "report.html"
+    if not path.exists() or store.state() not in read_bytes(path).decode():
+        from musicrec.report import write_report
+
+        write_report(store)
+    return path

@@ -1,0 +1,49 @@
+"""Check an installation by using a little of each of its parts: what `musicrec doctor` does."""
+
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from musicrec.files.paths import located
+from musicrec.stages.doctor import bucket, codecs, compilation, libraries, machine
+from musicrec.stages.doctor.check import ABSENT, FAILS, OK, Check, Result
+
+__all__ = ["ABSENT", "FAILS", "OK", "Check", "Result", "checks"]
+
+SEE_S3 = "see AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and the key"
+SEE_RAY = "make room in memory and on the disk; Ray's logs are in ray/session_latest/logs of the temporary folder"
+SEE_TENSORFLOW = "install TensorFlow again, in a version for this Python and processor"
+
+
+def checks(out: str | None = None) -> list[Check]:
+    """All checks of an installation, the quick ones first.
+
+    Parameters
+    ----------
+    out : str, optional
+        OUT that is to be tried too, a folder or ``s3://bucket/prefix``; it need not exist. Without it, the current
+        folder is.
+
+    Raises
+    ------
+    ConfigError
+        `out` is no place for tables.
+    """
+    where = located(out or Path.cwd())
+    if isinstance(where, Path):
+        places = [
+            Check("folder", partial(machine.folder, where, "choose another folder")),
+            Check("S3", bucket.key, SEE_S3, needs=("s3fs",)),
+        ]
+    else:
+        places = [Check("S3", partial(bucket.access, where), SEE_S3, needs=("s3fs",))]
+    return [
+        Check("Python", machine.python),
+        *codecs.formats(),
+        Check("temporary", lambda: machine.folder(Path(tempfile.gettempdir()), "set TMPDIR to another folder")),
+        *places,
+        Check("processor", compilation.lists, needs=("numba", "ray"), is_apart=True),
+        Check("features", compilation.features, needs=("numba", "ray", "librosa"), is_apart=True),
+        Check("TensorFlow", libraries.tensorflow, SEE_TENSORFLOW, needs=("tensorflow",), is_apart=True),
+        Check("Ray", libraries.ray, SEE_RAY, needs=("ray",), is_apart=True),
+    ]

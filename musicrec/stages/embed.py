@@ -1,0 +1,200 @@
+"""The fourth stage: run what a trained model reads of every song through it and publish the vectors.
+
+A song that has a vector by the same model keeps it. Beside each vector stand the genre probabilities that the same pass
+gives. Of a song that the model was trained on they are what it has learned to say.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+
+from musicrec.cluster import prometheus
+from musicrec.cluster.tasks import WorkerLost, asking, connect, run_bounded
+from musicrec.errors import MusicrecError
+from musicrec.files.parquet import open_parquet, read_parquet, write_parquet
+from musicrec.files.paths import AnyPath, children, on_this_disk
+from musicrec.models import Model, load, read_card
+from musicrec.models.inputs import ahead
+from musicrec.monitor.progress import Progress
+from musicrec.schemas import EMBEDDINGS, FAILED, OK, SKIPPED
+from musicrec.settings import EmbedSettings
+from musicrec.stages.extract.track_rows import Row
+from musicrec.stages.model_inputs import columns_of, read_songs, require_same_input
+from musicrec.store.lineage import made_by
+from musicrec.store.outcomes import Counts, Outcome, check_failures, count, digest, outcomes_table
+from musicrec.store.store import Store
+from musicrec.store.table_parts import ROWS_FILE, Place, published_places, rows_of
+
+MADE_OF = pa.schema([("track_id", pa.string()), ("fingerprint", pa.string())])  # rows of the table that was read
+MEMORY = 1500 * 2**20  # bytes of a worker: TensorFlow alone takes two thirds
+FEATURE_ROWS, OTHER_ROWS = 50_000, 60  # read at once: a few MB of either; 60 clips are five whole chunks of resnet
+
+
+def embed(store: Store, settings: EmbedSettings, *, address: str | None = None, gpu: bool = False) -> Counts:
+    """Bring ``embeddings`` up to date with the published model and the table that it reads.
+
+    Parameters
+    ----------
+    store : Store
+        OUT, with a trained model and its table.
+    settings : EmbedSettings
+        Which model.
+    address : str, optional
+        Ray cluster; embedded by default.
+    gpu : bool
+        Give every task a GPU: vectors then differ in their last digits from those of a CPU.
+
+    Raises
+    ------
+    ConfigError
+        A GPU is asked for, and no node has one.
+    """
+    card = read_card(store.path(f"models/{settings.model}"))
+    require_same_input(store, card)
+    table = card["input"]["reads"]
+    name = settings.fingerprint(card["model_id"], store.footer(table)["fingerprint"])
+    is_current = store.exists("embeddings") and store.footer("embeddings")["fingerprint"] == name
+    n_new = 0 if is_current else _embed_all(_Run(store, settings, name, card, address, gpu))
+    store.clear_work(settings.stage)  # of a run too that was killed when all was published
+    store.record(settings)
+    outcomes = _outcomes(store, name, table)
+    store.save_outcomes(settings.stage, outcomes, settings, name)
+    counts = count(settings.stage, store.track_ids(), outcomes, n_new)
+    check_failures(counts, 1.0)
+    return counts
+
+
+class _Run(NamedTuple):
+    """What one run makes vectors of, and by which model."""
+
+    store: Store
+    settings: EmbedSettings
+    name: str  # fingerprint of the table to come
+    card: dict[str, Any]
+    address: str | None
+    gpu: bool
+
+    @property
+    def table(self) -> str:
+        """That the model reads."""
+        return str(self.card["input"]["reads"])
+
+    @property
+    def lineage(self) -> dict[str, Any]:
+        """For the footer."""
+        model, model_id = self.settings.model, self.card["model_id"]
+        made_of = {f"models/{model}": model_id, self.table: self.store.footer(self.table)["fingerprint"]}
+        return {"model": model, "model_id": model_id, "classes": self.card["classes"], "made_of": made_of}
+
+
+def _embed_all(run: _Run) -> int:
+    """Publish a vector of every song; return how many had none by this model yet."""
+    store, before, places = run.store, _rows_before(run), _places(run.store, run.table)
+    todo: dict[AnyPath, list[str]] = defaultdict(list)
+    for row, part in places:
+        if row not in before:
+            todo[part].append(row[0])
+    pieces = [EMBEDDINGS.empty_table(), *(_new_vectors(run, todo, len(places)) if todo else [])]
+    if kept := [track_id for (track_id, fingerprint), _ in places if (track_id, fingerprint) in before]:
+        vectors = store.read("embeddings").cast(EMBEDDINGS)
+        pieces.append(vectors.filter(pc.is_in(vectors["track_id"], pa.array(kept))))
+    version = store.new_version("embeddings", run.settings, run.name, **run.lineage)
+    version.write_part(pa.concat_tables(pieces).sort_by("track_id"))
+    rows = [{"track_id": track_id, "fingerprint": fingerprint} for (track_id, fingerprint), _ in places]
+    write_parquet(version.folder / ROWS_FILE, pa.Table.from_pylist(rows, MADE_OF))
+    store.publish(version)
+    return sum(map(len, todo.values()))
+
+
+def _new_vectors(run: _Run, todo: dict[AnyPath, list[str]], total: int) -> list[pa.Table]:
+    """Vectors of the songs to do. A task a part of the table; what an interrupted run has done is left out."""
+    store, stage = run.store, run.settings.stage
+    model = store.path(f"models/{run.settings.model}")
+    shards = {f"{run.name}-{digest([str(part), *ids])}": (part, ids) for part, ids in todo.items()}
+    staged = {path.stem for path in store.staged(stage)}
+    left = [shard for shard in shards if shard not in staged]
+    done = total - sum(len(shards[shard][1]) for shard in left)
+    connect(run.address)
+    task = _embed_part.options(**asking(MEMORY, gpu=run.gpu))
+    with Progress("embed", total, done) as progress:
+        for shard, lost in run_bounded(lambda s: task.remote(store.out, s, model, *shards[s]), left):
+            if isinstance(lost, WorkerLost):
+                raise MusicrecError(f"embed: the worker of {shards[shard][0]} died again and again ({lost.cause})")
+            progress.advance(len(shards[shard][1]))
+    return [read_parquet(store.work_folder(stage) / f"{shard}.parquet") for shard in shards]
+
+
+def _places(store: Store, table: str) -> list[Place]:
+    """The rows of a table, and the part that each stands in."""
+    if (store.path(table) / ROWS_FILE).exists():
+        return published_places(store, table)
+    fingerprint = store.footer(table)["fingerprint"]  # made by other means: all rows are new with the table
+    parts = {part: read_parquet(part, ["track_id"]) for part in children(store.path(table), "*.parquet")}
+    return [((t, fingerprint), part) for part, rows in parts.items() for t in rows["track_id"].to_pylist()]
+
+
+def _rows_before(run: _Run) -> set[Row]:
+    """The rows that the published vectors were made of, if it was by this model."""
+    if not run.store.exists("embeddings"):
+        return set()
+    footer, rows = run.store.footer("embeddings"), run.store.path("embeddings") / ROWS_FILE
+    by_this = footer["lineage"].get("model_id") == run.card["model_id"]
+    by_this &= footer["algorithm"] == made_by(run.settings)["algorithm"]
+    return set(rows_of(read_parquet(rows))) if by_this and rows.exists() else set()
+
+
+@ray.remote(num_cpus=1)
+def _embed_part(out: AnyPath, shard: str, model: AnyPath, part: AnyPath, ids: list[str]) -> None:
+    """Stage the embeddings of some songs of one part."""
+    trained = _load(model)
+    pieces = [EMBEDDINGS.empty_table(), *(_embedded(trained, rows) for rows in ahead(_batches(trained, part, ids)))]
+    vectors = pa.concat_tables(pieces)
+    Store(out).stage_shard(EmbedSettings.stage, shard, vectors)
+    prometheus.count_tracks(EmbedSettings.stage, OK, n=len(vectors))
+    prometheus.count_tracks(EmbedSettings.stage, FAILED, "not_finite", len(ids) - len(vectors))
+
+
+def _batches(trained: Model, part: AnyPath, ids: list[str]) -> Iterator[pa.Table]:
+    described = trained.card["input"]
+    most = FEATURE_ROWS if described["reads"] == "features" else OTHER_ROWS
+    wanted = pa.array(ids)
+    with open_parquet(part) as file:
+        for batch in file.iter_batches(most, columns=columns_of(described)):
+            rows = pa.Table.from_batches([batch])
+            if len(rows := rows.filter(pc.is_in(rows["track_id"], wanted))):
+                yield rows
+
+
+def _embedded(trained: Model, rows: pa.Table) -> pa.Table:
+    vectors, probabilities = trained.embed_and_predict(read_songs(rows, trained.card["input"]))
+    finite = np.isfinite(vectors).all(axis=1) & np.isfinite(probabilities).all(axis=1)
+    track_ids = rows["track_id"].filter(pa.array(finite))
+    model_id = [trained.card["model_id"]] * len(track_ids)
+    return pa.table([track_ids, model_id, list(vectors[finite]), list(probabilities[finite])], schema=EMBEDDINGS)
+
+
+@lru_cache(maxsize=1)
+def _load(model: AnyPath) -> Model:
+    with on_this_disk(model) as folder:
+        return load(folder)  # once a worker, not once a part
+
+
+def _outcomes(store: Store, name: str, table: str) -> pa.Table:
+    have_input, have_vector = (
+        set(pc.unique(store.read(source, ["track_id"])["track_id"]).to_pylist()) for source in (table, "embeddings")
+    )
+    rows = []
+    for track_id in store.track_ids():
+        if track_id in have_vector:
+            rows.append(Outcome(track_id, "embed", OK, fingerprint=name))
+        elif track_id in have_input:
+            rows.append(Outcome(track_id, "embed", FAILED, "not_finite", "the network gave NaN or infinite values"))
+        else:
+            rows.append(Outcome(track_id, "embed", SKIPPED, "no_features", "extract did not come through"))
+    return outcomes_table(rows)

@@ -1,0 +1,1 @@
+"""Decode each song once and store its features."""

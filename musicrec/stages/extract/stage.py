@@ -1,0 +1,432 @@
+"""The second stage: decode each track once, compute what the tables hold of it, publish them with outcomes.
+
+The catalog's open tracks are cut into shards. A Ray task turns a shard into one staged Parquet file a table and one of
+outcomes, whole or not at all, with a row for every track, good or bad; when all shards are there, they join the tables
+published before. So a run that is killed anywhere is taken up where it stopped, and each track stands in the tables
+exactly once.
+"""
+
+import logging
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+
+from musicrec import features
+from musicrec.audio import is_remote
+from musicrec.cluster import prometheus
+from musicrec.cluster.tasks import WorkerLost, asking, compiling, connect, cpus, on_every_node, run_bounded
+from musicrec.cluster.watchdog import SECONDS_PER_FILE, Watchdog, stuck
+from musicrec.files.paths import NODE_FOLDER, AnyPath
+from musicrec.monitor import log
+from musicrec.monitor.progress import Progress
+from musicrec.schemas import FAILED, OK, OUTCOMES
+from musicrec.settings import ExtractSettings
+from musicrec.stages.extract.faults import REASON as ERROR
+from musicrec.stages.extract.faults import FaultySong, Tally, Verdict, file_kind, is_outdated, name_of, report
+from musicrec.stages.extract.track_rows import Row, Wanted, extract_track, outcome_row, tables_of
+from musicrec.store.outcomes import Counts, check_failures, count, digest
+from musicrec.store.store import Store
+from musicrec.store.table_parts import (
+    Staged,
+    published_rows,
+    read_staged,
+    rows_of,
+    slices,
+    stage_shard,
+    tracks_per_part,
+    withdraw,
+    write_version,
+)
+
+LEAST_S = 0.25  # of a shard: work that one CPU may have left when the others are done
+SHARDS_PER_CPU = 2  # that what is left to do would make: shards get shorter, and all CPUs end at about the same time
+TRACK_S, DECODE_S = 0.004, 0.002  # CPU seconds of a track, and of each second of its clip; a long file's costs no more
+FETCH_BYTES_S = 20e6  # of a song elsewhere, which is fetched whole: here its size does count
+MEMORY = 600 * 2**20  # bytes of a worker, its libraries included: benchmarks/extract/memory.py
+FEW = 4  # suspects at once, the second time: they may have died of the memory that they shared
+
+
+@dataclass(frozen=True)
+class ExtractCounts(Counts):
+    """Counts of the tracks that have an outcome; `left` more are for a later run."""
+
+    left: int = 0
+
+    def __str__(self) -> str:
+        return super().__str__() + (f", {self.left} left for a later run" if self.left else "")
+
+
+def extract(
+    store: Store,
+    settings: ExtractSettings,
+    *,
+    address: str | None = None,
+    retry_failed: bool = False,
+    max_failed_fraction: float = 0.5,
+    force: bool = False,
+    limit: int | None = None,
+    seconds_per_file: float = SECONDS_PER_FILE,
+) -> ExtractCounts:
+    """Bring the tables of :func:`tables_of` and ``outcomes`` up to date with ``tracks``.
+
+    Parameters
+    ----------
+    store : Store
+        OUT, with ``tracks``.
+    settings : ExtractSettings
+        What is decoded and computed.
+    address : str, optional
+        Ray cluster; embedded by default.
+    retry_failed : bool
+        Try tracks again that failed before.
+    max_failed_fraction : float
+        The stage fails if more than this share of the tracks that have an outcome failed.
+    force : bool
+        Accept other settings than those OUT was made by, and compute what depends on them anew.
+    limit : int, optional
+        Decode only so many tracks, the first by their id; the tables hold what is done, a later run goes on.
+    seconds_per_file : float
+        A track that takes longer has failed.
+
+    Raises
+    ------
+    ConfigError, MusicrecError
+        The settings differ and `force` is false; too many tracks failed.
+    """
+    todo = plan(store, settings, retry_failed=retry_failed, force=force, limit=limit)
+    untried: list[Wanted] = []
+    with Progress("extract", len(todo.now) + todo.n_known, todo.n_known) as progress:
+        if todo.now:
+            connect(address)
+            untried = _extract_all(store, settings, todo.now, seconds_per_file, progress)
+    todo = todo.without(untried)
+    store.record(settings)
+    outcomes = _publish(store, settings, todo.covered)
+    done = count(settings.stage, [track.track_id for track in todo.covered], outcomes, len(todo.now))
+    faults = _report_faults(outcomes, todo.now, untried)
+    counts = ExtractCounts(**vars(done) | {"faults": faults}, left=len(todo.left))
+    check_failures(counts, max_failed_fraction)
+    return counts
+
+
+def _report_faults(outcomes: pa.Table, now: list[Wanted], untried: list[Wanted]) -> tuple[str, ...]:
+    """Say loudly which songs of this run have failed by a fault of musicrec; return what was said."""
+    uris = {track.track_id: track.uri for track in now}
+    rows = outcomes.filter(pc.field("reason") == ERROR).select(["track_id", "detail"]).to_pylist()
+    songs = [FaultySong(uris[row["track_id"]], row["detail"]) for row in rows if row["track_id"] in uris]
+    lines = tuple(report(songs, [track.uri for track in untried]))
+    for line in lines:
+        log.tell("fault", f"musicrec: {line}", level=logging.ERROR, message=line)
+    return lines
+
+
+# --- planning -----------------------------------------------------------------------------------------------------
+
+
+class Plan(NamedTuple):
+    """What one run has to do: every track of the catalog is of one of four kinds."""
+
+    now: list[Wanted]  # to decode in this run
+    left: list[Wanted]  # to decode later: beyond the limit
+    kept: list[Wanted]  # up to date
+    failed: list[Wanted]  # failed before, and not tried again
+    seconds_a_track: float | None  # that decoding took before, on one CPU
+
+    @property
+    def covered(self) -> list[Wanted]:
+        """Tracks that have an outcome when the run is over, in order of their ids."""
+        return sorted(self.now + self.kept + self.failed)
+
+    @property
+    def n_known(self) -> int:
+        """How many tracks have an outcome already."""
+        return len(self.kept) + len(self.failed)
+
+    def without(self, untried: list[Wanted]) -> "Plan":
+        """The same, with some of the tracks left for a later run."""
+        later = set(untried)
+        return self._replace(now=[track for track in self.now if track not in later], left=self.left + untried)
+
+    def __str__(self) -> str:
+        sizes = [len(tracks) for tracks in (self.now, self.left, self.kept, self.failed)]
+        now, left, kept, failed = sizes
+        if not now:
+            time = "none"
+        elif self.seconds_a_track is None:
+            time = "unknown, nothing was decoded here before"
+        else:
+            time = f"about {now * self.seconds_a_track:.1f} s of one CPU, at {self.seconds_a_track:.3f} s a track"
+        return (
+            f"extract would decode {now}, leave {left} for a later run, keep {kept} up to date and {failed} "
+            f"that failed before = {sum(sizes)}; time: {time}"
+        )
+
+
+def plan(
+    store: Store,
+    settings: ExtractSettings,
+    *,
+    retry_failed: bool = False,
+    force: bool = False,
+    limit: int | None = None,
+) -> Plan:
+    """What :func:`extract` would do, its arguments being the same; nothing is written and Ray is not started.
+
+    Raises
+    ------
+    ConfigError
+        The settings differ from those OUT was made by and `force` is false.
+    """
+    store.check_settings(settings, force=force)
+    tracks = _wanted(store, settings)
+    published, staged = _published_outcomes(store), read_staged(store, _work(settings)).outcomes
+    known, again = _known(store, settings, published, staged), _failed(published) if retry_failed else set()
+    again |= {row for row, reason, detail in _reasons(published) if is_outdated(reason, detail)}
+    again -= set(rows_of(staged))  # an unfinished run has tried these again
+    open_ = [track for track in tracks if track.row not in known or track.row in again]
+    now = open_[:limit]
+    rest = sorted(set(tracks) - set(now))
+    seconds = pc.mean(pa.concat_tables([published, staged]).filter(pc.field("status") == OK)["seconds"]).as_py()
+    return Plan(
+        now=now,
+        left=[track for track in rest if track.row not in known],
+        kept=[track for track in rest if known.get(track.row, FAILED) != FAILED],
+        failed=[track for track in rest if known.get(track.row) == FAILED],
+        seconds_a_track=seconds,
+    )
+
+
+def _wanted(store: Store, settings: ExtractSettings) -> list[Wanted]:
+    names = ["track_id", "uri", "content_hash", "duration_s", "size_bytes"]
+    columns = store.read("tracks", names).sort_by("track_id").to_pydict()
+    return [
+        Wanted(track_id, uri, settings.fingerprint(content_hash or ""), size or 0, _work_s(settings, uri, length, size))
+        for track_id, uri, content_hash, length, size in zip(*columns.values(), strict=True)
+    ]
+
+
+def _work_s(settings: ExtractSettings, uri: str, duration_s: float | None, size_bytes: int | None) -> float:
+    """Seconds that a track may take: of a song here its clip counts, of one elsewhere how much is to be fetched."""
+    clip_s = min(settings.duration_s, duration_s or settings.duration_s)
+    fetched_s = (size_bytes or 0) / FETCH_BYTES_S if is_remote(uri) else 0.0
+    return TRACK_S + DECODE_S * clip_s + fetched_s
+
+
+def _known(store: Store, settings: ExtractSettings, published: pa.Table, staged: pa.Table) -> dict[Row, str]:
+    """Status of what has an outcome, and if that is ``ok`` stands in all tables; an unfinished run's shards count."""
+    whole = set.intersection(*(published_rows(store, table.name) for table in tables_of(settings)))
+    known = {row: status for row, status in _statuses(published) if status != OK or row in whole}
+    return known | dict(_statuses(staged))
+
+
+def _failed(outcomes: pa.Table) -> set[Row]:
+    return {row for row, status in _statuses(outcomes) if status == FAILED}
+
+
+def _statuses(outcomes: pa.Table) -> Iterable[tuple[Row, str]]:
+    return zip(rows_of(outcomes), outcomes["status"].to_pylist(), strict=True)
+
+
+def _reasons(outcomes: pa.Table) -> Iterable[tuple[Row, str | None, str | None]]:
+    return zip(rows_of(outcomes), outcomes["reason"].to_pylist(), outcomes["detail"].to_pylist(), strict=True)
+
+
+def _published_outcomes(store: Store) -> pa.Table:
+    if not store.exists("outcomes"):
+        return OUTCOMES.empty_table()
+    return store.read("outcomes", filter=pc.field("stage") == ExtractSettings.stage).cast(OUTCOMES)
+
+
+def _work(settings: ExtractSettings) -> str:
+    """Work folder of these settings: what was staged under others is never mistaken for theirs."""
+    return f"{settings.stage}/{settings.fingerprint()}"
+
+
+# --- extraction ---------------------------------------------------------------------------------------------------
+
+
+class Shared(NamedTuple):
+    """What all shards of a run have in common."""
+
+    out: AnyPath
+    settings: ExtractSettings
+    seconds_per_file: float
+    run: str  # a name that no other run has
+
+
+class ShardResult(NamedTuple):
+    """What has become of the tracks of a shard, beside their staged rows."""
+
+    failed: int
+    lost: list[Wanted]  # were in a worker when it died
+    untried: list[Wanted]  # others of their kind have all failed by one fault of musicrec
+    seen: Counter[tuple[str, str | None]]  # tracks by kind of file, and by the fault that they met
+
+
+def _extract_all(
+    store: Store, settings: ExtractSettings, todo: list[Wanted], seconds_per_file: float, progress: Progress
+) -> list[Wanted]:
+    """Stage every open track, but those that would only meet a fault of musicrec again, which are returned.
+
+    Those that were in a worker when it died are run again each alone, once and once more. The second time is for the
+    innocent whose node was taken away. A file that took too long is not tried again.
+    """
+    shared = ray.put(Shared(store.out, settings, seconds_per_file, run=uuid.uuid4().hex))
+    task = _extract_shard.options(**asking(MEMORY))
+    shards = _shards(todo, min(tracks_per_part(store, table) for table in tables_of(settings)))
+    failed, tally, untried = 0, Tally(), list[Wanted]()
+    for at_once in (None, None, FEW):
+        lost: list[Wanted] = []
+        left_out, untried = untried, []
+        tasks = run_bounded(lambda shard: task.remote(shard, shared, tally.verdict), shards, at_once=at_once)
+        for shard, end in tasks:
+            result = _after_loss(store, settings, shard, seconds_per_file) if isinstance(end, WorkerLost) else end
+            failed += result.failed
+            lost += result.lost
+            left_out += result.untried
+            tally.update(result.seen)
+            progress.advance(len(shard) - len(result.lost) - len(result.untried), failed=failed)
+        untried = [track for track in left_out if tally.is_stopped(file_kind(track.uri))]
+        elsewhere = [track for track in left_out if not tally.is_stopped(file_kind(track.uri))]
+        shards = slices(lost + elsewhere, 1)
+    for track in lost:
+        _stage_failure(store, settings, track, "crashed", "this file ended every worker that decoded it")
+    progress.advance(len(lost), failed=failed + len(lost))
+    return untried
+
+
+def _shards(todo: list[Wanted], most: int) -> list[list[Wanted]]:
+    """Cut into shards of about equal work and at most so many tracks; no value in a table depends on it.
+
+    They get shorter, and those with more work come first: a long song starts while there is other work beside it.
+    """
+    left = sum(track.work_s for track in todo)
+    shards: list[list[Wanted]] = []
+    room = 0.0
+    for track in todo:
+        if track.work_s > room or len(shards[-1]) == most:
+            shards.append([])
+            room = max(LEAST_S, left / (SHARDS_PER_CPU * cpus()))
+        shards[-1].append(track)
+        room -= track.work_s
+        left -= track.work_s
+    return sorted(shards, key=lambda shard: -sum(track.work_s for track in shard))
+
+
+@ray.remote(num_cpus=1, max_retries=0)
+def _extract_shard(shard: list[Wanted], shared: Shared, verdict: Verdict) -> ShardResult:
+    """Stage one shard, leaving out kinds of files that only meet one and the same fault of musicrec."""
+    settings, store, tally = shared.settings, Store(shared.out), _tally(shared.run)
+    _compile(settings.feature_sets, settings.n_mels)
+    untried: list[Wanted] = []
+    seen: Counter[tuple[str, str | None]] = Counter()
+
+    def rows() -> Iterator[dict[str, Any]]:
+        with Watchdog(_note(store, settings, shard), shared.seconds_per_file) as watchdog:
+            for number, track in enumerate(shard):
+                kind = file_kind(track.uri)
+                if tally.is_stopped(kind, verdict):
+                    untried.append(track)
+                    continue
+                watchdog.begin(str(number))
+                row = extract_track(track, settings)
+                prometheus.decoded(settings.stage, row["status"], row["reason"], row["seconds"], track.size_bytes)
+                fault = name_of(row["reason"], row["detail"])
+                tally.add(kind, fault)
+                seen[kind, fault] += 1
+                yield row
+
+    failed = len(_failed(_stage(store, settings, shard, rows())))
+    return ShardResult(failed, [], untried, seen)
+
+
+@lru_cache(maxsize=1)
+def _tally(run: str) -> Tally:
+    """What this worker has seen in a run; another run counts anew."""
+    return Tally()
+
+
+@cache
+def _compile(feature_sets: tuple[str, ...], n_mels: int) -> None:
+    """Compile librosa's and our own loops."""
+    with compiling():
+        noise = np.random.default_rng(0).normal(size=22050).astype(np.float32)
+        analysis = features.analyse(noise, 22050)
+        features.evaluate(analysis, feature_sets)
+        analysis.mel(n_mels)
+
+
+def _after_loss(store: Store, settings: ExtractSettings, shard: list[Wanted], limit_s: float) -> ShardResult:
+    """Stage the track over which the watchdog ended a shard's worker, if it did; the others are to be run again."""
+    note = _note(store, settings, shard)
+    here = isinstance(store.out, Path)
+    number = stuck(note) if here else next(filter(None, on_every_node(stuck, note)), None)
+    if number is None:
+        return ShardResult(0, shard, [], Counter())
+    track = shard[int(number)]
+    detail = f"took longer than {limit_s:g} s; --seconds-per-file allows more"
+    _stage_failure(store, settings, track, "timeout", detail)
+    return ShardResult(1, [other for other in shard if other != track], [], Counter())
+
+
+def _note(store: Store, settings: ExtractSettings, shard: list[Wanted]) -> Path:
+    """Where the watchdog of a shard's worker writes: for an OUT in a bucket, on its node."""
+    folder = store.work_folder(_work(settings))
+    if not isinstance(folder, Path):
+        folder = NODE_FOLDER / "notes"
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{_name(shard)}.note"
+
+
+def _name(tracks: list[Wanted]) -> str:
+    return digest([track.track_id for track in tracks], [track.fingerprint for track in tracks])
+
+
+def _stage(store: Store, settings: ExtractSettings, shard: list[Wanted], rows: Iterable[dict[str, Any]]) -> pa.Table:
+    return stage_shard(store, _work(settings), _name(shard), tables_of(settings), rows)
+
+
+def _stage_failure(store: Store, settings: ExtractSettings, track: Wanted, reason: str, detail: str) -> None:
+    prometheus.count_tracks(settings.stage, FAILED, reason)
+    _stage(store, settings, [track], [outcome_row(track, settings, FAILED, reason, detail)])
+
+
+# --- publishing ---------------------------------------------------------------------------------------------------
+
+
+def _publish(store: Store, settings: ExtractSettings, tracks: list[Wanted]) -> pa.Table:
+    """Merge staged shards into the tables of before, unless these are as wanted; return the stage's outcomes."""
+    staged = read_staged(store, _work(settings))
+    published = _published_outcomes(store)
+    outcomes = _merged_outcomes(tracks, published, staged)
+    count(settings.stage, [track.track_id for track in tracks], outcomes, 0)
+    rows = outcomes.filter(pc.field("status") == OK).select(["track_id", "fingerprint"])
+    name = settings.fingerprint(digest(*(column.to_pylist() for column in rows.columns)))
+    tables = tables_of(settings)
+    for table in tables:
+        if store.exists(table.name) and store.footer(table.name)["fingerprint"] == name:
+            continue
+        version = store.new_version(table.name, settings, name, **table.lineage)
+        write_version(store, version, table, rows, staged)
+        store.publish(version)
+    withdraw(store, tables)
+    if staged.files or not outcomes.equals(published):
+        store.save_outcomes(settings.stage, outcomes, settings, name)  # last: till then the staged shards count
+    store.clear_work(settings.stage)
+    return outcomes
+
+
+def _merged_outcomes(tracks: list[Wanted], published: pa.Table, staged: Staged) -> pa.Table:
+    """One outcome a track, in order of track; a staged one is newer than a published one."""
+    both = pa.concat_tables([published, staged.outcomes])
+    at = {row: i for i, row in enumerate(rows_of(both))}
+    return both.take(pa.array([at[track.row] for track in tracks if track.row in at], pa.int64()))

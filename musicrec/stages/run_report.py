@@ -1,0 +1,171 @@
+"""What a command has done to OUT: ``OUT/_runs/<time>.json``, one file a run, written however the run ends."""
+
+import datetime
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
+
+from musicrec import __version__
+from musicrec.errors import Defect, exit_code_of
+from musicrec.files.paths import AnyPath, children, make_folder, remove, write_atomic
+from musicrec.monitor import log
+from musicrec.monitor.cpu_time import CpuMeter
+from musicrec.serve.status import problems
+from musicrec.store.outcomes import Counts
+from musicrec.store.store import Store
+
+FOLDER = "_runs"
+KEPT = 400  # a year of nights
+
+FAULTY = "some songs failed because of a bug in musicrec (see above); everything else is done"
+
+Result = TypeVar("Result")
+Songs = dict[str, str | None]  # content hash by track
+
+
+@dataclass
+class RunReport:
+    """What one run has done. Times are in UTC."""
+
+    command: str
+    out: str
+    started_at: str
+    musicrec: str = __version__
+    ended_at: str | None = None
+    seconds: float = 0.0
+    exit_code: int = 0
+    error: str | None = None  # the line that was said
+    songs: dict[str, int] = field(default_factory=dict)  # total, added, changed, removed, if the source was looked at
+    decoded: int = 0
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)  # seconds, cpu_seconds, counts of each
+    faults: list[str] = field(default_factory=list)  # of musicrec itself, by which songs have failed in this run
+    problems: list[dict[str, Any]] = field(default_factory=list)  # stage, status, reason, tracks
+    published: dict[str, dict[str, str | None]] = field(default_factory=dict)  # what changed: version before and now
+    gate: dict[str, Any] = field(default_factory=dict)  # figures of the published table; its churn, if it is new
+
+
+class Run:
+    """A run on an OUT that the caller has locked; :func:`reported` makes it."""
+
+    def __init__(self, store: Store, command: str, meter: CpuMeter | None) -> None:
+        self.store = store
+        self.report = RunReport(command, str(store.out), _time())
+        self._meter = meter
+
+    @property
+    def path(self) -> AnyPath:
+        """Where the report is when the run is over."""
+        started = datetime.datetime.fromisoformat(self.report.started_at)
+        return self.store.out / FOLDER / f"{started:%Y%m%dT%H%M%S.%fZ}.json"
+
+    def stage(self, name: str, function: Callable[[], Result]) -> Result:
+        """Call a stage; note how long it takes, also if it fails, and what it has counted."""
+        figures = self.report.stages[name] = {}
+        songs = _songs(self.store) if name == "catalog" else {}
+        with self._timed(figures):
+            result = function()
+        if isinstance(result, Counts):
+            figures |= {count: getattr(result, count) for count in ("ok", "skipped", "failed", "fresh")}
+            if name == "catalog":
+                self.report.songs = _changes(songs, _songs(self.store))
+            self.report.faults += result.faults
+            if name == "extract":
+                self.report.decoded = result.fresh
+        log.tell("stage", **{"stage": name} | log.fields_of(result) | figures)
+        return result
+
+    @contextmanager
+    def _timed(self, figures: dict[str, Any]) -> Iterator[None]:
+        """Note the time, and the CPU time unless the workers are out of sight on a cluster."""
+        started, cpu = time.monotonic(), self._meter.seconds() if self._meter else None
+        try:
+            yield
+        finally:
+            used = self._meter.seconds() if self._meter else None
+            figures["seconds"] = round(time.monotonic() - started, 3)
+            figures["cpu_seconds"] = None if used is None or cpu is None else round(used - cpu, 2)
+
+
+@contextmanager
+def reported(store: Store, command: str, *, on_cluster: bool = False) -> Iterator[Run]:
+    """Report a run when it is over, also if it fails.
+
+    Raises
+    ------
+    Defect
+        At the end of a run in which songs have failed by a fault of musicrec itself.
+
+    Parameters
+    ----------
+    store : Store
+        OUT, locked by the caller.
+    command : str
+        Name of the command.
+    on_cluster : bool
+        Whether its workers may be on other machines, so that their CPU time is not known.
+
+    Yields
+    ------
+    Run
+        To call the stages by.
+    """
+    before, started = _published(store), time.monotonic()
+    with CpuMeter() as meter:
+        run = Run(store, command, None if on_cluster else meter)
+        done = run.report
+        try:
+            yield run
+            if done.faults:
+                raise Defect(FAULTY)
+        except BaseException as e:
+            done.exit_code, done.error = exit_code_of(e), " ".join(str(e).split()) or type(e).__name__
+            raise
+        finally:
+            done.ended_at, done.seconds = _time(), round(time.monotonic() - started, 3)
+            after = _published(store)
+            changed = sorted(name for name in before | after if before.get(name) != after.get(name))
+            done.published = {name: {"before": before.get(name), "now": after.get(name)} for name in changed}
+            with suppress(Exception):  # of a damaged table, which has been complained of
+                done.problems = problems(store)
+                done.gate = _gate(store, is_new="similar" in changed)
+            _write(run)
+
+
+def _published(store: Store) -> dict[str, str | None]:
+    return {name: store.versions(name).published for name in store.published()}
+
+
+def _gate(store: Store, *, is_new: bool) -> dict[str, Any]:
+    figures = dict(store.footer("similar")["lineage"].get("gate", {})) if store.exists("similar") else {}
+    return figures if is_new else {name: value for name, value in figures.items() if name != "churn"}
+
+
+def _write(run: Run) -> None:
+    make_folder(run.path.parent)
+    write_atomic(run.path, json.dumps(asdict(run.report), ensure_ascii=False, indent=2).encode())
+    for old in children(run.path.parent, "*.json")[:-KEPT]:
+        remove(old)
+
+
+def _time() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat()
+
+
+def _songs(store: Store) -> Songs:
+    if not store.exists("tracks"):
+        return {}
+    columns = store.read("tracks", ["track_id", "content_hash"]).to_pydict()
+    return dict(zip(columns["track_id"], columns["content_hash"], strict=True))
+
+
+def _changes(before: Songs, after: Songs) -> dict[str, int]:
+    both = before.keys() & after.keys()
+    return {
+        "total": len(after),
+        "added": len(after.keys() - before.keys()),
+        "changed": sum(before[track_id] != after[track_id] for track_id in both),
+        "removed": len(before.keys() - after.keys()),
+    }

@@ -1,0 +1,1 @@
+"""Compare all songs and publish the lists of the most similar ones."""

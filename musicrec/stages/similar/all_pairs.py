@@ -1,0 +1,295 @@
+"""All songs compared with each other on Ray: a task makes the lists of a few thousand songs, and stages them.
+
+Vectors and codes lie once on each node, in parts that a task looks at one after the other; what a node has no room for,
+Ray writes to its disk. Where only some songs changed since the published table was made, its lists are brought up to
+date instead.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+from numpy.typing import NDArray
+
+from musicrec.cluster import prometheus
+from musicrec.cluster.tasks import asking, compiling, run_all, run_staged
+from musicrec.errors import SchemaError
+from musicrec.files.parquet import read_parquet
+from musicrec.files.paths import AnyPath
+from musicrec.monitor.progress import Progress
+from musicrec.schemas import OK
+from musicrec.serve.sidecar import Sidecar
+from musicrec.serve.sidecar_cache import local_version
+from musicrec.settings import SimilarSettings
+from musicrec.simd.lanes import LANES
+from musicrec.similarity.filters import Songs, songs_of
+from musicrec.similarity.hubness import Statistics
+from musicrec.similarity.rules import is_asked, pool_depth, refine, statistics_of
+from musicrec.similarity.search import bounds, candidates
+from musicrec.similarity.search.approximate import n_clusters, recall
+from musicrec.similarity.search.bounds import Frame
+from musicrec.similarity.search.candidates import Side, as_read
+from musicrec.similarity.search.clusters import Clusters, cluster
+from musicrec.similarity.search.exact import METRICS, Lists, as_lists, check, make_side, prepare, slices, with_room
+from musicrec.similarity.search.refresh import SPARES, Kept, full, refresh
+from musicrec.similarity.search.screens import DEVICE
+from musicrec.similarity.search.shards import Part, lists_of_places, some_of
+from musicrec.stages.similar.kept_lists import FOLDER, Compared, load
+from musicrec.stages.similar.vectors import Vectors
+from musicrec.store.outcomes import digest
+from musicrec.store.store import Store
+
+Array = NDArray[Any]
+
+SONGS_PER_SHARD = 8192
+SONGS_PER_PART = 131_072  # a multiple of PANEL and of the songs of a shard; 100 MB at 128 coordinates
+RECALL_SAMPLE = 1000
+MEMORY = 800 * 2**20  # bytes of a worker, its libraries and the part it looks at included
+MEMORY_ON_DEVICE = 3 * 2**30  # TensorFlow and its driver of the GPU too
+KEPT = 6  # times the bytes of all vectors: what a task holds that looks at all of them, and at what was kept
+
+
+def compare(store: Store, settings: SimilarSettings, vectors: Vectors, *, gpu: bool = False) -> Compared:
+    """Lists of all songs by the settings.
+
+    Parameters
+    ----------
+    store : Store
+        OUT; unfinished work is staged there, and what the published table kept is read from it.
+    settings : SimilarSettings
+        How many, which metric, which rules.
+    vectors : Vectors
+        The songs.
+    gpu : bool
+        Give each task that makes lists of all songs a GPU. What changed since the night before needs none.
+    """
+    screen = check(1, settings.metric, DEVICE if gpu else None)
+    _compile(settings)
+    n_songs = len(vectors.matrix)
+    depth = pool_depth(settings, n_songs)
+    made_by = {
+        "model_id": store.footer("embeddings")["lineage"].get("model_id"),
+        "metric": settings.metric,
+        "depth": depth,
+        "code_version": settings.code_version,
+    }
+    if settings.approximate_above and n_songs > settings.approximate_above:
+        found = _approximate(store, settings, vectors, depth, screen)
+    else:
+        found = _refreshed(store, settings, vectors, made_by) or _exact(store, settings, vectors, depth, screen)
+    if is_asked(settings):
+        found = found._replace(lists=_by_rules(store, settings, vectors, found.lists))
+    return found._replace(made_by=made_by)
+
+
+@cache
+def _compile(settings: SimilarSettings, screen: str | None = None) -> None:
+    """Compile all loops, for arrays of this process and for those in shared memory."""
+    with compiling():
+        noise = np.random.default_rng(0).normal(size=(256, LANES)).astype(np.float32)
+        rows, n = np.arange(len(noise)), 4
+        refresh(full(noise, n, settings.metric).kept, noise[::-1].copy(), rows, settings.metric)
+        given = prepare(noise, settings.metric)
+        frame = bounds.fit(given, METRICS[settings.metric], n, check(n, settings.metric, screen))
+        side = as_read(make_side(frame, given.rows(rows), rows, 0))
+        lists_of_places(frame, cluster(frame, given), [Part(0, side)], some_of(side, 0, len(noise), n), 0)
+        if is_asked(settings):
+            songs = songs_of({"artist_id": [None] * len(noise)})
+            refine(noise, songs, settings.model_copy(update={"n": n}))
+
+
+# --- all songs --------------------------------------------------------------------------------------------------------
+
+
+class Plan(NamedTuple):
+    """What the tasks of a run have in common."""
+
+    settings: SimilarSettings
+    frame: Frame
+    clusters: Clusters
+    n_songs: int
+    n: int  # songs of a list, spare ones included
+    probes: int | None
+    songs_per_shard: int
+    songs_per_part: int
+
+
+def _exact(store: Store, settings: SimilarSettings, vectors: Vectors, depth: int, screen: str) -> Compared:
+    given = prepare(vectors.matrix, settings.metric)
+    n_songs = len(given.values)
+    frame = bounds.fit(given, METRICS[settings.metric], depth, screen)
+    clusters = cluster(frame, given)
+    frame, places = with_room(frame, clusters.order)
+    plan = Plan(
+        settings, frame, clusters, n_songs, min(depth + SPARES, n_songs - 1), None, SONGS_PER_SHARD, SONGS_PER_PART
+    )
+    side = _lists_on_ray(store, settings, vectors, plan, make_side(frame, given.rows(places), places, 0))
+    how = {"exact": True, "screen": screen}
+    of_nights = "product" if screen == DEVICE else screen  # the same codes, on a processor
+    return Compared(as_lists(side, n_songs, depth), how, Kept(frame._replace(screen=of_nights), side, depth))
+
+
+def _approximate(store: Store, settings: SimilarSettings, vectors: Vectors, depth: int, screen: str) -> Compared:
+    given = prepare(vectors.matrix, settings.metric)
+    n_songs = len(given.values)
+    frame = bounds.fit(given, METRICS[settings.metric], depth, screen)
+    clusters = cluster(frame, given, n_clusters(n_songs))
+    plan = Plan(settings, frame, clusters, n_songs, depth, settings.probes, SONGS_PER_SHARD, SONGS_PER_PART)
+    side = make_side(frame, given.rows(clusters.order), clusters.order, 0)
+    side = _lists_on_ray(store, settings, vectors, plan, side)
+    found = as_lists(side, n_songs, depth)
+    how = {"exact": False, "screen": frame.screen, "clusters": len(clusters.centres), "probes": settings.probes}
+    measured = ray.get(_recall.options(**asking(_memory(vectors))).remote(vectors.matrix, found.ids, settings))
+    return Compared(found, how | {"recall": measured, "recall_sample": min(RECALL_SAMPLE, n_songs)})
+
+
+def _memory(vectors: Vectors) -> int:
+    """Bytes of a worker whose task holds all vectors, and as much again a few times."""
+    return MEMORY + KEPT * vectors.matrix.nbytes
+
+
+@ray.remote(num_cpus=1)
+def _recall(matrix: Array, ids: Array, settings: SimilarSettings) -> float:
+    _compile(settings)
+    return recall(matrix, ids, settings.metric, sample=RECALL_SAMPLE)
+
+
+def _lists_on_ray(store: Store, settings: SimilarSettings, vectors: Vectors, plan: Plan, side: Side) -> Side:
+    """The side with its lists, in order."""
+    made_of = [store.footer("embeddings")["fingerprint"], digest(vectors.names["track_id"].to_pylist())]
+    how = [
+        settings.metric,
+        plan.frame.screen,
+        *map(str, (plan.n, plan.probes, plan.songs_per_shard, settings.code_version)),
+    ]
+    name = digest([*made_of, *how])  # titles and limits change no list
+    shared = ray.put(plan)
+    firsts = range(0, plan.n_songs, plan.songs_per_shard)
+    parts = [
+        ray.put(some_of(side, *some, 0, with_panels=True)) for some in slices(0, len(side.songs), plan.songs_per_part)
+    ]
+    gpu = plan.frame.screen == DEVICE
+    task = _stage_lists.options(**asking(MEMORY_ON_DEVICE if gpu else MEMORY, gpu=gpu))
+    with Progress("similar", plan.n_songs) as progress:
+        shards = run_staged(
+            store,
+            settings.stage,
+            {f"{name}-{first:010d}": first for first in firsts},
+            lambda shard, first: task.remote(store.out, shard, shared, parts, first),
+            lambda first: progress.advance(min(plan.songs_per_shard, plan.n_songs - first)),
+        )
+    keys, counts = candidates.room(len(side.songs), plan.n), np.zeros(len(side.songs), np.int32)
+    for first, shard in zip(firsts, shards, strict=True):
+        staged = read_parquet(shard)
+        rows = slice(first, first + staged.num_rows)
+        keys[rows, : plan.n] = pc.list_flatten(staged["keys"]).to_numpy().reshape(-1, plan.n)
+        counts[rows] = staged["count"].to_numpy()
+    side = side._replace(keys=keys, counts=counts, n=plan.n)
+    candidates.set_floors(side)
+    return side
+
+
+@ray.remote(num_cpus=1)
+def _stage_lists(out: AnyPath, name: str, plan: Plan, parts: list[Any], first: int) -> None:
+    """Stage the lists of the songs in the places from `first` on."""
+    _compile(plan.settings, plan.frame.screen)
+    n, own = plan.n, first // plan.songs_per_part
+    start = first - own * plan.songs_per_part
+    new = some_of(ray.get(parts[own]), start, start + min(plan.songs_per_shard, plan.n_songs - first), n)
+    own_first = [own, *(k for k in range(len(parts)) if k != own)]
+    every_part = (Part(k * plan.songs_per_part, ray.get(parts[k])) for k in own_first)
+    new = lists_of_places(plan.frame, plan.clusters, every_part, new, first, probes=plan.probes)
+    keys = pa.FixedSizeListArray.from_arrays(pa.array(new.keys[:, :n].ravel()), n)
+    Store(out).stage_shard(SimilarSettings.stage, name, pa.table({"keys": keys, "count": new.counts}))
+    prometheus.count_tracks(SimilarSettings.stage, OK, n=len(new.counts))
+
+
+# --- songs that changed -----------------------------------------------------------------------------------------------
+
+
+def _refreshed(store: Store, settings: SimilarSettings, vectors: Vectors, made_by: dict[str, Any]) -> Compared | None:
+    """Lists brought up to date from those of the published table; None if there are none of the same making."""
+    if not store.exists("similar"):
+        return None
+    folder = store.path("similar")
+    try:
+        songs_before = Sidecar(local_version(folder)).songs["track_id"]
+    except SchemaError:  # damaged: to be made anew
+        return None
+    today = vectors.names["track_id"]
+    value_set = songs_before.cast(today.type).combine_chunks()
+    before = pc.fill_null(pc.index_in(today, value_set=value_set), -1).to_numpy().astype(np.int64)
+    task = _refresh.options(**asking(_memory(vectors)))
+    return ray.get(task.remote(folder / FOLDER, made_by, ray.put(vectors.matrix), before, settings))
+
+
+@ray.remote(num_cpus=1)
+def _refresh(
+    folder: AnyPath, made_by: dict[str, Any], matrix: Array, before: Array, settings: SimilarSettings
+) -> Compared | None:
+    _compile(settings)
+    kept = load(folder, made_by)
+    if kept is None:
+        return None
+    done = refresh(kept, matrix, before, settings.metric)
+    if done is None:
+        return None
+    prometheus.count_tracks(settings.stage, OK, n=done.n_changed)
+    how = {"exact": True, "screen": kept.frame.screen, "changed": done.n_changed, "made_anew": done.n_anew}
+    return Compared(done.lists, how, done.kept)
+
+
+# --- rules ------------------------------------------------------------------------------------------------------------
+
+
+def _by_rules(store: Store, settings: SimilarSettings, vectors: Vectors, pool: Lists) -> Lists:
+    songs = known_of(store, vectors)
+    matrix, about, n_songs = ray.put(vectors.matrix), ray.put((songs, pool)), len(vectors.matrix)
+    of_songs = _of_songs.remote(matrix, about, settings) if settings.hubness != "none" else None  # once for all tasks
+    task = _refine.options(**asking(MEMORY))
+    refined = run_all(
+        settings.stage,
+        lambda rows: task.remote(matrix, about, settings, of_songs, rows),
+        list(slices(0, n_songs, SONGS_PER_SHARD)),
+    )
+    return Lists(*(np.concatenate(arrays) for arrays in zip(*refined, strict=True)))
+
+
+@ray.remote(num_cpus=1)
+def _of_songs(matrix: Array, about: tuple[Songs, Lists], settings: SimilarSettings) -> Statistics:
+    _compile(settings)
+    return statistics_of(matrix, settings, about[1])
+
+
+@ray.remote(num_cpus=1)
+def _refine(
+    matrix: Array,
+    about: tuple[Songs, Lists],
+    settings: SimilarSettings,
+    of_songs: Statistics | None,
+    rows: tuple[int, int],
+) -> Lists:
+    _compile(settings)
+    songs, pool = about
+    some = slice(*rows)
+    return refine(
+        matrix, songs, settings, (pool.ids[some], pool.scores[some]), rows=np.arange(*rows), of_songs=of_songs
+    )
+
+
+def known_of(store: Store, vectors: Vectors) -> Songs:
+    """What rules look at, of each song."""
+    columns = ["track_id", "artist_id", "album", "recording", "content_hash", "genre", "duration_s"]
+    track_ids = vectors.names["track_id"]
+    tracks = store.read("tracks", columns)
+    tracks = tracks.take(pc.index_in(track_ids, value_set=tracks["track_id"].combine_chunks()))
+    probabilities = None
+    if "probabilities" in store.dataset("embeddings").schema.names:
+        embeddings = store.read("embeddings", ["track_id", "probabilities"])
+        embeddings = embeddings.take(pc.index_in(track_ids, value_set=embeddings["track_id"].combine_chunks()))
+        if embeddings["probabilities"].null_count == 0:
+            probabilities = np.stack(embeddings["probabilities"].to_numpy())
+    return songs_of({name: tracks[name].to_pylist() for name in columns[1:]}, probabilities)

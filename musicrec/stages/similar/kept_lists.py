@@ -1,0 +1,74 @@
+"""Lists of all songs on their way to the table, and what is kept of them for the refresh of tomorrow.
+
+That lies beside the published table, in its version's folder.
+"""
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from musicrec.files.paths import AnyPath, filling, on_this_disk, read_bytes
+from musicrec.similarity.search.bounds import Frame
+from musicrec.similarity.search.candidates import Side, room
+from musicrec.similarity.search.exact import Lists
+from musicrec.similarity.search.refresh import Kept
+from musicrec.similarity.search.screens import available
+
+FOLDER = "_kept"  # Parquet readers pass over names with an underscore
+ABOUT = "about.json"
+FRAME_ARRAYS = ("centre", "axes")
+
+
+class Compared(NamedTuple):
+    """Lists of all songs, and how they came about."""
+
+    lists: Lists
+    how: Mapping[str, Any] = MappingProxyType({})  # for the footer
+    kept: Kept | None = None  # for tomorrow; None of approximate lists
+    made_by: Mapping[str, Any] = MappingProxyType({})  # what lists that can be kept up to date have in common
+
+
+def save(kept: Kept, folder: AnyPath, made_by: Mapping[str, Any]) -> None:
+    """Write what is kept into a new folder.
+
+    Parameters
+    ----------
+    kept : Kept
+        Lists that are in order.
+    folder : pathlib.Path or upath.UPath
+        It is made.
+    made_by : mapping
+        What lists that could be kept have in common, for :func:`load`.
+    """
+    arrays = {name: array for name, array in kept.side._asdict().items() if isinstance(array, np.ndarray)}
+    arrays["keys"] = arrays["keys"][:, : kept.side.n]  # without the room for candidates
+    arrays |= {name: getattr(kept.frame, name) for name in FRAME_ARRAYS}
+    frame = {name: value for name, value in kept.frame._asdict().items() if name not in FRAME_ARRAYS}
+    about = {"made_by": dict(made_by), "n": kept.n, "with_spares": kept.side.n, "frame": frame}
+    with filling(folder) as local:
+        for name, array in arrays.items():
+            np.save(local / f"{name}.npy", array)
+        (local / ABOUT).write_text(json.dumps(about), encoding="utf-8")
+
+
+def load(folder: AnyPath, made_by: Mapping[str, Any]) -> Kept | None:
+    """Read what was kept; None if nothing was by the same means, or not whole, or in a form of another machine."""
+    try:
+        about = json.loads(read_bytes(folder / ABOUT))
+        if about["made_by"] != made_by:
+            return None
+        if about["frame"]["screen"] not in available():
+            return None
+        names = [name for name in (*Side._fields, *FRAME_ARRAYS) if name != "n"]
+        with on_this_disk(folder) as local:
+            arrays = {name: np.load(local / f"{name}.npy") for name in names}
+        frame = Frame(**about["frame"], **{name: arrays.pop(name) for name in FRAME_ARRAYS})
+        n = about["with_spares"]
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        return None
+    keys = room(len(arrays["songs"]), n)
+    keys[:, :n] = arrays["keys"]
+    return Kept(frame, Side(**arrays | {"keys": keys}, n=n), about["n"])

@@ -1,0 +1,134 @@
+"""The fifth stage: the most similar songs of every song, published once the table has passed its gate.
+
+Beside the Parquet parts a version carries a sidecar for lookups: the same lists as mapped arrays, and the names of the
+songs.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from musicrec.cluster.tasks import connect
+from musicrec.errors import MusicrecError, SchemaError
+from musicrec.schemas import OK, SKIPPED
+from musicrec.settings import SimilarSettings
+from musicrec.stages.similar.all_pairs import compare
+from musicrec.stages.similar.publish import publish_lists, published_lists, told
+from musicrec.stages.similar.vectors import Vectors, read_vectors
+from musicrec.store.outcomes import Counts, Outcome, check_failures, count, digest, outcomes_table
+from musicrec.store.store import Store
+from musicrec.store.versions import Withdrawn
+
+
+@dataclass(frozen=True)
+class SimilarCounts(Counts):
+    """Counts, and what became of the table: which version is published now, and its figures."""
+
+    table: str
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; {self.table}"
+
+
+def similar(
+    store: Store, settings: SimilarSettings, *, address: str | None = None, gpu: bool = False, force: bool = False
+) -> SimilarCounts:
+    """Compute the top-N table of the published embeddings and publish it.
+
+    A table that a rollback has withdrawn is not published again while it would be made of the same, unless `force`.
+
+    Parameters
+    ----------
+    store : Store
+        OUT, with ``tracks`` and ``embeddings``.
+    settings : SimilarSettings
+        How many, which metric, and the limits of the gate.
+    address : str, optional
+        Ray cluster; embedded by default.
+    gpu : bool
+        Give each task that compares all songs a GPU.
+    force : bool
+        Publish a withdrawn table too.
+
+    Raises
+    ------
+    PublishError
+        The new table did not pass its gate; the one before stays published.
+    SchemaError
+        The embeddings cannot be compared with each other.
+    """
+    vectors = read_vectors(store)
+    if len(vectors.names) < 2:
+        raise MusicrecError(f"similar: {len(vectors.names)} songs have an embedding; a table needs at least two")
+    names = digest(*(column.to_pylist() for column in vectors.names.columns))
+    fingerprint = settings.fingerprint(store.footer("embeddings")["fingerprint"], names)
+    compared, withdrawn = _bring_up_to_date(
+        store, settings, fingerprint, vectors, address=address, gpu=gpu, force=force
+    )
+    store.clear_work(settings.stage)  # of a run too that was killed when all was published
+    store.record(settings)
+    outcomes = _outcomes(store, vectors.left_out, "withdrawn" if withdrawn else "no_embedding")
+    store.save_outcomes(settings.stage, outcomes, settings, fingerprint)
+    counts = count(settings.stage, store.track_ids(), outcomes, compared)
+    check_failures(counts, 1.0)
+    return SimilarCounts(**vars(counts), table=_told(store, withdrawn))
+
+
+def _bring_up_to_date(
+    store: Store,
+    settings: SimilarSettings,
+    fingerprint: str,
+    vectors: Vectors,
+    *,
+    address: str | None,
+    gpu: bool,
+    force: bool,
+) -> tuple[int, Withdrawn | None]:
+    """Publish the table that a fingerprint names; return how many songs were compared, and what stays withdrawn."""
+    versions = store.versions("similar")
+    withdrawn = versions.withdrawn_as(fingerprint)
+    if _is_published(store, fingerprint):
+        versions.confirm()
+        return 0, None
+    if withdrawn and not force:
+        return 0, withdrawn
+    if withdrawn and withdrawn.version in versions.on_disk():
+        store.rollback("similar", withdrawn.version)  # forward
+        return 0, None
+    connect(address)
+    publish_lists(store, settings, fingerprint, vectors.names, compare(store, settings, vectors, gpu=gpu))
+    return len(vectors.names), None
+
+
+def _is_published(store: Store, fingerprint: str) -> bool:
+    """Whether the table that a fingerprint names is published; a damaged one is to be made again."""
+    if not store.exists("similar") or store.footer("similar")["fingerprint"] != fingerprint:
+        return False
+    try:
+        published_lists(store)
+    except SchemaError:
+        return False
+    return True
+
+
+def _outcomes(store: Store, left_out: dict[str, str], otherwise: str) -> pa.Table:
+    """What became of every song of the catalog in the published table."""
+    listed = set(published_lists(store)[0].to_pylist())
+    name = store.footer("similar")["fingerprint"]
+    return outcomes_table(
+        Outcome(t, "similar", OK, fingerprint=name)
+        if t in listed
+        else Outcome(t, "similar", SKIPPED, left_out.get(t, otherwise))
+        for t in store.track_ids()
+    )
+
+
+def _told(store: Store, withdrawn: Withdrawn | None) -> str:
+    """Which version is published, and why not the one that the embeddings would give."""
+    published = store.versions("similar").published
+    if withdrawn:
+        return (
+            f"{withdrawn.version} was withdrawn by a rollback on {withdrawn.at[:10]}, and {published} stays published; "
+            f"to publish it again: musicrec similar {store.out} --force"
+        )
+    return f"{published} is published: {told(store.footer('similar')['lineage'])}"

@@ -1,0 +1,82 @@
+"""The songs that can be compared: their vectors and names, in order of id, and why the others cannot."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from musicrec.errors import SchemaError
+from musicrec.serve.sidecar import SIDECAR_COLUMNS
+from musicrec.store.store import Store
+
+BLOCK_ROWS = 65_536
+
+
+class Vectors(NamedTuple):
+    """Songs of the catalog with a finite vector."""
+
+    names: pa.Table  # SIDECAR_COLUMNS, by ascending track_id
+    matrix: NDArray[np.float32]  # [N, d], a row for each of `names`
+    left_out: dict[str, str]  # reason, by track id, of songs with a vector that cannot be compared
+
+
+def read_vectors(store: Store) -> Vectors:
+    """Vectors of the published embeddings.
+
+    A song whose vector is missing, NaN or infinite is left out. A vector of zeros is compared: it has cosine 0 with
+    every other.
+
+    Raises
+    ------
+    SchemaError
+        The table holds vectors of two models or of two lengths, or a song twice.
+    """
+    names = _in_order(store.read("tracks", SIDECAR_COLUMNS))
+    embeddings = store.read("embeddings")
+    embeddings = _in_order(_where(embeddings, pc.is_in(embeddings["track_id"], names["track_id"])))
+    _check(store, embeddings)
+    given = _where(embeddings, pc.is_valid(embeddings["embedding"]))
+    matrix = pc.list_flatten(given["embedding"]).to_numpy().reshape(given.num_rows, -1 if given.num_rows else 0)
+    finite = _finite(matrix)
+    usable = given["track_id"].filter(pa.array(finite))
+    bad = embeddings["track_id"].filter(pc.invert(pc.is_in(embeddings["track_id"], usable)))
+    if not finite.all():
+        matrix = matrix[finite]
+    return Vectors(
+        _where(names, pc.is_in(names["track_id"], usable)), matrix, dict.fromkeys(bad.to_pylist(), "not_finite")
+    )
+
+
+def _where(table: pa.Table, mask: pa.ChunkedArray) -> pa.Table:
+    """Some rows of a table, which is not copied if it is all of them."""
+    return table if pc.all(mask).as_py() else table.filter(mask)
+
+
+def _in_order(table: pa.Table) -> pa.Table:
+    """A table by ascending id, which is not copied if it was."""
+    ids = table["track_id"].combine_chunks()
+    return table if pc.all(pc.less_equal(ids[:-1], ids[1:])).as_py() else table.sort_by("track_id")
+
+
+def _check(store: Store, embeddings: pa.Table) -> None:
+    """Raise SchemaError unless each song has one vector, all of them of one model and one length."""
+    where = store.out / "embeddings"
+    remedy = f"delete {where} and run: musicrec embed {store.out}"
+    models = sorted(map(str, pc.unique(embeddings["model_id"]).to_pylist()))
+    if len(models) > 1:
+        raise SchemaError(f"table {where} holds vectors of {len(models)} models ({', '.join(models[:3])}); {remedy}")
+    lengths = sorted(pc.unique(pc.list_value_length(embeddings["embedding"]).drop_null()).to_pylist())
+    if len(lengths) > 1:
+        raise SchemaError(f"table {where} holds vectors of {lengths[0]} and of {lengths[-1]} numbers; {remedy}")
+    counts = embeddings["track_id"].value_counts()
+    twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    if len(twice):
+        raise SchemaError(f"table {where} holds {twice[0].as_py()!r} more than once; {remedy}")
+
+
+def _finite(matrix: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which rows hold neither NaN nor infinity."""
+    blocks = [np.isfinite(matrix[i : i + BLOCK_ROWS]).all(axis=1) for i in range(0, len(matrix), BLOCK_ROWS)]
+    return np.concatenate([np.empty(0, bool), *blocks])

@@ -1,0 +1,236 @@
+"""Judge models: train each on every fold of two splits, and keep what it says of the songs it has not seen.
+
+In the random split a song, with all its clips, stands on one side; in the artist split an artist does. A training on
+one fold is one Ray task, which stages its answers. They stay in the work folder, so that no training is done twice.
+Models that were judged before on the same songs and folds stay in the tables.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+from numpy.typing import NDArray
+
+from musicrec.cluster.tasks import WorkerLost, connect, run_bounded
+from musicrec.errors import MusicrecError
+from musicrec.evaluate import SHUFFLED, control_scores, file_type, scores
+from musicrec.files.parquet import read_parquet
+from musicrec.files.paths import AnyPath
+from musicrec.models import NETWORKS, TrainingSet, with_defaults
+from musicrec.models.dataset import folds
+from musicrec.models.inputs import Chosen
+from musicrec.monitor.progress import Progress
+from musicrec.schemas import CURVES, EVALUATION, SCORES
+from musicrec.settings import EvaluateSettings, TrainSettings
+from musicrec.stages.model_inputs import clear_unpacked, load_training_set, table_of
+from musicrec.stages.train.stage import card_of, unpack_as_task
+from musicrec.store.outcomes import digest
+from musicrec.store.store import Store
+
+SPLITS = "random", "artist"
+TABLES = {"evaluation": EVALUATION, "curves": CURVES}
+
+
+class Unit(NamedTuple):
+    """One training: of which model, on which part of which split."""
+
+    settings: TrainSettings  # with nothing left open; the seed is that of the fold's split too
+    split: str
+    fold: int
+    folds: int
+
+    @property
+    def label(self) -> dict[str, Any]:
+        """Columns that name it."""
+        return {"model": self.settings.model, "split": self.split, "seed": self.settings.seed, "fold": self.fold}
+
+
+def evaluate(
+    store: Store, settings: EvaluateSettings, train: TrainSettings, *, address: str | None = None
+) -> pd.DataFrame:
+    """Judge models by cross-validation and publish ``evaluation``, ``curves`` and ``scores``.
+
+    Parameters
+    ----------
+    store : Store
+        OUT, with what the models read.
+    settings : EvaluateSettings
+        Which models, folds and seeds.
+    train : TrainSettings
+        How each is trained; model and seed apart.
+    address : str, optional
+        Ray cluster; embedded by default.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table ``scores``.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        OUT lacks what a model reads; the songs do not suffice.
+    """
+    asked = [with_defaults(train.model_copy(update={"model": model})) for model in settings.models]
+    songs = {table_of(one): load_training_set(store, one) for one in asked}
+    about = next(iter(songs.values()))
+    units = {_name(store, unit, about): unit for unit in _units(asked, settings)}
+    staged = {path.stem for path in store.staged(settings.stage)}
+    todo = {name: unit for name, unit in units.items() if name not in staged}
+    if todo:
+        connect(address)
+        for table in sorted({table_of(unit.settings) for unit in todo.values()}):
+            unpack_as_task(store, table)
+    with Progress("evaluate", len(units), len(units) - len(todo)) as progress:
+        for name, lost in run_bounded(lambda name: _train_and_test.remote(store.out, name, units[name]), todo):
+            if isinstance(lost, WorkerLost):
+                raise MusicrecError(f"evaluate: the worker of {units[name].label} died again and again ({lost.cause})")
+            progress.advance(1, units[name].settings.model)
+    published = _publish(store, settings, about, units)
+    store.record(settings)
+    clear_unpacked(store)
+    return published
+
+
+def _units(asked: Sequence[TrainSettings], settings: EvaluateSettings) -> list[Unit]:
+    """All trainings; the long ones, of the models that are named last, are not all left to the end."""
+    return [
+        Unit(one.model_copy(update={"seed": one.seed + seed}), split, fold, settings.folds)
+        for seed in range(settings.seeds)
+        for fold in range(settings.folds)
+        for split in SPLITS
+        for one in asked
+    ]
+
+
+def _name(store: Store, unit: Unit, songs: TrainingSet) -> str:
+    """Name of a training by all that it depends on."""
+    data = digest(songs.track_ids, songs.groups, songs.recordings, [songs.classes[i] for i in songs.y])
+    made = store.footer(table_of(unit.settings))["fingerprint"]
+    return unit.settings.fingerprint(made, data, unit.split, str(unit.fold), str(unit.folds))
+
+
+# --- a training ---------------------------------------------------------------------------------------------------
+
+
+@ray.remote(num_cpus=1)
+def _train_and_test(out: AnyPath, name: str, unit: Unit) -> None:
+    """Stage what a model says of the songs of one fold, and its learning curve."""
+    from musicrec.models.network import one_thread
+    from musicrec.models.training import train_model
+
+    store, settings = Store(out), unit.settings
+    if settings.model in NETWORKS:
+        one_thread()
+    songs = load_training_set(store, settings)
+    groups = songs.recordings if unit.split == "random" else songs.groups
+    learn, test = list(folds(songs.y, groups, unit.folds, settings.seed))[unit.fold]
+    curve: list[dict[str, Any]] = []
+    card = card_of(store, settings, songs.classes, name)
+    model = train_model(
+        songs, learn, test, settings, card, on_epoch=lambda metrics, snapshot: curve.append(metrics | unit.label)
+    )
+    rows = np.flatnonzero(test)
+    held = Chosen(songs.X, rows)
+    tables = [_answers(unit.label, songs, rows, model.predict_proba(held))]
+    if table_of(settings).startswith("mel"):
+        label = unit.label | {"model": settings.model + SHUFFLED}
+        tables.append(_answers(label, songs, rows, model.predict_proba(_Shuffled(held, settings.seed))))
+    store.stage_shard(f"{EvaluateSettings.stage}/curves", name, pa.Table.from_pylist(curve, schema=CURVES))
+    store.stage_shard(EvaluateSettings.stage, name, pa.concat_tables(tables))
+
+
+def _answers(
+    label: dict[str, Any], songs: TrainingSet, rows: NDArray[np.intp], probabilities: NDArray[np.float32]
+) -> pa.Table:
+    columns = {name: [value] * len(rows) for name, value in label.items()} | {
+        "track_id": [songs.track_ids[i] for i in rows],
+        "genre": [songs.classes[songs.y[i]] for i in rows],
+        "predicted": [songs.classes[i] for i in probabilities.argmax(axis=1)],
+        "probabilities": list(probabilities),
+    }
+    return pa.table(columns, schema=EVALUATION)
+
+
+class _Shuffled(Sequence[NDArray[Any]]):
+    """Spectrograms with their frames in random order."""
+
+    def __init__(self, songs: Sequence[NDArray[Any]], seed: int) -> None:
+        self._songs, self._seed = songs, seed
+
+    def __len__(self) -> int:
+        return len(self._songs)
+
+    def __getitem__(self, i: Any) -> Any:  # noqa: ANN401 - as Sequence
+        song = self._songs[i]
+        return song[np.random.default_rng([self._seed, i]).permutation(len(song))]
+
+
+# --- publishing ---------------------------------------------------------------------------------------------------
+
+
+def _publish(store: Store, settings: EvaluateSettings, songs: TrainingSet, units: dict[str, Unit]) -> pd.DataFrame:
+    """Publish the three tables, with the models that were judged before on the same songs and folds."""
+    same = digest(songs.track_ids, songs.groups, songs.recordings)
+    lineage = {"classes": songs.classes, "folds": settings.folds, "songs": same}
+    trained: dict[str, Any] = {
+        str(unit.settings.model): unit.settings.model_dump(mode="json", exclude={"seed"}) for unit in units.values()
+    }
+    content = {}
+    for table, schema in TABLES.items():
+        folder = store.work_folder(settings.stage if table == "evaluation" else f"{settings.stage}/{table}")
+        fresh = pa.concat_tables(read_parquet(folder / f"{name}.parquet") for name in units).cast(schema)
+        if table == "evaluation":
+            fresh = pa.concat_tables([fresh, *(_fused(fresh, fused, songs.classes) for fused in settings.fuse)])
+        content[table] = pa.concat_tables([_before(store, table, lineage, fresh), fresh])
+    predictions = content["evaluation"].to_pandas()
+    content["scores"] = pa.Table.from_pandas(_scores(store, predictions, songs.classes), SCORES, preserve_index=False)
+    trained = _trained_before(store, lineage) | trained
+    fingerprint = settings.fingerprint(digest(list(units)), same)
+    for table, rows in content.items():
+        version = store.new_version(table, settings, fingerprint, **lineage, trained=trained)
+        version.write_part(rows)
+        store.publish(version)
+    return content["scores"].to_pandas()
+
+
+def _before(store: Store, table: str, lineage: dict[str, Any], fresh: pa.Table) -> pa.Table:
+    if not _is_comparable(store, table, lineage):
+        return fresh.slice(0, 0)
+    judged = pc.unique(fresh["model"])
+    return store.read(table, filter=~pc.field("model").isin(judged)).cast(fresh.schema)
+
+
+def _is_comparable(store: Store, table: str, lineage: dict[str, Any]) -> bool:
+    """Whether a published table is of the same songs, genres and folds."""
+    return store.exists(table) and lineage.items() <= store.footer(table)["lineage"].items()
+
+
+def _trained_before(store: Store, lineage: dict[str, Any]) -> dict[str, Any]:
+    """How the models that stay in the tables were trained."""
+    comparable = _is_comparable(store, "evaluation", lineage)
+    trained: dict[str, Any] = store.footer("evaluation")["lineage"].get("trained", {}) if comparable else {}
+    return trained
+
+
+def _fused(answers: pa.Table, fused: str, classes: list[str]) -> pa.Table:
+    """What several models say together: the mean of their probabilities, each song's scaled to sum to 1."""
+    key = ["split", "seed", "fold", "track_id", "genre"]
+    rows = answers.filter(pc.field("model").isin(fused.split("+"))).to_pandas()
+    rows["probabilities"] = [p / max(p.sum(), np.finfo(np.float32).tiny) for p in rows["probabilities"]]
+    together = rows.groupby(key, sort=True)["probabilities"].apply(lambda several: np.mean(list(several), axis=0))
+    frame = together.reset_index().assign(model=fused)
+    frame["predicted"] = [classes[int(np.argmax(p))] for p in frame["probabilities"]]
+    return pa.Table.from_pandas(frame[EVALUATION.names], EVALUATION, preserve_index=False)
+
+
+def _scores(store: Store, predictions: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
+    tracks = store.read("tracks", ["track_id", "artist_id", "recording", "uri"]).to_pandas().set_index("track_id")
+    artists = tracks["artist_id"].fillna(tracks["recording"])
+    table = store.read("features").to_pandas().set_index("track_id")
+    controls = control_scores(predictions, tracks["uri"].map(file_type), artists, table)
+    return pd.concat([scores(predictions, artists, classes), controls], ignore_index=True)

@@ -1,0 +1,251 @@
+"""The third stage: train a genre model and publish its folder. Networks train on Ray Train, others as one task."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import ray
+from numpy.typing import NDArray
+
+from musicrec.cluster.tasks import WorkerLost, connect, run_bounded
+from musicrec.errors import ConfigError, ModelError, MusicrecError
+from musicrec.files.paths import AnyPath, filling, link_or_copy
+from musicrec.models import (
+    CLUSTERINGS,
+    NETWORKS,
+    Classical,
+    Model,
+    TrainingSet,
+    held_out,
+    model_files,
+    read_card,
+    with_defaults,
+)
+from musicrec.models.inputs import Chosen
+from musicrec.monitor.progress import Progress
+from musicrec.schemas import HISTORY, OK, PREDICTIONS, SKIPPED
+from musicrec.settings import CHECKPOINT_S, TrainSettings
+from musicrec.stages.model_inputs import clear_unpacked, input_of, load_training_set, table_of, unpack
+from musicrec.stages.train.on_ray import fit_on_ray
+from musicrec.store.outcomes import Counts, Outcome, check_failures, count, digest, outcomes_table
+from musicrec.store.store import Store
+
+
+def train(
+    store: Store,
+    settings: TrainSettings,
+    *,
+    address: str | None = None,
+    workers: int = 1,
+    gpu: bool = False,
+    checkpoint_s: float = CHECKPOINT_S,
+) -> Counts:
+    """Train a model on the published songs and publish it as ``models/<name>``.
+
+    Parameters
+    ----------
+    store : Store
+        OUT, with ``tracks`` and what the model reads.
+    settings : TrainSettings
+        Model and hyper-parameters.
+    address : str, optional
+        Ray cluster; embedded by default.
+    workers : int
+        Data-parallel workers of a network; apart from the masks of dropout, any number gives the same network to float
+        tolerance. A classical model takes one.
+    gpu : bool
+        Whether each worker of a network gets a GPU.
+    checkpoint_s : float
+        Seconds between checkpoints of a network; after a crash, training goes on from the last one.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        OUT lacks what the model reads; the songs do not suffice to train on.
+    """
+    full = with_defaults(settings)
+    if workers > (full.batch_size or 0):
+        raise ConfigError(f"{workers} workers cannot share a batch of {full.batch_size} songs; raise --batch-size")
+    songs = load_training_set(store, full)
+    model_id = full.fingerprint(
+        store.footer(table_of(full))["fingerprint"],
+        digest(songs.track_ids, songs.groups, [songs.classes[i] for i in songs.y]),
+    )
+    name = f"models/{full.model}"
+    is_current = _published_id(store, name) == model_id
+    if not is_current:
+        held_out(songs, full.test_fraction, full.seed)  # songs that cannot be split are said before Ray starts
+        connect(address)
+        if full.model in NETWORKS:
+            unpack_as_task(store, table_of(full))
+            folder = fit_on_ray(
+                store, full, model_id, fit_and_write, workers=workers, gpu=gpu, checkpoint_s=checkpoint_s
+            )
+        else:
+            folder = _fit_as_task(store, full, model_id)
+        version = store.new_version(name, full, model_id)
+        for file in model_files(full.model):
+            link_or_copy(folder / file, version.folder / file)
+        store.publish(version)
+        store.clear_work(full.stage)
+        clear_unpacked(store)
+    store.record(settings)
+    outcomes = _outcomes(store, songs, model_id)
+    store.save_outcomes(full.stage, outcomes, full, model_id)
+    counts = count(full.stage, store.track_ids(), outcomes, 0 if is_current else len(songs.track_ids))
+    check_failures(counts, 1.0)
+    return counts
+
+
+def keep(store: Store, settings: TrainSettings) -> Counts:
+    """Leave the published model as it is, and account for the songs of the catalog as it is now.
+
+    Parameters
+    ----------
+    store : Store
+        OUT, with the model.
+    settings : TrainSettings
+        Which model it is.
+    """
+    model_id = read_card(store.path(f"models/{settings.model}"))["model_id"]
+    before = {
+        row["track_id"]: Outcome(**row)
+        for row in store.read("outcomes", filter=pc.field("stage") == settings.stage).to_pylist()
+    }
+    newer = (settings.stage, SKIPPED, "newer_than_model")
+    outcomes = outcomes_table(before.get(track_id, Outcome(track_id, *newer)) for track_id in store.track_ids())
+    store.save_outcomes(settings.stage, outcomes, settings, model_id)
+    return count(settings.stage, store.track_ids(), outcomes, 0)
+
+
+def _published_id(store: Store, name: str) -> str | None:
+    """Id of the published model; None if there is none that can be read."""
+    try:
+        return str(read_card(store.path(name))["model_id"]) if store.exists(name) else None
+    except ModelError:
+        return None
+
+
+def _outcomes(store: Store, songs: TrainingSet, model_id: str) -> pa.Table:
+    used = set(songs.track_ids)
+    rows = []
+    for track_id in store.track_ids():
+        if track_id in used:
+            rows.append(Outcome(track_id, "train", OK, fingerprint=model_id))
+        else:
+            rows.append(Outcome(track_id, "train", SKIPPED, songs.left_out.get(track_id, "no_features")))
+    return outcomes_table(rows)
+
+
+def unpack_as_task(store: Store, table: str) -> None:
+    """Unpack a table of spectrograms or pictures on some node of the cluster."""
+    if table != "features" and isinstance(store.out, Path):  # of a bucket's OUT each node unpacks what it reads
+        _run_alone(ray.remote(num_cpus=1)(_unpack), store.out, table)
+
+
+def _unpack(out: AnyPath, table: str) -> None:
+    unpack(Store(out), table)
+
+
+def _fit_as_task(store: Store, settings: TrainSettings, model_id: str) -> AnyPath:
+    """Train in one task, which needs no second worker; return the folder that holds the finished model."""
+    folder = store.work_folder(settings.stage) / f"{model_id}-{time.time_ns()}"
+    with Progress(f"train {settings.model}", 1) as progress:
+        _run_alone(ray.remote(num_cpus=1)(_fit_in_task), store.out, settings, model_id, folder)
+        progress.advance(1)
+    return folder
+
+
+def _fit_in_task(out: AnyPath, settings: TrainSettings, model_id: str, folder: AnyPath) -> None:
+    with filling(folder) as local:  # it may be there from a worker that died
+        fit_and_write(Store(out), settings, model_id, local)
+
+
+def _run_alone(task: Any, *arguments: Any) -> None:  # noqa: ANN401 - a remote function
+    for _, result in run_bounded(lambda _: task.remote(*arguments), [None]):
+        if isinstance(result, WorkerLost):
+            raise MusicrecError(f"train: the worker died again and again ({result.cause})")
+
+
+# --- on a worker --------------------------------------------------------------------------------------------------
+
+
+def fit_and_write(store: Store, settings: TrainSettings, model_id: str, folder: Path, **how: Any) -> None:  # noqa: ANN401
+    """Train and, as worker 0, write the model folder.
+
+    Parameters
+    ----------
+    store : Store
+        OUT, with the songs.
+    settings : TrainSettings
+        With nothing left open.
+    model_id : str
+        For the card.
+    folder : pathlib.Path
+        Existing.
+    **how
+        Of :func:`musicrec.models.training.train_model`.
+    """
+    from musicrec.models.training import train_model
+
+    songs = load_training_set(store, settings)
+    test = held_out(songs, settings.test_fraction, settings.seed)
+    history: list[dict[str, float]] = list(how["start"].history) if how.get("start") else []
+    tell = how.pop("on_epoch", lambda metrics, snapshot: None)
+
+    def on_epoch(metrics: dict[str, float], snapshot: Any) -> None:  # noqa: ANN401 - callable
+        history.append(metrics)
+        tell(metrics, snapshot)
+
+    card = card_of(store, settings, songs.classes, model_id)
+    model = train_model(songs, ~test, test, settings, card, on_epoch=on_epoch, **how)
+    if isinstance(model, Classical) and settings.model in CLUSTERINGS:
+        from musicrec.models.clustering import write_clusters
+
+        model.card["clustering"] = write_clusters(folder, model.pipeline, songs, ~test, settings)
+    if how.get("rank", 0) == 0:
+        _write_model(folder, model, songs, test, history)
+
+
+def card_of(store: Store, settings: TrainSettings, classes: list[str], model_id: str) -> dict[str, Any]:
+    """Card of a model that is going to be trained."""
+    return {
+        "model": settings.model,
+        "model_id": model_id,
+        "classes": classes,
+        "feature_set": settings.feature_set,
+        "input": input_of(store, settings),
+        "settings": settings.model_dump(mode="json"),
+    }
+
+
+def _write_model(
+    folder: Path, model: Model, songs: TrainingSet, test: NDArray[np.bool_], history: list[dict[str, float]]
+) -> None:
+    """Write the folder. A network of spectrograms or pictures is asked for test songs alone: the others take long."""
+    of_features = model.card["input"]["reads"] == "features"
+    rows = np.flatnonzero(test | of_features)
+    probabilities = model.predict_proba(songs.X if of_features else Chosen(songs.X, rows))
+    predicted = probabilities.argmax(axis=1)
+    hits, tested = predicted == songs.y[rows], test[rows]
+    model.card["metrics"] = {
+        "test_accuracy": float(hits[tested].mean()),
+        "train_accuracy": float(hits[~tested].mean()) if of_features else history[-1]["accuracy"],
+        "n_test": int(test.sum()),
+        "n_train": int((~test).sum()),
+        "grouped_by_artist": songs.grouped_by_artist,
+    }
+    model.save(folder)
+    pq.write_table(pa.Table.from_pylist(history, schema=HISTORY), folder / "history.parquet")
+    columns = {
+        "track_id": [songs.track_ids[i] for i in rows],
+        "split": ["test" if t else "train" for t in tested],
+        "genre": [songs.classes[i] for i in songs.y[rows]],
+        "predicted": [songs.classes[i] for i in predicted],
+        "probabilities": list(probabilities),
+    }
+    pq.write_table(pa.table(columns, schema=PREDICTIONS), folder / "predictions.parquet")

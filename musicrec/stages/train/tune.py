@@ -1,0 +1,105 @@
+"""Beside the chain: search the hyper-parameters of a classical model; each candidate on each inner fold is a Ray task.
+
+The songs that `musicrec train` tests on, with the same seed and test fraction, are not looked at.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+from numpy.typing import NDArray
+
+from musicrec.cluster.tasks import WorkerLost, connect, run_bounded
+from musicrec.errors import MusicrecError
+from musicrec.models import TrainingSet, held_out
+from musicrec.models.tuning import Candidate, Fold, candidates, inner_folds, score, to_text
+from musicrec.monitor.progress import Progress
+from musicrec.schemas import TUNING
+from musicrec.settings import TrainSettings, TuneSettings
+from musicrec.stages.model_inputs import load_training_set
+from musicrec.store.outcomes import digest
+from musicrec.store.store import Store
+
+Songs = tuple[NDArray[np.float32], NDArray[np.int32]]
+
+NAME = "tuning"
+
+
+def tune(store: Store, settings: TuneSettings, *, address: str | None = None) -> pa.Table:
+    """Try every candidate of the model's grid on inner folds of the training songs, and publish ``tuning``.
+
+    Rows of other models stay in the table where they come from the same songs, features and folds.
+
+    Parameters
+    ----------
+    store : Store
+        OUT, with ``tracks`` and ``features``.
+    settings : TuneSettings
+        Model, folds and split.
+    address : str, optional
+        Ray cluster; embedded by default.
+
+    Returns
+    -------
+    pyarrow.Table
+        The rows of the model, as :data:`musicrec.schemas.TUNING` describes them, in the order of its grid.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        The features lack the set; the songs do not suffice to be split.
+    """
+    tried = candidates(settings.model)
+    names = ("model", "feature_set", "test_fraction", "seed")
+    songs = load_training_set(store, TrainSettings(**settings.model_dump(include=set(names))))
+    searched = _searched(store, settings, songs)
+    before = _comparable(store, searched)
+    of_model = pc.field("model") == settings.model
+    rows = before.filter(of_model)
+    if list(dict.fromkeys(rows["candidate"].to_pylist())) != [to_text(candidate) for candidate in tried]:
+        connect(address)
+        rows = _search(settings, songs, tried)
+        version = store.new_version(NAME, settings, settings.fingerprint(searched), searched=searched)
+        version.write_part(pa.concat_tables([before.filter(~of_model), rows]))
+        store.publish(version)
+    return rows
+
+
+def _searched(store: Store, settings: TuneSettings, songs: TrainingSet) -> str:
+    """Name of what candidates are compared on: songs, features and folds."""
+    which = settings.model_dump_json(exclude={"model"})
+    genres = [songs.classes[i] for i in songs.y]
+    return digest([which, store.footer("features")["fingerprint"], digest(songs.track_ids, songs.groups, genres)])
+
+
+def _comparable(store: Store, searched: str) -> pa.Table:
+    """Rows of the published table that come from the same songs, features and folds."""
+    if store.exists(NAME) and store.footer(NAME)["lineage"]["searched"] == searched:
+        return store.read(NAME).cast(TUNING)
+    return TUNING.empty_table()
+
+
+def _search(settings: TuneSettings, songs: TrainingSet, tried: list[Candidate]) -> pa.Table:
+    """Score every candidate on every fold, in as many tasks."""
+    learn = ~held_out(songs, settings.test_fraction, settings.seed)
+    folds = inner_folds(songs, learn, settings.folds, settings.seed)
+    known, split = ray.put((np.asarray(songs.X), songs.y)), ray.put(folds)
+    keys = [(i, k) for i in range(len(tried)) for k in range(len(folds))]
+    scores: dict[tuple[int, int], tuple[float, float]] = {}
+    with Progress(f"tune {settings.model}", len(keys)) as progress:
+        for key, result in run_bounded(lambda key: _score.remote(settings, tried[key[0]], known, split, key[1]), keys):
+            if isinstance(result, WorkerLost):
+                raise MusicrecError(f"tune: the worker of {tried[key[0]]} died again and again ({result.cause})")
+            scores[key] = result
+            progress.advance(1)
+    accuracy, train_accuracy = np.array([scores[key] for key in keys]).T
+    texts = [to_text(tried[i]) for i, _ in keys]
+    columns = [[settings.model] * len(keys), texts, [k for _, k in keys], accuracy, train_accuracy]
+    return pa.table(columns, schema=TUNING)
+
+
+@ray.remote(num_cpus=1)
+def _score(
+    settings: TuneSettings, candidate: Candidate, known: Songs, folds: list[Fold], k: int
+) -> tuple[float, float]:
+    return score(settings.model, candidate, known, folds[k], settings.seed)

@@ -1,0 +1,1 @@
+"""The tables of one OUT: versions, the pointer to the published one, the lock, lineage, outcomes."""

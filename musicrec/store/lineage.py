@@ -1,0 +1,46 @@
+"""What a table says of itself: the project's entry in the footer of each of its Parquet files."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from musicrec.errors import SchemaError
+from musicrec.schemas import SCHEMA_VERSION
+from musicrec.settings import StageSettings
+
+FOOTER_KEY = b"musicrec"
+FOOTER_FILE = "_common_metadata"  # Parquet's name for a footer without rows: of a version whose parts may be older
+
+
+def made_by(settings: StageSettings, **lineage: Any) -> dict[str, Any]:  # noqa: ANN401
+    """What the rows of a part depend on, whenever it is written."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "algorithm": f"{settings.stage} {settings.code_version}",
+        "settings": settings.model_dump(mode="json"),
+        "lineage": lineage,
+    }
+
+
+def to_metadata(footer: Mapping[str, Any]) -> dict[bytes, bytes]:
+    """The project's entry in a Parquet footer."""
+    return {FOOTER_KEY: json.dumps(footer).encode()}
+
+
+def read_footer(schema: pa.Schema) -> dict[str, Any]:
+    """The project's entry in a Parquet footer; empty if there is none."""
+    footer: dict[str, Any] = json.loads((schema.metadata or {}).get(FOOTER_KEY, b"{}"))
+    return footer
+
+
+def check_footer(schema: pa.Schema, where: str) -> None:
+    """Raise SchemaError unless the table at `where` has this program's schema version."""
+    version = read_footer(schema).get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise SchemaError(
+            f"table {where} has {f'schema version {version}' if version else 'no schema version'}, "
+            f"this program reads {SCHEMA_VERSION}; "
+            f"make it anew in another OUT"
+        )

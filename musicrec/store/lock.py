@@ -1,0 +1,205 @@
+"""One writer an OUT: a lock of the system on a folder, a lease in a bucket."""
+
+import json
+import os
+import random
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, Protocol
+
+import filelock
+
+from musicrec.errors import ConfigError, InUse
+from musicrec.files.paths import AnyPath, children, name_of, read_bytes, remove, write_atomic
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from upath import UPath
+
+LEASE_S = 90.0  # after which a claim that was not renewed is that of a dead run
+RENEWALS = 4  # in that time
+ATTEMPTS = 5  # of two runs that ask at once and see each other
+
+
+class Lock(Protocol):
+    """Held by the one run that may write to an OUT."""
+
+    def held(self) -> "AbstractContextManager[None]":
+        """Hold it; InUse if another run does."""
+
+    def check(self) -> None:
+        """Raise InUse if it was lost meanwhile."""
+
+
+def lock_of(out: AnyPath) -> Lock:
+    """Lock of an OUT."""
+    return FolderLock(out) if isinstance(out, Path) else Lease(out / ".lock")
+
+
+class FolderLock:
+    """A lock that the system frees when its holder dies.
+
+    Parameters
+    ----------
+    out : pathlib.Path
+        The OUT.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._holder_file = out / ".lock.json"  # beside the lock, which some versions of filelock empty when they ask
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold it; InUse if another run does."""
+        lock = filelock.FileLock(self._out / ".lock", blocking=False)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise _in_use(self._out, self._holder()) from None
+        except OSError as e:
+            raise ConfigError(f"OUT {self._out} cannot be written ({e.strerror}); choose another folder") from e
+        try:
+            with suppress(OSError):  # on a full disk too, a rollback is possible
+                self._remove_unfinished()
+                write_atomic(self._holder_file, json.dumps(_myself()).encode())
+            yield
+        finally:
+            with suppress(OSError):
+                self._holder_file.unlink(missing_ok=True)
+            lock.release()
+
+    def check(self) -> None:
+        """It cannot be lost."""
+
+    def _remove_unfinished(self) -> None:
+        """Remove files that killed runs were writing into OUT; those of versions and of work go with these."""
+        for folder in (self._out, self._out / "_runs"):
+            for file in folder.glob(f".*.{'?' * 8}"):  # named by tempfile
+                file.unlink()
+
+    def _holder(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads(self._holder_file.read_bytes()))
+        except (OSError, ValueError, TypeError):  # it has only just begun
+            return {}
+
+
+class Lease:
+    """A claim in a bucket that its holder renews; one that was not renewed for `LEASE_S` seconds counts no more.
+
+    A run puts its claim, then looks at all of them, and holds the lease if it is alone: of two that ask at once the
+    later one to look sees the other. That needs no more of a server than that it shows what was put, as S3 does; its
+    clock is the only one that counts.
+
+    Parameters
+    ----------
+    folder : upath.UPath
+        Where the claims are.
+    """
+
+    def __init__(self, folder: "UPath") -> None:
+        self._folder = folder
+        self._myself = _myself()
+        self._renewed_s: float | None = None  # when, by the clock of this process
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold it; InUse if another run does."""
+        claim = self._folder / f"{uuid.uuid4().hex}.json"
+        ended = Event()
+        renewing = Thread(target=self._renew, args=(claim, ended), daemon=True)
+        try:
+            self._claim(claim)
+            renewing.start()
+            yield
+        finally:
+            ended.set()
+            if renewing.ident:
+                renewing.join(LEASE_S / RENEWALS)
+            self._renewed_s = None
+            with suppress(Exception):  # it ends by itself
+                remove(claim)
+
+    def check(self) -> None:
+        """Raise InUse if it could not be renewed in time: another run may hold it."""
+        if self._renewed_s is not None and time.monotonic() - self._renewed_s > LEASE_S:
+            raise InUse(f"the lock {self._folder} could not be renewed for {LEASE_S:g} s; nothing more is published")
+
+    def _claim(self, claim: "UPath") -> None:
+        for attempt in range(ATTEMPTS):
+            self._put(claim, holds=False)
+            others = self._others(claim)
+            if not others:
+                self._put(claim, holds=True)
+                return
+            remove(claim)
+            if attempt == ATTEMPTS - 1 or any(other.get("holds") for other in others):
+                raise _in_use(self._folder.parent, max(others, key=lambda other: bool(other.get("holds"))))
+            time.sleep(random.uniform(0.2, 2.0))
+
+    def _put(self, claim: "UPath", *, holds: bool) -> None:
+        started = time.monotonic()
+        write_atomic(claim, json.dumps({**self._myself, "holds": holds}).encode())
+        self._renewed_s = started
+
+    def _renew(self, claim: "UPath", ended: Event) -> None:
+        while not ended.wait(LEASE_S / RENEWALS):
+            with suppress(Exception):  # the next one may come through; check() tells
+                self._put(claim, holds=True)
+
+    def _others(self, mine: "UPath") -> list[dict[str, Any]]:
+        """Claims of other runs that live; those of dead runs are removed. Times are the server's."""
+        others, now = [], mine.fs.modified(mine.path)
+        for claim in children(self._folder):
+            if claim.name == mine.name:
+                continue
+            try:
+                by = dict(json.loads(read_bytes(claim)))
+                age = now - mine.fs.modified(name_of(claim))
+            except (FileNotFoundError, ValueError):  # just given back
+                continue
+            if age.total_seconds() > LEASE_S or _is_dead(by):
+                remove(claim)
+            else:
+                others.append(by)
+        return others
+
+
+def _is_dead(by: dict[str, Any]) -> bool:
+    """Whether the holder ran on this machine, and does no more: then nobody need wait for its lease to end."""
+    if by.get("host") != socket.gethostname():
+        return False
+    try:
+        os.kill(int(by["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, KeyError, ValueError):  # somebody else's, or not told: it may live
+        return False
+    return False
+
+
+def _in_use(out: AnyPath, by: dict[str, Any]) -> InUse:
+    told = "another musicrec run"
+    if {"command", "pid", "host", "since"} <= by.keys():
+        told += f": {by['command']!r}, process {by['pid']} on {by['host']} since {by['since']}"
+    return InUse(f"OUT {out} is in use by {told}; wait for it to end")
+
+
+def _myself() -> dict[str, Any]:
+    """What others that ask for the lock are told of this run."""
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return {
+        "command": command,
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

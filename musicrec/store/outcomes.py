@@ -1,0 +1,104 @@
+"""Nothing is lost: every stage gives every track of the catalog exactly one outcome, and the counts add up."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from musicrec.errors import MusicrecError
+from musicrec.schemas import FAILED, OK, OUTCOMES, SKIPPED
+
+
+class Outcome(NamedTuple):
+    """What a stage made of one track: a row of the ``outcomes`` table."""
+
+    track_id: str
+    stage: str
+    status: str
+    reason: str | None = None
+    detail: str | None = None
+    fingerprint: str | None = None
+    seconds: float | None = None
+
+
+DOINGS = {
+    "catalog": "read",
+    "extract": "decoded",
+    "train": "trained on",
+    "embed": "embedded",
+    "similar": "compared",
+}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many tracks a stage has done, skipped and failed; `fresh` of them in this run."""
+
+    stage: str
+    ok: int
+    skipped: int
+    failed: int
+    fresh: int
+    faults: tuple[str, ...] = field(default=(), kw_only=True)  # of musicrec itself, a line each
+
+    @property
+    def total(self) -> int:
+        """All tracks the stage was responsible for."""
+        return self.ok + self.skipped + self.failed
+
+    def __str__(self) -> str:
+        return (
+            f"{self.stage}: {self.ok} ok + {self.skipped} skipped + {self.failed} failed = {self.total} "
+            f"({self.fresh or 'none'} {DOINGS[self.stage]} now)"
+        )
+
+
+def outcomes_table(outcomes: Iterable[Outcome]) -> pa.Table:
+    """Outcomes as Arrow rows, sorted by track."""
+    rows = [outcome._asdict() for outcome in sorted(outcomes, key=lambda o: o.track_id)]
+    return pa.Table.from_pylist(rows, schema=OUTCOMES)
+
+
+def count(stage: str, track_ids: Collection[str], outcomes: pa.Table, fresh: int) -> Counts:
+    """Counts of a stage.
+
+    Raises
+    ------
+    MusicrecError
+        The outcomes are not one row for each of `track_ids`.
+    """
+    expected, seen = Counter(track_ids), Counter(outcomes["track_id"].to_pylist())
+    status = Counter(outcomes["status"].to_pylist())
+    wrong = [t for t in expected | seen if not expected[t] == seen[t] == 1] + sorted(
+        status.keys() - {OK, SKIPPED, FAILED}
+    )
+    if wrong:
+        raise MusicrecError(
+            f"{stage}: the counts do not add up: {len(seen)} tracks with an outcome, {len(track_ids)} in the catalog, "
+            f"for example {wrong[0]!r}; this is a defect of musicrec, please report it"
+        )
+    return Counts(stage, status[OK], status[SKIPPED], status[FAILED], fresh)
+
+
+def check_failures(counts: Counts, max_failed_fraction: float) -> None:
+    """Raise MusicrecError if no track, or too few tracks, came through."""
+    if counts.total and not counts.ok:
+        raise MusicrecError(
+            f"{counts.stage}: none of {counts.total} tracks came through; OUT/outcomes holds the reason of each"
+        )
+    if counts.total and counts.failed / counts.total > max_failed_fraction:
+        raise MusicrecError(
+            f"{counts.stage}: {counts.failed} of {counts.total} tracks failed, more than --max-failed-fraction "
+            f"{max_failed_fraction:g}; OUT/outcomes holds the reasons; mend the files or allow a larger fraction"
+        )
+
+
+def digest(*columns: Sequence[str | None]) -> str:
+    """Fingerprint of some equally long columns of text, in their order: 16 hex digits."""
+    h = hashlib.blake2b(digest_size=8)
+    for row in zip(*columns, strict=True):
+        h.update(repr(row).encode("utf-8", "surrogatepass"))
+    return h.hexdigest()
