@@ -8,7 +8,6 @@ import hashlib
 import json
 import math
 import re
-import tomllib
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
@@ -16,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import ErrorDetails
 
 from musicrec.errors import ConfigError
-from musicrec.files.paths import AnyPath, read_bytes
 
 CatalogKind = Literal["auto", "folder", "gtzan", "fma", "manifest"]
 Metric = Literal["cosine", "euclidean"]
@@ -293,29 +291,6 @@ STAGES: dict[str, type[StageSettings]] = {
     s.stage: s
     for s in (CatalogSettings, ExtractSettings, TrainSettings, EvaluateSettings, EmbedSettings, SimilarSettings)
 }
-
-
-def read_toml(path: AnyPath) -> dict[str, dict[str, Any]]:
-    """Settings file with one table a stage, such as the ``settings.toml`` that every OUT holds.
-
-    Raises
-    ------
-    ConfigError
-        The file is missing, is not TOML, or names a stage that does not exist.
-    """
-    try:
-        content = tomllib.loads(read_bytes(path).decode())
-    except OSError as e:
-        raise ConfigError(f"settings file {path}: {e.strerror or e}; give the path of a TOML file") from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise ConfigError(f"settings file {path} is not valid TOML: {e}") from e
-    unknown = sorted(set(content) - set(STAGES))
-    if unknown:
-        raise ConfigError(f"settings file {path}: unknown table [{unknown[0]}]; expected one of {', '.join(STAGES)}")
-    for stage, values in content.items():
-        if not isinstance(values, dict):
-            raise ConfigError(f"settings file {path}: {stage} = {values!r}; expected a table [{stage}] of settings")
-    return content
 
 
 def resolve(cls: type[S], *layers: Mapping[str, Any]) -> S:

@@ -144,7 +144,7 @@ def publish_vectors() -> Callable[..., "Store"]:
             version = store.new_version(name, how, made_of, model="mlp", model_id="model")
             version.write_part(content)
             store.publish(version)
-        store.record(settings)
+        store.settings.record(settings)
         return store
 
     return publish

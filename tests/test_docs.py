@@ -166,7 +166,7 @@ def folder(tmp_path_factory):
     ]
     store = Store(folder / "OUT")
     store.create()
-    store.record(CatalogSettings(source="/music"))
+    store.settings.record(CatalogSettings(source="/music"))
     songs = pa.Table.from_pylist(tracks, TRACKS)
     outcomes = outcomes_table(
         [*(Outcome(s, "catalog", "ok") for s in SONGS), Outcome("x", "catalog", "failed", "missing")]

@@ -35,7 +35,7 @@ def store(tmp_path, monkeypatch):
 
 
 def chain_settings(store):
-    return ChainSettings(*(resolve(STAGES[name], store.recorded(name)) for name in ChainSettings._fields))
+    return ChainSettings(*(resolve(STAGES[name], store.settings.recorded(name)) for name in ChainSettings._fields))
 
 
 def published(store):
@@ -80,7 +80,7 @@ def test_models_say_of_each_song_what_they_said(name):
     X = features.loc[said["track_id"], card["input"]["feature_names"]].to_numpy(np.float32)
     model = load(folder)
     np.testing.assert_allclose(model.predict_proba(X), np.stack(said["probabilities"]), atol=1e-6)
-    if name == Store(KEPT / "out").recorded("embed")["model"]:
+    if name == Store(KEPT / "out").settings.recorded("embed")["model"]:
         embeddings = rows("embeddings").set_index("track_id").loc[said["track_id"], "embedding"]
         np.testing.assert_allclose(model.embed(X), np.stack(embeddings), atol=1e-6)
 

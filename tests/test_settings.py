@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from musicrec.errors import ConfigError
-from musicrec.settings import STAGES, CatalogSettings, ExtractSettings, SimilarSettings, read_toml, resolve
+from musicrec.settings import STAGES, CatalogSettings, ExtractSettings, SimilarSettings, resolve
+from musicrec.store.settings_file import read_toml
 
 EXAMPLES = {stage: cls(source="/music") if cls is CatalogSettings else cls() for stage, cls in STAGES.items()}
 FIELDS = [(stage, name) for stage, cls in STAGES.items() for name in cls.model_fields]

@@ -52,7 +52,7 @@ from musicrec.similarity import METHODS, Lists, Songs, refine, songs_of
 from musicrec.similarity.filters import limits_of, take
 from musicrec.stages.model_inputs import clear_unpacked, load_training_set, table_of, unpack
 from musicrec.stages.train.stage import card_of
-from musicrec.store.outcomes import digest
+from musicrec.store.lineage import digest
 from musicrec.store.store import Store
 
 K, RECALL_K = 5, 10

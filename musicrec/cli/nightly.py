@@ -56,7 +56,7 @@ def refresh(out: str, settings_file: Path | None, deadline: datetime.timedelta |
     """
     from musicrec.stages.chain import refresh as run
 
-    if options["source"] is None and settings_file is None and not Store(out).recorded("catalog"):
+    if options["source"] is None and settings_file is None and not Store(out).settings.recorded("catalog"):
         raise click.UsageError("Missing option '--source'.")
     with open_out(out, create=True) as store:
         settings = chain_settings(store, settings_file, options)

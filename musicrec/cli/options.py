@@ -16,7 +16,8 @@ from pydantic.fields import FieldInfo
 
 from musicrec.cluster.resources import at_most
 from musicrec.cluster.watchdog import SECONDS_PER_FILE
-from musicrec.settings import CHECKPOINT_S, StageSettings, read_toml, resolve
+from musicrec.settings import CHECKPOINT_S, StageSettings, resolve
+from musicrec.store.settings_file import read_toml
 from musicrec.store.store import Store
 
 Function = Callable[..., Any]
@@ -142,7 +143,7 @@ def settings_of(cls: type[S], store: Store | None, settings_file: Path | None, o
     """Settings of one stage: the command line before the settings file before what OUT records before defaults."""
     asked = {name: options[name] for name in cls.model_fields if options.get(name) not in (None, ())}
     from_file = read_toml(settings_file).get(cls.stage, {}) if settings_file else {}
-    return resolve(cls, asked, from_file, store.recorded(cls.stage) if store else {})
+    return resolve(cls, asked, from_file, store.settings.recorded(cls.stage) if store else {})
 
 
 def address_option(function: Function) -> Function:

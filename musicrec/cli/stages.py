@@ -63,7 +63,7 @@ def run(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa: 
 
     Finished work is not done again, and a run that was stopped goes on where it stopped.
     """
-    if options["source"] is None and settings_file is None and not Store(out).recorded("catalog"):
+    if options["source"] is None and settings_file is None and not Store(out).settings.recorded("catalog"):
         raise click.UsageError("Missing option '--source'.")
     with open_out(out, create=True) as store:
         _run_chain(store, settings_file, options)
@@ -108,7 +108,7 @@ def catalog(out: str, settings_file: Path | None, force: bool, **options: Any) -
     """
     from musicrec.stages.catalog.stage import catalog as stage
 
-    if options["source"] is None and settings_file is None and not Store(out).recorded("catalog"):
+    if options["source"] is None and settings_file is None and not Store(out).settings.recorded("catalog"):
         raise click.UsageError("Missing option '--source'.")
     with open_run(out, create=True) as run:
         settings = _catalog_settings(run.store, settings_file, options)
@@ -137,8 +137,8 @@ def extract(out: str, settings_file: Path | None, dry_run: bool, **options: Any)
 
     A song that cannot be used is a row of OUT/outcomes with a reason; the others are not held up.
     """
+    from musicrec.stages.extract.plan import plan
     from musicrec.stages.extract.stage import extract as stage
-    from musicrec.stages.extract.stage import plan
 
     what = ("retry_failed", "limit", "force")
     how = (*what, "address", "max_failed_fraction", "seconds_per_file")
@@ -179,7 +179,9 @@ def tune(out: str, settings_file: Path | None, address: str | None, **options: A
     from musicrec.stages.train.tune import tune as stage
 
     with open_run(out, address=address) as run:
-        of_train = {name: run.store.recorded("train").get(name) for name in ("feature_set", "test_fraction", "seed")}
+        of_train = {
+            name: run.store.settings.recorded("train").get(name) for name in ("feature_set", "test_fraction", "seed")
+        }
         given = {name: value for name, value in options.items() if name in of_train}
         asked = settings_of(TrainSettings, run.store, settings_file, given)
         settings = resolve(TuneSettings, options, {name: getattr(asked, name) for name in of_train})

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -16,8 +16,6 @@ from filelock import FileLock
 from musicrec.cluster.deadline import check_deadline, seconds_left
 from musicrec.cluster.resources import address_of, most_cpus
 from musicrec.errors import ConfigError, DeadlinePassed, MusicrecError
-from musicrec.files.paths import AnyPath
-from musicrec.store.store import Store
 
 Item = TypeVar("Item")
 
@@ -189,45 +187,6 @@ def run_all(stage: str, submit: Callable[[Item], "ray.ObjectRef[Any]"], items: S
             raise MusicrecError(f"{stage}: the worker of task {number} died again and again ({result.cause})")
         results[number] = result
     return [results[number] for number in range(len(items))]
-
-
-def run_staged(
-    store: Store,
-    stage: str,
-    starts: Mapping[str, int],
-    submit: Callable[[str, int], "ray.ObjectRef[Any]"],
-    progress: Callable[[int], None],
-) -> list[AnyPath]:
-    """Run one task a shard, leaving out shards that an interrupted run has staged.
-
-    Parameters
-    ----------
-    store : Store
-        Where the tasks stage their shards.
-    stage : str
-        Stage they belong to.
-    starts : mapping of str to int
-        Name of each shard and its first row. A name says what the shard was made from, so that an old one is not
-        mistaken for it.
-    submit : callable
-        Starts the task that stages the shard of a name and first row.
-    progress : callable
-        Called with the first row of each shard that is there.
-
-    Returns
-    -------
-    list of pathlib.Path or upath.UPath
-        The staged shards, in the order of `starts`.
-    """
-    staged = {path.stem: path for path in store.staged(stage)}
-    for name in starts.keys() & staged.keys():
-        progress(starts[name])
-    todo = [name for name in starts if name not in staged]
-    for name, result in run_bounded(lambda name: submit(name, starts[name]), todo):
-        if isinstance(result, WorkerLost):
-            raise MusicrecError(f"{stage}: the worker of shard {name} died again and again ({result.cause})")
-        progress(starts[name])
-    return [store.work_folder(stage) / f"{name}.parquet" for name in starts]
 
 
 @contextmanager

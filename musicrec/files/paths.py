@@ -7,7 +7,6 @@ differs is told here: a file on this machine is written beside its place and ren
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 else:
     AnyPath = Path  # UPath takes a while to import, and only a bucket needs it
 
-NODE_FOLDER = Path(tempfile.gettempdir()) / f"musicrec-{os.getuid()}"  # for what each node has by itself
-SECONDS_KEPT = 7 * 24 * 3600.0  # there, of what nobody asks for
 AT_ONCE = 16  # requests to a bucket, of an operation on a folder
 S3: dict[str, Any] = {
     "use_listings_cache": False,  # others write there too
@@ -174,14 +171,6 @@ def remove(path: AnyPath) -> None:
 
     with ThreadPoolExecutor(AT_ONCE) as pool:  # one by one: not every server can do many at once
         list(pool.map(remove_object, path.fs.find(path.path)))
-
-
-def forget_old(folder: Path) -> None:
-    """Remove what nobody has touched for a week from a folder that a node has by itself."""
-    for path in folder.iterdir():
-        with suppress(OSError):  # another process was quicker
-            if time.time() - path.stat().st_mtime > SECONDS_KEPT:
-                remove(path)
 
 
 @contextmanager

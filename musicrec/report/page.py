@@ -57,7 +57,7 @@ def _content(store: Store) -> dict[str, Any]:
     genres = sections.read_genres(store)
     model = sections.read_model(store)
     listed = sections.listed_ids(store)
-    source = str(store.recorded("catalog").get("source", ""))
+    source = str(store.settings.recorded("catalog").get("source", ""))
     return {
         "out": str(store.out),
         "source": source,

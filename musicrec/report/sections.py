@@ -84,7 +84,7 @@ def genre_counts(genres: Genres | None) -> Content | None:
 def model_name(store: Store) -> str:
     """Name under ``models/`` of the model the page is about: the one whose embeddings are published, if any are."""
     embedded = store.footer("embeddings")["lineage"] if store.exists("embeddings") else {}
-    return f"models/{embedded.get('model') or store.recorded('train').get('model', 'mlp')}"
+    return f"models/{embedded.get('model') or store.settings.recorded('train').get('model', 'mlp')}"
 
 
 def read_model(store: Store) -> Content | None:
@@ -144,7 +144,7 @@ def embedding_space(store: Store, genres: Genres | None) -> Content | None:
     content: Content = {"songs": songs, "mapped": len(table), "map": None}
     if len(table) < 5:
         return content
-    metric = store.recorded("similar").get("metric", "cosine")
+    metric = store.settings.recorded("similar").get("metric", "cosine")
     vectors = pc.list_flatten(table["embedding"]).to_numpy().reshape(len(table), -1)
     named = _genres_of(table["track_id"].to_pandas(), genres).fillna(NO_GENRE)
     figure = figures.embedding_map(numbers.project(vectors, metric), named)

@@ -13,12 +13,11 @@ from musicrec.errors import UnknownTrack
 from musicrec.files.paths import AnyPath, children, located
 from musicrec.files.s3_errors import ask, reaching
 from musicrec.schemas import FAILED, SIMILAR, SKIPPED
-from musicrec.serve.sidecar import SIDECAR, SIDECAR_COLUMNS, Float32, Int32, Sidecar, all_names
+from musicrec.serve.sidecar import SIDECAR, SIDECAR_COLUMNS, Float32, Int32, Sidecar
 from musicrec.serve.sidecar_cache import local_version
+from musicrec.serve.song_names import closest, find_track
 from musicrec.store.lineage import check_footer
 from musicrec.store.store import Store
-
-NAMES_OFFERED = 3
 
 
 class Song(NamedTuple):
@@ -189,12 +188,12 @@ class SimilarTable:
 
     def _why_missing(self, name: str) -> str:
         if self._store:
-            if track_id := _find_track(name, self._store.read("tracks", SIDECAR_COLUMNS)):
+            if track_id := find_track(name, self._store.read("tracks", SIDECAR_COLUMNS)):
                 why = self._first_problem(track_id) or "it was added after the table was made; run the chain again"
                 return f"{track_id} is in the catalog but not in the table: {why}"
             if problem := self._first_problem(name):
                 return f"{name} is a file of the source but no song: {problem}"
-        close = _closest(name, self._sidecar.songs)
+        close = closest(name, self._sidecar.songs)
         return f"no song {name!r} in {self.where}; the closest names are: {', '.join(close)}"
 
     def _first_problem(self, track_id: str) -> str | None:
@@ -221,25 +220,3 @@ def _find(out: str | PathLike[str] | AnyPath) -> tuple[Store | None, Path]:
         store = Store(out)
         store.require()
         return store, local_version(store.path("similar"))
-
-
-def _find_track(name: str, tracks: pa.Table) -> str | None:
-    """Id of the first track that has, or is called by, a name."""
-    track_ids: list[str] = tracks["track_id"].to_pylist()
-    if name in track_ids:
-        return name
-    wanted = name.casefold()
-    names = zip(track_ids, all_names(tracks), strict=True)
-    return next((t for t, called in names if wanted in map(str.casefold, called)), None)
-
-
-def _closest(name: str, songs: pa.Table) -> list[str]:
-    """Ids of the songs of which some name is closest to `name`."""
-    from rapidfuzz import process, utils
-
-    track_ids = songs["track_id"].to_pylist()
-    choices = [(name, t) for t, names in zip(track_ids, all_names(songs), strict=True) for name in (*names, t)]
-    matches = process.extract(
-        name, [name for name, _ in choices], processor=utils.default_process, limit=4 * NAMES_OFFERED
-    )
-    return list(dict.fromkeys(choices[at][1] for *_, at in matches))[:NAMES_OFFERED]

@@ -195,7 +195,7 @@ class Recommender:
     def _feature_set(self, features: "pads.Dataset") -> str:
         """The set that models were trained on here, else the first that was extracted."""
         have = resolve(ExtractSettings, read_footer(features.schema)["settings"]).feature_sets
-        wanted = resolve(TrainSettings, self._store.recorded("train")).feature_set
+        wanted = resolve(TrainSettings, self._store.settings.recorded("train")).feature_set
         return wanted if wanted in have else have[0]
 
     def _with_probabilities(self, songs: _Songs) -> _Songs:

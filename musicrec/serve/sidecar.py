@@ -12,9 +12,8 @@ Beside the Parquet parts of a version lies a folder ``_sidecar``, which readers 
     lower case alike.
 """
 
-import re
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -27,30 +26,14 @@ from numpy.typing import NDArray
 
 from musicrec.errors import SchemaError
 from musicrec.files.paths import AnyPath, filling
+from musicrec.serve.song_names import SONGS_AT_A_TIME, all_names, names_of
 
 SIDECAR = "_sidecar"  # Parquet readers pass over names with an underscore
 SIDECAR_COLUMNS = ["track_id", "title", "artist", "genre"]
-AUDIO_SUFFIX = re.compile(r"(?<=.)\.[A-Za-z][A-Za-z0-9]{1,3}$")  # not the .00002 of a GTZAN id
-SONGS_AT_A_TIME = 100_000  # whose names are in memory while they are indexed
 HASH_BITS = 32
 
 Int32 = NDArray[np.int32]
 Float32 = NDArray[np.float32]
-
-
-# --- names --------------------------------------------------------------------------------------------------------
-
-
-def names_of(track_id: str, title: str | None) -> set[str]:
-    """What a song may be called beside its id: its file name, that without extension, its title."""
-    file_name = track_id.rstrip("/").rpartition("/")[2]
-    return {file_name, AUDIO_SUFFIX.sub("", file_name), title or ""} - {""}
-
-
-def all_names(songs: pa.Table) -> Iterator[set[str]]:
-    """What each song of a table may be called, row after row."""
-    for batch in songs.select(["track_id", "title"]).to_batches(SONGS_AT_A_TIME):
-        yield from map(names_of, batch["track_id"].to_pylist(), batch["title"].to_pylist())
 
 
 def _to_key(name: str) -> bytes:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musicrec.errors import ConfigError, MusicrecError, SchemaError
-from musicrec.files.paths import AnyPath, fetch, files_below, forget_old, make_folder, name_of
+from musicrec.files.node_cache import forget_old
+from musicrec.files.paths import AnyPath, fetch, files_below, make_folder, name_of
 from musicrec.serve.sidecar import SIDECAR
 
 if TYPE_CHECKING:

@@ -24,12 +24,12 @@ from musicrec.models.inputs import ahead
 from musicrec.monitor.progress import Progress
 from musicrec.schemas import EMBEDDINGS, FAILED, OK, SKIPPED
 from musicrec.settings import EmbedSettings
-from musicrec.stages.extract.track_rows import Row
 from musicrec.stages.model_inputs import columns_of, read_songs, require_same_input
-from musicrec.store.lineage import made_by
-from musicrec.store.outcomes import Counts, Outcome, check_failures, count, digest, outcomes_table
+from musicrec.store.lineage import digest, made_by
+from musicrec.store.outcomes import Counts, Outcome, check_failures, count, outcomes_table, save_outcomes
 from musicrec.store.store import Store
-from musicrec.store.table_parts import ROWS_FILE, Place, published_places, rows_of
+from musicrec.store.table_parts import ROWS_FILE, published_places
+from musicrec.store.table_spec import Place, Row, rows_of
 
 MADE_OF = pa.schema([("track_id", pa.string()), ("fingerprint", pa.string())])  # rows of the table that was read
 MEMORY = 1500 * 2**20  # bytes of a worker: TensorFlow alone takes two thirds
@@ -61,10 +61,10 @@ def embed(store: Store, settings: EmbedSettings, *, address: str | None = None, 
     name = settings.fingerprint(card["model_id"], store.footer(table)["fingerprint"])
     is_current = store.exists("embeddings") and store.footer("embeddings")["fingerprint"] == name
     n_new = 0 if is_current else _embed_all(_Run(store, settings, name, card, address, gpu))
-    store.clear_work(settings.stage)  # of a run too that was killed when all was published
-    store.record(settings)
+    store.work.clear(settings.stage)  # of a run too that was killed when all was published
+    store.settings.record(settings)
     outcomes = _outcomes(store, name, table)
-    store.save_outcomes(settings.stage, outcomes, settings, name)
+    save_outcomes(store, settings.stage, outcomes, settings, name)
     counts = count(settings.stage, store.track_ids(), outcomes, n_new)
     check_failures(counts, 1.0)
     return counts
@@ -117,7 +117,7 @@ def _new_vectors(run: _Run, todo: dict[AnyPath, list[str]], total: int) -> list[
     store, stage = run.store, run.settings.stage
     model = store.path(f"models/{run.settings.model}")
     shards = {f"{run.name}-{digest([str(part), *ids])}": (part, ids) for part, ids in todo.items()}
-    staged = {path.stem for path in store.staged(stage)}
+    staged = {path.stem for path in store.work.staged(stage)}
     left = [shard for shard in shards if shard not in staged]
     done = total - sum(len(shards[shard][1]) for shard in left)
     connect(run.address)
@@ -127,7 +127,7 @@ def _new_vectors(run: _Run, todo: dict[AnyPath, list[str]], total: int) -> list[
             if isinstance(lost, WorkerLost):
                 raise MusicrecError(f"embed: the worker of {shards[shard][0]} died again and again ({lost.cause})")
             progress.advance(len(shards[shard][1]))
-    return [read_parquet(store.work_folder(stage) / f"{shard}.parquet") for shard in shards]
+    return [read_parquet(store.work.folder(stage) / f"{shard}.parquet") for shard in shards]
 
 
 def _places(store: Store, table: str) -> list[Place]:
@@ -155,7 +155,7 @@ def _embed_part(out: AnyPath, shard: str, model: AnyPath, part: AnyPath, ids: li
     trained = _load(model)
     pieces = [EMBEDDINGS.empty_table(), *(_embedded(trained, rows) for rows in ahead(_batches(trained, part, ids)))]
     vectors = pa.concat_tables(pieces)
-    Store(out).stage_shard(EmbedSettings.stage, shard, vectors)
+    Store(out).work.stage(EmbedSettings.stage, shard, vectors)
     prometheus.count_tracks(EmbedSettings.stage, OK, n=len(vectors))
     prometheus.count_tracks(EmbedSettings.stage, FAILED, "not_finite", len(ids) - len(vectors))
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from musicrec import features
 from musicrec.errors import ConfigError, ModelError
-from musicrec.files.paths import NODE_FOLDER, forget_old, make_folder, remove
+from musicrec.files.node_cache import NODE_FOLDER, forget_old
+from musicrec.files.paths import make_folder, remove
 from musicrec.models import NETWORKS, TrainingSet, training_set
 from musicrec.models.inputs import Chosen, Songs
 from musicrec.settings import ExtractSettings, TrainSettings, resolve
@@ -219,7 +220,7 @@ def _folder(store: Store, table: str) -> Path:
 
 def clear_unpacked(store: Store) -> None:
     """Remove what :func:`unpack` has written; of an OUT in a bucket on this node only, others are cleared later."""
-    store.clear_work(WORK)
+    store.work.clear(WORK)
     for table in OPTIONS if not isinstance(store.out, Path) else ():
         if store.exists(table):
             remove(_folder(store, table))

@@ -1,15 +1,17 @@
 """Nothing is lost: every stage gives every track of the catalog exactly one outcome, and the counts add up."""
 
-import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from musicrec.errors import MusicrecError
 from musicrec.schemas import FAILED, OK, OUTCOMES, SKIPPED
+from musicrec.settings import StageSettings
+from musicrec.store.store import Store
 
 
 class Outcome(NamedTuple):
@@ -96,9 +98,14 @@ def check_failures(counts: Counts, max_failed_fraction: float) -> None:
         )
 
 
-def digest(*columns: Sequence[str | None]) -> str:
-    """Fingerprint of some equally long columns of text, in their order: 16 hex digits."""
-    h = hashlib.blake2b(digest_size=8)
-    for row in zip(*columns, strict=True):
-        h.update(repr(row).encode("utf-8", "surrogatepass"))
-    return h.hexdigest()
+def save_outcomes(store: Store, stage: str, rows: pa.Table, settings: StageSettings, fingerprint: str) -> None:
+    """Replace the rows of `stage` in the ``outcomes`` table."""
+    before = store.read("outcomes").cast(OUTCOMES) if store.exists("outcomes") else OUTCOMES.empty_table()
+    others = before.filter(pc.field("stage") != stage)
+    now = pa.concat_tables([others, rows.cast(OUTCOMES)])
+    now = now.sort_by([("stage", "ascending"), ("track_id", "ascending")])
+    if now.equals(before):
+        return
+    version = store.new_version("outcomes", settings, fingerprint)
+    version.write_part(now)
+    store.publish(version)

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import tomli_w
 
 from musicrec.errors import ConfigError, SchemaError
-from musicrec.files.parquet import open_dataset, open_parquet, write_parquet
-from musicrec.files.paths import AnyPath, children, located, make_folder, remove, write_atomic
+from musicrec.files.parquet import open_dataset, open_parquet
+from musicrec.files.paths import AnyPath, children, located, make_folder
 from musicrec.files.s3_errors import ask, reaching
-from musicrec.schemas import OUTCOMES
-from musicrec.settings import STAGES, StageSettings, read_toml, resolve
+from musicrec.settings import StageSettings
 from musicrec.store.lineage import FOOTER_FILE, check_footer, made_by, read_footer
 from musicrec.store.lock import lock_of
+from musicrec.store.settings_file import SettingsFile
+from musicrec.store.staging import WorkFolders
 from musicrec.store.versions import Version, Versions, now
 
 if TYPE_CHECKING:
@@ -44,11 +44,22 @@ class Store:
     ------
     ConfigError
         It is neither.
+
+    Attributes
+    ----------
+    out : pathlib.Path or upath.UPath
+        The OUT.
+    settings : SettingsFile
+        How each stage last ran here.
+    work : WorkFolders
+        What unfinished runs have done.
     """
 
     def __init__(self, out: str | os.PathLike[str] | AnyPath) -> None:
         self.out = located(out)
         self._lock = lock_of(self.out)
+        self.settings = SettingsFile(self.out / "settings.toml")
+        self.work = WorkFolders(self.out / "_work")
 
     # --- the folder ---------------------------------------------------------------------------------------------
 
@@ -70,7 +81,7 @@ class Store:
         with reaching(self.out):
             ask(self.out)
             strangers = [p.name for p in children(self.out) if not p.name.startswith((".", "_"))]
-            if strangers and not self._settings_file.exists():
+            if strangers and not self.settings.exists():
                 raise ConfigError(
                     f"OUT {self.out} holds {strangers[0]!r} and was not made by musicrec; choose an empty or new folder"
                 )
@@ -79,7 +90,7 @@ class Store:
         """Raise ConfigError unless this is an OUT that `musicrec catalog` has made."""
         with reaching(self.out):
             ask(self.out)
-            is_out = self._settings_file.exists()
+            is_out = self.settings.exists()
         if not is_out:
             raise ConfigError(
                 f"{self.out} is not a musicrec OUT; make one with: musicrec run {self.out} --source FOLDER"
@@ -98,41 +109,6 @@ class Store:
         """
         with reaching(self.out), self._lock.held():
             yield
-
-    # --- settings -----------------------------------------------------------------------------------------------
-
-    @property
-    def _settings_file(self) -> AnyPath:
-        return self.out / "settings.toml"
-
-    def recorded(self, stage: str) -> dict[str, Any]:
-        """Settings with which `stage` last ran here; empty if it never did."""
-        return read_toml(self._settings_file).get(stage, {}) if self._settings_file.exists() else {}
-
-    def record(self, settings: StageSettings) -> None:
-        """Keep the settings of a stage in ``settings.toml``."""
-        content = read_toml(self._settings_file) if self._settings_file.exists() else {}
-        content[settings.stage] = settings.model_dump(mode="json", exclude_none=True)
-        ordered = {stage: content[stage] for stage in STAGES if stage in content}
-        write_atomic(self._settings_file, tomli_w.dumps(ordered).encode())
-
-    def check_settings(self, settings: StageSettings, *, force: bool) -> None:
-        """Refuse to redo costly work because an option differs from how OUT was made.
-
-        Raises
-        ------
-        ConfigError
-            `settings` differ from the recorded ones and `force` is false.
-        """
-        recorded = self.recorded(settings.stage)
-        if not recorded or force:
-            return
-        differences = resolve(type(settings), recorded).differences(settings)
-        if differences:
-            raise ConfigError(
-                f"OUT {self.out} was made by other {settings.stage} settings ({'; '.join(differences)}); "
-                f"use another OUT, or add --force to redo what depends on them"
-            )
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -230,36 +206,6 @@ class Store:
         versions = self.versions(name)
         self.footer(name, versions.find(to))
         return versions.rollback(to)
-
-    def save_outcomes(self, stage: str, rows: pa.Table, settings: StageSettings, fingerprint: str) -> None:
-        """Replace the rows of `stage` in the ``outcomes`` table."""
-        before = self.read("outcomes").cast(OUTCOMES) if self.exists("outcomes") else OUTCOMES.empty_table()
-        others = before.filter(pc.field("stage") != stage)
-        now = pa.concat_tables([others, rows.cast(OUTCOMES)])
-        now = now.sort_by([("stage", "ascending"), ("track_id", "ascending")])
-        if now.equals(before):
-            return
-        version = self.new_version("outcomes", settings, fingerprint)
-        version.write_part(now)
-        self.publish(version)
-
-    # --- work in progress ---------------------------------------------------------------------------------------
-
-    def work_folder(self, stage: str) -> AnyPath:
-        """Folder for what an unfinished run of `stage` has done; it outlives the run."""
-        return make_folder(self.out / "_work" / stage)
-
-    def staged(self, stage: str) -> list[AnyPath]:
-        """Shards that tasks of an unfinished run of `stage` have completed."""
-        return children(self.out / "_work" / stage, "*.parquet")
-
-    def stage_shard(self, stage: str, name: str, table: pa.Table) -> None:
-        """Write one shard of `stage`, whole or not at all; writing it again changes nothing."""
-        write_parquet(self.work_folder(stage) / f"{name}.parquet", table)
-
-    def clear_work(self, stage: str) -> None:
-        """Remove the work folder of `stage`, once what it held is published."""
-        remove(self.out / "_work" / stage)
 
 
 @contextmanager

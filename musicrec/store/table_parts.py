@@ -11,12 +11,9 @@ Rows are written a group at a time, so that memory grows neither with the catalo
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,15 +23,13 @@ import pyarrow.parquet as pq
 
 from musicrec.errors import SchemaError
 from musicrec.files.parquet import ROW_GROUP_ROWS, open_dataset, read_parquet, rows_in, write_parquet
-from musicrec.files.paths import AnyPath, link_or_copy, make_folder, name_of, replacing
-from musicrec.schemas import OK, OUTCOMES
-from musicrec.stages.extract.track_rows import OPTIONAL_TABLES, Row, Table
+from musicrec.files.paths import AnyPath, link_or_copy, replacing
 from musicrec.store.lineage import FOOTER_FILE
+from musicrec.store.staging import Staged
 from musicrec.store.store import Store
+from musicrec.store.table_spec import Place, Row, Table, rows_of, rows_per_group, writing
 from musicrec.store.versions import Version
 
-GROUP_BYTES = 16 * 2**20  # of a row group, before compression: what one writer holds a few times
-PAGE_BYTES = 128 * 2**10  # before compression: it stays in a core's cache on its way to the file
 PART_BYTES = 128 * 2**20  # before compression
 TRACKS_PER_PART = 16  # of a large table, about 4 MB of mel: a night of few changes leaves most of such parts alone
 TRACKS_PER_OBJECT = 32  # of a large table in a bucket, which copies what a folder links
@@ -43,17 +38,11 @@ WRITERS = min(4, os.cpu_count() or 1)  # threads that write parts; reading and c
 ROWS_FILE = "_rows"  # Parquet: track, fingerprint and part of each row of a version; no reader of *.parquet sees it
 
 Item = TypeVar("Item")
-Place = tuple[Row, AnyPath]  # the file in which a row stands
 
 
 def slices(items: list[Item], size: int) -> list[list[Item]]:
     """`items` in their order, `size` at a time."""
     return [items[i : i + size] for i in range(0, len(items), size)]
-
-
-def rows_of(table: pa.Table) -> list[Row]:
-    """Track and fingerprint of each row."""
-    return list(zip(table["track_id"].to_pylist(), table["fingerprint"].to_pylist(), strict=True))
 
 
 def tracks_per_part(store: Store, table: Table) -> int:
@@ -62,94 +51,6 @@ def tracks_per_part(store: Store, table: Table) -> int:
     if table.is_large:
         handy = min(handy, TRACKS_PER_PART if isinstance(store.out, Path) else TRACKS_PER_OBJECT)
     return max(1, handy)
-
-
-# --- staged shards ------------------------------------------------------------------------------------------------
-
-
-class Staged(NamedTuple):
-    """What an unfinished run has done: the outcome of each row, and the file of outcomes it stands in."""
-
-    outcomes: pa.Table
-    files: list[AnyPath]
-
-    def places(self, table: Table) -> list[Place]:
-        """Where the rows of a table are staged."""
-        beside = {file: _beside(file, table) for file in set(self.files)}
-        done = zip(rows_of(self.outcomes), self.outcomes["status"].to_pylist(), self.files, strict=True)
-        return [(row, beside[file]) for row, status, file in done if status == OK]
-
-
-def stage_shard(store: Store, work: str, name: str, tables: list[Table], rows: Iterable[dict[str, Any]]) -> pa.Table:
-    """Write one shard into the work folder as its rows come: a file a table, then the outcomes, by which it counts.
-
-    Killed before the outcomes are there, it has done nothing. Writing it again changes nothing.
-
-    Returns
-    -------
-    pyarrow.Table
-        The outcomes.
-    """
-    shard = store.work_folder(work) / f"{name}.parquet"
-    outcomes = [OUTCOMES.empty_table()]
-    narrow: dict[str, list[pa.Table]] = {table.name: [] for table in tables if not table.is_large}
-    with ExitStack() as files:
-        writers: dict[str, pq.ParquetWriter] = {}
-
-        def write(table: Table, content: pa.Table) -> None:
-            if table.name not in writers:
-                make_folder(_beside(shard, table).parent)
-                writers[table.name] = files.enter_context(_writing(_beside(shard, table), table))
-            writers[table.name].write_table(content)
-
-        rows, tracks_a_group = iter(rows), max(1, GROUP_BYTES // sum(table.track_bytes for table in tables))
-        while group := list(islice(rows, tracks_a_group)):
-            outcomes.append(pa.Table.from_pylist(group, schema=OUTCOMES))
-            done = [row for row in group if row["status"] == OK]
-            for table in tables if done else []:
-                if table.is_large:
-                    write(table, table.of(done))
-                else:
-                    narrow[table.name].append(table.of(done))
-        for table in tables:
-            if pieces := narrow.get(table.name):
-                write(table, pa.concat_tables(pieces))
-    write_parquet(shard, pa.concat_tables(outcomes))
-    return pa.concat_tables(outcomes)
-
-
-def read_staged(store: Store, work: str) -> Staged:
-    """Outcomes of all staged shards; where two hold a row, the later one counts."""
-    files = {name_of(file): file for file in store.staged(work)}
-    if not files:
-        return Staged(OUTCOMES.empty_table(), [])
-    table = open_dataset(list(files.values())).to_table(columns=[*OUTCOMES.names, "__filename"])
-    return Staged(table.select(OUTCOMES.names), [files[name] for name in table["__filename"].to_pylist()])
-
-
-def _beside(shard: AnyPath, table: Table) -> AnyPath:
-    """The file of a table that belongs to a file of outcomes."""
-    return shard.parent / table.name / shard.name
-
-
-@contextmanager
-def _writing(path: AnyPath, table: Table) -> Iterator[pq.ParquetWriter]:
-    """Write a file of a table that appears complete or not at all."""
-    with (
-        replacing(path) as temporary,
-        pq.ParquetWriter(
-            temporary,
-            table.schema,
-            compression="zstd",
-            use_dictionary=["track_id"],  # numbers seldom repeat: theirs would cost more than they save
-            data_page_size=PAGE_BYTES,
-            write_statistics=table.plain_columns,  # of the numbers in lists they take as long as all the rest
-        ) as writer,
-    ):
-        yield writer
-
-
-# --- versions -----------------------------------------------------------------------------------------------------
 
 
 def published_rows(store: Store, table: str) -> set[Row]:
@@ -218,12 +119,6 @@ def write_version(store: Store, version: Version, table: Table, rows: pa.Table, 
         pq.write_metadata(table.schema.with_metadata(version.metadata), temporary)
 
 
-def withdraw(store: Store, wanted: list[Table]) -> None:
-    """Remove the optional tables that the settings no longer ask for: nobody would keep them up to date."""
-    for name in OPTIONAL_TABLES - {table.name for table in wanted}:
-        store.versions(name).remove()
-
-
 def _staying(
     wanted: list[Row], where: dict[Row, AnyPath], held: Counter[AnyPath], most: int
 ) -> dict[AnyPath, list[Row]]:
@@ -264,8 +159,8 @@ def _move(table: Table, source: AnyPath, target: AnyPath, n_tracks: int) -> None
 
 def _merge(table: Table, rows: list[Row], where: dict[Row, AnyPath], target: AnyPath) -> None:
     """Write a part of rows that stand in several files."""
-    with _writing(target, table) as writer:
-        for group in slices(rows, max(1, min(ROW_GROUP_ROWS, GROUP_BYTES // table.track_bytes))):
+    with writing(target, table) as writer:
+        for group in slices(rows, min(ROW_GROUP_ROWS, rows_per_group(table))):
             files: dict[AnyPath, list[str]] = defaultdict(list)
             for row in group:
                 files[where[row]].append(row[0])

@@ -56,7 +56,7 @@ def songs(tmp_path):
 def out(tmp_path, songs):
     store = Store(tmp_path / "OUT")
     store.create()
-    store.record(CatalogSettings(source=str(songs)))
+    store.settings.record(CatalogSettings(source=str(songs)))
     return store.out
 
 
@@ -69,8 +69,10 @@ def stages(monkeypatch):
         called.append((settings, how))
         return f"{settings.stage}: done"
 
+    plan = SimpleNamespace(plan=lambda *_, **how: f"a plan: {how}")
+    monkeypatch.setitem(sys.modules, "musicrec.stages.extract.plan", plan)
     for name, place in STAGES.items():
-        module = SimpleNamespace(**{name: stage}, published_card=None, plan=lambda *_, **how: f"a plan: {how}")
+        module = SimpleNamespace(**{name: stage}, published_card=None)
         monkeypatch.setitem(sys.modules, f"musicrec.stages.{place}", module)
     return called
 
@@ -237,7 +239,7 @@ def test_a_catalog_is_made_once_and_kept_when_another_source_is_refused(run, son
     code, text, complaint = run("catalog", "new/OUT", "--source", "songs")
     assert (code, complaint) == (0, "")
     assert text.startswith("catalog: 2 ok + 0 skipped + 0 failed = 2")
-    assert Store(tmp_path / "new/OUT").recorded("catalog") == {"source": str(songs), "kind": "auto"}
+    assert Store(tmp_path / "new/OUT").settings.recorded("catalog") == {"source": str(songs), "kind": "auto"}
     assert run("catalog", "new/OUT", "--source", "songs/jazz")[0] == 2
     assert Store(tmp_path / "new/OUT").track_ids() == ["jazz/b.mp3", "rock/a.wav"]
     assert run("catalog", "new/OUT")[0] == 0
@@ -293,7 +295,7 @@ def test_the_process_ends_with_the_exit_code(out, tmp_path, arguments, code):
 
 def test_the_command_line_wins_over_the_file_over_what_out_records_over_defaults(run, out, stages, tmp_path):
     (tmp_path / "my.toml").write_text("[similar]\nn = 5\nmax_churn = 0.5\n[train]\nepochs = 3\n")
-    Store(out).record(SimilarSettings(n=7, max_churn=0.7, max_hub_share=0.7, metric="euclidean"))
+    Store(out).settings.record(SimilarSettings(n=7, max_churn=0.7, max_hub_share=0.7, metric="euclidean"))
     assert run("similar", "OUT", "--settings", "my.toml", "-n", "3", "--metric", "cosine")[0] == 0
     settings, _ = stages.pop()
     assert settings == SimilarSettings(n=3, max_churn=0.5, max_hub_share=0.7, metric="cosine")

@@ -13,7 +13,7 @@ from musicrec.cluster.resources import at_most, most_cpus
 from musicrec.cluster.tasks import asking, run_all, run_bounded
 from musicrec.errors import ConfigError
 from musicrec.settings import ExtractSettings
-from musicrec.stages.extract import stage
+from musicrec.stages.extract import plan, stage
 from musicrec.stages.extract.track_rows import Wanted
 
 CPUS = 64
@@ -54,7 +54,7 @@ def test_shards_are_runs_of_neighbours_so_that_parts_are_too(monkeypatch):
 
 def test_only_what_has_to_be_fetched_is_the_longer_the_larger():
     def work_s(uri, duration_s, size_bytes):
-        return stage._work_s(ExtractSettings(), uri, duration_s, size_bytes)
+        return plan._work_s(ExtractSettings(), uri, duration_s, size_bytes)
 
     assert work_s("/a.mp3", 3600, 10**9) == work_s("/a.mp3", 30, 10**6) == work_s("/a.mp3", None, None)
     assert work_s("/a.mp3", 3, 10**5) < work_s("/a.mp3", 30, 10**6)
@@ -122,4 +122,4 @@ def test_wanted_tracks_know_their_size(tmp_path, publish_vectors):
     version = store.new_version("tracks", ExtractSettings(), "sized")
     version.write_part(tracks.set_column(tracks.schema.get_field_index("size_bytes"), "size_bytes", sizes))
     store.publish(version)
-    assert [track.size_bytes for track in stage._wanted(store, ExtractSettings())] == [5_000_000, 0]
+    assert [track.size_bytes for track in plan.wanted_tracks(store, ExtractSettings())] == [5_000_000, 0]

@@ -55,7 +55,7 @@ def write(folder, predictions, table=None, curves=None) -> Store:
     store = Store(folder)
     store.create()
     settings = CatalogSettings(source="/synthetic")
-    store.record(settings)
+    store.settings.record(settings)
 
     def put(name: str, rows: pd.DataFrame, schema: pa.Schema, **lineage: object) -> None:
         version = store.new_version(name, settings, "f" * 16, **lineage)
@@ -209,7 +209,7 @@ def test_learning_curves_are_those_of_the_networks(page):
 def test_without_an_evaluation_there_is_no_section(tmp_path):
     store = Store(tmp_path)
     store.create()
-    store.record(CatalogSettings(source="/synthetic"))
+    store.settings.record(CatalogSettings(source="/synthetic"))
     page = page_of(store)
     assert "#evaluation" not in page.addresses
     assert "Evaluation" not in page.text

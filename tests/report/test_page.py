@@ -47,7 +47,7 @@ class Catalog:
         self.genres = [names[i % len(names)] for i in range(n)]
         self.good = self.ids[:-2]
         self.catalog = CatalogSettings(source=source)
-        self.store.record(self.catalog)
+        self.store.settings.record(self.catalog)
 
     def everything(self) -> "Catalog":
         for make in (self.tracks, self.outcomes, self.features, self.model, self.embeddings, self.similar):

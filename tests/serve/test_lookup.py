@@ -22,7 +22,8 @@ from musicrec.cli import main
 from musicrec.errors import ConfigError, SchemaError, UnknownTrack
 from musicrec.schemas import SIMILAR, TRACKS
 from musicrec.serve.lookup import SimilarTable, Song
-from musicrec.serve.sidecar import SIDECAR, SIDECAR_COLUMNS, HashIndex, Sidecar, names_of, write_sidecar
+from musicrec.serve.sidecar import SIDECAR, SIDECAR_COLUMNS, HashIndex, Sidecar, write_sidecar
+from musicrec.serve.song_names import names_of
 from musicrec.serve.table_writer import write_table
 from musicrec.settings import CatalogSettings, SimilarSettings
 from musicrec.similarity import top_n
@@ -83,7 +84,7 @@ def problems(track_id):
 def made(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("lookup") / "OUT")
     store.create()
-    store.record(CatalogSettings(source="/music"))
+    store.settings.record(CatalogSettings(source="/music"))
     missing = [Song(t, t.split("/")[1].split(".")[0].title(), None, None) for t in MISSING]
     tracks = [{"uri": "file:///x", **song._asdict()} for song in (*SONGS, *missing)]
     publish(store, "tracks", lambda version: version.write_part(pa.Table.from_pylist(tracks, schema=TRACKS)))
@@ -203,7 +204,7 @@ def test_a_song_that_did_not_come_through_says_at_what_stage_and_why(table, name
 def small_out(folder):
     store = Store(folder / "out")
     store.create()
-    store.record(CatalogSettings(source="/music"))
+    store.settings.record(CatalogSettings(source="/music"))
     return store
 
 

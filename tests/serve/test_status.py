@@ -18,7 +18,7 @@ from musicrec.similarity import Lists
 from musicrec.stages.similar.kept_lists import Compared
 from musicrec.stages.similar.publish import publish_lists
 from musicrec.store import versions
-from musicrec.store.outcomes import Outcome, outcomes_table
+from musicrec.store.outcomes import Outcome, outcomes_table, save_outcomes
 
 SETTINGS = SimilarSettings(n=3)
 N = 12
@@ -175,9 +175,9 @@ def test_tables_of_extract_are_up_to_date_once_every_track_has_an_outcome(store)
         store.publish(version)
     outcomes = [Outcome(f"song-{i:03d}", "extract", "failed" if i % 2 else "ok", "corrupt" if i % 2 else None)
                 for i in range(N)]  # fmt: skip
-    store.save_outcomes("extract", outcomes_table(outcomes[:-2]), settings, "f" * 16)
+    save_outcomes(store, "extract", outcomes_table(outcomes[:-2]), settings, "f" * 16)
     assert table(store, "features")[1:] == (False, "2 tracks are not decoded yet")
-    store.save_outcomes("extract", outcomes_table(outcomes), settings, "f" * 16)
+    save_outcomes(store, "extract", outcomes_table(outcomes), settings, "f" * 16)
     assert table(store, "features")[1:] == (True, None)
     assert status.status(store).problems == [
         {"stage": "extract", "status": "failed", "reason": "corrupt", "tracks": N // 2}

@@ -74,7 +74,7 @@ def test_the_chain_through_broken_requests_ends_with_the_tables_of_a_folder(
     again = musicrec("run", there, *how)
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("none") == 5
-    assert not Store(there).out.fs.find(Store(there).work_folder("extract").path)
+    assert not Store(there).out.fs.find(Store(there).work.folder("extract").path)
     table, same = SimilarTable(there), SimilarTable(here)
     for song in same.songs():
         assert table.similar(song.track_id) == same.similar(song.track_id)

@@ -6,7 +6,8 @@ import pytest
 
 from musicrec.errors import MusicrecError
 from musicrec.schemas import OUTCOMES
-from musicrec.store.outcomes import Counts, Outcome, check_failures, count, digest, outcomes_table
+from musicrec.store.lineage import digest
+from musicrec.store.outcomes import Counts, Outcome, check_failures, count, outcomes_table
 
 STATUSES = {"a": "ok", "b": "skipped", "c": "failed", "d": "ok", "é": "failed"}
 

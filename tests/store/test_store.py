@@ -25,7 +25,7 @@ from musicrec.files.parquet import write_parquet
 from musicrec.files.paths import write_atomic
 from musicrec.settings import CatalogSettings, ExtractSettings, SimilarSettings
 from musicrec.store import lineage
-from musicrec.store.outcomes import Outcome, outcomes_table
+from musicrec.store.outcomes import Outcome, outcomes_table, save_outcomes
 from musicrec.store.store import Store
 
 SETTINGS = CatalogSettings(source="/music")
@@ -238,7 +238,7 @@ from musicrec.store.store import Store
 store = Store(sys.argv[1])
 with store.lock():
     Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-    store.record(SimilarSettings())
+    store.settings.record(SimilarSettings())
 """
 
 
@@ -380,7 +380,7 @@ def test_an_out_or_an_empty_folder_is_accepted_again(store):
     store.create()
     with pytest.raises(ConfigError, match="not a musicrec OUT"):
         store.require()
-    store.record(SETTINGS)
+    store.settings.record(SETTINGS)
     publish(store, 1)
     (store.out / "report.html").touch()
     store.create()
@@ -425,46 +425,46 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
 
 
 def test_a_shard_written_twice_is_one_file_and_work_can_be_cleared(store):
-    assert store.staged("extract") == []
+    assert store.work.staged("extract") == []
     for name, g in (("b", 1), ("a", 2), ("b", 3)):
-        store.stage_shard("extract", name, generation(g))
-    shards = store.staged("extract")
+        store.work.stage("extract", name, generation(g))
+    shards = store.work.staged("extract")
     assert [shard.name for shard in shards] == ["a.parquet", "b.parquet"]
     assert pq.read_table(shards[1])["generation"].unique().to_pylist() == [3]
-    assert store.staged("similar") == []
+    assert store.work.staged("similar") == []
     for _ in range(2):
-        store.clear_work("extract")
-        assert store.staged("extract") == []
+        store.work.clear("extract")
+        assert store.work.staged("extract") == []
 
 
 # --- settings -----------------------------------------------------------------------------------------------------
 
 
 def test_settings_come_back_from_toml_as_they_went_in(store):
-    assert store.recorded("extract") == {}
+    assert store.settings.recorded("extract") == {}
     asked = ExtractSettings(offset_s=1.5, feature_sets=("gtzan57",))
     odd_source = CatalogSettings(source='/müsik/"a\\b"\n[x]')
     for settings in (asked, odd_source):
-        store.record(settings)
-    assert ExtractSettings(**store.recorded("extract")) == asked
-    assert CatalogSettings(**store.recorded("catalog")) == odd_source
-    store.record(ExtractSettings())
-    assert ExtractSettings(**store.recorded("extract")) == ExtractSettings()
-    assert CatalogSettings(**store.recorded("catalog")) == odd_source
+        store.settings.record(settings)
+    assert ExtractSettings(**store.settings.recorded("extract")) == asked
+    assert CatalogSettings(**store.settings.recorded("catalog")) == odd_source
+    store.settings.record(ExtractSettings())
+    assert ExtractSettings(**store.settings.recorded("extract")) == ExtractSettings()
+    assert CatalogSettings(**store.settings.recorded("catalog")) == odd_source
 
 
 def test_other_settings_are_refused_by_name_unless_forced(store):
-    store.check_settings(ExtractSettings(), force=False)  # nothing is recorded yet
-    store.record(ExtractSettings())
-    store.check_settings(ExtractSettings(), force=False)
+    store.settings.check(ExtractSettings(), force=False)  # nothing is recorded yet
+    store.settings.record(ExtractSettings())
+    store.settings.check(ExtractSettings(), force=False)
     other = ExtractSettings(n_mels=64, offset_s=0)
     with pytest.raises(ConfigError) as e:
-        store.check_settings(other, force=False)
+        store.settings.check(other, force=False)
     assert "n_mels: 128 → 64" in str(e.value)
     assert "offset_s: 30.0 → 0.0" in str(e.value)
     assert "duration_s" not in str(e.value)
     assert "--force" in str(e.value)
-    store.check_settings(other, force=True)
+    store.settings.check(other, force=True)
 
 
 # --- outcomes -----------------------------------------------------------------------------------------------------
@@ -473,7 +473,7 @@ def test_other_settings_are_refused_by_name_unless_forced(store):
 def test_outcomes_of_a_stage_replace_its_own_rows_only(store):
     def save(stage, *tracks):
         rows = outcomes_table(Outcome(t, stage, "ok") for t in tracks)
-        store.save_outcomes(stage, rows, SETTINGS, "f" * 16)
+        save_outcomes(store, stage, rows, SETTINGS, "f" * 16)
         outcomes = store.read("outcomes")
         return list(zip(outcomes["stage"].to_pylist(), outcomes["track_id"].to_pylist(), strict=True))
 

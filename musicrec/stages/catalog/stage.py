@@ -23,7 +23,8 @@ from musicrec.monitor.progress import Progress
 from musicrec.schemas import FAILED, OK, SKIPPED, TRACKS
 from musicrec.settings import CatalogSettings
 from musicrec.stages.catalog.layouts import Track, list_source
-from musicrec.store.outcomes import Counts, Outcome, count, digest, outcomes_table
+from musicrec.store.lineage import digest
+from musicrec.store.outcomes import Counts, Outcome, count, outcomes_table, save_outcomes
 from musicrec.store.store import Store
 
 MAX_CREDIBLE_DURATION_S = 7 * 24 * 3600.0
@@ -61,7 +62,7 @@ def catalog(
     source = located(settings.source)
     with reaching(source):
         listing = list_source(source, settings.kind, exclude=store.out)
-    store.check_settings(settings, force=force)
+    store.settings.check(settings, force=force)
     columns = sorted({name for track in listing.tracks for name in track.facts})
     before = {row["track_id"]: row for row in store.read("tracks").to_pylist()} if store.exists("tracks") else {}
     _check_removed(settings, before.keys() - {track.track_id for track in listing.tracks}, before, max_removed_fraction)
@@ -72,7 +73,7 @@ def catalog(
             read.append(one)
             progress.advance()
     tracks = pa.Table.from_pylist([one.row for one in read], schema=TRACKS)
-    store.record(settings)
+    store.settings.record(settings)
     if not store.exists("tracks") or not store.read("tracks").equals(tracks):
         version = store.new_version(
             "tracks", settings, digest(tracks["content_hash"].to_pylist()), kind=listing.kind, columns=columns
@@ -85,7 +86,7 @@ def catalog(
             *(Outcome(name, "catalog", SKIPPED, reason, "not listed in tracks") for name, reason in listing.ignored),
         ]
     )
-    store.save_outcomes("catalog", outcomes, settings, settings.fingerprint())
+    save_outcomes(store, "catalog", outcomes, settings, settings.fingerprint())
     return count("catalog", outcomes["track_id"].to_pylist(), outcomes, sum(one.is_fresh for one in read))
 
 

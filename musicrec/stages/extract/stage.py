@@ -21,36 +21,28 @@ import pyarrow.compute as pc
 import ray
 
 from musicrec import features
-from musicrec.audio import is_remote
 from musicrec.cluster import prometheus
 from musicrec.cluster.tasks import WorkerLost, asking, compiling, connect, cpus, on_every_node, run_bounded
 from musicrec.cluster.watchdog import SECONDS_PER_FILE, Watchdog, stuck
-from musicrec.files.paths import NODE_FOLDER, AnyPath
+from musicrec.files.node_cache import NODE_FOLDER
+from musicrec.files.paths import AnyPath
 from musicrec.monitor import log
 from musicrec.monitor.progress import Progress
-from musicrec.schemas import FAILED, OK, OUTCOMES
+from musicrec.schemas import FAILED, OK
 from musicrec.settings import ExtractSettings
 from musicrec.stages.extract.faults import REASON as ERROR
-from musicrec.stages.extract.faults import FaultySong, Tally, Verdict, file_kind, is_outdated, name_of, report
-from musicrec.stages.extract.track_rows import Row, Wanted, extract_track, outcome_row, tables_of
-from musicrec.store.outcomes import Counts, check_failures, count, digest
+from musicrec.stages.extract.faults import FaultySong, Tally, Verdict, file_kind, name_of, report
+from musicrec.stages.extract.plan import failed_rows, plan, published_outcomes, work_of
+from musicrec.stages.extract.track_rows import OPTIONAL_TABLES, Wanted, extract_track, outcome_row, tables_of
+from musicrec.store.lineage import digest
+from musicrec.store.outcomes import Counts, check_failures, count, save_outcomes
+from musicrec.store.staging import Staged, read_staged, stage_shard
 from musicrec.store.store import Store
-from musicrec.store.table_parts import (
-    Staged,
-    published_rows,
-    read_staged,
-    rows_of,
-    slices,
-    stage_shard,
-    tracks_per_part,
-    withdraw,
-    write_version,
-)
+from musicrec.store.table_parts import slices, tracks_per_part, write_version
+from musicrec.store.table_spec import Table, rows_of
 
 LEAST_S = 0.25  # of a shard: work that one CPU may have left when the others are done
 SHARDS_PER_CPU = 2  # that what is left to do would make: shards get shorter, and all CPUs end at about the same time
-TRACK_S, DECODE_S = 0.004, 0.002  # CPU seconds of a track, and of each second of its clip; a long file's costs no more
-FETCH_BYTES_S = 20e6  # of a song elsewhere, which is fetched whole: here its size does count
 MEMORY = 600 * 2**20  # bytes of a worker, its libraries included: benchmarks/extract/memory.py
 FEW = 4  # suspects at once, the second time: they may have died of the memory that they shared
 
@@ -109,7 +101,7 @@ def extract(
             connect(address)
             untried = _extract_all(store, settings, todo.now, seconds_per_file, progress)
     todo = todo.without(untried)
-    store.record(settings)
+    store.settings.record(settings)
     outcomes = _publish(store, settings, todo.covered)
     done = count(settings.stage, [track.track_id for track in todo.covered], outcomes, len(todo.now))
     faults = _report_faults(outcomes, todo.now, untried)
@@ -127,128 +119,6 @@ def _report_faults(outcomes: pa.Table, now: list[Wanted], untried: list[Wanted])
     for line in lines:
         log.tell("fault", f"musicrec: {line}", level=logging.ERROR, message=line)
     return lines
-
-
-# --- planning -----------------------------------------------------------------------------------------------------
-
-
-class Plan(NamedTuple):
-    """What one run has to do: every track of the catalog is of one of four kinds."""
-
-    now: list[Wanted]  # to decode in this run
-    left: list[Wanted]  # to decode later: beyond the limit
-    kept: list[Wanted]  # up to date
-    failed: list[Wanted]  # failed before, and not tried again
-    seconds_a_track: float | None  # that decoding took before, on one CPU
-
-    @property
-    def covered(self) -> list[Wanted]:
-        """Tracks that have an outcome when the run is over, in order of their ids."""
-        return sorted(self.now + self.kept + self.failed)
-
-    @property
-    def n_known(self) -> int:
-        """How many tracks have an outcome already."""
-        return len(self.kept) + len(self.failed)
-
-    def without(self, untried: list[Wanted]) -> "Plan":
-        """The same, with some of the tracks left for a later run."""
-        later = set(untried)
-        return self._replace(now=[track for track in self.now if track not in later], left=self.left + untried)
-
-    def __str__(self) -> str:
-        sizes = [len(tracks) for tracks in (self.now, self.left, self.kept, self.failed)]
-        now, left, kept, failed = sizes
-        if not now:
-            time = "none"
-        elif self.seconds_a_track is None:
-            time = "unknown, nothing was decoded here before"
-        else:
-            time = f"about {now * self.seconds_a_track:.1f} s of one CPU, at {self.seconds_a_track:.3f} s a track"
-        return (
-            f"extract would decode {now}, leave {left} for a later run, keep {kept} up to date and {failed} "
-            f"that failed before = {sum(sizes)}; time: {time}"
-        )
-
-
-def plan(
-    store: Store,
-    settings: ExtractSettings,
-    *,
-    retry_failed: bool = False,
-    force: bool = False,
-    limit: int | None = None,
-) -> Plan:
-    """What :func:`extract` would do, its arguments being the same; nothing is written and Ray is not started.
-
-    Raises
-    ------
-    ConfigError
-        The settings differ from those OUT was made by and `force` is false.
-    """
-    store.check_settings(settings, force=force)
-    tracks = _wanted(store, settings)
-    published, staged = _published_outcomes(store), read_staged(store, _work(settings)).outcomes
-    known, again = _known(store, settings, published, staged), _failed(published) if retry_failed else set()
-    again |= {row for row, reason, detail in _reasons(published) if is_outdated(reason, detail)}
-    again -= set(rows_of(staged))  # an unfinished run has tried these again
-    open_ = [track for track in tracks if track.row not in known or track.row in again]
-    now = open_[:limit]
-    rest = sorted(set(tracks) - set(now))
-    seconds = pc.mean(pa.concat_tables([published, staged]).filter(pc.field("status") == OK)["seconds"]).as_py()
-    return Plan(
-        now=now,
-        left=[track for track in rest if track.row not in known],
-        kept=[track for track in rest if known.get(track.row, FAILED) != FAILED],
-        failed=[track for track in rest if known.get(track.row) == FAILED],
-        seconds_a_track=seconds,
-    )
-
-
-def _wanted(store: Store, settings: ExtractSettings) -> list[Wanted]:
-    names = ["track_id", "uri", "content_hash", "duration_s", "size_bytes"]
-    columns = store.read("tracks", names).sort_by("track_id").to_pydict()
-    return [
-        Wanted(track_id, uri, settings.fingerprint(content_hash or ""), size or 0, _work_s(settings, uri, length, size))
-        for track_id, uri, content_hash, length, size in zip(*columns.values(), strict=True)
-    ]
-
-
-def _work_s(settings: ExtractSettings, uri: str, duration_s: float | None, size_bytes: int | None) -> float:
-    """Seconds that a track may take: of a song here its clip counts, of one elsewhere how much is to be fetched."""
-    clip_s = min(settings.duration_s, duration_s or settings.duration_s)
-    fetched_s = (size_bytes or 0) / FETCH_BYTES_S if is_remote(uri) else 0.0
-    return TRACK_S + DECODE_S * clip_s + fetched_s
-
-
-def _known(store: Store, settings: ExtractSettings, published: pa.Table, staged: pa.Table) -> dict[Row, str]:
-    """Status of what has an outcome, and if that is ``ok`` stands in all tables; an unfinished run's shards count."""
-    whole = set.intersection(*(published_rows(store, table.name) for table in tables_of(settings)))
-    known = {row: status for row, status in _statuses(published) if status != OK or row in whole}
-    return known | dict(_statuses(staged))
-
-
-def _failed(outcomes: pa.Table) -> set[Row]:
-    return {row for row, status in _statuses(outcomes) if status == FAILED}
-
-
-def _statuses(outcomes: pa.Table) -> Iterable[tuple[Row, str]]:
-    return zip(rows_of(outcomes), outcomes["status"].to_pylist(), strict=True)
-
-
-def _reasons(outcomes: pa.Table) -> Iterable[tuple[Row, str | None, str | None]]:
-    return zip(rows_of(outcomes), outcomes["reason"].to_pylist(), outcomes["detail"].to_pylist(), strict=True)
-
-
-def _published_outcomes(store: Store) -> pa.Table:
-    if not store.exists("outcomes"):
-        return OUTCOMES.empty_table()
-    return store.read("outcomes", filter=pc.field("stage") == ExtractSettings.stage).cast(OUTCOMES)
-
-
-def _work(settings: ExtractSettings) -> str:
-    """Work folder of these settings: what was staged under others is never mistaken for theirs."""
-    return f"{settings.stage}/{settings.fingerprint()}"
 
 
 # --- extraction ---------------------------------------------------------------------------------------------------
@@ -345,7 +215,7 @@ def _extract_shard(shard: list[Wanted], shared: Shared, verdict: Verdict) -> Sha
                 seen[kind, fault] += 1
                 yield row
 
-    failed = len(_failed(_stage(store, settings, shard, rows())))
+    failed = len(failed_rows(_stage(store, settings, shard, rows())))
     return ShardResult(failed, [], untried, seen)
 
 
@@ -380,7 +250,7 @@ def _after_loss(store: Store, settings: ExtractSettings, shard: list[Wanted], li
 
 def _note(store: Store, settings: ExtractSettings, shard: list[Wanted]) -> Path:
     """Where the watchdog of a shard's worker writes: for an OUT in a bucket, on its node."""
-    folder = store.work_folder(_work(settings))
+    folder = store.work.folder(work_of(settings))
     if not isinstance(folder, Path):
         folder = NODE_FOLDER / "notes"
         folder.mkdir(parents=True, exist_ok=True)
@@ -392,7 +262,7 @@ def _name(tracks: list[Wanted]) -> str:
 
 
 def _stage(store: Store, settings: ExtractSettings, shard: list[Wanted], rows: Iterable[dict[str, Any]]) -> pa.Table:
-    return stage_shard(store, _work(settings), _name(shard), tables_of(settings), rows)
+    return stage_shard(store.work, work_of(settings), _name(shard), tables_of(settings), rows)
 
 
 def _stage_failure(store: Store, settings: ExtractSettings, track: Wanted, reason: str, detail: str) -> None:
@@ -405,8 +275,8 @@ def _stage_failure(store: Store, settings: ExtractSettings, track: Wanted, reaso
 
 def _publish(store: Store, settings: ExtractSettings, tracks: list[Wanted]) -> pa.Table:
     """Merge staged shards into the tables of before, unless these are as wanted; return the stage's outcomes."""
-    staged = read_staged(store, _work(settings))
-    published = _published_outcomes(store)
+    staged = read_staged(store.work, work_of(settings))
+    published = published_outcomes(store)
     outcomes = _merged_outcomes(tracks, published, staged)
     count(settings.stage, [track.track_id for track in tracks], outcomes, 0)
     rows = outcomes.filter(pc.field("status") == OK).select(["track_id", "fingerprint"])
@@ -420,8 +290,8 @@ def _publish(store: Store, settings: ExtractSettings, tracks: list[Wanted]) -> p
         store.publish(version)
     withdraw(store, tables)
     if staged.files or not outcomes.equals(published):
-        store.save_outcomes(settings.stage, outcomes, settings, name)  # last: till then the staged shards count
-    store.clear_work(settings.stage)
+        save_outcomes(store, settings.stage, outcomes, settings, name)  # last: till then the staged shards count
+    store.work.clear(settings.stage)
     return outcomes
 
 
@@ -430,3 +300,9 @@ def _merged_outcomes(tracks: list[Wanted], published: pa.Table, staged: Staged) 
     both = pa.concat_tables([published, staged.outcomes])
     at = {row: i for i, row in enumerate(rows_of(both))}
     return both.take(pa.array([at[track.row] for track in tracks if track.row in at], pa.int64()))
+
+
+def withdraw(store: Store, wanted: list[Table]) -> None:
+    """Remove the optional tables that the settings no longer ask for: nobody would keep them up to date."""
+    for name in OPTIONAL_TABLES - {table.name for table in wanted}:
+        store.versions(name).remove()

@@ -5,11 +5,9 @@ for a table whose rows stand apart (:attr:`Table.is_apart`) the list of these un
 """
 
 import time
-from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from musicrec import audio, features
@@ -19,18 +17,17 @@ from musicrec.settings import ExtractSettings
 from musicrec.stages.extract import faults
 from musicrec.store.lineage import made_by, to_metadata
 from musicrec.store.outcomes import Outcome
+from musicrec.store.table_spec import Row, Table
 
 SILENCE_PEAK = 1e-6  # -120 dB: below the last bit of 16-bit audio
 LOUDEST = 1e6  # full scale is 1, of integers kept as floats 2^15: beyond that a bit has flipped, and squares overflow
 IMAGE_BYTES = 64 * 1024  # of both PNGs of a track, about
 ID_BYTES = 32
-LARGE_BYTES = 32 * 1024  # of a track: to rewrite 100,000 of them takes a disk seconds, and the compressor a minute
 LINEAGE = {"hop_length": features.HOP_LENGTH}
 MEL96_RATE, MEL96_SAMPLES = 12_000, 349_440  # 29.12 s: 1 366 frames (K. Choi et al., ICASSP 2017)
 MEL96_FRAMES = {"n_fft": 512, "hop_length": 256, "n_mels": 96}
 
 Samples = NDArray[np.float32]
-Row = tuple[str, str]  # track id, fingerprint of content and settings
 
 
 class Wanted(NamedTuple):
@@ -48,50 +45,6 @@ class Wanted(NamedTuple):
         return self.track_id, self.fingerprint
 
 
-class Table(NamedTuple):
-    """A table that extract publishes."""
-
-    name: str
-    schema: pa.Schema
-    track_bytes: int  # of a track at most, about: what rows are grouped by
-    lineage: Mapping[str, Any] = LINEAGE
-    is_apart: bool = False  # whether its columns are no columns of the track: several rows, or another table's names
-
-    @property
-    def is_nested(self) -> bool:
-        """Whether a track has several rows, or none."""
-        return "segment" in self.schema.names
-
-    @property
-    def key(self) -> list[str]:
-        """Columns that name a row, and by which the table is sorted."""
-        return ["track_id", "segment"] if self.is_nested else ["track_id"]
-
-    @property
-    def is_large(self) -> bool:
-        """Whether it is so large that parts are kept from version to version, rather than written again in order."""
-        return self.track_bytes >= LARGE_BYTES
-
-    @property
-    def plain_columns(self) -> list[str]:
-        """Columns of one number or short text a row, not of a list or a picture."""
-        return [f.name for f in self.schema if not (pa.types.is_list(f.type) or pa.types.is_binary(f.type))]
-
-    def of(self, rows: Sequence[dict[str, Any]]) -> pa.Table:
-        """What some tracks, in what :func:`extract_track` returned of them, have in this table."""
-        if self.is_apart:
-            rows = [{"track_id": row["track_id"]} | inner for row in rows for inner in row[self.name]]
-        columns = [_column([row[field.name] for row in rows], field.type) for field in self.schema]
-        return pa.Table.from_arrays(columns, schema=self.schema)
-
-
-def _column(values: list[Any], kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
-    """Lists in a chunk each, not copied: what writes them to Parquet then holds one at a time, not a few of all."""
-    if not pa.types.is_list(kind):
-        return pa.array(values, kind)
-    return pa.chunked_array([pa.ListArray.from_arrays([0, len(value)], value, kind) for value in values], kind)
-
-
 def tables_of(settings: ExtractSettings) -> list[Table]:
     """The tables that extract makes by `settings`; their schemas carry the footer of a part."""
     names = features.feature_names(settings.feature_sets)
@@ -99,14 +52,14 @@ def tables_of(settings: ExtractSettings) -> list[Table]:
     longest_s = settings.duration_s + 1  # a recording that is itself a clip may be that much longer
     frames = 1 + int(longest_s * settings.sample_rate) // features.HOP_LENGTH
     tables = [
-        Table("features", features_schema(names), row_bytes),
-        Table("mel", MEL, ID_BYTES + 2 * settings.n_mels * frames),
+        Table("features", features_schema(names), row_bytes, LINEAGE),
+        Table("mel", MEL, ID_BYTES + 2 * settings.n_mels * frames, LINEAGE),
     ]
     if settings.segment_s:
         segments_bytes = row_bytes * int(longest_s / settings.segment_s)
-        tables.append(Table("segments", segments_schema(names), segments_bytes, is_apart=True))
+        tables.append(Table("segments", segments_schema(names), segments_bytes, LINEAGE, is_apart=True))
     if settings.images:
-        tables.append(Table("images", IMAGES, IMAGE_BYTES))
+        tables.append(Table("images", IMAGES, IMAGE_BYTES, LINEAGE))
     if settings.mel96:
         frames = 1 + MEL96_SAMPLES // MEL96_FRAMES["hop_length"]
         lineage = {"sample_rate": MEL96_RATE, **MEL96_FRAMES}

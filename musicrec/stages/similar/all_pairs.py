@@ -15,7 +15,7 @@ import ray
 from numpy.typing import NDArray
 
 from musicrec.cluster import prometheus
-from musicrec.cluster.tasks import asking, compiling, run_all, run_staged
+from musicrec.cluster.tasks import asking, compiling, run_all
 from musicrec.errors import SchemaError
 from musicrec.files.parquet import read_parquet
 from musicrec.files.paths import AnyPath
@@ -39,7 +39,8 @@ from musicrec.similarity.search.screens import DEVICE
 from musicrec.similarity.search.shards import Part, lists_of_places, some_of
 from musicrec.stages.similar.kept_lists import FOLDER, Compared, load
 from musicrec.stages.similar.vectors import Vectors
-from musicrec.store.outcomes import digest
+from musicrec.stages.staged_tasks import run_staged
+from musicrec.store.lineage import digest
 from musicrec.store.store import Store
 
 Array = NDArray[Any]
@@ -203,7 +204,7 @@ def _stage_lists(out: AnyPath, name: str, plan: Plan, parts: list[Any], first: i
     every_part = (Part(k * plan.songs_per_part, ray.get(parts[k])) for k in own_first)
     new = lists_of_places(plan.frame, plan.clusters, every_part, new, first, probes=plan.probes)
     keys = pa.FixedSizeListArray.from_arrays(pa.array(new.keys[:, :n].ravel()), n)
-    Store(out).stage_shard(SimilarSettings.stage, name, pa.table({"keys": keys, "count": new.counts}))
+    Store(out).work.stage(SimilarSettings.stage, name, pa.table({"keys": keys, "count": new.counts}))
     prometheus.count_tracks(SimilarSettings.stage, OK, n=len(new.counts))
 
 

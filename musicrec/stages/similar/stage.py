@@ -13,9 +13,11 @@ from musicrec.errors import MusicrecError, SchemaError
 from musicrec.schemas import OK, SKIPPED
 from musicrec.settings import SimilarSettings
 from musicrec.stages.similar.all_pairs import compare
-from musicrec.stages.similar.publish import publish_lists, published_lists, told
+from musicrec.stages.similar.gate import published_lists, told
+from musicrec.stages.similar.publish import publish_lists
 from musicrec.stages.similar.vectors import Vectors, read_vectors
-from musicrec.store.outcomes import Counts, Outcome, check_failures, count, digest, outcomes_table
+from musicrec.store.lineage import digest
+from musicrec.store.outcomes import Counts, Outcome, check_failures, count, outcomes_table, save_outcomes
 from musicrec.store.store import Store
 from musicrec.store.versions import Withdrawn
 
@@ -65,10 +67,10 @@ def similar(
     compared, withdrawn = _bring_up_to_date(
         store, settings, fingerprint, vectors, address=address, gpu=gpu, force=force
     )
-    store.clear_work(settings.stage)  # of a run too that was killed when all was published
-    store.record(settings)
+    store.work.clear(settings.stage)  # of a run too that was killed when all was published
+    store.settings.record(settings)
     outcomes = _outcomes(store, vectors.left_out, "withdrawn" if withdrawn else "no_embedding")
-    store.save_outcomes(settings.stage, outcomes, settings, fingerprint)
+    save_outcomes(store, settings.stage, outcomes, settings, fingerprint)
     counts = count(settings.stage, store.track_ids(), outcomes, compared)
     check_failures(counts, 1.0)
     return SimilarCounts(**vars(counts), table=_told(store, withdrawn))

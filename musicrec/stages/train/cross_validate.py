@@ -28,7 +28,7 @@ from musicrec.schemas import CURVES, EVALUATION, SCORES
 from musicrec.settings import EvaluateSettings, TrainSettings
 from musicrec.stages.model_inputs import clear_unpacked, load_training_set, table_of
 from musicrec.stages.train.stage import card_of, unpack_as_task
-from musicrec.store.outcomes import digest
+from musicrec.store.lineage import digest
 from musicrec.store.store import Store
 
 SPLITS = "random", "artist"
@@ -79,7 +79,7 @@ def evaluate(
     songs = {table_of(one): load_training_set(store, one) for one in asked}
     about = next(iter(songs.values()))
     units = {_name(store, unit, about): unit for unit in _units(asked, settings)}
-    staged = {path.stem for path in store.staged(settings.stage)}
+    staged = {path.stem for path in store.work.staged(settings.stage)}
     todo = {name: unit for name, unit in units.items() if name not in staged}
     if todo:
         connect(address)
@@ -91,7 +91,7 @@ def evaluate(
                 raise MusicrecError(f"evaluate: the worker of {units[name].label} died again and again ({lost.cause})")
             progress.advance(1, units[name].settings.model)
     published = _publish(store, settings, about, units)
-    store.record(settings)
+    store.settings.record(settings)
     clear_unpacked(store)
     return published
 
@@ -140,8 +140,8 @@ def _train_and_test(out: AnyPath, name: str, unit: Unit) -> None:
     if table_of(settings).startswith("mel"):
         label = unit.label | {"model": settings.model + SHUFFLED}
         tables.append(_answers(label, songs, rows, model.predict_proba(_Shuffled(held, settings.seed))))
-    store.stage_shard(f"{EvaluateSettings.stage}/curves", name, pa.Table.from_pylist(curve, schema=CURVES))
-    store.stage_shard(EvaluateSettings.stage, name, pa.concat_tables(tables))
+    store.work.stage(f"{EvaluateSettings.stage}/curves", name, pa.Table.from_pylist(curve, schema=CURVES))
+    store.work.stage(EvaluateSettings.stage, name, pa.concat_tables(tables))
 
 
 def _answers(
@@ -182,7 +182,7 @@ def _publish(store: Store, settings: EvaluateSettings, songs: TrainingSet, units
     }
     content = {}
     for table, schema in TABLES.items():
-        folder = store.work_folder(settings.stage if table == "evaluation" else f"{settings.stage}/{table}")
+        folder = store.work.folder(settings.stage if table == "evaluation" else f"{settings.stage}/{table}")
         fresh = pa.concat_tables(read_parquet(folder / f"{name}.parquet") for name in units).cast(schema)
         if table == "evaluation":
             fresh = pa.concat_tables([fresh, *(_fused(fresh, fused, songs.classes) for fused in settings.fuse)])

@@ -78,7 +78,7 @@ def fit_on_ray(
     if gpu and gpus < workers:
         raise ConfigError(f"--gpu: {workers} workers need a GPU each, the cluster has {gpus}; leave --gpu out")
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", WORKER_GROUP_START_TIMEOUT_S)
-    folder = store.work_folder(settings.stage)
+    folder = store.work.folder(settings.stage)
     last_epoch = folder / f"{model_id}.json"
     trainer = DataParallelTrainer(
         _on_worker,

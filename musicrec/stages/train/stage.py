@@ -31,7 +31,8 @@ from musicrec.schemas import HISTORY, OK, PREDICTIONS, SKIPPED
 from musicrec.settings import CHECKPOINT_S, TrainSettings
 from musicrec.stages.model_inputs import clear_unpacked, input_of, load_training_set, table_of, unpack
 from musicrec.stages.train.on_ray import fit_on_ray
-from musicrec.store.outcomes import Counts, Outcome, check_failures, count, digest, outcomes_table
+from musicrec.store.lineage import digest
+from musicrec.store.outcomes import Counts, Outcome, check_failures, count, outcomes_table, save_outcomes
 from musicrec.store.store import Store
 
 
@@ -91,11 +92,11 @@ def train(
         for file in model_files(full.model):
             link_or_copy(folder / file, version.folder / file)
         store.publish(version)
-        store.clear_work(full.stage)
+        store.work.clear(full.stage)
         clear_unpacked(store)
-    store.record(settings)
+    store.settings.record(settings)
     outcomes = _outcomes(store, songs, model_id)
-    store.save_outcomes(full.stage, outcomes, full, model_id)
+    save_outcomes(store, full.stage, outcomes, full, model_id)
     counts = count(full.stage, store.track_ids(), outcomes, 0 if is_current else len(songs.track_ids))
     check_failures(counts, 1.0)
     return counts
@@ -118,7 +119,7 @@ def keep(store: Store, settings: TrainSettings) -> Counts:
     }
     newer = (settings.stage, SKIPPED, "newer_than_model")
     outcomes = outcomes_table(before.get(track_id, Outcome(track_id, *newer)) for track_id in store.track_ids())
-    store.save_outcomes(settings.stage, outcomes, settings, model_id)
+    save_outcomes(store, settings.stage, outcomes, settings, model_id)
     return count(settings.stage, store.track_ids(), outcomes, 0)
 
 
@@ -153,7 +154,7 @@ def _unpack(out: AnyPath, table: str) -> None:
 
 def _fit_as_task(store: Store, settings: TrainSettings, model_id: str) -> AnyPath:
     """Train in one task, which needs no second worker; return the folder that holds the finished model."""
-    folder = store.work_folder(settings.stage) / f"{model_id}-{time.time_ns()}"
+    folder = store.work.folder(settings.stage) / f"{model_id}-{time.time_ns()}"
     with Progress(f"train {settings.model}", 1) as progress:
         _run_alone(ray.remote(num_cpus=1)(_fit_in_task), store.out, settings, model_id, folder)
         progress.advance(1)

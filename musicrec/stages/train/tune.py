@@ -17,7 +17,7 @@ from musicrec.monitor.progress import Progress
 from musicrec.schemas import TUNING
 from musicrec.settings import TrainSettings, TuneSettings
 from musicrec.stages.model_inputs import load_training_set
-from musicrec.store.outcomes import digest
+from musicrec.store.lineage import digest
 from musicrec.store.store import Store
 
 Songs = tuple[NDArray[np.float32], NDArray[np.int32]]

@@ -19,8 +19,9 @@ from musicrec.errors import ConfigError, MusicrecError, SchemaError
 from musicrec.settings import CatalogSettings, ExtractSettings
 from musicrec.stages.catalog.stage import catalog
 from musicrec.stages.extract import stage
-from musicrec.stages.extract.stage import extract, extract_track, plan
-from musicrec.store import table_parts
+from musicrec.stages.extract.plan import plan, wanted_tracks
+from musicrec.stages.extract.stage import extract, extract_track
+from musicrec.store import table_parts, table_spec
 from musicrec.store.store import Store
 
 
@@ -38,7 +39,7 @@ def test_every_track_has_one_outcome_and_the_broken_files_their_reason(undisturb
 def test_stored_values_are_those_of_the_pure_functions(undisturbed: Store) -> None:
     published = undisturbed.read("features").to_pandas().set_index("track_id")
     mel = undisturbed.read("mel").to_pandas().set_index("track_id")
-    wanted = {w.track_id: w for w in stage._wanted(undisturbed, SETTINGS)}
+    wanted = {w.track_id: w for w in wanted_tracks(undisturbed, SETTINGS)}
     for track_id in published.index[::9]:
         row = extract_track(wanted[track_id], SETTINGS)
         assert published.loc[track_id].to_dict() == pytest.approx({c: row[c] for c in published.columns}, rel=1e-6)
@@ -54,7 +55,7 @@ def test_tables_do_not_depend_on_the_size_of_shards_groups_and_parts(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(stage, "LEAST_S", 1e9)
     monkeypatch.setattr(table_parts, "TRACKS_PER_PART", tracks)
-    monkeypatch.setattr(table_parts, "GROUP_BYTES", group)
+    monkeypatch.setattr(table_spec, "GROUP_BYTES", group)
     store = new_out(tmp_path / "out", synthetic)
     extract(store, SETTINGS)
     assert_same(tables(store), tables(undisturbed))

@@ -22,7 +22,7 @@ from musicrec import audio
 from musicrec.errors import MusicrecError
 from musicrec.settings import CatalogSettings, ExtractSettings
 from musicrec.stages.catalog.stage import catalog
-from musicrec.stages.extract import stage
+from musicrec.stages.extract import plan, stage
 from musicrec.stages.extract.stage import extract
 from musicrec.store.store import Store
 
@@ -145,7 +145,7 @@ def test_a_song_that_left_and_came_back_around_a_kill_has_its_rows(
     extract(store, SETTINGS)
     songs[0].rename(tmp_path / "away.wav")
     catalog(store, CatalogSettings(source=str(source)))
-    interrupt("musicrec.store.store.Store.save_outcomes", store, SETTINGS, monkeypatch)
+    interrupt("musicrec.stages.extract.stage.save_outcomes", store, SETTINGS, monkeypatch)
     (tmp_path / "away.wav").rename(songs[0])
     monkeypatch.undo()
     catalog(store, CatalogSettings(source=str(source)))
@@ -180,7 +180,7 @@ def start_extract(out: Path) -> subprocess.Popen[bytes]:
 
 
 def wait_for_a_shard(store: Store, process: subprocess.Popen[bytes]) -> None:
-    while not store.staged(stage._work(SETTINGS)):
+    while not store.work.staged(plan.work_of(SETTINGS)):
         assert process.poll() is None, "extract ended before it could be killed"
         time.sleep(0.01)
 
@@ -216,8 +216,8 @@ def test_each_track_stands_once_after_a_kill_in_mid_extract(
     assert (process.returncode == 0) == (kill is kill_worker)
     if kill is kill_driver:
         assert not store.exists("features")
-        staged = sum(pq.read_table(shard).num_rows for shard in store.staged(stage._work(SETTINGS)))
+        staged = sum(pq.read_table(shard).num_rows for shard in store.work.staged(plan.work_of(SETTINGS)))
         counts = extract(store, SETTINGS)
         assert 0 < counts.fresh <= counts.total - staged
     assert_same(tables(store), tables(undisturbed))
-    assert not store.staged(stage._work(SETTINGS))
+    assert not store.work.staged(plan.work_of(SETTINGS))

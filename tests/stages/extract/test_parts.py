@@ -22,9 +22,10 @@ from musicrec.errors import SchemaError
 from musicrec.settings import CatalogSettings
 from musicrec.stages.catalog.stage import catalog
 from musicrec.stages.extract import stage
-from musicrec.stages.extract.stage import extract, extract_track, plan
+from musicrec.stages.extract.plan import plan, wanted_tracks
+from musicrec.stages.extract.stage import extract, extract_track
 from musicrec.stages.extract.track_rows import tables_of
-from musicrec.store import table_parts
+from musicrec.store import staging, table_parts, table_spec
 from musicrec.store.store import Store
 
 
@@ -186,9 +187,9 @@ def test_a_shard_is_written_in_groups_as_its_rows_come(
     undisturbed: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = tables_of(SETTINGS)
-    monkeypatch.setattr(table_parts, "GROUP_BYTES", 3 * sum(table.track_bytes for table in made))
+    monkeypatch.setattr(table_spec, "GROUP_BYTES", 3 * sum(table.track_bytes for table in made))
     published = undisturbed.read("mel")
-    wanted = {w.track_id: w for w in stage._wanted(undisturbed, SETTINGS)}
+    wanted = {w.track_id: w for w in wanted_tracks(undisturbed, SETTINGS)}
     shard = [wanted[track_id] for track_id in published["track_id"].to_pylist()[:8]]
     store = Store(tmp_path)
     sizes = []
@@ -198,7 +199,7 @@ def test_a_shard_is_written_in_groups_as_its_rows_come(
             sizes.append(sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()))
             yield extract_track(track, SETTINGS)
 
-    table_parts.stage_shard(store, "extract", "shard", made, rows())
+    staging.stage_shard(store.work, "extract", "shard", made, rows())
     assert max(sizes[:3]) == 0 < sizes[3]
     assert sizes[5] < sizes[6]
     (mel,) = tmp_path.rglob("mel/shard.parquet")
@@ -220,9 +221,11 @@ def test_a_shard_killed_before_its_outcomes_are_written_does_not_count(
     for song in songs:
         shutil.copy(some_songs(source)[0], song)
     catalog(store, CatalogSettings(source=str(source)))
-    owner = (
-        "musicrec.store.table_parts.pq.ParquetWriter" if killed_at == "write_table" else "musicrec.store.table_parts"
-    )
+    owner = {
+        "replacing": "musicrec.store.table_spec",
+        "write_table": "musicrec.store.table_spec.pq.ParquetWriter",
+        "write_parquet": "musicrec.store.staging",
+    }[killed_at]
     code = f"""
 import os, signal, sys
 from unittest import mock

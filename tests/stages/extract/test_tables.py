@@ -91,7 +91,7 @@ def test_any_table_may_be_a_large_one(
     names = ("features", "segments", "mel")
     before = [len(list((store.out / name).glob("*.parquet"))) for name in names]
     with monkeypatch.context() as patch:
-        patch.setattr("musicrec.stages.extract.track_rows.LARGE_BYTES", 0)
+        patch.setattr("musicrec.store.table_spec.LARGE_BYTES", 0)
         extract(store, settings)
     assert [len(list((store.out / name).glob("*.parquet"))) for name in names] == [n + 1 for n in before]
     fresh = new_out(tmp_path / "fresh", source)

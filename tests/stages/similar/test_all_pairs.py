@@ -204,7 +204,7 @@ def test_the_table_is_the_same_to_the_byte_with_one_and_two_workers_one_of_them_
 
 def _kill_a_worker_once_shards_appear(store, run, killed):
     while run.poll() is None and not killed:
-        if store.staged("similar"):
+        if store.work.staged("similar"):
             found = subprocess.run(["pgrep", "-f", "ray::_stage_lists"], capture_output=True, text=True, check=False)
             for pid in found.stdout.split()[:1]:
                 os.kill(int(pid), signal.SIGKILL)

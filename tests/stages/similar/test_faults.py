@@ -256,7 +256,7 @@ def test_the_printed_line_and_the_list_of_versions_tell_of_churn_and_what_made_t
 
 def test_what_a_killed_run_left_is_not_taken_for_a_table(store, publish_vectors):
     root = store.out / "_versions" / "similar"
-    work = store.work_folder("similar")
+    work = store.work.folder("similar")
     for folder in (root / ".00002-deadbeef", root / "00003-deadbeef"):
         (folder / "_sidecar").mkdir(parents=True)
         (folder / "part-00000-00002-deadbeef.parquet").write_bytes(b"PAR1 half a tab")
@@ -277,7 +277,7 @@ def test_lists_that_a_killed_run_left_are_not_taken_for_those_of_other_songs(sto
         killed.setattr("musicrec.stages.similar.stage.publish_lists", None)
         with pytest.raises(TypeError):
             similar(store, SETTINGS)
-    assert store.staged("similar")
+    assert store.work.staged("similar")
     tracks = store.read("tracks").slice(1)  # the first song has left the catalog
     with store.new_version("tracks", SETTINGS, "f" * 16) as version:
         version.write_part(tracks)

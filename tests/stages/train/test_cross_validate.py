@@ -119,7 +119,7 @@ def store(ray_session, tmp_path):
         version = store.new_version(name, settings, name)
         version.write_part(rows)
         store.publish(version)
-        store.record(settings)
+        store.settings.record(settings)
     return store
 
 

@@ -158,7 +158,7 @@ def out(ray_session, tmp_path_factory) -> Path:
         version = store.new_version(name, settings, name)
         version.write_part(rows)
         store.publish(version)
-        store.record(settings)
+        store.settings.record(settings)
     return store.out
 
 
@@ -214,7 +214,7 @@ def test_models_share_the_table_while_songs_and_folds_are_the_same(store):
 
 def test_the_command_tells_the_best_and_the_report_shows_it(store):
     assert "Tuning" not in write_report(store).read_text(encoding="utf-8")
-    store.record(TrainSettings(seed=3, test_fraction=0.3))
+    store.settings.record(TrainSettings(seed=3, test_fraction=0.3))
     told = CliRunner().invoke(cli, ["tune", str(store.out), "--model", "knn", "--folds", "3"])
     assert told.exit_code == 0, told.output
     best = tuning.best_params(store.read("tuning"), "knn")
