@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -109,6 +109,41 @@ def run_bounded(
         raise
 
 
+def run_tasks(
+    stage: str,
+    submit: Callable[[Item], "ray.ObjectRef[Any]"],
+    items: Iterable[Item],
+    name: Callable[[Item], object] = str,
+) -> Iterator[tuple[Item, Any]]:
+    """Run one task an item, as :func:`run_bounded` does, for a stage that cannot go on without each result.
+
+    Parameters
+    ----------
+    stage : str
+        For the error message.
+    submit : callable
+        Starts the task of one item.
+    items : iterable
+        One task each.
+    name : callable, optional
+        What the error message calls an item.
+
+    Yields
+    ------
+    item, result
+        In the order in which the tasks end.
+
+    Raises
+    ------
+    MusicrecError
+        A task raised an error, or lost its worker, retries included.
+    """
+    for item, result in run_bounded(submit, items):
+        if isinstance(result, WorkerLost):
+            raise MusicrecError(f"{stage}: the worker of {name(item)} died again and again ({result.cause})")
+        yield item, result
+
+
 def cpus() -> int:
     """CPUs of the cluster as it is now that this run may use, at least one."""
     return max(1, min(int(ray.cluster_resources().get("CPU", 1)), most_cpus() or sys.maxsize))
@@ -171,22 +206,6 @@ def on_every_node(function: Callable[..., Any], *arguments: Any) -> list[Any]:  
         with suppress(ray.exceptions.RayError):
             results.append(ray.get(reference))
     return results
-
-
-def run_all(stage: str, submit: Callable[[Item], "ray.ObjectRef[Any]"], items: Sequence[Item]) -> list[Any]:
-    """Run one task an item, as :func:`run_bounded` does, and return the results in order of the items.
-
-    Raises
-    ------
-    MusicrecError
-        A task raised an error, or ended its worker again and again.
-    """
-    results: dict[int, Any] = {}
-    for number, result in run_bounded(lambda number: submit(items[number]), range(len(items))):
-        if isinstance(result, WorkerLost):
-            raise MusicrecError(f"{stage}: the worker of task {number} died again and again ({result.cause})")
-        results[number] = result
-    return [results[number] for number in range(len(items))]
 
 
 @contextmanager

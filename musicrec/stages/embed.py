@@ -15,8 +15,7 @@ import pyarrow.compute as pc
 import ray
 
 from musicrec.cluster import prometheus
-from musicrec.cluster.tasks import WorkerLost, asking, connect, run_bounded
-from musicrec.errors import MusicrecError
+from musicrec.cluster.tasks import asking, connect
 from musicrec.files.parquet import open_parquet, read_parquet, write_parquet
 from musicrec.files.paths import AnyPath, children, on_this_disk
 from musicrec.models import Model, load, read_card
@@ -25,6 +24,7 @@ from musicrec.monitor.progress import Progress
 from musicrec.schemas import EMBEDDINGS, FAILED, OK, SKIPPED
 from musicrec.settings import EmbedSettings
 from musicrec.stages.model_inputs import columns_of, read_songs, require_same_input
+from musicrec.stages.staged_tasks import run_staged
 from musicrec.store.lineage import digest, made_by
 from musicrec.store.outcomes import Counts, Outcome, check_failures, count, outcomes_table, save_outcomes
 from musicrec.store.store import Store
@@ -117,17 +117,17 @@ def _new_vectors(run: _Run, todo: dict[AnyPath, list[str]], total: int) -> list[
     store, stage = run.store, run.settings.stage
     model = store.path(f"models/{run.settings.model}")
     shards = {f"{run.name}-{digest([str(part), *ids])}": (part, ids) for part, ids in todo.items()}
-    staged = {path.stem for path in store.work.staged(stage)}
-    left = [shard for shard in shards if shard not in staged]
-    done = total - sum(len(shards[shard][1]) for shard in left)
     connect(run.address)
     task = _embed_part.options(**asking(MEMORY, gpu=run.gpu))
-    with Progress("embed", total, done) as progress:
-        for shard, lost in run_bounded(lambda s: task.remote(store.out, s, model, *shards[s]), left):
-            if isinstance(lost, WorkerLost):
-                raise MusicrecError(f"embed: the worker of {shards[shard][0]} died again and again ({lost.cause})")
-            progress.advance(len(shards[shard][1]))
-    return [read_parquet(store.work.folder(stage) / f"{shard}.parquet") for shard in shards]
+    with Progress(stage, total, total - sum(map(len, todo.values()))) as progress:
+        staged = run_staged(
+            store,
+            stage,
+            shards,
+            lambda name, shard: task.remote(store.out, name, model, *shard),
+            lambda shard: progress.advance(len(shard[1])),
+        )
+    return [read_parquet(path) for path in staged]
 
 
 def _places(store: Store, table: str) -> list[Place]:

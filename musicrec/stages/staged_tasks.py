@@ -1,22 +1,29 @@
 """Run tasks on Ray that stage a shard each, leaving out what an interrupted run has staged."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import ray
 
-from musicrec.cluster.tasks import WorkerLost, run_bounded
-from musicrec.errors import MusicrecError
+from musicrec.cluster.tasks import run_tasks
 from musicrec.files.paths import AnyPath
 from musicrec.store.store import Store
+
+Shard = TypeVar("Shard")
+
+
+def missing(store: Store, stage: str, names: Iterable[str]) -> list[str]:
+    """Names of the shards that are not staged yet, in the order given."""
+    staged = {path.stem for path in store.work.staged(stage)}
+    return [name for name in names if name not in staged]
 
 
 def run_staged(
     store: Store,
     stage: str,
-    starts: Mapping[str, int],
-    submit: Callable[[str, int], "ray.ObjectRef[Any]"],
-    progress: Callable[[int], None],
+    shards: Mapping[str, Shard],
+    submit: Callable[[str, Shard], "ray.ObjectRef[Any]"],
+    done: Callable[[Shard], None],
 ) -> list[AnyPath]:
     """Run one task a shard, leaving out shards that an interrupted run has staged.
 
@@ -26,25 +33,27 @@ def run_staged(
         Where the tasks stage their shards.
     stage : str
         Stage they belong to.
-    starts : mapping of str to int
-        Name of each shard and its first row. A name says what the shard was made from, so that an old one is not
+    shards : mapping
+        What each shard is made of, by its name. A name says what the shard is made from, so that an old one is not
         mistaken for it.
     submit : callable
-        Starts the task that stages the shard of a name and first row.
-    progress : callable
-        Called with the first row of each shard that is there.
+        Starts the task that stages a shard, given its name and what it is made of.
+    done : callable
+        Called with each shard once it is there.
 
     Returns
     -------
     list of pathlib.Path or upath.UPath
-        The staged shards, in the order of `starts`.
+        The staged shards, in the order of `shards`.
+
+    Raises
+    ------
+    MusicrecError
+        A task raised an error, or lost its worker, retries included.
     """
-    staged = {path.stem: path for path in store.work.staged(stage)}
-    for name in starts.keys() & staged.keys():
-        progress(starts[name])
-    todo = [name for name in starts if name not in staged]
-    for name, result in run_bounded(lambda name: submit(name, starts[name]), todo):
-        if isinstance(result, WorkerLost):
-            raise MusicrecError(f"{stage}: the worker of shard {name} died again and again ({result.cause})")
-        progress(starts[name])
-    return [store.work.folder(stage) / f"{name}.parquet" for name in starts]
+    todo = missing(store, stage, shards)
+    for name in shards.keys() - set(todo):
+        done(shards[name])
+    for name, _ in run_tasks(stage, lambda name: submit(name, shards[name]), todo, lambda name: f"shard {name}"):
+        done(shards[name])
+    return [store.work.folder(stage) / f"{name}.parquet" for name in shards]

@@ -10,7 +10,7 @@ import ray
 from click.testing import CliRunner
 
 from musicrec.cluster.resources import at_most, most_cpus
-from musicrec.cluster.tasks import asking, run_all, run_bounded
+from musicrec.cluster.tasks import asking, run_bounded, run_tasks
 from musicrec.errors import ConfigError
 from musicrec.settings import ExtractSettings
 from musicrec.stages.extract import plan, stage
@@ -85,7 +85,7 @@ def test_a_run_has_no_more_tasks_at_a_time_than_it_may(ray_session, most):
     clock = Clock.remote()
     with at_most(most):
         done = dict(run_bounded(lambda item: work.remote(clock, item), range(12)))
-        assert run_all("test", lambda item: work.remote(clock, item), "abc") == ["a", "b", "c"]
+        assert dict(run_tasks("test", lambda item: work.remote(clock, item), "abc")) == {"a": "a", "b": "b", "c": "c"}
     assert done == {i: i for i in range(12)}
     assert 1 <= ray.get(clock.add.remote(0)) <= most
 

@@ -15,7 +15,7 @@ import ray
 from numpy.typing import NDArray
 
 from musicrec.cluster import prometheus
-from musicrec.cluster.tasks import asking, compiling, run_all
+from musicrec.cluster.tasks import asking, compiling, run_tasks
 from musicrec.errors import SchemaError
 from musicrec.files.parquet import read_parquet
 from musicrec.files.paths import AnyPath
@@ -251,12 +251,9 @@ def _by_rules(store: Store, settings: SimilarSettings, vectors: Vectors, pool: L
     matrix, about, n_songs = ray.put(vectors.matrix), ray.put((songs, pool)), len(vectors.matrix)
     of_songs = _of_songs.remote(matrix, about, settings) if settings.hubness != "none" else None  # once for all tasks
     task = _refine.options(**asking(MEMORY))
-    refined = run_all(
-        settings.stage,
-        lambda rows: task.remote(matrix, about, settings, of_songs, rows),
-        list(slices(0, n_songs, SONGS_PER_SHARD)),
-    )
-    return Lists(*(np.concatenate(arrays) for arrays in zip(*refined, strict=True)))
+    blocks = slices(0, n_songs, SONGS_PER_SHARD)
+    refined = dict(run_tasks(settings.stage, lambda rows: task.remote(matrix, about, settings, of_songs, rows), blocks))
+    return Lists(*(np.concatenate(arrays) for arrays in zip(*(refined[rows] for rows in sorted(refined)), strict=True)))
 
 
 @ray.remote(num_cpus=1)

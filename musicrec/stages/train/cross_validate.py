@@ -15,8 +15,7 @@ import pyarrow.compute as pc
 import ray
 from numpy.typing import NDArray
 
-from musicrec.cluster.tasks import WorkerLost, connect, run_bounded
-from musicrec.errors import MusicrecError
+from musicrec.cluster.tasks import connect
 from musicrec.evaluate import SHUFFLED, control_scores, file_type, scores
 from musicrec.files.parquet import read_parquet
 from musicrec.files.paths import AnyPath
@@ -27,6 +26,7 @@ from musicrec.monitor.progress import Progress
 from musicrec.schemas import CURVES, EVALUATION, SCORES
 from musicrec.settings import EvaluateSettings, TrainSettings
 from musicrec.stages.model_inputs import clear_unpacked, load_training_set, table_of
+from musicrec.stages.staged_tasks import missing, run_staged
 from musicrec.stages.train.stage import card_of, unpack_as_task
 from musicrec.store.lineage import digest
 from musicrec.store.store import Store
@@ -79,17 +79,18 @@ def evaluate(
     songs = {table_of(one): load_training_set(store, one) for one in asked}
     about = next(iter(songs.values()))
     units = {_name(store, unit, about): unit for unit in _units(asked, settings)}
-    staged = {path.stem for path in store.work.staged(settings.stage)}
-    todo = {name: unit for name, unit in units.items() if name not in staged}
-    if todo:
+    if todo := missing(store, settings.stage, units):
         connect(address)
-        for table in sorted({table_of(unit.settings) for unit in todo.values()}):
+        for table in sorted({table_of(units[name].settings) for name in todo}):
             unpack_as_task(store, table)
-    with Progress("evaluate", len(units), len(units) - len(todo)) as progress:
-        for name, lost in run_bounded(lambda name: _train_and_test.remote(store.out, name, units[name]), todo):
-            if isinstance(lost, WorkerLost):
-                raise MusicrecError(f"evaluate: the worker of {units[name].label} died again and again ({lost.cause})")
-            progress.advance(1, units[name].settings.model)
+    with Progress("evaluate", len(units)) as progress:
+        run_staged(
+            store,
+            settings.stage,
+            units,
+            lambda name, unit: _train_and_test.remote(store.out, name, unit),
+            lambda unit: progress.advance(1, unit.settings.model),
+        )
     published = _publish(store, settings, about, units)
     store.settings.record(settings)
     clear_unpacked(store)

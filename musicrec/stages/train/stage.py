@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import ray
 from numpy.typing import NDArray
 
-from musicrec.cluster.tasks import WorkerLost, connect, run_bounded
-from musicrec.errors import ConfigError, ModelError, MusicrecError
+from musicrec.cluster.tasks import connect, run_tasks
+from musicrec.errors import ConfigError, ModelError
 from musicrec.files.paths import AnyPath, filling, link_or_copy
 from musicrec.models import (
     CLUSTERINGS,
@@ -167,9 +167,7 @@ def _fit_in_task(out: AnyPath, settings: TrainSettings, model_id: str, folder: A
 
 
 def _run_alone(task: Any, *arguments: Any) -> None:  # noqa: ANN401 - a remote function
-    for _, result in run_bounded(lambda _: task.remote(*arguments), [None]):
-        if isinstance(result, WorkerLost):
-            raise MusicrecError(f"train: the worker died again and again ({result.cause})")
+    list(run_tasks("train", lambda _: task.remote(*arguments), ["the training"]))
 
 
 # --- on a worker --------------------------------------------------------------------------------------------------

@@ -9,8 +9,7 @@ import pyarrow.compute as pc
 import ray
 from numpy.typing import NDArray
 
-from musicrec.cluster.tasks import WorkerLost, connect, run_bounded
-from musicrec.errors import MusicrecError
+from musicrec.cluster.tasks import connect, run_tasks
 from musicrec.models import TrainingSet, held_out
 from musicrec.models.tuning import Candidate, Fold, candidates, inner_folds, score, to_text
 from musicrec.monitor.progress import Progress
@@ -87,9 +86,12 @@ def _search(settings: TuneSettings, songs: TrainingSet, tried: list[Candidate]) 
     keys = [(i, k) for i in range(len(tried)) for k in range(len(folds))]
     scores: dict[tuple[int, int], tuple[float, float]] = {}
     with Progress(f"tune {settings.model}", len(keys)) as progress:
-        for key, result in run_bounded(lambda key: _score.remote(settings, tried[key[0]], known, split, key[1]), keys):
-            if isinstance(result, WorkerLost):
-                raise MusicrecError(f"tune: the worker of {tried[key[0]]} died again and again ({result.cause})")
+        for key, result in run_tasks(
+            "tune",
+            lambda key: _score.remote(settings, tried[key[0]], known, split, key[1]),
+            keys,
+            lambda key: tried[key[0]],
+        ):
             scores[key] = result
             progress.advance(1)
     accuracy, train_accuracy = np.array([scores[key] for key in keys]).T

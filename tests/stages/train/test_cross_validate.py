@@ -128,21 +128,21 @@ def test_models_are_judged_on_songs_they_have_not_seen_and_a_stopped_run_goes_on
     settings = EvaluateSettings(models=MODELS, folds=3, seeds=2, fuse=("knn+mlp",))
     how = TrainSettings(epochs=2)
     trained = []
-    run_bounded = cross_validate.run_bounded
+    run_staged = cross_validate.run_staged
 
-    def counted(submit, items):
-        return run_bounded(lambda name: trained.append(name) or submit(name), items)
+    def counted(store, stage, shards, submit, done):
+        return run_staged(store, stage, shards, lambda name, unit: trained.append(name) or submit(name, unit), done)
 
     def killed(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cross_validate, "run_bounded", counted)
+    monkeypatch.setattr(cross_validate, "run_staged", counted)
     monkeypatch.setattr(cross_validate, "_publish", killed)
     with pytest.raises(KeyboardInterrupt):
         evaluate(store, settings, how)
     assert len(trained) == len(set(trained)) == len(MODELS) * 2 * 3 * 2
     monkeypatch.undo()
-    monkeypatch.setattr(cross_validate, "run_bounded", counted)
+    monkeypatch.setattr(cross_validate, "run_staged", counted)
     scores = evaluate(store, settings, how)
     assert len(trained) == len(MODELS) * 2 * 3 * 2  # nothing was trained again
 
