@@ -23,10 +23,11 @@ from musicrec.models.inputs import ahead
 from musicrec.monitor.progress import Progress
 from musicrec.schemas import EMBEDDINGS, FAILED, OK, SKIPPED
 from musicrec.settings import EmbedSettings
+from musicrec.stages.finish import finish
 from musicrec.stages.model_inputs import columns_of, read_songs, require_same_input
 from musicrec.stages.staged_tasks import run_staged
 from musicrec.store.lineage import digest, made_by
-from musicrec.store.outcomes import Counts, Outcome, check_failures, count, outcomes_table, save_outcomes
+from musicrec.store.outcomes import Counts, Outcome, outcomes_table
 from musicrec.store.store import Store
 from musicrec.store.table_parts import ROWS_FILE, published_places
 from musicrec.store.table_spec import Place, Row, rows_of
@@ -61,13 +62,7 @@ def embed(store: Store, settings: EmbedSettings, *, address: str | None = None, 
     name = settings.fingerprint(card["model_id"], store.footer(table)["fingerprint"])
     is_current = store.exists("embeddings") and store.footer("embeddings")["fingerprint"] == name
     n_new = 0 if is_current else _embed_all(_Run(store, settings, name, card, address, gpu))
-    store.work.clear(settings.stage)  # of a run too that was killed when all was published
-    store.settings.record(settings)
-    outcomes = _outcomes(store, name, table)
-    save_outcomes(store, settings.stage, outcomes, settings, name)
-    counts = count(settings.stage, store.track_ids(), outcomes, n_new)
-    check_failures(counts, 1.0)
-    return counts
+    return finish(store, settings, _outcomes(store, name, table), name, fresh=n_new)
 
 
 class _Run(NamedTuple):

@@ -23,8 +23,9 @@ from musicrec.monitor.progress import Progress
 from musicrec.schemas import FAILED, OK, SKIPPED, TRACKS
 from musicrec.settings import CatalogSettings
 from musicrec.stages.catalog.layouts import Track, list_source
+from musicrec.stages.finish import finish
 from musicrec.store.lineage import digest
-from musicrec.store.outcomes import Counts, Outcome, count, outcomes_table, save_outcomes
+from musicrec.store.outcomes import Counts, Outcome, outcomes_table
 from musicrec.store.store import Store
 
 MAX_CREDIBLE_DURATION_S = 7 * 24 * 3600.0
@@ -73,7 +74,6 @@ def catalog(
             read.append(one)
             progress.advance()
     tracks = pa.Table.from_pylist([one.row for one in read], schema=TRACKS)
-    store.settings.record(settings)
     if not store.exists("tracks") or not store.read("tracks").equals(tracks):
         version = store.new_version(
             "tracks", settings, digest(tracks["content_hash"].to_pylist()), kind=listing.kind, columns=columns
@@ -86,8 +86,15 @@ def catalog(
             *(Outcome(name, "catalog", SKIPPED, reason, "not listed in tracks") for name, reason in listing.ignored),
         ]
     )
-    save_outcomes(store, "catalog", outcomes, settings, settings.fingerprint())
-    return count("catalog", outcomes["track_id"].to_pylist(), outcomes, sum(one.is_fresh for one in read))
+    return finish(
+        store,
+        settings,
+        outcomes,
+        settings.fingerprint(),
+        fresh=sum(one.is_fresh for one in read),
+        track_ids=outcomes["track_id"].to_pylist(),
+        most_failed=None,
+    )
 
 
 def _check_removed(settings: CatalogSettings, removed: AbstractSet[str], before: Sized, most: float) -> None:

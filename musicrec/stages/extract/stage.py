@@ -34,8 +34,9 @@ from musicrec.stages.extract.faults import REASON as ERROR
 from musicrec.stages.extract.faults import FaultySong, Tally, Verdict, file_kind, name_of, report
 from musicrec.stages.extract.plan import failed_rows, plan, published_outcomes, work_of
 from musicrec.stages.extract.track_rows import OPTIONAL_TABLES, Wanted, extract_track, outcome_row, tables_of
+from musicrec.stages.finish import finish
 from musicrec.store.lineage import digest
-from musicrec.store.outcomes import Counts, check_failures, count, save_outcomes
+from musicrec.store.outcomes import Counts, check_failures, count
 from musicrec.store.staging import Staged, read_staged, stage_shard
 from musicrec.store.store import Store
 from musicrec.store.table_parts import slices, tracks_per_part, write_version
@@ -101,9 +102,9 @@ def extract(
             connect(address)
             untried = _extract_all(store, settings, todo.now, seconds_per_file, progress)
     todo = todo.without(untried)
-    store.settings.record(settings)
-    outcomes = _publish(store, settings, todo.covered)
-    done = count(settings.stage, [track.track_id for track in todo.covered], outcomes, len(todo.now))
+    outcomes, fingerprint = _publish(store, settings, todo.covered)
+    covered = [track.track_id for track in todo.covered]
+    done = finish(store, settings, outcomes, fingerprint, fresh=len(todo.now), track_ids=covered, most_failed=None)
     faults = _report_faults(outcomes, todo.now, untried)
     counts = ExtractCounts(**vars(done) | {"faults": faults}, left=len(todo.left))
     check_failures(counts, max_failed_fraction)
@@ -273,11 +274,13 @@ def _stage_failure(store: Store, settings: ExtractSettings, track: Wanted, reaso
 # --- publishing ---------------------------------------------------------------------------------------------------
 
 
-def _publish(store: Store, settings: ExtractSettings, tracks: list[Wanted]) -> pa.Table:
-    """Merge staged shards into the tables of before, unless these are as wanted; return the stage's outcomes."""
+def _publish(store: Store, settings: ExtractSettings, tracks: list[Wanted]) -> tuple[pa.Table, str]:
+    """Merge staged shards into the tables of before, unless these are as wanted.
+
+    Returns the outcomes of the stage, and the fingerprint of its tables.
+    """
     staged = read_staged(store.work, work_of(settings))
-    published = published_outcomes(store)
-    outcomes = _merged_outcomes(tracks, published, staged)
+    outcomes = _merged_outcomes(tracks, published_outcomes(store), staged)
     count(settings.stage, [track.track_id for track in tracks], outcomes, 0)
     rows = outcomes.filter(pc.field("status") == OK).select(["track_id", "fingerprint"])
     name = settings.fingerprint(digest(*(column.to_pylist() for column in rows.columns)))
@@ -289,10 +292,7 @@ def _publish(store: Store, settings: ExtractSettings, tracks: list[Wanted]) -> p
         write_version(store, version, table, rows, staged)
         store.publish(version)
     withdraw(store, tables)
-    if staged.files or not outcomes.equals(published):
-        save_outcomes(store, settings.stage, outcomes, settings, name)  # last: till then the staged shards count
-    store.work.clear(settings.stage)
-    return outcomes
+    return outcomes, name
 
 
 def _merged_outcomes(tracks: list[Wanted], published: pa.Table, staged: Staged) -> pa.Table:

@@ -12,12 +12,13 @@ from musicrec.cluster.tasks import connect
 from musicrec.errors import MusicrecError, SchemaError
 from musicrec.schemas import OK, SKIPPED
 from musicrec.settings import SimilarSettings
+from musicrec.stages.finish import finish
 from musicrec.stages.similar.all_pairs import compare
 from musicrec.stages.similar.gate import published_lists, told
 from musicrec.stages.similar.publish import publish_lists
 from musicrec.stages.similar.vectors import Vectors, read_vectors
 from musicrec.store.lineage import digest
-from musicrec.store.outcomes import Counts, Outcome, check_failures, count, outcomes_table, save_outcomes
+from musicrec.store.outcomes import Counts, Outcome, outcomes_table
 from musicrec.store.store import Store
 from musicrec.store.versions import Withdrawn
 
@@ -67,12 +68,8 @@ def similar(
     compared, withdrawn = _bring_up_to_date(
         store, settings, fingerprint, vectors, address=address, gpu=gpu, force=force
     )
-    store.work.clear(settings.stage)  # of a run too that was killed when all was published
-    store.settings.record(settings)
     outcomes = _outcomes(store, vectors.left_out, "withdrawn" if withdrawn else "no_embedding")
-    save_outcomes(store, settings.stage, outcomes, settings, fingerprint)
-    counts = count(settings.stage, store.track_ids(), outcomes, compared)
-    check_failures(counts, 1.0)
+    counts = finish(store, settings, outcomes, fingerprint, fresh=compared)
     return SimilarCounts(**vars(counts), table=_told(store, withdrawn))
 
 

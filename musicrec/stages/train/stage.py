@@ -29,10 +29,11 @@ from musicrec.models.inputs import Chosen
 from musicrec.monitor.progress import Progress
 from musicrec.schemas import HISTORY, OK, PREDICTIONS, SKIPPED
 from musicrec.settings import CHECKPOINT_S, TrainSettings
+from musicrec.stages.finish import finish
 from musicrec.stages.model_inputs import clear_unpacked, input_of, load_training_set, table_of, unpack
 from musicrec.stages.train.on_ray import fit_on_ray
 from musicrec.store.lineage import digest
-from musicrec.store.outcomes import Counts, Outcome, check_failures, count, outcomes_table, save_outcomes
+from musicrec.store.outcomes import Counts, Outcome, count, outcomes_table, save_outcomes
 from musicrec.store.store import Store
 
 
@@ -92,14 +93,9 @@ def train(
         for file in model_files(full.model):
             link_or_copy(folder / file, version.folder / file)
         store.publish(version)
-        store.work.clear(full.stage)
         clear_unpacked(store)
-    store.settings.record(settings)
     outcomes = _outcomes(store, songs, model_id)
-    save_outcomes(store, full.stage, outcomes, full, model_id)
-    counts = count(full.stage, store.track_ids(), outcomes, 0 if is_current else len(songs.track_ids))
-    check_failures(counts, 1.0)
-    return counts
+    return finish(store, settings, outcomes, model_id, fresh=0 if is_current else len(songs.track_ids))
 
 
 def keep(store: Store, settings: TrainSettings) -> Counts:

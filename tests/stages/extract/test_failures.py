@@ -145,7 +145,7 @@ def test_a_song_that_left_and_came_back_around_a_kill_has_its_rows(
     extract(store, SETTINGS)
     songs[0].rename(tmp_path / "away.wav")
     catalog(store, CatalogSettings(source=str(source)))
-    interrupt("musicrec.stages.extract.stage.save_outcomes", store, SETTINGS, monkeypatch)
+    interrupt("musicrec.stages.finish.save_outcomes", store, SETTINGS, monkeypatch)
     (tmp_path / "away.wav").rename(songs[0])
     monkeypatch.undo()
     catalog(store, CatalogSettings(source=str(source)))
