@@ -9,7 +9,7 @@ import datetime
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,6 +81,44 @@ class Withdrawn(NamedTuple):
     at: str  # ISO 8601, in UTC
 
 
+class _State(NamedTuple):
+    """The pointer of a table and its ``state.json``, as they were at one moment."""
+
+    published: str | None
+    notes: dict[str, Any]
+
+    @property
+    def withdrawn(self) -> dict[str, str]:
+        return {name: at for name, at in self.notes.get("withdrawn", {}).items() if name != self.published}
+
+    @property
+    def leaving(self) -> list[str]:
+        names: list[str] = self.notes.get("pruned", [])
+        return names
+
+    @property
+    def confirmed_at(self) -> str | None:
+        confirmed = self.notes.get("confirmed", {})
+        return confirmed.get("at") if confirmed.get("version") == self.published else None
+
+    @property
+    def replaced(self) -> dict[str, float]:
+        """Versions whose place another took a moment ago, and when: somebody may still be listing their files."""
+        now = time.time()
+        return {name: at for name, at in self.notes.get("replaced", {}).items() if 0 <= now - at < READ_S}
+
+    def on_disk(self, folders: Iterable[str]) -> list[str]:
+        """Those of some folders that are or were published, the oldest first."""
+        withdrawn, leaving = self.withdrawn, self.leaving
+        shown = (name for name in folders if name <= (self.published or "") or name in withdrawn)
+        return sorted(name for name in shown if name not in leaving)
+
+    def after(self, published: str) -> "_State":
+        """The state once another version, or the same one, is published."""
+        replaced = self.replaced | ({self.published: time.time()} if self.published else {})
+        return _State(published, {**self.notes, "replaced": replaced})
+
+
 class Versions:
     """The versions of one table or model. Whoever changes something holds the lock of OUT.
 
@@ -108,14 +146,11 @@ class Versions:
     @property
     def withdrawn(self) -> dict[str, str]:
         """When a rollback withdrew which version, by its name; it may be off the disk since."""
-        published = self.published
-        return {name: at for name, at in self._state().get("withdrawn", {}).items() if name != published}
+        return self._state().withdrawn
 
     def on_disk(self) -> list[str]:
         """Versions that are or were published and are still there, the oldest first."""
-        published, withdrawn, leaving = self.published or "", self.withdrawn, self.leaving
-        named = [name for name in self._folders() if name <= published or name in withdrawn]
-        return sorted(name for name in named if name not in leaving)
+        return self._state().on_disk(self._folders())
 
     def withdrawn_as(self, fingerprint: str) -> Withdrawn | None:
         """Last withdrawn version that `fingerprint` names; None if there is none."""
@@ -125,14 +160,12 @@ class Versions:
     @property
     def leaving(self) -> list[str]:
         """Versions that are none any more; their files go with the next one, for somebody may still be reading them."""
-        gone: list[str] = self._state().get("pruned", [])
-        return gone
+        return self._state().leaving
 
     @property
     def confirmed_at(self) -> str | None:
         """When a run last found the published version up to date; None if none has since it was published."""
-        confirmed = self._state().get("confirmed", {})
-        return confirmed.get("at") if confirmed.get("version") == self.published else None
+        return self._state().confirmed_at
 
     # --- changing it --------------------------------------------------------------------------------------------
 
@@ -146,8 +179,11 @@ class Versions:
         """
         make_folder(self.root)
         self._pointer.require_sound()
-        self._remove_leftovers()
-        taken = [int(name.split("-")[0]) for name in [*self._folders(), *self.withdrawn]]
+        state, found = self._state(), {path.name: path for path in children(self.root)}
+        kept = {*state.on_disk(filter(VERSION_NAME.match, found)), *state.replaced}
+        for name in found.keys() - kept - {STATE_FILE}:
+            remove(found[name])
+        taken = [int(name.split("-")[0]) for name in {*(kept & found.keys()), *state.withdrawn}]
         return make_folder(self.root / f"{max(taken, default=0) + 1:05d}-{fingerprint[:8]}")
 
     def publish(self, folder: AnyPath, keep: int) -> None:
@@ -157,12 +193,21 @@ class Versions:
                 fsync(file)
             fsync(folder)
             fsync(folder.parent)
-        before, (_, _, fingerprint) = self.published, folder.name.partition("-")
+        before, folders = self._state(), self._folders()
         self._pointer.point_to(folder.name)
-        self._prune(keep, before)
-        withdrawn = self.withdrawn.items()
-        kept = {name: at for name, at in withdrawn if name != before and not _is_of(name, fingerprint)}
-        self._write_state(withdrawn=kept)
+        _, _, fingerprint = folder.name.partition("-")
+        after = before.after(folder.name)
+        again = {name for name in after.withdrawn if name == before.published or _is_of(name, fingerprint)}
+        withdrawn = {name: at for name, at in after.withdrawn.items() if name not in again}
+        older = [name for name in after.on_disk(folders) if name != folder.name]
+        kinds = ([n for n in older if n not in after.withdrawn], [n for n in older if n in after.withdrawn])
+        too_old = [name for names in kinds for name in names[: max(0, len(names) - keep)]]
+        pruned = [*(name for name in after.leaving if name in folders), *too_old]
+        # First the state: what a killed run half removes is no version.
+        self._write(before.notes, after.notes | {"pruned": pruned, "withdrawn": withdrawn})
+        for name in pruned:
+            if name not in after.replaced:
+                remove(self.root / name)
 
     def rollback(self, to: str | None = None) -> str:
         """Publish an older version again, or a withdrawn one; every version after it is withdrawn.
@@ -185,29 +230,19 @@ class Versions:
             There is no such version, or OUT was copied without its links.
         """
         self._pointer.require_sound()
-        target = self.find(to)
-        before, withdrawn = self.published, self.withdrawn
-        after = {name: withdrawn.get(name, now()) for name in self.on_disk() if name > target}
-        after = {name: at for name, at in (withdrawn | after).items() if name != target}
-        self._write_state(withdrawn=after, replaced=self._replaced_now(before))
-        if target != before:
+        before, folders = self._state(), self._folders()
+        target = self._find(to, before, before.on_disk(folders))
+        newer = {name: before.withdrawn.get(name, now()) for name in before.on_disk(folders) if name > target}
+        withdrawn = {name: at for name, at in (before.withdrawn | newer).items() if name != target}
+        self._write(before.notes, before.after(target).notes | {"withdrawn": withdrawn})
+        if target != before.published:
             self._pointer.point_to(target)
         return target
 
     def find(self, to: str | None) -> str:
         """Name of the version that :meth:`rollback` would publish."""
-        published, names = self.published, self.on_disk()
-        if not published:
-            raise SchemaError(f"{self._out} has no {self.name} yet; run the stage that makes it")
-        if to is None:
-            older = [name for name in names if name < published and name not in self.withdrawn]
-            if not older:
-                raise ConfigError(f"{self.name} has no version before {published} on disk; there is none to go back to")
-            return older[-1]
-        found = [name for name in names if to == name or (to.isdecimal() and int(to) == int(name.split("-")[0]))]
-        if not found:
-            raise ConfigError(f"{self.name} has no version {to} on disk; it has {', '.join(names)}")
-        return found[0]
+        state = self._state()
+        return self._find(to, state, state.on_disk(self._folders()))
 
     def remove(self) -> None:
         """Withdraw the table and all its versions."""
@@ -216,56 +251,44 @@ class Versions:
 
     def confirm(self) -> None:
         """Note that a run has found the published version up to date."""
-        self._write_state(confirmed={"version": self.published, "at": now()})
+        state = self._state()
+        self._write(state.notes, {**state.notes, "confirmed": {"version": state.published, "at": now()}})
 
     # --- inside -------------------------------------------------------------------------------------------------
+
+    def _find(self, to: str | None, state: _State, names: list[str]) -> str:
+        published = state.published
+        if not published:
+            raise SchemaError(f"{self._out} has no {self.name} yet; run the stage that makes it")
+        if to is None:
+            older = [name for name in names if name < published and name not in state.withdrawn]
+            if not older:
+                raise ConfigError(f"{self.name} has no version before {published} on disk; there is none to go back to")
+            return older[-1]
+        found = [name for name in names if to == name or (to.isdecimal() and int(to) == int(name.split("-")[0]))]
+        if not found:
+            raise ConfigError(f"{self.name} has no version {to} on disk; it has {', '.join(names)}")
+        return found[0]
 
     def _folders(self) -> list[str]:
         return [p.name for p in children(self.root) if VERSION_NAME.match(p.name)]
 
-    def _remove_leftovers(self) -> None:
-        known = {*self.on_disk(), *_of_late(self._state().get("replaced", {})), STATE_FILE}
-        for path in children(self.root):
-            if path.name not in known:
-                remove(path)
-
-    def _prune(self, keep: int, before: str | None) -> None:
-        """Remove the oldest versions; withdrawn ones do not crowd out those that were good."""
-        withdrawn, older = self.withdrawn, [name for name in self.on_disk() if name != self.published]
-        kinds = ([n for n in older if n not in withdrawn], [n for n in older if n in withdrawn])
-        too_old = [name for names in kinds for name in names[: max(0, len(names) - keep)]]
-        pruned = [*(name for name in self.leaving if name in self._folders()), *too_old]
-        replaced = self._replaced_now(before)
-        self._write_state(pruned=pruned, replaced=replaced)  # first: what a killed run half removes is no version
-        for name in pruned:
-            if name not in replaced:
-                remove(self.root / name)
-
-    def _replaced_now(self, before: str | None) -> dict[str, float]:
-        return _of_late(self._state().get("replaced", {}) | ({before: time.time()} if before else {}))
-
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> _State:
         try:
-            state: dict[str, Any] = json.loads(read_bytes(self.root / STATE_FILE))
+            notes: dict[str, Any] = json.loads(read_bytes(self.root / STATE_FILE))
         except FileNotFoundError:
-            return {}
+            notes = {}
         except ValueError as e:
             raise SchemaError(
                 f"{self.root / STATE_FILE} is damaged; delete it, and what was rolled back is forgotten"
             ) from e
-        return state
+        return _State(self.published, notes)
 
-    def _write_state(self, **changes: Any) -> None:  # noqa: ANN401 - JSON
-        before = self._state()
-        after = {name: value for name, value in (before | changes).items() if value}
-        if after != before:
-            write_atomic(self.root / STATE_FILE, json.dumps(after, indent=2).encode())
+    def _write(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+        content = {name: value for name, value in after.items() if value}
+        if content != before:
+            write_atomic(self.root / STATE_FILE, json.dumps(content, indent=2).encode())
 
 
 def _is_of(version: str, fingerprint: str) -> bool:
     return version.partition("-")[2] == fingerprint[:8]
-
-
-def _of_late(replaced: Mapping[str, float]) -> dict[str, float]:
-    now = time.time()
-    return {name: at for name, at in replaced.items() if 0 <= now - at < READ_S}

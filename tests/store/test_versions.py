@@ -3,14 +3,15 @@
 import json
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-import musicrec.store.versions
 from musicrec.errors import ConfigError, SchemaError
 from musicrec.settings import SimilarSettings
+from musicrec.store import versions as module
 from musicrec.store.store import Store
 
 SETTINGS = SimilarSettings()
@@ -100,16 +101,35 @@ def test_what_a_killed_run_left_is_removed_and_is_no_version_though_newer_than_a
     publish(store, 2)
     rollback(store)
     left = store.new_version("similar", SETTINGS, "f" * 16).folder
-    shown = left.rename(
-        left.with_name(left.name[1:])
-    )  # killed after its name was given and before the link was swapped
     assert on_disk(store) == [1, 2]
     with pytest.raises(ConfigError, match="no version 3"):
         rollback(store, "3")
     publish(store, 4)
-    assert not shown.exists()
+    assert not left.exists()
     assert on_disk(store) == [1, 2, 3]
     assert generation(store) == 4
+
+
+def test_each_step_reads_the_state_once(store, monkeypatch):
+    """In a bucket, every reading is a request."""
+    for g in (1, 2, 3):
+        publish(store, g)
+    read, kinds = [], ("read_bytes", "children", "write_atomic")
+    for kind in kinds:
+        counted = partial(lambda kind, real, *rest: read.append(kind) or real(*rest), kind, getattr(module, kind))
+        monkeypatch.setattr(module, kind, counted)
+
+    def requests(step):
+        read.clear()
+        step()
+        return [read.count(kind) for kind in kinds]
+
+    table, folder = store.versions("similar"), []
+    assert requests(lambda: folder.append(table.new_folder("f" * 16))) == [1, 1, 0]
+    assert requests(lambda: table.publish(folder[0], 3)) == [1, 1, 1]
+    assert requests(table.rollback) == [1, 1, 1]
+    assert requests(table.confirm) == [1, 0, 1]
+    assert requests(table.on_disk) == [1, 1, 0]
 
 
 def test_good_versions_are_not_crowded_out_by_withdrawn_ones_and_neither_pile_up(store):
@@ -240,7 +260,7 @@ def test_a_version_that_fails_leaves_nothing(store):
 
 
 def test_a_version_whose_removal_was_cut_short_is_none_to_roll_back_to_and_goes_with_the_next(store, monkeypatch):
-    monkeypatch.setattr(musicrec.store.versions, "READ_S", 0)
+    monkeypatch.setattr(module, "READ_S", 0)
     names = [publish(store, g, keep=1) for g in (1, 2)]
     half = store.versions("similar").root / names[0]
 
