@@ -67,6 +67,19 @@ class Schema(Written):
         )
 
 
+class Reasons(Written):
+    """``{reasons} MODULE NAME``: a row for each stage and reason of a table of them."""
+
+    def markdown(self) -> str:
+        """Stages, reason, meaning and remedy of each."""
+        module, name = self.arguments
+        rows: Rows = [
+            (stages, f"`{reason}`", meaning, remedy)
+            for stages, reason, meaning, remedy in getattr(import_module(module), name)
+        ]
+        return table(("stage", "reason", "meaning", "what to do"), rows)
+
+
 class Packages(Written):
     """``{packages} PACKAGE``: a row for each package and module in it, with the first line of its docstring."""
 
@@ -144,6 +157,6 @@ def first_line(module: ModuleType) -> str:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Add the directives, as Sphinx asks for it."""
-    for name, directive in (("settings", Settings), ("schema", Schema), ("packages", Packages)):
+    for name, directive in (("settings", Settings), ("schema", Schema), ("reasons", Reasons), ("packages", Packages)):
         app.add_directive(name, directive)
     return {"parallel_read_safe": True}

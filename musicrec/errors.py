@@ -1,5 +1,10 @@
 """Every error musicrec raises on purpose: one line that says what, where, what was expected and what to do."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from musicrec.schemas import Reason
+
 INTERRUPTED = 130  # exit code, as shells give it to what Ctrl-C has ended
 
 
@@ -39,19 +44,18 @@ class DecodeError(MusicrecError):
 
     Parameters
     ----------
-    reason : str
-        A short stable code for the ``outcomes`` table: ``missing``, ``unreadable``, ``empty``, ``undecodable``,
-        ``unsupported``, ``too_large``, ``corrupt`` or ``not_finite``.
+    reason : musicrec.schemas.Reason
+        For the ``outcomes`` table.
     detail : str
         One line for people.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: "Reason", detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
 
-    def __reduce__(self) -> tuple[type["DecodeError"], tuple[str, str]]:  # survives pickling between workers
+    def __reduce__(self) -> tuple[type["DecodeError"], tuple["Reason", str]]:  # survives pickling between workers
         return DecodeError, (self.reason, self.detail)
 
 

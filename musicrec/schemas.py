@@ -1,6 +1,7 @@
 """Column names and Arrow schemas of every table, in one place."""
 
 from collections.abc import Iterable
+from enum import StrEnum
 
 import pyarrow as pa
 
@@ -36,6 +37,110 @@ OUTCOMES = pa.schema(
     ]
 )
 OK, SKIPPED, FAILED = "ok", "skipped", "failed"
+
+
+class Reason(StrEnum):
+    """Why a stage did not use a song: ``reason`` in the table ``outcomes``."""
+
+    NOT_AUDIO = "not_audio"
+    HIDDEN = "hidden"
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+    EMPTY = "empty"
+    UNDECODABLE = "undecodable"
+    CORRUPT = "corrupt"
+    NOT_FINITE = "not_finite"
+    UNSUPPORTED = "unsupported"
+    TOO_LARGE = "too_large"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+    ERROR = "error"
+    TOO_SHORT = "too_short"
+    SILENT = "silent"
+    NO_GENRE = "no_genre"
+    GENRE_OF_ONE_SONG = "genre_of_one_song"
+    NEWER_THAN_MODEL = "newer_than_model"
+    NO_FEATURES = "no_features"
+    NO_EMBEDDING = "no_embedding"
+    WITHDRAWN = "withdrawn"
+
+
+# Of every stage, reason, meaning and remedy, as the documentation shows them.
+REASONS: tuple[tuple[str, Reason, str, str], ...] = (
+    ("catalog", Reason.NOT_AUDIO, "neither the name nor the first bytes are those of audio", "nothing"),
+    (
+        "catalog",
+        Reason.HIDDEN,
+        "the name begins with a dot, or that of a folder above it does",
+        "nothing, or rename it",
+    ),
+    (
+        "catalog, extract",
+        Reason.MISSING,
+        "there is no such file or object",
+        "bring it back, or take it out of the manifest",
+    ),
+    (
+        "catalog, extract",
+        Reason.UNREADABLE,
+        "permission denied, not a regular file, or its server does not answer",
+        "solve that; then `--retry-failed`",
+    ),
+    ("extract", Reason.EMPTY, "no bytes, or no samples", "replace it"),
+    ("extract", Reason.UNDECODABLE, "neither libsndfile nor FFmpeg finds audio in it", "replace or convert it"),
+    ("extract", Reason.CORRUPT, "decoding stops midway, or a sample is impossibly loud", "replace it"),
+    ("extract", Reason.NOT_FINITE, "a sample or a feature is NaN or infinite", "replace it"),
+    ("extract", Reason.UNSUPPORTED, "over 32 channels, or a sample rate outside 1 to 768 kHz", "convert it"),
+    (
+        "extract",
+        Reason.TOO_LARGE,
+        "over 4 GiB, over 512 MiB to fetch, or the clip lies beyond 6 hours",
+        "cut or convert it",
+    ),
+    (
+        "extract",
+        Reason.TIMEOUT,
+        "took longer than `--seconds-per-file`, 300 by default",
+        "`--retry-failed --seconds-per-file 900`",
+    ),
+    ("extract", Reason.CRASHED, "crashed every worker that decoded it, three times", "replace it; please report it"),
+    (
+        "extract",
+        Reason.ERROR,
+        "a bug in musicrec, not a fault of the file",
+        "please report its `detail`; it is tried again after an update, or with `--retry-failed`",
+    ),
+    ("extract", Reason.TOO_SHORT, "shorter than `--min-duration-s`", "nothing"),
+    ("extract", Reason.SILENT, "the whole clip is below -120 dB", "nothing, or choose another clip"),
+    (
+        "train",
+        Reason.NO_GENRE,
+        "it has no genre, so it cannot teach the model anything",
+        "nothing: it is embedded and compared all the same",
+    ),
+    (
+        "train",
+        Reason.GENRE_OF_ONE_SONG,
+        "no other song has its genre, so it cannot teach the model anything",
+        "nothing: it is embedded and compared all the same",
+    ),
+    (
+        "train",
+        Reason.NEWER_THAN_MODEL,
+        "it came after the model was trained, and a refresh keeps the model",
+        "nothing, or `musicrec train OUT`",
+    ),
+    ("train, embed", Reason.NO_FEATURES, "extract did not finish it", "see its row of extract"),
+    ("embed", Reason.NOT_FINITE, "the network gave NaN or infinity", "train again, with a smaller `--learning-rate`"),
+    ("similar", Reason.NO_EMBEDDING, "embed did not finish it", "see its rows of the stages before"),
+    ("similar", Reason.NOT_FINITE, "its vector is missing, or holds NaN or infinity", "train and embed again"),
+    (
+        "similar",
+        Reason.WITHDRAWN,
+        "it is not in the older table that a rollback published again",
+        "nothing, or `musicrec similar OUT --force`",
+    ),
+)
 
 MEL = pa.schema(  # of ``mel`` and of ``mel96``
     [

@@ -17,6 +17,7 @@ from musicrec.audio.clip import CLIP_SLACK_S, Samples, clip_window
 from musicrec.audio.limits import DEFAULT_LIMITS, Limits
 from musicrec.audio.uris import is_remote, local_file, local_path
 from musicrec.errors import DecodeError
+from musicrec.schemas import Reason
 
 __all__ = [
     "CLIP_SLACK_S",
@@ -70,9 +71,9 @@ def load(
     with local_file(uri, limits) as path:
         clip, rate = _decode(path, offset_s, duration_s, limits)
     if not len(clip):
-        raise DecodeError("empty", "the file decodes to no samples")
+        raise DecodeError(Reason.EMPTY, "the file decodes to no samples")
     if not np.isfinite(clip).all():
-        raise DecodeError("not_finite", "the samples hold NaN or infinite values")
+        raise DecodeError(Reason.NOT_FINITE, "the samples hold NaN or infinite values")
     return resample(clip, rate, sample_rate)
 
 
@@ -81,7 +82,7 @@ def _decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> t
     try:
         clip, rate = libsndfile.decode(path, offset_s, duration_s, limits)
     except DecodeError as e:
-        if e.reason != "undecodable":
+        if e.reason != Reason.UNDECODABLE:
             raise
         return ffmpeg.decode(path, offset_s, duration_s, limits)
     if not len(clip):  # a recorder that crashed leaves a header that says so, and its samples

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from musicrec.audio.limits import Limits
 from musicrec.errors import DecodeError
+from musicrec.schemas import Reason
 
 Samples = NDArray[np.float32]
 
@@ -77,6 +78,6 @@ def read_through(blocks: Iterator[Samples], rate: int, offset_s: float, duration
         if n >= settled:
             break
         if n > most:
-            raise DecodeError("too_large", f"no end after {limits.max_decoded_s:g} s; at most so much is decoded")
+            raise DecodeError(Reason.TOO_LARGE, f"no end after {limits.max_decoded_s:g} s; at most so much is decoded")
     start, stop = clip_window(math.inf if n >= settled else n, rate, offset_s, duration_s)
     return np.concatenate([np.zeros(0, np.float32), *kept])[start - first : stop - first]

@@ -11,6 +11,7 @@ from fsspec.callbacks import Callback
 
 from musicrec.audio.limits import Limits
 from musicrec.errors import DecodeError
+from musicrec.schemas import Reason
 
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60  # without a single byte
@@ -47,9 +48,9 @@ def fetch(uri: str, path: Path, limits: Limits) -> None:
             raise
         except Exception as e:  # each file system raises what its own client library raises
             if isinstance(e, FileNotFoundError) or getattr(e, "status", None) == GONE:
-                raise DecodeError("missing", f"no object {_place(uri)}") from e
+                raise DecodeError(Reason.MISSING, f"no object {_place(uri)}") from e
             if pause_s is None or not _may_pass(e):
-                raise DecodeError("unreadable", f"{_place(uri)}: {_told(e, uri)}") from e
+                raise DecodeError(Reason.UNREADABLE, f"{_place(uri)}: {_told(e, uri)}") from e
             time.sleep(pause_s)
         else:
             return
@@ -92,9 +93,9 @@ class _Meter(Callback):
     def _check(self, n_bytes: int) -> None:
         if n_bytes > self.limits.max_download_bytes:
             most = self.limits.max_download_bytes
-            raise DecodeError("too_large", f"{n_bytes} bytes or more; at most {most} are fetched")
+            raise DecodeError(Reason.TOO_LARGE, f"{n_bytes} bytes or more; at most {most} are fetched")
         if time.monotonic() > self.deadline:
-            raise DecodeError("unreadable", f"not fetched within {self.limits.max_download_s:g} s")
+            raise DecodeError(Reason.UNREADABLE, f"not fetched within {self.limits.max_download_s:g} s")
 
 
 def _scheme(uri: str) -> str:

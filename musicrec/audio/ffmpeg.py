@@ -21,6 +21,7 @@ import numpy as np
 from musicrec.audio.clip import BLOCK_FRAMES, PREROLL_S, Samples, clip_window, mix_down, read_through, settling_length
 from musicrec.audio.limits import Limits
 from musicrec.errors import DecodeError
+from musicrec.schemas import Reason
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioResampler, AudioStream, FFmpegError, Packet
@@ -50,7 +51,7 @@ def decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tu
         frames = _frames(container, stream)
         first = next(frames, None)
         if first is None:
-            raise DecodeError("empty", "the file decodes to no samples")
+            raise DecodeError(Reason.EMPTY, "the file decodes to no samples")
         limits.check_format(first.sample_rate, first.layout.nb_channels)
         blocks = _mono_blocks(chain([first], frames))
         return read_through(blocks, first.sample_rate, offset_s, duration_s, limits), first.sample_rate
@@ -79,11 +80,11 @@ def _open(path: Path) -> Iterator[tuple["InputContainer", "AudioStream"]]:
         try:
             yield container, stream
         except av.FFmpegError as e:
-            raise DecodeError("corrupt", f"FFmpeg stopped: {_told(e)}") from e
+            raise DecodeError(Reason.CORRUPT, f"FFmpeg stopped: {_told(e)}") from e
 
 
 def _undecodable() -> DecodeError:
-    return DecodeError("undecodable", "no audio that libsndfile or FFmpeg can decode")
+    return DecodeError(Reason.UNDECODABLE, "no audio that libsndfile or FFmpeg can decode")
 
 
 def _read_by_seeking(
@@ -149,11 +150,11 @@ def _decoded(
             continue
         for frame in frames:
             if damage and has_begun:
-                raise DecodeError("corrupt", f"FFmpeg stopped: {damage}")
+                raise DecodeError(Reason.CORRUPT, f"FFmpeg stopped: {damage}")
             damage, has_begun = "", True
             yield packet, frame
     if damage and not has_begun:
-        raise DecodeError("undecodable", f"FFmpeg stopped: {damage}")
+        raise DecodeError(Reason.UNDECODABLE, f"FFmpeg stopped: {damage}")
 
 
 def _up_to_the_end(
@@ -215,7 +216,7 @@ def _mono_blocks(frames: Iterator["AudioFrame"]) -> Iterator[Samples]:
     for frame in frames:
         kind = kind or _kind(frame)
         if kind != _kind(frame):  # the queue itself would not notice other channels
-            raise DecodeError("corrupt", f"{kind} becomes {_kind(frame)} within the song")
+            raise DecodeError(Reason.CORRUPT, f"{kind} becomes {_kind(frame)} within the song")
         frame.pts = None  # which samples these are follows from their count
         queue.write(frame)
         if queue.samples >= BLOCK_FRAMES:

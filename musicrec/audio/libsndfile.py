@@ -11,6 +11,7 @@ import soundfile as sf
 from musicrec.audio.clip import BLOCK_FRAMES, PREROLL_S, Samples, clip_window, mix_down, read_through
 from musicrec.audio.limits import Limits
 from musicrec.errors import DecodeError
+from musicrec.schemas import Reason
 
 
 def decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tuple[Samples, int]:
@@ -62,7 +63,7 @@ def _open(path: Path, limits: Limits) -> Iterator[sf.SoundFile]:
     try:
         file = _Stream(os.fsencode(path))
     except (sf.LibsndfileError, TypeError) as e:  # TypeError: an extension that promises headerless data
-        raise DecodeError("undecodable", "no audio that libsndfile can decode") from e
+        raise DecodeError(Reason.UNDECODABLE, "no audio that libsndfile can decode") from e
     with file:
         limits.check_format(file.samplerate, file.channels)
         yield file
@@ -83,7 +84,7 @@ def _read_by_seeking(file: sf.SoundFile, offset_s: float, duration_s: float) -> 
 
 
 def _mono_blocks(file: sf.SoundFile) -> Iterator[Samples]:
-    reason = "undecodable"
+    reason = Reason.UNDECODABLE
     while True:
         block = np.empty(BLOCK_FRAMES, np.float32)
         try:
@@ -93,7 +94,7 @@ def _mono_blocks(file: sf.SoundFile) -> Iterator[Samples]:
         if not n:
             return
         yield block[:n]
-        reason = "corrupt"
+        reason = Reason.CORRUPT
 
 
 def _read_mono(file: sf.SoundFile, out: Samples) -> int:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from musicrec.errors import DecodeError
+from musicrec.schemas import Reason
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,10 @@ class Limits:
             With reason ``unsupported``.
         """
         if n_channels > self.max_channels:
-            raise DecodeError("unsupported", f"{n_channels} channels; at most {self.max_channels} are read")
+            raise DecodeError(Reason.UNSUPPORTED, f"{n_channels} channels; at most {self.max_channels} are read")
         if not self.min_rate_hz <= rate <= self.max_rate_hz:
             expected = f"expected {self.min_rate_hz} to {self.max_rate_hz} Hz"
-            raise DecodeError("unsupported", f"sample rate {rate} Hz; {expected}")
+            raise DecodeError(Reason.UNSUPPORTED, f"sample rate {rate} Hz; {expected}")
 
 
 DEFAULT_LIMITS = Limits()

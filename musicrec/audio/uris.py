@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from musicrec.audio.limits import Limits
 from musicrec.errors import DecodeError
+from musicrec.schemas import Reason
 
 REMOTE_SCHEMES = frozenset({"http", "https", "s3"})
 
@@ -33,7 +34,7 @@ def local_path(uri: str) -> Path:
     if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
         place = f"{parts.scheme}://{parts.netloc}"
         expected = "expected a path, file:///path, http://, https:// or s3://"
-        raise DecodeError("unsupported", f"{place} is no place songs are read from; {expected}")
+        raise DecodeError(Reason.UNSUPPORTED, f"{place} is no place songs are read from; {expected}")
     return Path(unquote(parts.path, errors="surrogateescape"))
 
 
@@ -71,14 +72,14 @@ def local_file(uri: str, limits: Limits) -> Iterator[Path]:
 def _check_file(path: Path, limits: Limits) -> None:
     try:
         if path.exists() and not path.is_file():
-            raise DecodeError("unreadable", f"{path} is not a regular file")
+            raise DecodeError(Reason.UNREADABLE, f"{path} is not a regular file")
         with path.open("rb") as f:
             if not f.read(1):
-                raise DecodeError("empty", "the file has no bytes")
+                raise DecodeError(Reason.EMPTY, "the file has no bytes")
         n_bytes = path.stat().st_size
     except (FileNotFoundError, ValueError) as e:  # ValueError: no file has a name with a zero byte
-        raise DecodeError("missing", f"no file {str(path)!r}") from e
+        raise DecodeError(Reason.MISSING, f"no file {str(path)!r}") from e
     except OSError as e:
-        raise DecodeError("unreadable", f"{path}: {e.strerror}") from e
+        raise DecodeError(Reason.UNREADABLE, f"{path}: {e.strerror}") from e
     if n_bytes > limits.max_bytes:
-        raise DecodeError("too_large", f"{n_bytes} bytes; at most {limits.max_bytes} are read")
+        raise DecodeError(Reason.TOO_LARGE, f"{n_bytes} bytes; at most {limits.max_bytes} are read")

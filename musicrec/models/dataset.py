@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from musicrec.errors import ModelError
 from musicrec.models.inputs import Chosen, Songs
+from musicrec.schemas import Reason
 
 MOSTLY = 0.95
 
@@ -23,7 +24,7 @@ class TrainingSet(NamedTuple):
     classes: list[str]
     groups: list[str]  # artist of each song; a song whose artist is unknown is a group of its own, with all its clips
     recordings: list[str]  # which song each is all or a part of
-    left_out: dict[str, str]  # track id → why it is not used
+    left_out: dict[str, Reason]  # track id → why it is not used
 
     @property
     def grouped_by_artist(self) -> bool:
@@ -57,7 +58,7 @@ def training_set(
     """
     songs = Counter(genre for genre in genres if genre is not None)
     left_out = {
-        track_id: "no_genre" if genre is None else "genre_of_one_song"
+        track_id: Reason.NO_GENRE if genre is None else Reason.GENRE_OF_ONE_SONG
         for track_id, genre in zip(track_ids, genres, strict=True)
         if genre is None or songs[genre] < 2
     }

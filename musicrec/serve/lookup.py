@@ -12,12 +12,15 @@ import pyarrow.compute as pc
 from musicrec.errors import UnknownTrack
 from musicrec.files.paths import AnyPath, children, located
 from musicrec.files.s3_errors import ask, reaching
-from musicrec.schemas import FAILED, SIMILAR, SKIPPED
+from musicrec.schemas import FAILED, SIMILAR, SKIPPED, Reason
 from musicrec.serve.sidecar import SIDECAR, SIDECAR_COLUMNS, Float32, Int32, Sidecar
 from musicrec.serve.sidecar_cache import local_version
 from musicrec.serve.song_names import closest, find_track
 from musicrec.store.lineage import check_footer
 from musicrec.store.store import Store
+
+# A song that a model has not learned from may have a list all the same.
+NOT_THE_CAUSE = (Reason.NO_GENRE, Reason.NO_FEATURES, Reason.NEWER_THAN_MODEL)
 
 
 class Song(NamedTuple):
@@ -200,11 +203,7 @@ class SimilarTable:
         assert self._store
         outcomes = self._store.read("outcomes", filter=pc.field("track_id") == track_id).to_pylist()
         for outcome in outcomes:
-            if outcome["status"] in (FAILED, SKIPPED) and outcome["reason"] not in (
-                "no_genre",
-                "no_features",
-                "newer_than_model",
-            ):
+            if outcome["status"] in (FAILED, SKIPPED) and outcome["reason"] not in NOT_THE_CAUSE:
                 detail = f" ({outcome['detail']})" if outcome["detail"] else ""
                 return f"{outcome['stage']} {outcome['status']}, {outcome['reason']}{detail}"
         return None

@@ -21,7 +21,7 @@ from musicrec.files.paths import AnyPath, children, on_this_disk
 from musicrec.models import Model, load, read_card
 from musicrec.models.inputs import ahead
 from musicrec.monitor.progress import Progress
-from musicrec.schemas import EMBEDDINGS, FAILED, OK, SKIPPED
+from musicrec.schemas import EMBEDDINGS, FAILED, OK, SKIPPED, Reason
 from musicrec.settings import EmbedSettings
 from musicrec.stages.finish import finish
 from musicrec.stages.model_inputs import columns_of, read_songs, require_same_input
@@ -152,7 +152,7 @@ def _embed_part(out: AnyPath, shard: str, model: AnyPath, part: AnyPath, ids: li
     vectors = pa.concat_tables(pieces)
     Store(out).work.stage(EmbedSettings.stage, shard, vectors)
     prometheus.count_tracks(EmbedSettings.stage, OK, n=len(vectors))
-    prometheus.count_tracks(EmbedSettings.stage, FAILED, "not_finite", len(ids) - len(vectors))
+    prometheus.count_tracks(EmbedSettings.stage, FAILED, Reason.NOT_FINITE, len(ids) - len(vectors))
 
 
 def _batches(trained: Model, part: AnyPath, ids: list[str]) -> Iterator[pa.Table]:
@@ -189,7 +189,9 @@ def _outcomes(store: Store, name: str, table: str) -> pa.Table:
         if track_id in have_vector:
             rows.append(Outcome(track_id, "embed", OK, fingerprint=name))
         elif track_id in have_input:
-            rows.append(Outcome(track_id, "embed", FAILED, "not_finite", "the network gave NaN or infinite values"))
+            rows.append(
+                Outcome(track_id, "embed", FAILED, Reason.NOT_FINITE, "the network gave NaN or infinite values")
+            )
         else:
-            rows.append(Outcome(track_id, "embed", SKIPPED, "no_features", "extract did not come through"))
+            rows.append(Outcome(track_id, "embed", SKIPPED, Reason.NO_FEATURES, "extract did not come through"))
     return outcomes_table(rows)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec.errors import MusicrecError
-from musicrec.schemas import FAILED, OK, OUTCOMES, SKIPPED
+from musicrec.schemas import FAILED, OK, OUTCOMES, SKIPPED, Reason
 from musicrec.settings import StageSettings
 from musicrec.store.store import Store
 
@@ -20,7 +20,7 @@ class Outcome(NamedTuple):
     track_id: str
     stage: str
     status: str
-    reason: str | None = None
+    reason: Reason | None = None
     detail: str | None = None
     fingerprint: str | None = None
     seconds: float | None = None

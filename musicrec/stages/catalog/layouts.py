@@ -21,6 +21,7 @@ from musicrec.audio import is_remote, local_path
 from musicrec.errors import CatalogError, DecodeError
 from musicrec.files.parquet import read_parquet
 from musicrec.files.paths import AnyPath
+from musicrec.schemas import Reason
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -62,7 +63,7 @@ class Listing:
 
     kind: str
     tracks: list[Track]
-    ignored: list[tuple[str, str]]
+    ignored: list[tuple[str, Reason]]
 
 
 def list_source(source: AnyPath, kind: str, *, exclude: AnyPath) -> Listing:
@@ -236,15 +237,15 @@ def _manifest_id(written: str) -> str:
 # --- files --------------------------------------------------------------------------------------------------------
 
 
-def _audio_files(source: AnyPath, exclude: AnyPath) -> tuple[dict[AnyPath, Any], list[tuple[str, str]]]:
+def _audio_files(source: AnyPath, exclude: AnyPath) -> tuple[dict[AnyPath, Any], list[tuple[str, Reason]]]:
     """Audio files below the source, with what their server says of them; others with the reason they are none."""
     files: dict[AnyPath, Any] = {}
-    ignored = []
+    ignored: list[tuple[str, Reason]] = []
     found = _walk(source, exclude) if isinstance(source, Path) else _objects(source, exclude)
     for path, problem, info in found:
         name = relative_id(path, source)
         hidden = any(part.startswith(".") for part in name.split("/"))
-        reason = problem or ("hidden" if hidden else None if _is_audio(path) else "not_audio")
+        reason = problem or (Reason.HIDDEN if hidden else None if _is_audio(path) else Reason.NOT_AUDIO)
         if reason is None:
             files[path] = info
         else:
@@ -252,7 +253,7 @@ def _audio_files(source: AnyPath, exclude: AnyPath) -> tuple[dict[AnyPath, Any],
     return files, ignored
 
 
-def _walk(source: Path, exclude: AnyPath) -> Iterator[tuple[Path, str | None, None]]:
+def _walk(source: Path, exclude: AnyPath) -> Iterator[tuple[Path, Reason | None, None]]:
     """Every file, links followed (a folder met twice is entered once); folders that cannot be opened as problems."""
     problems: list[Path] = []
     entered = {exclude.resolve(), source.resolve()}
@@ -270,10 +271,10 @@ def _walk(source: Path, exclude: AnyPath) -> Iterator[tuple[Path, str | None, No
         subfolders[:] = [s for s in links_last if enter(Path(folder) / s)]
         for name in sorted(names):
             yield Path(folder) / name, None, None
-    yield from ((path, "unreadable", None) for path in problems)
+    yield from ((path, Reason.UNREADABLE, None) for path in problems)
 
 
-def _objects(source: "UPath", exclude: AnyPath) -> Iterator[tuple["UPath", str | None, dict[str, Any]]]:
+def _objects(source: "UPath", exclude: AnyPath) -> Iterator[tuple["UPath", Reason | None, dict[str, Any]]]:
     """Every object below a prefix of a bucket, but for those of OUT."""
     for name, info in source.fs.find(source.path, detail=True).items():
         path = source / name.removeprefix(source.path).lstrip("/")

@@ -20,7 +20,7 @@ from musicrec.errors import CatalogError, DecodeError
 from musicrec.files.paths import located
 from musicrec.files.s3_errors import reaching
 from musicrec.monitor.progress import Progress
-from musicrec.schemas import FAILED, OK, SKIPPED, TRACKS
+from musicrec.schemas import FAILED, OK, SKIPPED, TRACKS, Reason
 from musicrec.settings import CatalogSettings
 from musicrec.stages.catalog.layouts import Track, list_source
 from musicrec.stages.finish import finish
@@ -160,7 +160,7 @@ def _read_remote(track: Track, before: dict[str, Any] | None) -> Read:
     try:
         info = track.info or _server_info(track.uri)
     except DecodeError as e:
-        kept = known if known and e.reason == "unreadable" else {}
+        kept = known if known and e.reason == Reason.UNREADABLE else {}
         return Read(row | {name: kept.get(name) for name in ("size_bytes", "content_hash")}, False, e)
     version = next((str(info[name]) for name in VERSIONS if info.get(name)), None)
     row |= {"size_bytes": info.get("size"), "content_hash": _hash_of(track.uri, info.get("size"), version)}
@@ -177,8 +177,8 @@ def _server_info(uri: str) -> dict[str, Any]:
         status = getattr(e.__cause__, "status", None)
         told = f"HTTP status {status}" if status else type(e.__cause__ or e).__name__  # no URL: it may hold a signature
         if isinstance(e, FileNotFoundError) and (status in GONE or uri.startswith("s3:")):
-            raise DecodeError("missing", f"the server has no such object ({told})") from e
-        raise DecodeError("unreadable", f"the server does not answer as it should ({told})") from e
+            raise DecodeError(Reason.MISSING, f"the server has no such object ({told})") from e
+        raise DecodeError(Reason.UNREADABLE, f"the server does not answer as it should ({told})") from e
 
 
 def _hash_of(*parts: object) -> str:

@@ -15,8 +15,8 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import musicrec
+from musicrec.schemas import Reason
 
-REASON = "error"  # of an outcome
 SONGS_UNTIL_STOP = 5  # that fail by one fault, before any other of their kind has come through
 LIBRARIES = ("av", "librosa", "numba", "numpy", "scipy", "soundfile", "soxr")  # that a song goes through
 PACKAGE = Path(musicrec.__file__).parent
@@ -50,12 +50,12 @@ def describe(error: Exception) -> str:
 
 def name_of(reason: str | None, detail: str | None) -> str | None:
     """What two songs that fail by the same fault have in common; None of an outcome that is no fault."""
-    return (detail or "").partition(": ")[0] if reason == REASON else None
+    return (detail or "").partition(": ")[0] if reason == Reason.ERROR else None
 
 
 def is_outdated(reason: str | None, detail: str | None) -> bool:
     """Whether an outcome is a fault of other versions than those installed, so that the song may come through now."""
-    return reason == REASON and not (detail or "").endswith(versions())
+    return reason == Reason.ERROR and not (detail or "").endswith(versions())
 
 
 def file_kind(uri: str) -> str:
@@ -124,7 +124,7 @@ def report(songs: Iterable[FaultySong], untried: Iterable[str] = ()) -> list[str
     """
     by_fault: defaultdict[str | None, list[FaultySong]] = defaultdict(list)
     for song in songs:
-        by_fault[name_of(REASON, song.detail)].append(song)
+        by_fault[name_of(Reason.ERROR, song.detail)].append(song)
     lines = [
         f"{_songs(len(same))} failed because of a bug in musicrec, not in the files: {same[0].detail}. "
         f"Please report this line and, if you may, the file {same[0].uri}"

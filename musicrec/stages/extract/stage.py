@@ -28,9 +28,8 @@ from musicrec.files.node_cache import NODE_FOLDER
 from musicrec.files.paths import AnyPath
 from musicrec.monitor import log
 from musicrec.monitor.progress import Progress
-from musicrec.schemas import FAILED, OK
+from musicrec.schemas import FAILED, OK, Reason
 from musicrec.settings import ExtractSettings
-from musicrec.stages.extract.faults import REASON as ERROR
 from musicrec.stages.extract.faults import FaultySong, Tally, Verdict, file_kind, name_of, report
 from musicrec.stages.extract.plan import failed_rows, plan, published_outcomes, work_of
 from musicrec.stages.extract.track_rows import OPTIONAL_TABLES, Wanted, extract_track, outcome_row, tables_of
@@ -114,7 +113,7 @@ def extract(
 def _report_faults(outcomes: pa.Table, now: list[Wanted], untried: list[Wanted]) -> tuple[str, ...]:
     """Say loudly which songs of this run have failed by a fault of musicrec; return what was said."""
     uris = {track.track_id: track.uri for track in now}
-    rows = outcomes.filter(pc.field("reason") == ERROR).select(["track_id", "detail"]).to_pylist()
+    rows = outcomes.filter(pc.field("reason") == Reason.ERROR).select(["track_id", "detail"]).to_pylist()
     songs = [FaultySong(uris[row["track_id"]], row["detail"]) for row in rows if row["track_id"] in uris]
     lines = tuple(report(songs, [track.uri for track in untried]))
     for line in lines:
@@ -170,7 +169,7 @@ def _extract_all(
         elsewhere = [track for track in left_out if not tally.is_stopped(file_kind(track.uri))]
         shards = slices(lost + elsewhere, 1)
     for track in lost:
-        _stage_failure(store, settings, track, "crashed", "this file ended every worker that decoded it")
+        _stage_failure(store, settings, track, Reason.CRASHED, "this file ended every worker that decoded it")
     progress.advance(len(lost), failed=failed + len(lost))
     return untried
 
@@ -245,7 +244,7 @@ def _after_loss(store: Store, settings: ExtractSettings, shard: list[Wanted], li
         return ShardResult(0, shard, [], Counter())
     track = shard[int(number)]
     detail = f"took longer than {limit_s:g} s; --seconds-per-file allows more"
-    _stage_failure(store, settings, track, "timeout", detail)
+    _stage_failure(store, settings, track, Reason.TIMEOUT, detail)
     return ShardResult(1, [other for other in shard if other != track], [], Counter())
 
 
@@ -266,7 +265,7 @@ def _stage(store: Store, settings: ExtractSettings, shard: list[Wanted], rows: I
     return stage_shard(store.work, work_of(settings), _name(shard), tables_of(settings), rows)
 
 
-def _stage_failure(store: Store, settings: ExtractSettings, track: Wanted, reason: str, detail: str) -> None:
+def _stage_failure(store: Store, settings: ExtractSettings, track: Wanted, reason: Reason, detail: str) -> None:
     prometheus.count_tracks(settings.stage, FAILED, reason)
     _stage(store, settings, [track], [outcome_row(track, settings, FAILED, reason, detail)])
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from musicrec import audio, features
 from musicrec.errors import DecodeError
-from musicrec.schemas import FAILED, IMAGES, MEL, OK, SKIPPED, features_schema, segments_schema
+from musicrec.schemas import FAILED, IMAGES, MEL, OK, SKIPPED, Reason, features_schema, segments_schema
 from musicrec.settings import ExtractSettings
 from musicrec.stages.extract import faults
 from musicrec.store.lineage import made_by, to_metadata
@@ -95,12 +95,12 @@ def extract_track(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
     except DecodeError as e:
         row = outcome_row(track, settings, FAILED, e.reason, e.detail)
     except Exception as e:  # one file, whatever is wrong with it, must not cost the others
-        row = outcome_row(track, settings, FAILED, faults.REASON, faults.describe(e))
+        row = outcome_row(track, settings, FAILED, Reason.ERROR, faults.describe(e))
     return row | {"seconds": time.perf_counter() - started}
 
 
 def outcome_row(
-    track: Wanted, settings: ExtractSettings, status: str, reason: str | None = None, detail: str | None = None
+    track: Wanted, settings: ExtractSettings, status: str, reason: Reason | None = None, detail: str | None = None
 ) -> dict[str, Any]:
     """Row of a track that has an outcome and nothing else."""
     return Outcome(track.track_id, settings.stage, status, reason, detail, track.fingerprint)._asdict()
@@ -111,19 +111,19 @@ def _full_row(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
     y = audio.load(track.uri, sample_rate=rate, offset_s=settings.offset_s, duration_s=settings.duration_s)
     if len(y) < settings.min_duration_s * rate:
         detail = f"{len(y)} samples, less than {settings.min_duration_s:g} s"
-        return outcome_row(track, settings, SKIPPED, "too_short", detail)
+        return outcome_row(track, settings, SKIPPED, Reason.TOO_SHORT, detail)
     peak = np.abs(y).max()
     if peak > LOUDEST:
         return outcome_row(
-            track, settings, FAILED, "corrupt", f"a sample of {peak:.0e}; expected -1 to 1, or thereabouts"
+            track, settings, FAILED, Reason.CORRUPT, f"a sample of {peak:.0e}; expected -1 to 1, or thereabouts"
         )
     if peak < SILENCE_PEAK:
-        return outcome_row(track, settings, SKIPPED, "silent", "the whole clip lies below -120 dB")
+        return outcome_row(track, settings, SKIPPED, Reason.SILENT, "the whole clip lies below -120 dB")
     analysis = features.analyse(y, rate)
     values = features.evaluate(analysis, settings.feature_sets)
     segments = _segments(y, settings)
     if not all(_finite(named) for named in (values, *segments)):
-        return outcome_row(track, settings, FAILED, "not_finite", "a feature is NaN or infinite")
+        return outcome_row(track, settings, FAILED, Reason.NOT_FINITE, "a feature is NaN or infinite")
     mel = analysis.mel(settings.n_mels)
     row = outcome_row(track, settings, OK) | values | _stored(mel) | {"segments": segments}
     if settings.mel96:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from musicrec.cluster.tasks import connect
 from musicrec.errors import MusicrecError, SchemaError
-from musicrec.schemas import OK, SKIPPED
+from musicrec.schemas import OK, SKIPPED, Reason
 from musicrec.settings import SimilarSettings
 from musicrec.stages.finish import finish
 from musicrec.stages.similar.all_pairs import compare
@@ -68,7 +68,7 @@ def similar(
     compared, withdrawn = _bring_up_to_date(
         store, settings, fingerprint, vectors, address=address, gpu=gpu, force=force
     )
-    outcomes = _outcomes(store, vectors.left_out, "withdrawn" if withdrawn else "no_embedding")
+    outcomes = _outcomes(store, vectors.left_out, Reason.WITHDRAWN if withdrawn else Reason.NO_EMBEDDING)
     counts = finish(store, settings, outcomes, fingerprint, fresh=compared)
     return SimilarCounts(**vars(counts), table=_told(store, withdrawn))
 
@@ -110,7 +110,7 @@ def _is_published(store: Store, fingerprint: str) -> bool:
     return True
 
 
-def _outcomes(store: Store, left_out: dict[str, str], otherwise: str) -> pa.Table:
+def _outcomes(store: Store, left_out: dict[str, Reason], otherwise: Reason) -> pa.Table:
     """What became of every song of the catalog in the published table."""
     listed = set(published_lists(store)[0].to_pylist())
     name = store.footer("similar")["fingerprint"]

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from musicrec.errors import SchemaError
+from musicrec.schemas import Reason
 from musicrec.serve.sidecar import SIDECAR_COLUMNS
 from musicrec.store.store import Store
 
@@ -19,7 +20,7 @@ class Vectors(NamedTuple):
 
     names: pa.Table  # SIDECAR_COLUMNS, by ascending track_id
     matrix: NDArray[np.float32]  # [N, d], a row for each of `names`
-    left_out: dict[str, str]  # reason, by track id, of songs with a vector that cannot be compared
+    left_out: dict[str, Reason]  # reason, by track id, of songs with a vector that cannot be compared
 
 
 def read_vectors(store: Store) -> Vectors:
@@ -45,7 +46,7 @@ def read_vectors(store: Store) -> Vectors:
     if not finite.all():
         matrix = matrix[finite]
     return Vectors(
-        _where(names, pc.is_in(names["track_id"], usable)), matrix, dict.fromkeys(bad.to_pylist(), "not_finite")
+        _where(names, pc.is_in(names["track_id"], usable)), matrix, dict.fromkeys(bad.to_pylist(), Reason.NOT_FINITE)
     )
 
 

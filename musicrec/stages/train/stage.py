@@ -27,7 +27,7 @@ from musicrec.models import (
 )
 from musicrec.models.inputs import Chosen
 from musicrec.monitor.progress import Progress
-from musicrec.schemas import HISTORY, OK, PREDICTIONS, SKIPPED
+from musicrec.schemas import HISTORY, OK, PREDICTIONS, SKIPPED, Reason
 from musicrec.settings import CHECKPOINT_S, TrainSettings
 from musicrec.stages.finish import finish
 from musicrec.stages.model_inputs import clear_unpacked, input_of, load_training_set, table_of, unpack
@@ -113,7 +113,7 @@ def keep(store: Store, settings: TrainSettings) -> Counts:
         row["track_id"]: Outcome(**row)
         for row in store.read("outcomes", filter=pc.field("stage") == settings.stage).to_pylist()
     }
-    newer = (settings.stage, SKIPPED, "newer_than_model")
+    newer = (settings.stage, SKIPPED, Reason.NEWER_THAN_MODEL)
     outcomes = outcomes_table(before.get(track_id, Outcome(track_id, *newer)) for track_id in store.track_ids())
     save_outcomes(store, settings.stage, outcomes, settings, model_id)
     return count(settings.stage, store.track_ids(), outcomes, 0)
@@ -134,7 +134,7 @@ def _outcomes(store: Store, songs: TrainingSet, model_id: str) -> pa.Table:
         if track_id in used:
             rows.append(Outcome(track_id, "train", OK, fingerprint=model_id))
         else:
-            rows.append(Outcome(track_id, "train", SKIPPED, songs.left_out.get(track_id, "no_features")))
+            rows.append(Outcome(track_id, "train", SKIPPED, songs.left_out.get(track_id, Reason.NO_FEATURES)))
     return outcomes_table(rows)
 
 
