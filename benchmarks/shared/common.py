@@ -13,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TypeVar
 
+from musicrec.monitor.text_table import Cell, text_table
 from musicrec.settings import CatalogSettings
 from musicrec.stages.catalog.layouts import AUDIO_EXTENSIONS
 from musicrec.stages.catalog.stage import catalog
@@ -113,20 +114,10 @@ def processor() -> str:
     return next(iter(names), platform.processor() or platform.machine())
 
 
-def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows in columns as wide as their longest cell: text to the left, what looks like a number to the right."""
-    cells = [[str(cell) for cell in row] for row in (head, *rows)]
-    columns = [padded(column) for column in zip(*cells, strict=True)]
-    for row in zip(*columns, strict=True):
-        print("  ".join(row).rstrip())
+def print_table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+    """Print rows in columns under their heads."""
+    print(text_table(head, rows), flush=True)
     print(flush=True)
-
-
-def padded(column: Sequence[str]) -> list[str]:
-    """Cells of one width; numbers stand to the right."""
-    width = max(map(len, column))
-    is_numeric = all(not cell or cell[0].isdigit() or cell in ("nan", "inf") for cell in column[1:])
-    return [cell.rjust(width) if is_numeric else cell.ljust(width) for cell in column]
 
 
 def verdict(ok: bool) -> str:

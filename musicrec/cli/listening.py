@@ -3,12 +3,14 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from musicrec.cli.common import example
 from musicrec.cli.options import OUT, Command
+from musicrec.monitor.text_table import Cell, printable, text_table
 
 if TYPE_CHECKING:
     from musicrec.serve.explore import Page
@@ -91,15 +93,15 @@ def recommend(
         click.echo(json.dumps(_as_json(liked, centres, how, found), ensure_ascii=False, indent=2))
         return
     for genre, song in centres.items():
-        click.echo(_printable(f"Centre song of {genre}: {song.track_id}"))
-    click.echo(_printable(_heading(liked, how["by"])))
+        click.echo(printable(f"Centre song of {genre}: {song.track_id}"))
+    click.echo(printable(_heading(liked, how["by"])))
     is_distance = how["by"] != "embedding"
     rows = [
         (r.rank, r.song.track_id, r.song.genre, 0.0 - r.score if is_distance else r.score,
          r.because.track_id if len(liked) > 1 else None)
         for r in found
     ]  # fmt: skip
-    _print_table(("rank", "song", "genre", "distance" if is_distance else "score", "because"), rows)
+    _show_table(("rank", "song", "genre", "distance" if is_distance else "score", "because"), rows)
 
 
 def _as_json(
@@ -123,28 +125,13 @@ def _heading(liked: "list[Song]", by: str) -> str:
     return f"Similar songs to {named[0]}{where}:"
 
 
-def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str | int | float | None]]) -> None:
-    """Print columns under their heads, numbers to the right; a column without content is left out."""
+def _show_table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+    """Print a table; a column without content is left out."""
     if not rows:
         click.echo("none: no other song is left")
         return
-    padded = []
-    for head, cells in zip(heads, zip(*rows, strict=True), strict=True):
-        if any(cell not in (None, "") for cell in cells):
-            justify = str.ljust if isinstance(cells[0], str | None) else str.rjust
-            shown = [head, *map(_shown, cells)]
-            padded.append([justify(cell, max(map(len, shown))) for cell in shown])
-    for line in zip(*padded, strict=True):
-        click.echo("  ".join(line).rstrip())
-
-
-def _shown(cell: str | int | float | None) -> str:
-    return f"{cell:.3f}" if isinstance(cell, float) else _printable(str(cell or ""))
-
-
-def _printable(text: str) -> str:
-    """The text with nothing in it that commands the terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)
+    filled = [any(cell not in (None, "") for cell in cells) for cells in zip(*rows, strict=True)]
+    click.echo(text_table(list(compress(head, filled)), [list(compress(row, filled)) for row in rows]))
 
 
 def _clean(text: str) -> str:
@@ -196,14 +183,14 @@ def _answers() -> Iterator[str]:
 
 def _show(page: "Page") -> None:
     if page.heading:
-        click.echo(_printable(page.heading))
+        click.echo(printable(page.heading))
     if page.lines:
         rows = [
             (line.number, line.song.track_id, _title(line.song), line.song.genre, line.score) for line in page.lines
         ]
-        _print_table(("", "song", "title", "genre", "score"), rows)
+        _show_table(("", "song", "title", "genre", "score"), rows)
     if page.note:
-        click.echo(_printable(page.note))
+        click.echo(printable(page.note))
 
 
 def _title(song: "Song") -> str | None:

@@ -9,6 +9,7 @@ import click
 from musicrec.cli.common import example, open_run
 from musicrec.cli.options import OUT, Command, duration
 from musicrec.errors import MusicrecError
+from musicrec.monitor.text_table import text_table
 from musicrec.store.store import Store
 
 ROLLED_BACK = ("similar",)  # the stages of other tables would make the newer version again
@@ -34,7 +35,7 @@ def rollback(out: str, table: str, to: str | None, only_list: bool) -> None:
     if only_list:
         store = Store(out)
         store.require()
-        click.echo(_table(["version", "made (UTC)", "songs", "rows", "size", "made by", ""],
+        click.echo(text_table(["version", "made (UTC)", "songs", "rows", "size", "made by", ""],
                           [_listed(version) for version in versions_of(store, table)]))  # fmt: skip
         return
     with open_run(out) as run:
@@ -76,10 +77,10 @@ def status(out: str, max_age: datetime.timedelta | None, as_json: bool) -> None:
 
 def _show(found: Any) -> None:  # noqa: ANN401 - Status, whose room is imported late
     columns = ["table", "version", "made (UTC)", "rows", "size", "made by", "up to date"]
-    click.echo(_table(columns, [_published(*table) for table in found.tables]))
+    click.echo(text_table(columns, [_published(*table) for table in found.tables]))
     if found.problems:
         rows = [[p["stage"], p["status"], p["reason"] or "", f"{p['tracks']:,}"] for p in found.problems]
-        click.echo("\n" + _table(["stage", "status", "reason", "tracks"], rows))
+        click.echo("\n" + text_table(["stage", "status", "reason", "tracks"], rows))
     for table in found.tables:
         if table.version.figures:
             figures = [f"{name.replace('_', ' ')} {_figure(value)}" for name, value in table.version.figures.items()]
@@ -99,19 +100,6 @@ def _listed(version: Any) -> list[str]:  # noqa: ANN401
         state = f"withdrawn {version.withdrawn_at[:10]}"
     return [version.version, _date(version), _rows(songs), _rows(version.rows), _size(version.size_bytes),
             version.made_by, version.damage or state]  # fmt: skip
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    """Columns of text; numbers stand to the right."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    right = {i for i, name in enumerate(header) if name in ("songs", "rows", "size", "tracks")}
-    lines = [
-        "  ".join(
-            cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in (header, *rows)
-    ]
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def _date(version: Any) -> str:  # noqa: ANN401

@@ -12,6 +12,7 @@ import click
 from musicrec.cli.common import complain, example
 from musicrec.cli.options import OUT, Command
 from musicrec.errors import ConfigError, UnknownTrack
+from musicrec.monitor.text_table import printable, text_table
 
 if TYPE_CHECKING:
     from musicrec.serve.lookup import Similar, SimilarTable, Song
@@ -79,12 +80,10 @@ def _look_up(table: "SimilarTable", names: list[str], n: int, unknown: list[str]
 
 def _print_text(found: Found, *, is_list: bool) -> None:
     for number, (song, similar_songs) in enumerate(found):
-        click.echo(f"{chr(10) if number else ''}Similar songs to {song.track_id} ({song.genre or 'no genre'}):")
-        width = max([len("song"), *(len(s.song.track_id) for s in similar_songs)])
-        genre_width = max([len("genre"), *(len(s.song.genre or "") for s in similar_songs)])
-        click.echo(f"rank  {'song':{width}}  {'genre':{genre_width}}   score")
-        for s in similar_songs:
-            click.echo(f"{s.rank:4}  {s.song.track_id:{width}}  {s.song.genre or '':{genre_width}}  {s.score:6.3f}")
+        blank = "\n" if number else ""
+        click.echo(blank + printable(f"Similar songs to {song.track_id} ({song.genre or 'no genre'}):"))
+        rows = [(s.rank, s.song.track_id, s.song.genre, s.score) for s in similar_songs]
+        click.echo(text_table(("rank", "song", "genre", "score"), rows))
 
 
 def _print_json(found: Found, *, is_list: bool) -> None:

@@ -3,6 +3,7 @@
 from typing import NamedTuple, get_args
 
 from musicrec.models.networks import NETWORKS
+from musicrec.monitor.text_table import text_table
 from musicrec.settings import ModelName
 
 OTHERS = {
@@ -49,12 +50,8 @@ def _of(name: str) -> About:
 
 def describe(models: list[About]) -> str:
     """The same as a table for people."""
-    width = max(len(model.name) for model in models)
-    head = f"{'model':{width}}  {'parameters':>10}  {'reads':13}  what it is"
-    lines = [
-        f"{model.name:{width}}  {_number(model.parameters):>10}  {model.reads:13}  {model.what}" for model in models
-    ]
-    return "\n".join([head, *lines, "", *NOTES])
+    rows = [(model.name, _number(model.parameters), model.reads, model.what) for model in models]
+    return "\n".join([text_table(("model", "parameters", "reads", "what it is"), rows), "", *NOTES])
 
 
 def _number(parameters: int | None) -> str:
