@@ -1,4 +1,4 @@
-"""Approximate lists for catalogs whose pairs are too many: each song meets the songs of the nearest clusters only.
+"""Approximate lists for catalogs whose pairs are too many: each song is compared with those of the nearest clusters.
 
 The scores are exact, and so is the order; a song of another cluster may be missing. How many are is to be measured:
 :func:`recall`.
@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from musicrec.similarity.search import bounds
 from musicrec.similarity.search.clusters import cluster
-from musicrec.similarity.search.exact import METRICS, Lists, as_lists, check, empty, make_side, prepare, slices, top_n
-from musicrec.similarity.search.shards import Part, lists_of_places, some_of
+from musicrec.similarity.search.exact import METRICS, Lists, as_lists, check, empty, new_lists, prepare, slices, top_n
+from musicrec.similarity.search.shards import Part, lists_of_places, take_places
 
 PROBES = 32
 CLUSTERS_PER_ROOT = 2.0  # clusters, as a multiple of the root of the number of songs
@@ -28,13 +28,13 @@ def top_n_approximate(
     given = prepare(vectors, metric)
     n_songs = len(given.values)
     n = max(0, min(n, n_songs - 1))
-    frame = bounds.fit(given, METRICS[metric], n, screen)
-    clusters = cluster(frame, given, n_clusters(n_songs))
-    side = make_side(frame, given.rows(clusters.order), clusters.order, 0)
+    projection = bounds.fit(given, METRICS[metric], n, screen)
+    clusters = cluster(projection, given, n_clusters(n_songs))
+    lists = new_lists(projection, given.rows(clusters.order), clusters.order, 0)
     found = empty(n_songs, n)
     for first, last in slices(0, n_songs, ROWS):
-        new = some_of(side, first, last, n)
-        lists_of_places(frame, clusters, [Part(0, side)], new, first, probes=probes)
+        new = take_places(lists, first, last, n)
+        lists_of_places(projection, clusters, [Part(0, lists)], new, first, probes=probes)
         rows = clusters.order[first:last]
         found.ids[rows], found.scores[rows] = as_lists(new._replace(songs=np.arange(last - first)), last - first, n)
     return found

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicrec.similarity.search import codes
-from musicrec.similarity.search.candidates import COSINE, EUCLIDEAN, NO_LIMIT, Rule
+from musicrec.similarity.search.candidates import COSINE, EUCLIDEAN, NO_LIMIT, ScoreScale
 from musicrec.similarity.search.codes import ROUNDING
 from musicrec.similarity.search.screens import DEVICE, OF_FLOATS, PANEL, TILE_ROWS
 
@@ -45,7 +45,7 @@ class Vectors(NamedTuple):
         return Vectors(self.values[which], self.inverse_norms[which], self.unit)
 
 
-class Frame(NamedTuple):
+class Projection(NamedTuple):
     """The coordinates in which codes are written, fitted to some vectors and good for any."""
 
     screen: str
@@ -58,10 +58,10 @@ class Frame(NamedTuple):
     longest: float  # length of the longest vector about the centre
 
     @property
-    def rule(self) -> Rule:
+    def scale(self) -> ScoreScale:
         """How scores translate into sums of the screen."""
         shift = 0.0 if self.metric == EUCLIDEAN else float(self.centre.astype(np.float64) @ self.centre)
-        return Rule(self.metric, self.unit, shift, self.step**2, ROUNDING * self.longest**2)
+        return ScoreScale(self.metric, self.unit, shift, self.step**2, ROUNDING * self.longest**2)
 
     def about_centre(self, given: Vectors) -> tuple[Matrix, NDArray[np.float64]]:
         """Vectors about the centre [N, d], and the number that is each song's own part of a similarity [N]."""
@@ -75,7 +75,7 @@ class Frame(NamedTuple):
         return coordinates
 
 
-def fit(given: Vectors, metric: int, n: int, screen: str) -> Frame:
+def fit(given: Vectors, metric: int, n: int, screen: str) -> Projection:
     """Find axes, step and number of coordinates for some vectors, from a sample of them.
 
     Parameters
@@ -83,7 +83,7 @@ def fit(given: Vectors, metric: int, n: int, screen: str) -> Frame:
     given : Vectors
         All of them: the longest counts.
     metric : int
-        One of lists.COSINE, EUCLIDEAN, INNER.
+        One of candidates.COSINE, EUCLIDEAN, INNER.
     n : int
         Length of the lists that are to be found.
     screen : str
@@ -93,18 +93,18 @@ def fit(given: Vectors, metric: int, n: int, screen: str) -> Frame:
     chosen = given.rows(np.linspace(0, n_songs - 1, min(n_songs, SAMPLE_ROWS)).astype(np.int64))
     lengths = chosen.inverse_norms[:, None] if metric == COSINE else 1.0
     centre = (chosen.values * lengths).mean(axis=0, dtype=np.float64).astype(np.float32)
-    frame = Frame(screen, metric, given.unit, centre, np.eye(d, dtype=np.float32), d, 0.0, 0.0)
-    frame = frame._replace(longest=max(longest(frame, given), float(np.finfo(np.float32).tiny)))
-    sample, own = frame.about_centre(chosen)
+    projection = Projection(screen, metric, given.unit, centre, np.eye(d, dtype=np.float32), d, 0.0, 0.0)
+    projection = projection._replace(longest=max(longest(projection, given), float(np.finfo(np.float32).tiny)))
+    sample, own = projection.about_centre(chosen)
     axes = np.linalg.eigh(sample.T @ sample.astype(np.float64))[1][:, ::-1].astype(np.float32)
     expected = _Expected(sample, axes, own if metric == EUCLIDEAN else np.zeros(len(own)), n / n_songs)
     width = min(_widths(d, screen), key=lambda width: expected.ns_per_pair(width, screen))
-    return _with_step(frame._replace(axes=axes, width=width), sample)
+    return _with_step(projection._replace(axes=axes, width=width), sample)
 
 
-def longest(frame: Frame, given: Vectors) -> float:
-    """Length of the longest of some vectors about the centre of a frame."""
-    return float(np.sqrt(codes.largest_square(*given[:2], frame.metric, frame.centre)))
+def longest(projection: Projection, given: Vectors) -> float:
+    """Length of the longest of some vectors about the centre of a projection."""
+    return float(np.sqrt(codes.largest_square(*given[:2], projection.metric, projection.centre)))
 
 
 def _widths(d: int, screen: str) -> list[int]:
@@ -113,18 +113,18 @@ def _widths(d: int, screen: str) -> list[int]:
     return [*(w for w in (16, 32, 48, 64, 96, 128, 192, 256, 384) if w < widest and w % unit == 0), widest]
 
 
-def _with_step(frame: Frame, sample: Matrix) -> Frame:
-    """The frame with its leading axes turned among themselves, so that no coordinate is large, and its step."""
-    p = frame.width - 1 if frame.width < len(frame.axes) else len(frame.axes)
+def _with_step(projection: Projection, sample: Matrix) -> Projection:
+    """The projection with its leading axes turned among themselves, so that no coordinate is large, and its step."""
+    p = projection.width - 1 if projection.width < len(projection.axes) else len(projection.axes)
     turn = np.linalg.qr(np.random.default_rng(0).standard_normal((p, p)))[0]
-    axes = np.ascontiguousarray(frame.axes[:, :p] @ turn.astype(np.float32))
-    if frame.screen in OF_FLOATS:
-        step = frame.longest / PRODUCT_STEPS
+    axes = np.ascontiguousarray(projection.axes[:, :p] @ turn.astype(np.float32))
+    if projection.screen in OF_FLOATS:
+        step = projection.longest / PRODUCT_STEPS
     else:
         on_axes, rest = project(sample, axes)
         step = max(float(np.quantile(np.abs(on_axes), 1 - CLIPPED)), float(rest.max())) / LARGEST_CODE
-    size = np.sqrt(frame.longest * (frame.longest + float(np.linalg.norm(frame.centre))))
-    return frame._replace(axes=axes, step=float(max(step, size / MOST_STEPS)))
+    size = np.sqrt(projection.longest * (projection.longest + float(np.linalg.norm(projection.centre))))
+    return projection._replace(axes=axes, step=float(max(step, size / MOST_STEPS)))
 
 
 def project(vectors: Matrix, axes: Matrix) -> tuple[Matrix, Matrix]:
@@ -181,18 +181,18 @@ class Codes(NamedTuple):
     offsets: NDArray[Any]
 
 
-def encode(frame: Frame, given: Vectors) -> Codes:
-    """Codes and offsets of songs, none of which is longer about the centre than the frame's longest."""
-    is_product = frame.screen in OF_FLOATS
+def encode(projection: Projection, given: Vectors) -> Codes:
+    """Codes and offsets of songs, none of which is longer about the centre than the projection's longest."""
+    is_product = projection.screen in OF_FLOATS
     n_songs = len(given.values)
     padded = -(-n_songs // PANEL) * PANEL + TILE_ROWS
-    written = codes.aligned((padded, frame.width), np.float32 if is_product else np.int8)
+    written = codes.aligned((padded, projection.width), np.float32 if is_product else np.int8)
     offsets = np.full(padded, 2 * NO_LIMIT, np.float32 if is_product else np.int32)
     starts = offsets.copy()
     write = codes.scale if is_product else codes.quantise
     for first in range(0, n_songs, BLOCK_ROWS):
         block = slice(first, min(first + BLOCK_ROWS, n_songs))
-        about, own = frame.about_centre(given.rows(block))
-        on_axes, rest = project(about, frame.axes)
-        write(on_axes, rest, own, frame.step, frame.longest, written[block], starts[block], offsets[block])
+        about, own = projection.about_centre(given.rows(block))
+        on_axes, rest = project(about, projection.axes)
+        write(on_axes, rest, own, projection.step, projection.longest, written[block], starts[block], offsets[block])
     return Codes(written, starts, offsets)

@@ -22,8 +22,8 @@ MOST = 2**27  # no limit and no sum of real songs is larger
 SCORE_ROUNDING = 3e-7  # relative: pairs of one float32 score differ by so much at most, half a distance squared as well
 
 
-class Rule(NamedTuple):
-    """How pairs are scored, and how a score translates into the units of the screen."""
+class ScoreScale(NamedTuple):
+    """How pairs are scored, and how a score translates into the units of the screen's sums."""
 
     metric: int
     unit: float  # the vectors were divided by it
@@ -32,8 +32,8 @@ class Rule(NamedTuple):
     slack: float  # rounding of float32
 
 
-class Side(NamedTuple):
-    """Songs that meet others, and their lists."""
+class CandidateLists(NamedTuple):
+    """Songs, encoded for the screen, and the list of candidates of each."""
 
     vectors: NDArray[Any]  # [N, d], d a multiple of LANES
     inverse_norms: NDArray[np.float64]  # [N]
@@ -46,7 +46,7 @@ class Side(NamedTuple):
     floors: NDArray[np.uint64]  # [N]: a key must be larger to enter
     counts: NDArray[np.int32]  # [N]
     keys: NDArray[np.uint64]  # [N, room], the first `counts` of each row in no order
-    n: int  # songs that a list is to hold in the end
+    depth: int  # songs that a list is to hold in the end
 
 
 FINITE = np.finfo(np.float64).max
@@ -61,19 +61,19 @@ def room(n_songs: int, n: int) -> NDArray[np.uint64]:
 READ_ONLY = ("vectors", "inverse_norms", "songs", "codes", "starts", "offsets", "panels")
 
 
-def as_read(side: Side) -> Side:
-    """The side as meetings see it: one kind of arrays for numba, whether they lie in shared memory or not."""
-    read_only = {name: getattr(side, name).view() for name in READ_ONLY}
+def as_read(lists: CandidateLists) -> CandidateLists:
+    """The lists as kernels read them: one kind of arrays for numba, whether they lie in shared memory or not."""
+    read_only = {name: getattr(lists, name).view() for name in READ_ONLY}
     for array in read_only.values():
         array.flags.writeable = False
-    return side._replace(**read_only)
+    return lists._replace(**read_only)
 
 
-def closed(side: Side) -> Side:
-    """The side with lists that take nothing."""
-    n_songs = len(side.songs)
-    return side._replace(
-        limits=np.full(len(side.offsets), MOST, side.offsets.dtype),
+def closed(lists: CandidateLists) -> CandidateLists:
+    """The same songs with lists that take no candidate."""
+    n_songs = len(lists.songs)
+    return lists._replace(
+        limits=np.full(len(lists.offsets), MOST, lists.offsets.dtype),
         floors=np.full(n_songs, CLOSED, np.uint64),
         counts=np.zeros(n_songs, np.int32),
         keys=room(n_songs, 0),
@@ -133,37 +133,37 @@ def score_of(key):
 
 
 @inlined_kernel
-def _limit(rule, key):
+def _limit(scale, key):
     """What the screen's sum reaches for any pair whose key is larger."""
     s = np.float64(score_of(key))
-    if rule.metric == EUCLIDEAN:
-        s = -0.5 * (s / rule.unit) ** 2
-    elif rule.metric == INNER:
-        s /= rule.unit * rule.unit
-    return least_sum(rule, s)
+    if scale.metric == EUCLIDEAN:
+        s = -0.5 * (s / scale.unit) ** 2
+    elif scale.metric == INNER:
+        s /= scale.unit * scale.unit
+    return least_sum(scale, s)
 
 
 @inlined_kernel
-def least_sum(rule, similarity):
+def least_sum(scale, similarity):
     """What the screen's sum reaches for any pair that is as similar, also if it only looks so as a float32 score."""
-    s = similarity - (rule.slack + SCORE_ROUNDING * np.abs(similarity) + rule.shift)
-    return np.minimum(np.float64(MOST), np.maximum(-np.float64(MOST), np.floor(s / rule.step) - 1))
+    s = similarity - (scale.slack + SCORE_ROUNDING * np.abs(similarity) + scale.shift)
+    return np.minimum(np.float64(MOST), np.maximum(-np.float64(MOST), np.floor(s / scale.step) - 1))
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------
 
 
 @kernel
-def keep_best(rule, side, i):
+def keep_best(scale, lists, i):
     """Cut a list down to its best n candidates; from then on only better ones enter it."""
-    n, count = side.n, side.counts[i]
+    n, count = lists.depth, lists.counts[i]
     if count < n:
         return
-    worst = _move_largest_first(side.keys[i], n, count)
-    side.counts[i] = n
-    if worst > side.floors[i]:
-        side.floors[i] = worst
-        side.limits[i] = _limit(rule, worst)
+    worst = _move_largest_first(lists.keys[i], n, count)
+    lists.counts[i] = n
+    if worst > lists.floors[i]:
+        lists.floors[i] = worst
+        lists.limits[i] = _limit(scale, worst)
 
 
 @inlined_kernel
@@ -223,53 +223,53 @@ def inverse_norms(vectors, inverse):
 
 
 @kernel
-def set_limits(rule, side):
+def set_limits(scale, lists):
     """Bring the limits of the screen in line with the floors of the lists."""
-    for i in range(side.floors.size):
-        side.limits[i] = _limit(rule, side.floors[i]) if side.floors[i] else NO_LIMIT
+    for i in range(lists.floors.size):
+        lists.limits[i] = _limit(scale, lists.floors[i]) if lists.floors[i] else NO_LIMIT
 
 
 @kernel
-def tighten(rule, side):
+def tighten(scale, lists):
     """Cut every list down to its best."""
-    for i in range(side.counts.size):
-        keep_best(rule, side, i)
+    for i in range(lists.counts.size):
+        keep_best(scale, lists, i)
 
 
 @kernel
-def put_in_order(rule, side):
+def put_in_order(scale, lists):
     """Cut every list down to its best, best first, and let its floor be just below the worst of them."""
-    for i in range(side.counts.size):
-        if side.counts[i] > side.n:
-            keep_best(rule, side, i)
-        count = side.counts[i]
-        ordered = np.sort(side.keys[i, :count])
+    for i in range(lists.counts.size):
+        if lists.counts[i] > lists.depth:
+            keep_best(scale, lists, i)
+        count = lists.counts[i]
+        ordered = np.sort(lists.keys[i, :count])
         for rank in range(count):
-            side.keys[i, rank] = ordered[count - 1 - rank]
-        if count == side.n and count > 0:
-            side.floors[i] = side.keys[i, count - 1] - np.uint64(1)
+            lists.keys[i, rank] = ordered[count - 1 - rank]
+        if count == lists.depth and count > 0:
+            lists.floors[i] = lists.keys[i, count - 1] - np.uint64(1)
 
 
-def set_floors(side: Side) -> None:
+def set_floors(lists: CandidateLists) -> None:
     """Let the floor of each list, in order, be just below the worst of its songs; lists that are not full take any."""
-    side.floors[:] = np.where(side.songs < 0, CLOSED, np.uint64(0))
-    if side.n:
-        full = np.flatnonzero(side.counts == side.n)
-        side.floors[full] = side.keys[full, side.n - 1] - np.uint64(1)
+    lists.floors[:] = np.where(lists.songs < 0, CLOSED, np.uint64(0))
+    if lists.depth:
+        full = np.flatnonzero(lists.counts == lists.depth)
+        lists.floors[full] = lists.keys[full, lists.depth - 1] - np.uint64(1)
 
 
 @kernel
-def read_out(side, songs, scores):
+def read_out(lists, songs, scores):
     """Write lists that are in order: song numbers int32 and scores float32, in the rows of their songs.
 
     Where a list ends early, -1 and -inf are written.
     """
     n = songs.shape[1]
-    for i in range(side.counts.size):
-        if side.songs[i] < 0:
+    for i in range(lists.counts.size):
+        if lists.songs[i] < 0:
             continue
-        keys, of_songs, of_scores = side.keys[i], songs[side.songs[i]], scores[side.songs[i]]
-        count = min(n, side.counts[i])
+        keys, of_songs, of_scores = lists.keys[i], songs[lists.songs[i]], scores[lists.songs[i]]
+        count = min(n, lists.counts[i])
         for rank in range(count):  # without a branch: many at a time
             of_songs[rank] = song_of(keys[rank])
             of_scores[rank] = score_of(keys[rank])
@@ -277,14 +277,14 @@ def read_out(side, songs, scores):
 
 
 @kernel
-def renumber(side, row_of, bound_of):
+def renumber(lists, row_of, bound_of):
     """Name the songs of lists by other numbers, in the same order, and leave out those that have none.
 
     `row_of` int32 [songs before] is -1 for songs that are to be left out; `bound_of` int32 [songs before + 1] says how
     a number that only bounds others is to be read.
     """
-    for i in range(side.counts.size):
-        keys, count, n_gone = side.keys[i], side.counts[i], 0
+    for i in range(lists.counts.size):
+        keys, count, n_gone = lists.keys[i], lists.counts[i], 0
         for rank in range(count):  # without a branch: many at a time
             key = keys[rank]
             row = row_of[LOW - (key & LOW)]
@@ -296,33 +296,33 @@ def renumber(side, row_of, bound_of):
                 key = keys[rank]
                 keys[kept] = key
                 kept += key != GONE
-            side.counts[i] = kept
-        floor = side.floors[i]
+            lists.counts[i] = kept
+        floor = lists.floors[i]
         if 0 < floor < ~np.uint64(0):
-            side.floors[i] = (floor & ~LOW) | (LOW - np.uint64(bound_of[song_of(floor)]))
+            lists.floors[i] = (floor & ~LOW) | (LOW - np.uint64(bound_of[song_of(floor)]))
 
 
 @kernel
-def put_in_order_again(side, counts, floors):
+def put_in_order_again(lists, counts, floors):
     """As :func:`put_in_order`, where most lists are in order or nearly so (insertion sort).
 
     Those with the count and the floor that they had when they were in order are passed over, and those with the same
     floor have only candidates added at their end.
     """
-    for i in range(side.counts.size):
-        count, is_as_it_was = side.counts[i], side.floors[i] == floors[i]
+    for i in range(lists.counts.size):
+        count, is_as_it_was = lists.counts[i], lists.floors[i] == floors[i]
         if is_as_it_was and count == counts[i]:
             continue
-        keys = side.keys[i]
+        keys = lists.keys[i]
         for new in range(max(1, counts[i]) if is_as_it_was else 1, count):
             key, at = keys[new], new
             while at > 0 and keys[at - 1] < key:
                 keys[at] = keys[at - 1]
                 at -= 1
             keys[at] = key
-        side.counts[i] = min(count, side.n)
-        if count >= side.n > 0:
-            side.floors[i] = max(side.floors[i], keys[side.n - 1] - np.uint64(1))
+        lists.counts[i] = min(count, lists.depth)
+        if count >= lists.depth > 0:
+            lists.floors[i] = max(lists.floors[i], keys[lists.depth - 1] - np.uint64(1))
 
 
 @kernel

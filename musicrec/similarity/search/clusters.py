@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from musicrec.similarity.search.bounds import Frame, Vectors
+from musicrec.similarity.search.bounds import Projection, Vectors
 
 Matrix = NDArray[np.float32]
 
@@ -22,20 +22,20 @@ class Clusters(NamedTuple):
     starts: NDArray[np.int64]  # [clusters + 1]: of each cluster, within the order
 
 
-def cluster(frame: Frame, given: Vectors, n_clusters: int | None = None) -> Clusters:
+def cluster(projection: Projection, given: Vectors, n_clusters: int | None = None) -> Clusters:
     """Clusters of songs by k-means on a sample; half the root of their number, unless given."""
-    found = centres(frame, given, n_clusters or max(1, int(len(given.values) ** 0.5 / 2)))
-    labels = assign(frame, given, found)
+    found = centres(projection, given, n_clusters or max(1, int(len(given.values) ** 0.5 / 2)))
+    labels = assign(projection, given, found)
     order = np.argsort(labels, kind="stable")
     return Clusters(found, order, np.searchsorted(labels[order], np.arange(len(found) + 1)))
 
 
-def centres(frame: Frame, given: Vectors, n_clusters: int, seed: int = 0) -> Matrix:
+def centres(projection: Projection, given: Vectors, n_clusters: int, seed: int = 0) -> Matrix:
     """Centres [clusters, p] of clusters of songs (k-means on a sample), in a chain of nearest neighbours."""
     n_songs = len(given.values)
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(n_songs, min(n_songs, n_clusters * SAMPLE_PER_CLUSTER), replace=False))
-    sample = frame.coordinates(given.rows(rows))
+    sample = projection.coordinates(given.rows(rows))
     found = sample[rng.permutation(len(sample))[:n_clusters]]
     for _ in range(ROUNDS):
         label = _nearest(sample, found)
@@ -45,11 +45,11 @@ def centres(frame: Frame, given: Vectors, n_clusters: int, seed: int = 0) -> Mat
     return found[_chain(found)]
 
 
-def assign(frame: Frame, given: Vectors, of: Matrix) -> NDArray[np.int64]:
+def assign(projection: Projection, given: Vectors, of: Matrix) -> NDArray[np.int64]:
     """Cluster of every song."""
     n_songs = len(given.values)
     blocks = (slice(first, first + BLOCK_ROWS) for first in range(0, n_songs, BLOCK_ROWS))
-    return np.concatenate([_nearest(frame.coordinates(given.rows(block)), of) for block in blocks])
+    return np.concatenate([_nearest(projection.coordinates(given.rows(block)), of) for block in blocks])
 
 
 def _nearest(points: Matrix, of: Matrix) -> NDArray[np.int64]:

@@ -1,9 +1,9 @@
 """Exact top-N of every song against all songs, in a total order: score descending, then song number.
 
-All pairs meet once, blocks of rows and panels of columns at a time. A screen of short codes (:mod:`bounds`) keeps most
-pairs away from a closer look; the others are scored in float64 by one fixed order of summation, and rounded to float32
-before they are ranked: scores that a reader sees as equal are ties. So the result is the same for any screen, any block
-size, any split of the rows and either order of a pair.
+Each pair is compared once, blocks of rows and panels of columns at a time. A screen of short codes (:mod:`bounds`)
+drops most pairs; the others are scored in float64 by one fixed order of summation, and rounded to float32 before they
+are ranked: scores that a reader sees as equal are ties. So the result is the same for any screen, any block size, any
+split of the rows and either order of a pair.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from musicrec.errors import ConfigError
 from musicrec.simd.lanes import LANES
 from musicrec.similarity.search import bounds, candidates, codes, pairs
-from musicrec.similarity.search.bounds import Frame, Vectors
-from musicrec.similarity.search.candidates import Side
+from musicrec.similarity.search.bounds import Projection, Vectors
+from musicrec.similarity.search.candidates import CandidateLists
 from musicrec.similarity.search.clusters import cluster
 from musicrec.similarity.search.screens import DEVICE, PANEL, available
 from musicrec.similarity.search.starting_limits import start_from_clusters
@@ -25,9 +25,9 @@ from musicrec.similarity.search.starting_limits import start_from_clusters
 METRICS = {"cosine": candidates.COSINE, "euclidean": candidates.EUCLIDEAN, "inner": candidates.INNER}
 
 BLOCK_ROWS = 768  # whose codes stay in a core's cache while all columns pass
-WINDOWS = (128, 512, 2048)  # songs that are alike meet first: a list that starts with good songs lets few others near
+WINDOWS = (128, 512, 2048)  # similar songs are compared first: a list that starts with good candidates takes few others
 PRODUCT_COLUMNS = 2048
-FEW_ROWS, NEAR = 2048, 512  # rows from which on it pays to find songs near them; places to either side
+FEW_ROWS, NEAR = 2048, 512  # rows from which on it pays to find songs near them; places before and after
 LARGE = 2.0**40
 ROOM_TO_GROW, SHARE_OF_PLACES = 1.25, 0.02  # times the length of the longest song; places for more songs
 
@@ -131,14 +131,14 @@ def empty(rows: int, n: int) -> Lists:
     return Lists(np.empty((rows, n), np.int32), np.empty((rows, n), np.float32))
 
 
-# --- sides ------------------------------------------------------------------------------------------------------------
+# --- candidate lists --------------------------------------------------------------------------------------------------
 
 
-def make_side(frame: Frame, given: Vectors, songs: NDArray[np.int64], n: int) -> Side:
+def new_lists(projection: Projection, given: Vectors, songs: NDArray[np.int64], n: int) -> CandidateLists:
     """Songs whose lists are empty; `n` = 0 for songs that only stand in others', number -1 for room without a song."""
-    encoded = bounds.encode(frame, given)
+    encoded = bounds.encode(projection, given)
     limits = np.full(len(encoded.offsets), candidates.MOST, encoded.offsets.dtype)
-    side = Side(
+    lists = CandidateLists(
         *given[:2],
         songs,
         *encoded,
@@ -150,31 +150,31 @@ def make_side(frame: Frame, given: Vectors, songs: NDArray[np.int64], n: int) ->
         n,
     )
     if n:
-        candidates.set_limits(frame.rule, side)
+        candidates.set_limits(projection.scale, lists)
     vacant = np.flatnonzero(songs < 0)
-    side.offsets[vacant] = side.starts[vacant] = 2 * candidates.NO_LIMIT
-    side.limits[vacant], side.floors[vacant] = candidates.MOST, candidates.CLOSED
-    return side
+    lists.offsets[vacant] = lists.starts[vacant] = 2 * candidates.NO_LIMIT
+    lists.limits[vacant], lists.floors[vacant] = candidates.MOST, candidates.CLOSED
+    return lists
 
 
-def finish(frame: Frame, side: Side, n_songs: int, n: int) -> Lists:
+def finish(projection: Projection, lists: CandidateLists, n_songs: int, n: int) -> Lists:
     """The `n` best of each list, in the rows of the songs."""
-    candidates.put_in_order(frame.rule, side)
-    return as_lists(side, n_songs, n)
+    candidates.put_in_order(projection.scale, lists)
+    return as_lists(lists, n_songs, n)
 
 
-def as_lists(side: Side, n_songs: int, n: int) -> Lists:
+def as_lists(lists: CandidateLists, n_songs: int, n: int) -> Lists:
     """The `n` best of lists that are in order, in the rows of their songs."""
     done = empty(n_songs, n)
-    candidates.read_out(side, done.ids, done.scores)
+    candidates.read_out(lists, done.ids, done.scores)
     return done
 
 
-# --- meeting ----------------------------------------------------------------------------------------------------------
+# --- comparing --------------------------------------------------------------------------------------------------------
 
 
 class Block(NamedTuple):
-    """Rows of one side and columns of another; columns begin at multiples of PANEL."""
+    """Rows of some lists and columns of others; columns begin at multiples of PANEL."""
 
     first: int
     last: int
@@ -182,57 +182,63 @@ class Block(NamedTuple):
     end: int
 
 
-def meet(frame: Frame, a: Side, b: Side, blocks: Iterable[Block], *, is_same: bool = False) -> None:
-    """Let rows of one side meet columns of another. Where both sides are one, each pair meets once."""
+def compare_blocks(
+    projection: Projection, a: CandidateLists, b: CandidateLists, blocks: Iterable[Block], *, is_same: bool = False
+) -> None:
+    """Compare rows of `a` with columns of `b`. With `is_same`, both are one, and each pair is compared once."""
     available()  # tiles want a permission in each process
     a, b = candidates.as_read(a), candidates.as_read(b)
-    if frame.screen == DEVICE:
-        from musicrec.similarity.search.gpu_screen import meet_on_device  # TensorFlow takes seconds to import
+    if projection.screen == DEVICE:
+        from musicrec.similarity.search.gpu_screen import compare_on_gpu  # TensorFlow takes seconds to import
 
-        meet_on_device(frame.rule, a, b, blocks, is_same=is_same)
-    elif frame.screen == "product":
-        _meet_products(frame, a, b, blocks, is_same)
+        compare_on_gpu(projection.scale, a, b, blocks, is_same=is_same)
+    elif projection.screen == "product":
+        _compare_products(projection, a, b, blocks, is_same)
     else:
-        kernel = pairs.meet_amx if frame.screen == "amx" else pairs.meet_vnni
+        kernel = pairs.compare_amx if projection.screen == "amx" else pairs.compare_vnni
         for first, last, column, end in blocks:
-            kernel(frame.rule, a, b, first, last, column // PANEL, -(-end // PANEL), is_same)
+            kernel(projection.scale, a, b, first, last, column // PANEL, -(-end // PANEL), is_same)
 
 
-def _meet_products(frame: Frame, a: Side, b: Side, blocks: Iterable[Block], is_same: bool) -> None:
+def _compare_products(
+    projection: Projection, a: CandidateLists, b: CandidateLists, blocks: Iterable[Block], is_same: bool
+) -> None:
     room = np.empty(BLOCK_ROWS * PRODUCT_COLUMNS, np.float32)  # fresh memory would cost as much as the products
     for block in blocks:
         for first, last in slices(block.first, block.last, BLOCK_ROWS):
             for start, stop in slices(block.column, -(-block.end // PANEL) * PANEL, PRODUCT_COLUMNS):
                 products = room[: (last - first) * (stop - start)].reshape(last - first, stop - start)
                 np.matmul(a.codes[first:last], b.codes[start:stop].T, out=products)
-                pairs.meet_products(frame.rule, a, b, products, first, start, is_same)
+                pairs.compare_products(projection.scale, a, b, products, first, start, is_same)
 
 
-def with_room(frame: Frame, order: NDArray[np.int64]) -> tuple[Frame, NDArray[np.int64]]:
-    """Room for other songs: a frame for songs that lie farther out, and places with the number -1."""
-    longest = frame.longest * ROOM_TO_GROW
-    if frame.metric == candidates.COSINE:  # of vectors of length one, none is longer about the centre
-        longest = max(frame.longest, min(longest, 1.0 + float(np.linalg.norm(frame.centre))))
+def with_room(projection: Projection, order: NDArray[np.int64]) -> tuple[Projection, NDArray[np.int64]]:
+    """Room for other songs: a projection for songs that lie farther out, and places with the number -1."""
+    longest = projection.longest * ROOM_TO_GROW
+    if projection.metric == candidates.COSINE:  # of vectors of length one, none is longer about the centre
+        longest = max(projection.longest, min(longest, 1.0 + float(np.linalg.norm(projection.centre))))
     vacant = np.full(int(len(order) * SHARE_OF_PLACES) + PANEL, -1)
-    return frame._replace(longest=longest), np.concatenate([order, vacant])
+    return projection._replace(longest=longest), np.concatenate([order, vacant])
 
 
-def all_pairs(given: Vectors, n: int, metric: int, screen: str, *, can_grow: bool = False) -> tuple[Frame, Side]:
-    """Let all songs meet; their lists of `n`, not in order yet.
+def all_pairs(
+    given: Vectors, n: int, metric: int, screen: str, *, can_grow: bool = False
+) -> tuple[Projection, CandidateLists]:
+    """Compare all songs with each other; their lists of `n`, not in order yet.
 
     With `can_grow`, there is room for other songs too: places, and codes for songs that lie farther out.
     """
-    frame = bounds.fit(given, metric, n, screen)
-    clusters = cluster(frame, given)
+    projection = bounds.fit(given, metric, n, screen)
+    clusters = cluster(projection, given)
     order = clusters.order
     if can_grow:
-        frame, order = with_room(frame, order)
-    side = make_side(frame, given.rows(order), order, n)
-    start_from_clusters(frame, side, clusters.starts)
+        projection, order = with_room(projection, order)
+    lists = new_lists(projection, given.rows(order), order, n)
+    start_from_clusters(projection, lists, clusters.starts)
     for blocks in triangle(len(order)):
-        candidates.tighten(frame.rule, side)
-        meet(frame, side, side, blocks, is_same=True)
-    return frame, side
+        candidates.tighten(projection.scale, lists)
+        compare_blocks(projection, lists, lists, blocks, is_same=True)
+    return projection, lists
 
 
 def triangle(n_songs: int) -> Iterator[Iterator[Block]]:
@@ -254,24 +260,24 @@ def slices(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _some_rows(given: Vectors, n: int, metric: int, screen: str, rows: NDArray[np.int64]) -> Lists:
-    frame = bounds.fit(given, metric, n, screen)
+    projection = bounds.fit(given, metric, n, screen)
     if len(rows) < FEW_ROWS:
         order, starts = np.arange(len(given.values)), np.empty(0, np.int64)
-    else:  # as in all pairs, lists that first meet songs near them let few others near
-        _, order, starts = cluster(frame, given)
+    else:  # as in all pairs, lists that begin with similar songs take few others
+        _, order, starts = cluster(projection, given)
     place = np.argsort(order)[rows]
     by_place = np.argsort(place, kind="stable")
     places = place[by_place]
-    a = make_side(frame, given.rows(rows[by_place]), rows[by_place], n)
-    b = make_side(frame, given.rows(order), order, 0)
+    a = new_lists(projection, given.rows(rows[by_place]), rows[by_place], n)
+    b = new_lists(projection, given.rows(order), order, 0)
     if (np.diff(places) > 0).all():  # no song is two rows
-        start_from_clusters(frame, a, np.searchsorted(places, starts))
-    meet(frame, a, b, _near_first(places, len(order)))
-    return finish(frame, a._replace(songs=by_place), len(rows), n)
+        start_from_clusters(projection, a, np.searchsorted(places, starts))
+    compare_blocks(projection, a, b, _near_first(places, len(order)))
+    return finish(projection, a._replace(songs=by_place), len(rows), n)
 
 
 def _near_first(places: NDArray[np.int64], n_songs: int) -> Iterator[Block]:
-    """Blocks of rows, in order of their places, that meet the songs between and around these before all others."""
+    """Blocks of rows, in order of their places: first with the songs between and around these, then with all others."""
     for first, last in slices(0, len(places), BLOCK_ROWS):
         start = max(0, int(places[first]) - NEAR) // PANEL * PANEL
         stop = min(n_songs, (int(places[last - 1]) + NEAR) // PANEL * PANEL)

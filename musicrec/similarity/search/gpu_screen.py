@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from musicrec.similarity.search.candidates import NO_LIMIT, Rule, Side
-from musicrec.similarity.search.pairs import settle
+from musicrec.similarity.search.candidates import NO_LIMIT, CandidateLists, ScoreScale
+from musicrec.similarity.search.pairs import score_pairs
 
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # or one worker would take all memory of the GPU
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -21,19 +21,26 @@ import tensorflow as tf
 FIRST_COLUMNS, MOST_COLUMNS, GROWTH = 512, 65_536, 4  # 768 rows and so many columns are 200 MB of products
 
 
-def meet_on_device(rule: Rule, a: Side, b: Side, blocks: Iterable[tuple[int, int, int, int]], *, is_same: bool) -> None:
-    """Let rows of one side meet columns of another, as :func:`musicrec.similarity.search.exact.meet` does.
+def compare_on_gpu(
+    scale: ScoreScale,
+    a: CandidateLists,
+    b: CandidateLists,
+    blocks: Iterable[tuple[int, int, int, int]],
+    *,
+    is_same: bool,
+) -> None:
+    """Compare rows of `a` with columns of `b`, as :func:`musicrec.similarity.search.exact.compare_blocks` does.
 
     Parameters
     ----------
-    rule : Rule
+    scale : ScoreScale
         How pairs are scored.
-    a, b : Side
+    a, b : CandidateLists
         Their codes are float32.
     blocks : iterable of (int, int, int, int)
         First and last row, first and last column.
     is_same : bool
-        Whether both sides are one: then each pair meets once.
+        Whether `a` and `b` are one: then each pair is compared once.
     """
     with _whole_float32():
         codes, offsets = tf.constant(b.codes), tf.constant(b.offsets)
@@ -47,7 +54,7 @@ def meet_on_device(rule: Rule, a: Side, b: Side, blocks: Iterable[tuple[int, int
                 pairs = passing.numpy().astype(np.int32) + np.array([first, start], np.int32)
                 if is_same:
                     pairs = pairs[pairs[:, 0] < pairs[:, 1]]
-                settle(rule, a, b, pairs, len(pairs))
+                score_pairs(scale, a, b, pairs, len(pairs))
 
 
 def _growing(start: int, end: int, *, has_limits: bool) -> Iterator[tuple[int, int]]:

@@ -1,6 +1,6 @@
-"""What two sets of songs do to each other's lists when they meet.
+"""Compare blocks of songs: a screen drops most pairs, and the others are scored and offered to the lists of both songs.
 
-Each pair that a screen lets through is scored once, in float64, for both songs of it.
+A pair is scored once, in float64.
 """
 
 import numpy as np
@@ -39,15 +39,15 @@ PAIRS = 512  # that are scored at a time, before the limits are looked at again
 
 
 @inlined_kernel
-def _score(rule, total, inverse_norms):
+def _score(scale, total, inverse_norms):
     """Score from the sum of squared differences, or of products, of two songs; of norms the product counts."""
-    if rule.metric == EUCLIDEAN:
-        return np.float32(-np.sqrt(total) * rule.unit)
-    return np.float32(min(1.0, max(-1.0, total * inverse_norms)) if rule.metric == COSINE else total * rule.unit**2)
+    if scale.metric == EUCLIDEAN:
+        return np.float32(-np.sqrt(total) * scale.unit)
+    return np.float32(min(1.0, max(-1.0, total * inverse_norms)) if scale.metric == COSINE else total * scale.unit**2)
 
 
 @kernel
-def settle(rule, a, b, pairs, n_pairs):
+def score_pairs(scale, a, b, pairs, n_pairs):
     """Score pairs int32 [n_pairs, 2] of a row and a column, and offer each song of a pair to the other's list."""
     # Local names: numba counts the references to an array each time that it comes out of a tuple or goes into a call.
     vectors, their_vectors, width = a.vectors, b.vectors, a.vectors.shape[1]
@@ -56,7 +56,7 @@ def settle(rule, a, b, pairs, n_pairs):
     floors, their_floors = a.floors, b.floors
     counts, their_counts = a.counts, b.counts
     keys, their_keys = a.keys, b.keys
-    is_distance = rule.metric == EUCLIDEAN
+    is_distance = scale.metric == EUCLIDEAN
     for pair in range(n_pairs):
         ahead = pairs[min(pair + AHEAD, n_pairs - 1), 1]
         prefetch(their_songs, ahead)
@@ -74,19 +74,19 @@ def settle(rule, a, b, pairs, n_pairs):
             x = as_in(norms, load_at(vectors, i * width + at))
             y = as_in(norms, load_at(their_vectors, j * width + at))
             total += (x - y) * (x - y) if is_distance else x * y
-        score = _score(rule, lane_sum(total), norms[i] * their_norms[j])
+        score = _score(scale, lane_sum(total), norms[i] * their_norms[j])
         key = key_of(score, other)
         if key > floors[i]:
             keys[i, counts[i]] = key
             counts[i] += 1
             if counts[i] == keys.shape[1]:
-                keep_best(rule, a, i)
+                keep_best(scale, a, i)
         key = key_of(score, song)
         if key > their_floors[j]:
             their_keys[j, their_counts[j]] = key
             their_counts[j] += 1
             if their_counts[j] == their_keys.shape[1]:
-                keep_best(rule, b, j)
+                keep_best(scale, b, j)
 
 
 @kernel
@@ -112,21 +112,21 @@ def _first_bit(typing, mask):
 
 @inlined_kernel
 def _after(i, first_column):
-    """Mask of the columns of a panel that lie after song i of the same side."""
+    """Mask of the columns of a panel that lie after song i of the same lists."""
     one, past = np.uint64(1), i - first_column + 1
     if past >= PANEL:
         return np.uint64(0)
     return ~np.uint64(0) if past <= 0 else ~((one << np.uint64(past)) - one)
 
 
-# --- meetings ---------------------------------------------------------------------------------------------------------
-# Rows `first` … `last` - 1 of side a meet the panels `panel` … `end` - 1 of side b. With `is_same`, both sides are one,
-# and each pair of it meets once.
+# --- blocks -----------------------------------------------------------------------------------------------------------
+# Rows `first` … `last` - 1 of `a` are compared with the panels `panel` … `end` - 1 of `b`. With `is_same`, `a` and `b`
+# are one, and each pair in it is compared once.
 
 
 @kernel
-def meet_vnni(rule, a, b, first, last, panel, end, is_same):
-    """Rows of `a` meet panels of `b` by VNNI."""
+def compare_vnni(scale, a, b, first, last, panel, end, is_same):
+    """Compare rows of `a` with panels of `b` by VNNI."""
     masks, pairs, n_pairs = np.empty(VNNI_ROWS, np.uint64), np.empty((PAIRS, 2), np.int32), 0
     codes, starts, limits = a.codes, a.starts, a.limits
     panels, offsets, their_limits = b.panels, b.offsets, b.limits
@@ -138,14 +138,14 @@ def meet_vnni(rule, a, b, first, last, panel, end, is_same):
                     mask = masks[row - i] & _after(row, column) if is_same else masks[row - i]
                     n_pairs = _collect(pairs, n_pairs, row, column, mask)
                     if n_pairs > PAIRS - PANEL:
-                        settle(rule, a, b, pairs, n_pairs)
+                        score_pairs(scale, a, b, pairs, n_pairs)
                         n_pairs = 0
-    settle(rule, a, b, pairs, n_pairs)
+    score_pairs(scale, a, b, pairs, n_pairs)
 
 
 @kernel
-def meet_amx(rule, a, b, first, last, panel, end, is_same):
-    """Rows of `a` meet panels of `b` by AMX."""
+def compare_amx(scale, a, b, first, last, panel, end, is_same):
+    """Compare rows of `a` with panels of `b` by AMX."""
     masks, pairs, n_pairs = np.empty(TILE_ROWS, np.uint64), np.empty((PAIRS, 2), np.int32), 0
     codes, starts, limits = a.codes, a.starts, a.limits
     panels, offsets, their_limits = b.panels, b.offsets, b.limits
@@ -158,15 +158,18 @@ def meet_amx(rule, a, b, first, last, panel, end, is_same):
                     mask = masks[row - i] & _after(row, column) if is_same else masks[row - i]
                     n_pairs = _collect(pairs, n_pairs, row, column, mask)
                     if n_pairs > PAIRS - PANEL:
-                        settle(rule, a, b, pairs, n_pairs)
+                        score_pairs(scale, a, b, pairs, n_pairs)
                         n_pairs = 0
     tiles_off()
-    settle(rule, a, b, pairs, n_pairs)
+    score_pairs(scale, a, b, pairs, n_pairs)
 
 
 @kernel
-def meet_products(rule, a, b, products, first, column, is_same):
-    """Rows of `a` from `first` on meet whole panels of `b` from `column` on; products are float32 [rows, columns]."""
+def compare_products(scale, a, b, products, first, column, is_same):
+    """Compare rows of `a` from `first` on with whole panels of `b` from `column` on, by their products.
+
+    `products` are float32 [rows, columns].
+    """
     pairs, n_pairs, width = np.empty((PAIRS, 2), np.int32), 0, products.shape[1]
     starts, limits, offsets, their_limits = a.starts, a.limits, b.offsets, b.limits
     for row in range(products.shape[0]):
@@ -182,6 +185,6 @@ def meet_products(rule, a, b, products, first, column, is_same):
                 mask &= _after(i, column + panel) if is_same else mask
                 n_pairs = _collect(pairs, n_pairs, i, column + panel, mask)
                 if n_pairs > PAIRS - PANEL:
-                    settle(rule, a, b, pairs, n_pairs)
+                    score_pairs(scale, a, b, pairs, n_pairs)
                     n_pairs = 0
-    settle(rule, a, b, pairs, n_pairs)
+    score_pairs(scale, a, b, pairs, n_pairs)

@@ -1,7 +1,7 @@
 """Lists of some songs from all songs, where the songs stand in places, cluster by cluster, and alike ones near.
 
-This is what a task does: it makes the lists of its own places, and needs nothing of other tasks. Songs may be shared
-out over several sides, of which one is looked at at a time.
+This is what a task does: it makes the lists of its own places, and needs nothing of other tasks. The songs may come in
+several parts, of which one is looked at at a time.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,72 +10,72 @@ from typing import NamedTuple
 import numpy as np
 
 from musicrec.similarity.search import candidates
-from musicrec.similarity.search.bounds import Frame
-from musicrec.similarity.search.candidates import Side
+from musicrec.similarity.search.bounds import Projection
+from musicrec.similarity.search.candidates import CandidateLists
 from musicrec.similarity.search.clusters import Clusters
-from musicrec.similarity.search.exact import BLOCK_ROWS, Block, meet, slices
+from musicrec.similarity.search.exact import BLOCK_ROWS, Block, compare_blocks, slices
 from musicrec.similarity.search.screens import PANEL, TILE_ROWS
 from musicrec.similarity.search.starting_limits import start_from_clusters
 
-NEAR = 4096  # places around those whose lists are made: they meet first
+NEAR = 4096  # places around those whose lists are made: they are compared first
 
 
 class Part(NamedTuple):
     """Songs in the places from `first` on; `first` is a multiple of PANEL."""
 
     first: int
-    side: Side
+    lists: CandidateLists
 
 
 def lists_of_places(
-    frame: Frame,
+    projection: Projection,
     clusters: Clusters,
     parts: Iterable[Part],
-    new: Side,
+    new: CandidateLists,
     first: int,
     *,
     probes: int | None = None,
-) -> Side:
+) -> CandidateLists:
     """Fill the lists of the songs in the places from `first` on, and put them in order.
 
     Parameters
     ----------
-    frame : Frame
-        In which all codes are written.
+    projection : Projection
+        By which all codes were made.
     clusters : Clusters
         Of all songs, in the order of their places.
     parts : iterable of Part
         All songs. The lists are best made where the songs of `new` come first.
-    new : Side
-        The songs whose lists are made, as :func:`some_of` gives them.
+    new : CandidateLists
+        The songs whose lists are made, as :func:`take_places` gives them.
     first : int
         Place of the first of them.
     probes : int, optional
-        Meet the songs of so many clusters nearest to the own cluster only; all songs by default.
+        Compare with the songs of so many clusters only, those nearest to the own cluster; with all songs by default.
     """
-    start_from_clusters(frame, new, clusters.starts - first)
+    start_from_clusters(projection, new, clusters.starts - first)
     visits = _everywhere(first, len(new.songs)) if probes is None else _nearby(clusters, first, len(new.songs), probes)
     for part in parts:
-        stop = part.first + len(part.side.songs)
-        meet(frame, new, candidates.closed(part.side), _within(visits, part.first, stop))
-    candidates.put_in_order(frame.rule, new)
+        stop = part.first + len(part.lists.songs)
+        compare_blocks(projection, new, candidates.closed(part.lists), _within(visits, part.first, stop))
+    candidates.put_in_order(projection.scale, new)
     return new
 
 
-def some_of(side: Side, first: int, last: int, n: int, *, with_panels: bool = False) -> Side:
-    """Songs of a side, with lists of `n` that are empty; with panels, `first` is a multiple of PANEL."""
+def take_places(lists: CandidateLists, first: int, last: int, n: int, *, with_panels: bool = False) -> CandidateLists:
+    """The songs in some places, with empty lists of `n`; with panels, `first` is a multiple of PANEL."""
     padded = slice(first, -(-last // PANEL) * PANEL + TILE_ROWS)
-    kind = side.offsets.dtype
-    panels = side.panels[first // PANEL : -(-last // PANEL)] if with_panels else side.panels[:0]
-    some = side._replace(
+    kind = lists.offsets.dtype
+    panels = lists.panels[first // PANEL : -(-last // PANEL)] if with_panels else lists.panels[:0]
+    some = lists._replace(
         panels=panels,
-        **{name: getattr(side, name)[first:last] for name in ("vectors", "inverse_norms", "songs")},
-        **{name: getattr(side, name)[padded] for name in ("codes", "starts", "offsets")},
-        limits=np.full(len(side.offsets[padded]), candidates.NO_LIMIT, kind),
+        **{name: getattr(lists, name)[first:last] for name in ("vectors", "inverse_norms", "songs")},
+        **{name: getattr(lists, name)[padded] for name in ("codes", "starts", "offsets")},
+        limits=np.full(len(lists.offsets[padded]), candidates.NO_LIMIT, kind),
         floors=np.zeros(last - first, np.uint64),
         counts=np.zeros(last - first, np.int32),
         keys=candidates.room(last - first, n),
-        n=n,
+        depth=n,
     )
     if with_panels:  # songs of the next part are no songs of this one
         for name in ("starts", "offsets"):
@@ -85,7 +85,9 @@ def some_of(side: Side, first: int, last: int, n: int, *, with_panels: bool = Fa
     return some
 
 
-Visits = list[tuple[tuple[int, int], list[tuple[int, int]]]]  # rows (first, last), and the places that they meet
+Visits = list[
+    tuple[tuple[int, int], list[tuple[int, int]]]
+]  # rows (first, last), and the places that they are compared with
 
 
 def _everywhere(first: int, n: int) -> Visits:

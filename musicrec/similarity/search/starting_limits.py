@@ -1,8 +1,8 @@
-"""What lists will hold at least, told before their songs meet any others: it keeps most of these away from the start.
+"""Limits that lists start with, so that they take few candidates which they would drop again.
 
-A list of n ends with n songs no worse than the n-th best of any songs that it will meet. The nearer those are, the more
-that says: where songs of one cluster stand together, it is asked of them. Where few songs meet many, a small sample of
-all says more, but does not say it for sure.
+A list of n ends with n songs no worse than the n-th best of any songs that it is compared with. The more similar those
+are, the higher the limit: where the songs of a cluster stand together, it comes from them. Where few songs are compared
+with many, a small sample of all songs gives a higher limit, but one that may be wrong.
 """
 
 import math
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicrec.similarity.search import candidates
-from musicrec.similarity.search.bounds import Frame, Vectors
-from musicrec.similarity.search.candidates import Side
+from musicrec.similarity.search.bounds import Projection, Vectors
+from musicrec.similarity.search.candidates import CandidateLists
 
 Rows: TypeAlias = slice | NDArray[np.int64]
 
@@ -22,62 +22,66 @@ AT_ONCE = 1024  # songs at most whose similarities are held; more of a cluster a
 SAMPLE = 1024  # songs of all, about: more would cost more than they keep away
 
 
-def start_from_clusters(frame: Frame, side: Side, starts: NDArray[np.int64]) -> None:
+def start_from_clusters(projection: Projection, lists: CandidateLists, starts: NDArray[np.int64]) -> None:
     """Let lists take nothing that is worse than what songs of the same cluster would fill them with.
 
     Parameters
     ----------
-    frame : Frame
-        In which the codes are written.
-    side : Side
-        Its lists are empty, and will meet all songs of their own cluster.
+    projection : Projection
+        By which the codes were made.
+    lists : CandidateLists
+        They are empty, and will be compared with all songs of their own cluster.
     starts : numpy.ndarray
-        Places where clusters start and the last one ends; those outside the side are of clusters it has no songs of.
+        Places where clusters start and the last one ends; those outside are of clusters without a song here.
     """
-    for start, stop in pairwise(np.unique(np.clip(starts, 0, len(side.songs)))):
+    for start, stop in pairwise(np.unique(np.clip(starts, 0, len(lists.songs)))):
         for first in range(start, stop, AT_ONCE):
             rows = slice(first, min(first + AT_ONCE, stop))
-            about, own = _about_centre(frame, side, rows)
-            side.limits[rows] = _limits(frame, about @ about.T + own.astype(np.float32), own, side.n + 1)
+            about, own = _about_centre(projection, lists, rows)
+            lists.limits[rows] = _limits(projection, about @ about.T + own.astype(np.float32), own, lists.depth + 1)
 
 
-def guess_from_sample(frame: Frame, new: Side, side: Side) -> NDArray[Any]:
+def guess_from_sample(projection: Projection, new: CandidateLists, lists: CandidateLists) -> NDArray[Any]:
     """Let lists take nothing that is worse than what, going by a sample, they will end with.
 
     Parameters
     ----------
-    frame : Frame
-        In which the codes are written.
-    new : Side
-        Its lists are empty, and will meet all songs of `side`.
-    side : Side
-        Songs, alike ones in near places.
+    projection : Projection
+        By which the codes were made.
+    new : CandidateLists
+        They are empty, and will be compared with all songs of `lists`.
+    lists : CandidateLists
+        Songs, similar ones in near places.
 
     Returns
     -------
     numpy.ndarray
         The limits. A list that ends with a song below its limit may lack others, and is to be made without.
     """
-    living = np.flatnonzero(side.songs >= 0)
+    living = np.flatnonzero(lists.songs >= 0)
     sample = living[:: max(1, len(living) // SAMPLE)]
-    in_list = (new.n + 1) * len(sample) / max(1, len(living))  # songs of the sample, on average; one is the song itself
+    in_list = (
+        (new.depth + 1) * len(sample) / max(1, len(living))
+    )  # songs of the sample, on average; one is the song itself
     nth = math.ceil(in_list + 2 * math.sqrt(in_list)) + 2  # one guess in a hundred is too high, or none
-    theirs, offsets = _about_centre(frame, side, sample)
+    theirs, offsets = _about_centre(projection, lists, sample)
     for first in range(0, len(new.songs), AT_ONCE):
         rows = slice(first, min(first + AT_ONCE, len(new.songs)))
-        ours, own = _about_centre(frame, new, rows)
-        new.limits[rows] = _limits(frame, ours @ theirs.T + offsets.astype(np.float32), own, nth)
+        ours, own = _about_centre(projection, new, rows)
+        new.limits[rows] = _limits(projection, ours @ theirs.T + offsets.astype(np.float32), own, nth)
     return new.limits.copy()
 
 
-def _about_centre(frame: Frame, side: Side, which: Rows) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    return frame.about_centre(Vectors(side.vectors, side.inverse_norms, frame.unit).rows(which))
+def _about_centre(
+    projection: Projection, lists: CandidateLists, which: Rows
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    return projection.about_centre(Vectors(lists.vectors, lists.inverse_norms, projection.unit).rows(which))
 
 
-def _limits(frame: Frame, similarity: NDArray[Any], own: NDArray[np.float64], nth: int) -> NDArray[Any]:
+def _limits(projection: Projection, similarity: NDArray[Any], own: NDArray[np.float64], nth: int) -> NDArray[Any]:
     """Limits by the n-th largest of similarities [rows, songs], which lack each row's `own` part."""
     if similarity.shape[1] < nth:
         return np.full(len(own), candidates.NO_LIMIT)
     similarity.partition(-nth, axis=1)
-    limits: NDArray[Any] = candidates.least_sum(frame.rule, similarity[:, -nth] + own + frame.rule.shift)
+    limits: NDArray[Any] = candidates.least_sum(projection.scale, similarity[:, -nth] + own + projection.scale.shift)
     return limits

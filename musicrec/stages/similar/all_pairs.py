@@ -30,13 +30,13 @@ from musicrec.similarity.hubness import Statistics
 from musicrec.similarity.rules import is_asked, pool_depth, refine, statistics_of
 from musicrec.similarity.search import bounds, candidates
 from musicrec.similarity.search.approximate import n_clusters, recall
-from musicrec.similarity.search.bounds import Frame
-from musicrec.similarity.search.candidates import Side, as_read
+from musicrec.similarity.search.bounds import Projection
+from musicrec.similarity.search.candidates import CandidateLists, as_read
 from musicrec.similarity.search.clusters import Clusters, cluster
-from musicrec.similarity.search.exact import METRICS, Lists, as_lists, check, make_side, prepare, slices, with_room
+from musicrec.similarity.search.exact import METRICS, Lists, as_lists, check, new_lists, prepare, slices, with_room
 from musicrec.similarity.search.refresh import SPARES, Kept, full, refresh
 from musicrec.similarity.search.screens import DEVICE
-from musicrec.similarity.search.shards import Part, lists_of_places, some_of
+from musicrec.similarity.search.shards import Part, lists_of_places, take_places
 from musicrec.stages.similar.kept_lists import FOLDER, Compared, load
 from musicrec.stages.similar.vectors import Vectors
 from musicrec.stages.staged_tasks import run_staged
@@ -94,9 +94,11 @@ def _compile(settings: SimilarSettings, screen: str | None = None) -> None:
         rows, n = np.arange(len(noise)), 4
         refresh(full(noise, n, settings.metric).kept, noise[::-1].copy(), rows, settings.metric)
         given = prepare(noise, settings.metric)
-        frame = bounds.fit(given, METRICS[settings.metric], n, check(n, settings.metric, screen))
-        side = as_read(make_side(frame, given.rows(rows), rows, 0))
-        lists_of_places(frame, cluster(frame, given), [Part(0, side)], some_of(side, 0, len(noise), n), 0)
+        projection = bounds.fit(given, METRICS[settings.metric], n, check(n, settings.metric, screen))
+        lists = as_read(new_lists(projection, given.rows(rows), rows, 0))
+        lists_of_places(
+            projection, cluster(projection, given), [Part(0, lists)], take_places(lists, 0, len(noise), n), 0
+        )
         if is_asked(settings):
             songs = songs_of({"artist_id": [None] * len(noise)})
             refine(noise, songs, settings.model_copy(update={"n": n}))
@@ -109,10 +111,10 @@ class Plan(NamedTuple):
     """What the tasks of a run have in common."""
 
     settings: SimilarSettings
-    frame: Frame
+    projection: Projection
     clusters: Clusters
     n_songs: int
-    n: int  # songs of a list, spare ones included
+    depth: int  # songs of a list, spare ones included
     probes: int | None
     songs_per_shard: int
     songs_per_part: int
@@ -121,28 +123,28 @@ class Plan(NamedTuple):
 def _exact(store: Store, settings: SimilarSettings, vectors: Vectors, depth: int, screen: str) -> Compared:
     given = prepare(vectors.matrix, settings.metric)
     n_songs = len(given.values)
-    frame = bounds.fit(given, METRICS[settings.metric], depth, screen)
-    clusters = cluster(frame, given)
-    frame, places = with_room(frame, clusters.order)
+    projection = bounds.fit(given, METRICS[settings.metric], depth, screen)
+    clusters = cluster(projection, given)
+    projection, places = with_room(projection, clusters.order)
     plan = Plan(
-        settings, frame, clusters, n_songs, min(depth + SPARES, n_songs - 1), None, SONGS_PER_SHARD, SONGS_PER_PART
+        settings, projection, clusters, n_songs, min(depth + SPARES, n_songs - 1), None, SONGS_PER_SHARD, SONGS_PER_PART
     )
-    side = _lists_on_ray(store, settings, vectors, plan, make_side(frame, given.rows(places), places, 0))
+    lists = _lists_on_ray(store, settings, vectors, plan, new_lists(projection, given.rows(places), places, 0))
     how = {"exact": True, "screen": screen}
     of_nights = "product" if screen == DEVICE else screen  # the same codes, on a processor
-    return Compared(as_lists(side, n_songs, depth), how, Kept(frame._replace(screen=of_nights), side, depth))
+    return Compared(as_lists(lists, n_songs, depth), how, Kept(projection._replace(screen=of_nights), lists, depth))
 
 
 def _approximate(store: Store, settings: SimilarSettings, vectors: Vectors, depth: int, screen: str) -> Compared:
     given = prepare(vectors.matrix, settings.metric)
     n_songs = len(given.values)
-    frame = bounds.fit(given, METRICS[settings.metric], depth, screen)
-    clusters = cluster(frame, given, n_clusters(n_songs))
-    plan = Plan(settings, frame, clusters, n_songs, depth, settings.probes, SONGS_PER_SHARD, SONGS_PER_PART)
-    side = make_side(frame, given.rows(clusters.order), clusters.order, 0)
-    side = _lists_on_ray(store, settings, vectors, plan, side)
-    found = as_lists(side, n_songs, depth)
-    how = {"exact": False, "screen": frame.screen, "clusters": len(clusters.centres), "probes": settings.probes}
+    projection = bounds.fit(given, METRICS[settings.metric], depth, screen)
+    clusters = cluster(projection, given, n_clusters(n_songs))
+    plan = Plan(settings, projection, clusters, n_songs, depth, settings.probes, SONGS_PER_SHARD, SONGS_PER_PART)
+    lists = new_lists(projection, given.rows(clusters.order), clusters.order, 0)
+    lists = _lists_on_ray(store, settings, vectors, plan, lists)
+    found = as_lists(lists, n_songs, depth)
+    how = {"exact": False, "screen": projection.screen, "clusters": len(clusters.centres), "probes": settings.probes}
     measured = ray.get(_recall.options(**asking(_memory(vectors))).remote(vectors.matrix, found.ids, settings))
     return Compared(found, how | {"recall": measured, "recall_sample": min(RECALL_SAMPLE, n_songs)})
 
@@ -158,21 +160,24 @@ def _recall(matrix: Array, ids: Array, settings: SimilarSettings) -> float:
     return recall(matrix, ids, settings.metric, sample=RECALL_SAMPLE)
 
 
-def _lists_on_ray(store: Store, settings: SimilarSettings, vectors: Vectors, plan: Plan, side: Side) -> Side:
-    """The side with its lists, in order."""
+def _lists_on_ray(
+    store: Store, settings: SimilarSettings, vectors: Vectors, plan: Plan, lists: CandidateLists
+) -> CandidateLists:
+    """The lists, filled and in order."""
     made_of = [store.footer("embeddings")["fingerprint"], digest(vectors.names["track_id"].to_pylist())]
     how = [
         settings.metric,
-        plan.frame.screen,
-        *map(str, (plan.n, plan.probes, plan.songs_per_shard, settings.code_version)),
+        plan.projection.screen,
+        *map(str, (plan.depth, plan.probes, plan.songs_per_shard, settings.code_version)),
     ]
     name = digest([*made_of, *how])  # titles and limits change no list
     shared = ray.put(plan)
     firsts = range(0, plan.n_songs, plan.songs_per_shard)
     parts = [
-        ray.put(some_of(side, *some, 0, with_panels=True)) for some in slices(0, len(side.songs), plan.songs_per_part)
+        ray.put(take_places(lists, *some, 0, with_panels=True))
+        for some in slices(0, len(lists.songs), plan.songs_per_part)
     ]
-    gpu = plan.frame.screen == DEVICE
+    gpu = plan.projection.screen == DEVICE
     task = _stage_lists.options(**asking(MEMORY_ON_DEVICE if gpu else MEMORY, gpu=gpu))
     with Progress("similar", plan.n_songs) as progress:
         shards = run_staged(
@@ -182,27 +187,27 @@ def _lists_on_ray(store: Store, settings: SimilarSettings, vectors: Vectors, pla
             lambda shard, first: task.remote(store.out, shard, shared, parts, first),
             lambda first: progress.advance(min(plan.songs_per_shard, plan.n_songs - first)),
         )
-    keys, counts = candidates.room(len(side.songs), plan.n), np.zeros(len(side.songs), np.int32)
+    keys, counts = candidates.room(len(lists.songs), plan.depth), np.zeros(len(lists.songs), np.int32)
     for first, shard in zip(firsts, shards, strict=True):
         staged = read_parquet(shard)
         rows = slice(first, first + staged.num_rows)
-        keys[rows, : plan.n] = pc.list_flatten(staged["keys"]).to_numpy().reshape(-1, plan.n)
+        keys[rows, : plan.depth] = pc.list_flatten(staged["keys"]).to_numpy().reshape(-1, plan.depth)
         counts[rows] = staged["count"].to_numpy()
-    side = side._replace(keys=keys, counts=counts, n=plan.n)
-    candidates.set_floors(side)
-    return side
+    lists = lists._replace(keys=keys, counts=counts, depth=plan.depth)
+    candidates.set_floors(lists)
+    return lists
 
 
 @ray.remote(num_cpus=1)
 def _stage_lists(out: AnyPath, name: str, plan: Plan, parts: list[Any], first: int) -> None:
     """Stage the lists of the songs in the places from `first` on."""
-    _compile(plan.settings, plan.frame.screen)
-    n, own = plan.n, first // plan.songs_per_part
+    _compile(plan.settings, plan.projection.screen)
+    n, own = plan.depth, first // plan.songs_per_part
     start = first - own * plan.songs_per_part
-    new = some_of(ray.get(parts[own]), start, start + min(plan.songs_per_shard, plan.n_songs - first), n)
+    new = take_places(ray.get(parts[own]), start, start + min(plan.songs_per_shard, plan.n_songs - first), n)
     own_first = [own, *(k for k in range(len(parts)) if k != own)]
     every_part = (Part(k * plan.songs_per_part, ray.get(parts[k])) for k in own_first)
-    new = lists_of_places(plan.frame, plan.clusters, every_part, new, first, probes=plan.probes)
+    new = lists_of_places(plan.projection, plan.clusters, every_part, new, first, probes=plan.probes)
     keys = pa.FixedSizeListArray.from_arrays(pa.array(new.keys[:, :n].ravel()), n)
     Store(out).work.stage(SimilarSettings.stage, name, pa.table({"keys": keys, "count": new.counts}))
     prometheus.count_tracks(SimilarSettings.stage, OK, n=len(new.counts))
@@ -239,7 +244,7 @@ def _refresh(
     if done is None:
         return None
     prometheus.count_tracks(settings.stage, OK, n=done.n_changed)
-    how = {"exact": True, "screen": kept.frame.screen, "changed": done.n_changed, "made_anew": done.n_anew}
+    how = {"exact": True, "screen": kept.projection.screen, "changed": done.n_changed, "made_anew": done.n_anew}
     return Compared(done.lists, how, done.kept)
 
 

@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from musicrec.files.paths import AnyPath, filling, on_this_disk, read_bytes
-from musicrec.similarity.search.bounds import Frame
-from musicrec.similarity.search.candidates import Side, room
+from musicrec.similarity.search.bounds import Projection
+from musicrec.similarity.search.candidates import CandidateLists, room
 from musicrec.similarity.search.exact import Lists
 from musicrec.similarity.search.refresh import Kept
 from musicrec.similarity.search.screens import available
 
 FOLDER = "_kept"  # Parquet readers pass over names with an underscore
 ABOUT = "about.json"
-FRAME_ARRAYS = ("centre", "axes")
+PROJECTION_ARRAYS = ("centre", "axes")
 
 
 class Compared(NamedTuple):
@@ -43,11 +43,11 @@ def save(kept: Kept, folder: AnyPath, made_by: Mapping[str, Any]) -> None:
     made_by : mapping
         What lists that could be kept have in common, for :func:`load`.
     """
-    arrays = {name: array for name, array in kept.side._asdict().items() if isinstance(array, np.ndarray)}
-    arrays["keys"] = arrays["keys"][:, : kept.side.n]  # without the room for candidates
-    arrays |= {name: getattr(kept.frame, name) for name in FRAME_ARRAYS}
-    frame = {name: value for name, value in kept.frame._asdict().items() if name not in FRAME_ARRAYS}
-    about = {"made_by": dict(made_by), "n": kept.n, "with_spares": kept.side.n, "frame": frame}
+    arrays = {name: array for name, array in kept.lists._asdict().items() if isinstance(array, np.ndarray)}
+    arrays["keys"] = arrays["keys"][:, : kept.lists.depth]  # without the room for candidates
+    arrays |= {name: getattr(kept.projection, name) for name in PROJECTION_ARRAYS}
+    projection = {name: value for name, value in kept.projection._asdict().items() if name not in PROJECTION_ARRAYS}
+    about = {"made_by": dict(made_by), "n": kept.n_published, "with_spares": kept.lists.depth, "frame": projection}
     with filling(folder) as local:
         for name, array in arrays.items():
             np.save(local / f"{name}.npy", array)
@@ -62,13 +62,13 @@ def load(folder: AnyPath, made_by: Mapping[str, Any]) -> Kept | None:
             return None
         if about["frame"]["screen"] not in available():
             return None
-        names = [name for name in (*Side._fields, *FRAME_ARRAYS) if name != "n"]
+        names = [name for name in (*CandidateLists._fields, *PROJECTION_ARRAYS) if name != "depth"]
         with on_this_disk(folder) as local:
             arrays = {name: np.load(local / f"{name}.npy") for name in names}
-        frame = Frame(**about["frame"], **{name: arrays.pop(name) for name in FRAME_ARRAYS})
+        projection = Projection(**about["frame"], **{name: arrays.pop(name) for name in PROJECTION_ARRAYS})
         n = about["with_spares"]
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
     keys = room(len(arrays["songs"]), n)
     keys[:, :n] = arrays["keys"]
-    return Kept(frame, Side(**arrays | {"keys": keys}, n=n), about["n"])
+    return Kept(projection, CandidateLists(**arrays | {"keys": keys}, depth=n), about["n"])

@@ -104,7 +104,7 @@ def test_lists_of_another_model_are_not_refreshed(tmp_path, publish_vectors):
 def test_what_was_kept_by_other_means_or_in_another_form_is_passed_over(tmp_path):
     folder = tmp_path / "kept"
     save(full(clumps(), 12).kept, folder, {"metric": "cosine"})
-    assert load(folder, {"metric": "cosine"}).n == 12
+    assert load(folder, {"metric": "cosine"}).n_published == 12
     assert load(folder, {"metric": "euclidean"}) is None
     about = json.loads((folder / "about.json").read_text())
     for other in ({"later": 1}, {"screen": "one that this machine has not"}):
