@@ -107,7 +107,7 @@ def test_the_models_name_every_class_of_ours_that_a_model_may_name():
 def test_a_run_finds_nothing_to_compute(store):
     before, counts = published(store), []
     with store.lock():
-        run(store, chain_settings(store), tell=counts.append)
+        run(store, chain_settings(store), show=counts.append)
     done = {counted.stage: counted.fresh for counted in counts}
     # The songs were copied, so that the catalog reads them again and finds the same content.
     assert done == {"catalog": N_SONGS, "extract": 0, "train": 0, "embed": 0, "similar": 0}
@@ -115,7 +115,7 @@ def test_a_run_finds_nothing_to_compute(store):
     after = published(store)
     assert {name for name in before if after[name] != before[name]} == {"tracks"}  # which holds their times
     with store.lock():
-        run(store, chain_settings(store), tell=counts.append)
+        run(store, chain_settings(store), show=counts.append)
     assert [counted.fresh for counted in counts[5:]] == [0] * 5
     assert published(store) == after
 
@@ -125,7 +125,7 @@ def test_the_next_refresh_compares_only_what_is_new(store, ray_session):
     samples, rate = sf.read(song)
     sf.write(song, samples[::-1], rate)
     with store.lock():
-        refresh(store, chain_settings(store), tell=lambda line: None)
+        refresh(store, chain_settings(store), show=lambda line: None)
     assert last_report(store)["songs"] == {"total": N_SONGS, "added": 0, "changed": 1, "removed": 0}
     assert last_report(store)["decoded"] == 1
     assert store.footer("similar")["lineage"]["compared"]["changed"] == 1

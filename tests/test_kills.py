@@ -34,7 +34,7 @@ def made(synthetic, ray_session, tmp_path_factory):
         EmbedSettings(),
         SimilarSettings(n=5),
     )
-    run(store, settings, tell=lambda counts: None)
+    run(store, settings, show=lambda counts: None)
     return store
 
 

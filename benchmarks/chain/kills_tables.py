@@ -81,14 +81,14 @@ def differences(out: str, control: str) -> Iterator[str]:
     for name, keys in KEYS.items():
         ours, theirs = content(read(out, name), keys), content(read(control, name), keys)
         if not ours.equals(theirs):
-            yield f"{name} differs: {_told(ours, theirs)}"
+            yield f"{name} differs: {_describe(ours, theirs)}"
     for file in FILES:
         ours, theirs = read(out, file), read(control, file)
         if not ours.equals(theirs):
-            yield f"{file} differs: {_told(ours, theirs)}"
+            yield f"{file} differs: {_describe(ours, theirs)}"
 
 
-def _told(ours: pa.Table, theirs: pa.Table) -> str:
+def _describe(ours: pa.Table, theirs: pa.Table) -> str:
     if ours.num_rows != theirs.num_rows or ours.schema != theirs.schema:
         return f"{ours.num_rows} rows, not {theirs.num_rows}"
     columns = [name for name in ours.schema.names if not ours[name].equals(theirs[name])]

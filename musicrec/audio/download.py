@@ -50,7 +50,7 @@ def fetch(uri: str, path: Path, limits: Limits) -> None:
             if isinstance(e, FileNotFoundError) or getattr(e, "status", None) == GONE:
                 raise DecodeError(Reason.MISSING, f"no object {_place(uri)}") from e
             if pause_s is None or not _may_pass(e):
-                raise DecodeError(Reason.UNREADABLE, f"{_place(uri)}: {_told(e, uri)}") from e
+                raise DecodeError(Reason.UNREADABLE, f"{_place(uri)}: {_describe(e, uri)}") from e
             time.sleep(pause_s)
         else:
             return
@@ -114,7 +114,7 @@ def _place(uri: str) -> str:
     return repr(re.split("[?#]", re.sub(r"//[^/]*@", "//", uri))[0])
 
 
-def _told(error: Exception, uri: str) -> str:
+def _describe(error: Exception, uri: str) -> str:
     """The error in one line, without the query of any URL, or a name and password."""
     if isinstance(error, aiohttp.ClientResponseError):
         return f"HTTP {error.status} {error.message}"

@@ -80,7 +80,7 @@ def _open(path: Path) -> Iterator[tuple["InputContainer", "AudioStream"]]:
         try:
             yield container, stream
         except av.FFmpegError as e:
-            raise DecodeError(Reason.CORRUPT, f"FFmpeg stopped: {_told(e)}") from e
+            raise DecodeError(Reason.CORRUPT, f"FFmpeg stopped: {_describe(e)}") from e
 
 
 def _undecodable() -> DecodeError:
@@ -140,13 +140,13 @@ def _decoded(
         try:
             packet = next(packets, None)
         except av.error.InvalidDataError as e:
-            damage, packet = _told(e), None
+            damage, packet = _describe(e), None
         if packet is None:
             break
         try:
             frames = packet.decode()
         except av.FFmpegError as e:
-            damage = _told(e)
+            damage = _describe(e)
             continue
         for frame in frames:
             if damage and has_begun:
@@ -248,5 +248,5 @@ def _first(n: int, blocks: Iterator[Samples]) -> Samples:
     return np.concatenate([np.zeros(0, np.float32), *taken])
 
 
-def _told(error: "FFmpegError") -> str:
+def _describe(error: "FFmpegError") -> str:
     return error.strerror or type(error).__name__

@@ -44,10 +44,10 @@ def example(*lines: str) -> str:
 
 def complain(message: str) -> None:
     """Say on standard error what went wrong."""
-    log.tell("error", f"musicrec: {message}", level=logging.ERROR, message=message)
+    log.log_event("error", f"musicrec: {message}", level=logging.ERROR, message=message)
 
 
-def tell(result: object) -> None:
-    """Say what a stage has done; machines have been told already."""
+def show(result: object) -> None:
+    """Say what a stage has done; machines have read it in the log."""
     if not log.is_json():
         click.echo(result)

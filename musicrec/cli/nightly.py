@@ -64,11 +64,11 @@ def refresh(out: str, settings_file: Path | None, deadline: datetime.timedelta |
         settings = settings.with_what_the_model_reads()
         how = {name: value for name, value in options.items() if name not in CatalogSettings.model_fields}
         seconds = None if deadline is None else deadline.total_seconds()
-        path = run(store, settings, deadline_s=seconds, tell=_tell, **how)
+        path = run(store, settings, deadline_s=seconds, show=_show, **how)
         click.echo(f"run: {path}")
 
 
-def _tell(line: str) -> None:
+def _show(line: str) -> None:
     """With the time, where nobody sits and watches; machines have been told already."""
     if log.is_json():
         return

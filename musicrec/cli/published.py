@@ -88,9 +88,9 @@ def _show(found: Any) -> None:  # noqa: ANN401 - Status, whose room is imported 
 
 
 def _published(version: Any, is_up_to_date: bool | None, why_not: str | None) -> list[str]:  # noqa: ANN401
-    told = {True: "yes", False: "no", None: "–"}[is_up_to_date] + (f": {why_not}" if why_not else "")
+    state = {True: "yes", False: "no", None: "–"}[is_up_to_date] + (f": {why_not}" if why_not else "")
     return [version.name, version.version, _date(version), _rows(version.rows), _size(version.size_bytes),
-            version.made_by, told]  # fmt: skip
+            version.made_by, state]  # fmt: skip
 
 
 def _listed(version: Any) -> list[str]:  # noqa: ANN401

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from musicrec.cli.common import example, open_out, open_run, tell
+from musicrec.cli.common import example, open_out, open_run, show
 from musicrec.cli.options import (
     OUT,
     Command,
@@ -22,7 +22,7 @@ from musicrec.cli.options import (
     workers_option,
 )
 from musicrec.cli.tables import lookup
-from musicrec.files.paths import located
+from musicrec.files.paths import to_path
 from musicrec.settings import (
     CatalogSettings,
     EmbedSettings,
@@ -74,7 +74,7 @@ def _run_chain(store: Store, settings_file: Path | None, options: dict[str, Any]
 
     settings = chain_settings(store, settings_file, options).with_what_the_model_reads()
     how = ("address", "workers", "retry_failed", "max_failed_fraction", "seconds_per_file", "limit", "force")
-    report = run(store, settings, **{name: options[name] for name in how if name in options}, tell=tell)
+    report = run(store, settings, **{name: options[name] for name in how if name in options}, show=show)
     click.echo(f"tables: {store.out}\nreport: {report}")
 
 
@@ -91,7 +91,7 @@ def chain_settings(store: Store, settings_file: Path | None, options: dict[str, 
 def _catalog_settings(store: Store, settings_file: Path | None, options: dict[str, Any]) -> CatalogSettings:
     """Settings with the source's one true path, whatever folder and link the command was given from and by."""
     settings = settings_of(CatalogSettings, store, settings_file, options)
-    return settings.model_copy(update={"source": str(located(settings.source).resolve())})
+    return settings.model_copy(update={"source": str(to_path(settings.source).resolve())})
 
 
 @click.command(
@@ -112,7 +112,7 @@ def catalog(out: str, settings_file: Path | None, force: bool, **options: Any) -
         raise click.UsageError("Missing option '--source'.")
     with open_run(out, create=True) as run:
         settings = _catalog_settings(run.store, settings_file, options)
-        tell(run.stage("catalog", lambda: stage(run.store, settings, force=force)))
+        show(run.stage("catalog", lambda: stage(run.store, settings, force=force)))
 
 
 @click.command(
@@ -150,7 +150,7 @@ def extract(out: str, settings_file: Path | None, dry_run: bool, **options: Any)
         return
     with open_run(out, address=options["address"]) as run:
         settings = settings_of(ExtractSettings, run.store, settings_file, options)
-        tell(run.stage("extract", lambda: stage(run.store, settings, **{name: options[name] for name in how})))
+        show(run.stage("extract", lambda: stage(run.store, settings, **{name: options[name] for name in how})))
 
 
 @click.command(cls=Command, epilog=example("models", "models --json"))
@@ -221,7 +221,7 @@ def train(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa
     with open_run(out, address=options["address"]) as run:
         settings = settings_of(TrainSettings, run.store, settings_file, options)
         how = {name: options[name] for name in ("address", "workers", "gpu", "checkpoint_s")}
-        tell(run.stage("train", lambda: stage(run.store, settings, **how)))
+        show(run.stage("train", lambda: stage(run.store, settings, **how)))
         metrics = read_card(run.store.path(f"models/{settings.model}"))["metrics"]
         click.echo(f"test accuracy {metrics['test_accuracy']:.3f} on {metrics['n_test']} songs")
 
@@ -265,7 +265,7 @@ def embed(out: str, settings_file: Path | None, address: str | None, gpu: bool, 
 
     with open_run(out, address=address) as run:
         settings = settings_of(EmbedSettings, run.store, settings_file, options)
-        tell(run.stage("embed", lambda: stage(run.store, settings, address=address, gpu=gpu)))
+        show(run.stage("embed", lambda: stage(run.store, settings, address=address, gpu=gpu)))
 
 
 @click.command(
@@ -300,7 +300,7 @@ def similar(
 
     with open_run(out, address=address) as run:
         settings = settings_of(SimilarSettings, run.store, settings_file, options)
-        tell(run.stage("similar", lambda: stage(run.store, settings, address=address, gpu=gpu, force=force)))
+        show(run.stage("similar", lambda: stage(run.store, settings, address=address, gpu=gpu, force=force)))
 
 
 @click.command(cls=Command, epilog=example("report OUT"))

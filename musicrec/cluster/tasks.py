@@ -154,7 +154,7 @@ def _window(at_once: int | None) -> int:
     return min(at_once or max(LEAST_TASKS, TASKS_PER_CPU * cpus()), most_cpus() or sys.maxsize)
 
 
-def asking(memory: int, *, gpu: bool = False) -> dict[str, Any]:
+def task_options(memory: int, *, gpu: bool = False) -> dict[str, Any]:
     """What a task asks Ray for beside its CPU, as options of the task.
 
     Parameters

@@ -81,5 +81,6 @@ def _source_lines(scores: pd.DataFrame, split: str) -> list[str]:
     rows = scores[(scores["metric"] == "source_accuracy") & (scores["split"] == split)].set_index("model")["value"]
     if SOURCE_HEARD not in rows.index:
         return []
-    told, commonest = 100 * rows[SOURCE_HEARD], 100 * rows[CONSTANT_SOURCE]
-    return [f"The features tell the source of the file for {told:.1f} % of songs; the commonest is {commonest:.1f} %."]
+    named_source, commonest = 100 * rows[SOURCE_HEARD], 100 * rows[CONSTANT_SOURCE]
+    line = "The features tell the source of the file for {:.1f} % of songs; the commonest is {:.1f} %."
+    return [line.format(named_source, commonest)]

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 
-from musicrec.files.paths import AnyPath, name_of, replacing
+from musicrec.files.paths import AnyPath, path_string, replacing
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
@@ -24,12 +24,12 @@ def write_parquet(path: AnyPath, table: pa.Table) -> None:
 
 def read_parquet(path: AnyPath, columns: list[str] | None = None) -> pa.Table:
     """All rows of a file, or of the files of a folder; some columns of them."""
-    return pq.read_table(name_of(path), columns=columns, filesystem=arrow_file_system(path))
+    return pq.read_table(path_string(path), columns=columns, filesystem=arrow_file_system(path))
 
 
 def open_parquet(path: AnyPath) -> pq.ParquetFile:
     """A file to be read batch by batch; a context manager."""
-    return pq.ParquetFile(name_of(path), filesystem=arrow_file_system(path))
+    return pq.ParquetFile(path_string(path), filesystem=arrow_file_system(path))
 
 
 def rows_in(path: AnyPath) -> int:
@@ -43,7 +43,7 @@ def open_dataset(files: AnyPath | Sequence[AnyPath]) -> "pads.Dataset":
     import pyarrow.dataset as pads  # imports pandas: too slow for a lookup that does not need it
 
     several = files if isinstance(files, Sequence) else [files]
-    names = [name_of(file) for file in several]
+    names = [path_string(file) for file in several]
     source = names if isinstance(files, Sequence) else names[0]
     return pads.dataset(source, format="parquet", filesystem=arrow_file_system(several[0]))
 

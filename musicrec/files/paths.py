@@ -34,7 +34,7 @@ S3: dict[str, Any] = {
 }
 
 
-def located(address: str | os.PathLike[str] | AnyPath) -> AnyPath:
+def to_path(address: str | os.PathLike[str] | AnyPath) -> AnyPath:
     """Path of an address: a folder, or ``s3://bucket/prefix``, or any other that fsspec knows.
 
     S3 takes the usual variables: ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_DEFAULT_REGION``,
@@ -61,7 +61,7 @@ def located(address: str | os.PathLike[str] | AnyPath) -> AnyPath:
         raise ConfigError(f"{text} is no place for tables; expected a folder or s3://bucket/prefix") from e
 
 
-def name_of(path: AnyPath) -> str:
+def path_string(path: AnyPath) -> str:
     """What the path's file system calls it."""
     return str(path) if isinstance(path, Path) else path.path
 
@@ -174,7 +174,7 @@ def remove(path: AnyPath) -> None:
 
 
 @contextmanager
-def on_this_disk(folder: AnyPath) -> Iterator[Path]:
+def local_copy(folder: AnyPath) -> Iterator[Path]:
     """A folder with the same files on this machine: itself, or a copy that goes again."""
     if isinstance(folder, Path):
         yield folder
@@ -185,7 +185,7 @@ def on_this_disk(folder: AnyPath) -> Iterator[Path]:
 
 
 @contextmanager
-def filling(folder: AnyPath) -> Iterator[Path]:
+def write_folder(folder: AnyPath) -> Iterator[Path]:
     """Yield a new folder on this machine; what is written there is in `folder` when all went well."""
     if isinstance(folder, Path):
         folder.mkdir(parents=True, exist_ok=True)

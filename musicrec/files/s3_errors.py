@@ -47,20 +47,20 @@ def ask(where: AnyPath) -> None:
 
 
 @contextmanager
-def reaching(where: AnyPath) -> Iterator[None]:
+def explain_s3_errors(where: AnyPath) -> Iterator[None]:
     """Turn what goes wrong on the way to a bucket into a ConfigError; nothing for a folder."""
     try:
         yield
     except MusicrecError:
         raise
     except Exception as e:
-        told = None if isinstance(where, Path) else _told(e)
-        if told is None:
+        problem = None if isinstance(where, Path) else _describe(e)
+        if problem is None:
             raise
-        raise ConfigError(f"{where}: {told}") from e
+        raise ConfigError(f"{where}: {problem}") from e
 
 
-def _told(error: BaseException) -> str | None:
+def _describe(error: BaseException) -> str | None:
     """What is wrong and what to do; None if it is not about the bucket."""
     chain: list[BaseException] = []
     while error is not None and error not in chain:

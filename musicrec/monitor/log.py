@@ -21,7 +21,7 @@ def is_json() -> bool:
     return os.environ.get(VARIABLE, "").lower() == "json"
 
 
-def tell(event: str, line: str = "", *, level: int = logging.INFO, **fields: Any) -> None:  # noqa: ANN401
+def log_event(event: str, line: str = "", *, level: int = logging.INFO, **fields: Any) -> None:  # noqa: ANN401
     """Say that something has happened.
 
     Parameters

@@ -7,7 +7,7 @@ from typing import Self
 
 from tqdm import tqdm
 
-from musicrec.monitor.log import is_json, tell
+from musicrec.monitor.log import is_json, log_event
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -51,7 +51,7 @@ class Progress:
         seconds = time.monotonic() - self._started
         share = f" ({self.done / self.total:.0%})" if self.total else ""
         note = f", {self._note}" if self._note else ""
-        tell(
+        log_event(
             "progress",
             f"{self.label}: {self.done} of {self.total}{share} after {seconds:.0f} s{note}",
             stage=self.label,

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec.errors import UnknownTrack
-from musicrec.files.paths import AnyPath, children, located
-from musicrec.files.s3_errors import ask, reaching
+from musicrec.files.paths import AnyPath, children, to_path
+from musicrec.files.s3_errors import ask, explain_s3_errors
 from musicrec.schemas import FAILED, SIMILAR, SKIPPED, Reason
 from musicrec.serve.sidecar import SIDECAR, SIDECAR_COLUMNS, Float32, Int32, Sidecar
 from musicrec.serve.sidecar_cache import local_version
@@ -211,8 +211,8 @@ class SimilarTable:
 
 def _find(out: str | PathLike[str] | AnyPath) -> tuple[Store | None, Path]:
     """The OUT, if `out` is one, and the folder of the version to open."""
-    folder = located(out)
-    with reaching(folder):
+    folder = to_path(out)
+    with explain_s3_errors(folder):
         ask(folder)
         if children(folder / SIDECAR):
             return None, local_version(folder)

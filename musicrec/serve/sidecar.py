@@ -25,7 +25,7 @@ import pyarrow.ipc
 from numpy.typing import NDArray
 
 from musicrec.errors import SchemaError
-from musicrec.files.paths import AnyPath, filling
+from musicrec.files.paths import AnyPath, write_folder
 from musicrec.serve.song_names import SONGS_AT_A_TIME, all_names, names_of
 
 SIDECAR = "_sidecar"  # Parquet readers pass over names with an underscore
@@ -121,7 +121,7 @@ def write_sidecar(folder: AnyPath, songs: pa.Table, ids: Any, scores: Any) -> No
     parts = [*by_id, *by_name]
     head = [np.count_nonzero(ids[:, -1:] < 0), *map(len, parts)]
     index = np.concatenate([np.array(head, np.int32), *parts])
-    with filling(folder / SIDECAR) as sidecar:
+    with write_folder(folder / SIDECAR) as sidecar:
         with pa.ipc.new_file(str(sidecar / "songs.arrow"), schema) as writer:
             writer.write_table(songs)
         for name, content in {"neighbours": ids, "scores": scores, "index": index}.items():

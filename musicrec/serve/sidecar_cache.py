@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from musicrec.errors import ConfigError, MusicrecError, SchemaError
 from musicrec.files.node_cache import forget_old
-from musicrec.files.paths import AnyPath, fetch, files_below, make_folder, name_of
+from musicrec.files.paths import AnyPath, fetch, files_below, make_folder, path_string
 from musicrec.serve.sidecar import SIDECAR
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def fetch_sidecar(version: "UPath") -> Path:
     except MusicrecError:
         raise
     except Exception as e:  # each file system raises what its own client library raises
-        told = " ".join(f"{type(e).__name__}: {e}".split())
-        raise ConfigError(f"cannot read {version} ({told}); check the address and the keys") from e
+        problem = " ".join(f"{type(e).__name__}: {e}".split())
+        raise ConfigError(f"cannot read {version} ({problem}); check the address and the keys") from e
     if not files:
         raise SchemaError(f"{version} has no {SIDECAR}; give the folder of a published table: a copy of OUT/similar")
     return folder
@@ -64,7 +64,7 @@ def fetch_sidecar(version: "UPath") -> Path:
 
 def _files(remote: "UPath") -> list[tuple[str, str]]:
     """Name of each file, and a token that changes with its content; empty if there is none."""
-    return sorted((name, remote.fs.ukey(name_of(remote / name))) for name in files_below(remote))
+    return sorted((name, remote.fs.ukey(path_string(remote / name))) for name in files_below(remote))
 
 
 def _fetch(remote: "UPath", files: list[tuple[str, str]], folder: Path) -> None:

@@ -67,10 +67,9 @@ def complaint(store: Store, name: str, max_age: datetime.timedelta | None) -> st
         return damage
     age = age_of(version)
     if max_age is not None and (age is None or age > max_age):
-        told = "of unknown age" if age is None else f"{in_words(age)} old"
-        return (
-            f"{store.out / name} is {told}, older than the {in_words(max_age)} asked for; run: musicrec run {store.out}"
-        )
+        age_text = "of unknown age" if age is None else f"{in_words(age)} old"
+        limit = in_words(max_age)
+        return f"{store.out / name} is {age_text}, older than the {limit} asked for; run: musicrec run {store.out}"
     return None
 
 
@@ -78,8 +77,8 @@ def _sidecar_damage(store: Store) -> str | None:
     try:
         SimilarTable(store.out)
     except (MusicrecError, OSError, ValueError, EOFError) as e:  # pyarrow's errors are ValueErrors too
-        told = " ".join(str(e).split())
-        return f"table {store.out / 'similar'} is damaged ({told}); run: musicrec similar {store.out}"
+        problem = " ".join(str(e).split())
+        return f"table {store.out / 'similar'} is damaged ({problem}); run: musicrec similar {store.out}"
     return None
 
 

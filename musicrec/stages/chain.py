@@ -35,7 +35,7 @@ def run(
     settings: ChainSettings,
     *,
     address: str | None = None,
-    tell: Callable[[Counts], None] = print,
+    show: Callable[[Counts], None] = print,
     **how: Any,  # noqa: ANN401
 ) -> AnyPath:
     """Run every stage that is not up to date.
@@ -60,7 +60,7 @@ def run(
     """
     with reported(store, "run", on_cluster=not is_embedded(address)) as done:
         for name, stage in stages(store, settings, address=address, **how).items():
-            tell(done.stage(name, stage))
+            show(done.stage(name, stage))
         return done.stage("report", lambda: report(store))
 
 
@@ -70,7 +70,7 @@ def refresh(
     *,
     deadline_s: float | None = None,
     address: str | None = None,
-    tell: Callable[[str], None] = print,
+    show: Callable[[str], None] = print,
     **how: Any,  # noqa: ANN401
 ) -> AnyPath:
     """Bring what is published up to date with the source; train nothing, unless no model is published.
@@ -105,10 +105,10 @@ def refresh(
     with reported(store, "refresh", on_cluster=not is_embedded(address)) as done, deadline(deadline_s):
         for name, stage in chain.items():
             check_deadline()
-            tell(f"{done.stage(name, stage)}; {_seconds(done.report, name)}")
+            show(f"{done.stage(name, stage)}; {_seconds(done.report, name)}")
         check_deadline()
         page = done.stage("report", lambda: report(store))
-        tell(f"report: {page}; {_seconds(done.report, 'report')}")
+        show(f"report: {page}; {_seconds(done.report, 'report')}")
     return done.path
 
 

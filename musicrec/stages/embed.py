@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 import ray
 
 from musicrec.cluster import prometheus
-from musicrec.cluster.tasks import asking, connect
+from musicrec.cluster.tasks import connect, task_options
 from musicrec.files.parquet import open_parquet, read_parquet, write_parquet
-from musicrec.files.paths import AnyPath, children, on_this_disk
+from musicrec.files.paths import AnyPath, children, local_copy
 from musicrec.models import Model, load, read_card
 from musicrec.models.inputs import ahead
 from musicrec.monitor.progress import Progress
@@ -113,7 +113,7 @@ def _new_vectors(run: _Run, todo: dict[AnyPath, list[str]], total: int) -> list[
     model = store.path(f"models/{run.settings.model}")
     shards = {f"{run.name}-{digest([str(part), *ids])}": (part, ids) for part, ids in todo.items()}
     connect(run.address)
-    task = _embed_part.options(**asking(MEMORY, gpu=run.gpu))
+    task = _embed_part.options(**task_options(MEMORY, gpu=run.gpu))
     with Progress(stage, total, total - sum(map(len, todo.values()))) as progress:
         staged = run_staged(
             store,
@@ -176,7 +176,7 @@ def _embedded(trained: Model, rows: pa.Table) -> pa.Table:
 
 @lru_cache(maxsize=1)
 def _load(model: AnyPath) -> Model:
-    with on_this_disk(model) as folder:
+    with local_copy(model) as folder:
         return load(folder)  # once a worker, not once a part
 
 

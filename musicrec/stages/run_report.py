@@ -74,7 +74,7 @@ class Run:
             self.report.faults += result.faults
             if name == "extract":
                 self.report.decoded = result.fresh
-        log.tell("stage", **{"stage": name} | log.fields_of(result) | figures)
+        log.log_event("stage", **{"stage": name} | log.fields_of(result) | figures)
         return result
 
     @contextmanager

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import filelock
 
 from musicrec.errors import ConfigError, InUse
-from musicrec.files.paths import AnyPath, children, name_of, read_bytes, remove, write_atomic
+from musicrec.files.paths import AnyPath, children, path_string, read_bytes, remove, write_atomic
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -164,7 +164,7 @@ class Lease:
                 continue
             try:
                 by = dict(json.loads(read_bytes(claim)))
-                age = now - mine.fs.modified(name_of(claim))
+                age = now - mine.fs.modified(path_string(claim))
             except (FileNotFoundError, ValueError):  # just given back
                 continue
             if age.total_seconds() > LEASE_S or _is_dead(by):
@@ -188,10 +188,10 @@ def _is_dead(by: dict[str, Any]) -> bool:
 
 
 def _in_use(out: AnyPath, by: dict[str, Any]) -> InUse:
-    told = "another musicrec run"
+    holder = "another musicrec run"
     if {"command", "pid", "host", "since"} <= by.keys():
-        told += f": {by['command']!r}, process {by['pid']} on {by['host']} since {by['since']}"
-    return InUse(f"OUT {out} is in use by {told}; wait for it to end")
+        holder += f": {by['command']!r}, process {by['pid']} on {by['host']} since {by['since']}"
+    return InUse(f"OUT {out} is in use by {holder}; wait for it to end")
 
 
 def _myself() -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from musicrec.files.parquet import open_dataset, write_parquet
-from musicrec.files.paths import AnyPath, children, make_folder, name_of, remove
+from musicrec.files.paths import AnyPath, children, make_folder, path_string, remove
 from musicrec.schemas import OK, OUTCOMES
 from musicrec.store.table_spec import Place, Table, rows_of, rows_per_group, writing
 
@@ -98,7 +98,7 @@ def stage_shard(
 
 def read_staged(work: WorkFolders, stage: str) -> Staged:
     """Outcomes of all staged shards; where two hold a row, the later one counts."""
-    files = {name_of(file): file for file in work.staged(stage)}
+    files = {path_string(file): file for file in work.staged(stage)}
     if not files:
         return Staged(OUTCOMES.empty_table(), [])
     table = open_dataset(list(files.values())).to_table(columns=[*OUTCOMES.names, "__filename"])

@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 
 from musicrec.errors import ConfigError, SchemaError
 from musicrec.files.parquet import open_dataset, open_parquet
-from musicrec.files.paths import AnyPath, children, located, make_folder
-from musicrec.files.s3_errors import ask, reaching
+from musicrec.files.paths import AnyPath, children, make_folder, to_path
+from musicrec.files.s3_errors import ask, explain_s3_errors
 from musicrec.settings import StageSettings
 from musicrec.store.lineage import FOOTER_FILE, check_footer, made_by, read_footer
 from musicrec.store.lock import lock_of
@@ -56,7 +56,7 @@ class Store:
     """
 
     def __init__(self, out: str | os.PathLike[str] | AnyPath) -> None:
-        self.out = located(out)
+        self.out = to_path(out)
         self._lock = lock_of(self.out)
         self.settings = SettingsFile(self.out / "settings.toml")
         self.work = WorkFolders(self.out / "_work")
@@ -78,7 +78,7 @@ class Store:
                     pass
             except OSError as e:
                 raise ConfigError(f"OUT {self.out} cannot be written ({e.strerror}); choose another folder") from e
-        with reaching(self.out):
+        with explain_s3_errors(self.out):
             ask(self.out)
             strangers = [p.name for p in children(self.out) if not p.name.startswith((".", "_"))]
             if strangers and not self.settings.exists():
@@ -88,7 +88,7 @@ class Store:
 
     def require(self) -> None:
         """Raise ConfigError unless this is an OUT that `musicrec catalog` has made."""
-        with reaching(self.out):
+        with explain_s3_errors(self.out):
             ask(self.out)
             is_out = self.settings.exists()
         if not is_out:
@@ -107,7 +107,7 @@ class Store:
         ConfigError
             OUT cannot be written.
         """
-        with reaching(self.out), self._lock.held():
+        with explain_s3_errors(self.out), self._lock.held():
             yield
 
     # --- reading ------------------------------------------------------------------------------------------------
@@ -216,5 +216,7 @@ def _whole(table: AnyPath) -> Iterator[None]:
     except (pa.ArrowInvalid, OSError) as e:
         if getattr(e, "errno", None) or str(e).startswith("No match for"):  # the system refuses, or no such column
             raise
-        told = " ".join(str(e).split()).rpartition(": ")[2]  # before it Arrow says where it was, more than once
-        raise SchemaError(f"table {table} is damaged ({told}); delete {table} and run the stage that makes it") from e
+        problem = " ".join(str(e).split()).rpartition(": ")[2]  # before it Arrow says where it was, more than once
+        raise SchemaError(
+            f"table {table} is damaged ({problem}); delete {table} and run the stage that makes it"
+        ) from e

@@ -10,7 +10,7 @@ import ray
 from click.testing import CliRunner
 
 from musicrec.cluster.resources import at_most, most_cpus
-from musicrec.cluster.tasks import asking, run_bounded, run_tasks
+from musicrec.cluster.tasks import run_bounded, run_tasks, task_options
 from musicrec.errors import ConfigError
 from musicrec.settings import ExtractSettings
 from musicrec.stages.extract import plan, stage
@@ -105,14 +105,14 @@ def test_max_cpus_holds_for_the_command_and_not_after_it(tmp_path, monkeypatch):
 
 def test_a_task_asks_for_its_memory_but_for_no_more_than_a_node_has(ray_session):
     most = max(node["Resources"]["memory"] for node in ray.nodes())
-    assert asking(1000) == {"memory": 1000}
-    assert asking(10**15) == {"memory": int(most)}
-    assert ray.get(work.options(**asking(10**15)).remote(Clock.remote(), 7), timeout=60) == 7
+    assert task_options(1000) == {"memory": 1000}
+    assert task_options(10**15) == {"memory": int(most)}
+    assert ray.get(work.options(**task_options(10**15)).remote(Clock.remote(), 7), timeout=60) == 7
 
 
 def test_a_gpu_that_no_node_has_is_said_at_once(ray_session):
     with pytest.raises(ConfigError, match="no node of the Ray cluster has a GPU"):
-        asking(1000, gpu=True)
+        task_options(1000, gpu=True)
 
 
 def test_wanted_tracks_know_their_size(tmp_path, publish_vectors):

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from musicrec.cli import main
-from musicrec.cli.common import tell
+from musicrec.cli.common import show
 from musicrec.monitor import log, progress
 from musicrec.monitor.progress import Progress
 from musicrec.stages.run_report import reported
@@ -44,7 +44,7 @@ def test_progress_is_one_object_a_line(as_json, capsys):
 
 def test_the_end_of_a_stage_is_its_counts_and_goes_where_progress_goes(as_json, capsys, tmp_path):
     with reported(Store(tmp_path), "extract") as run:
-        tell(run.stage("extract", lambda: Counts("extract", 5, 2, 1, 3)))
+        show(run.stage("extract", lambda: Counts("extract", 5, 2, 1, 3)))
     text, lines = capsys.readouterr()
     assert text == ""
     (line,) = objects(lines)
@@ -54,7 +54,7 @@ def test_the_end_of_a_stage_is_its_counts_and_goes_where_progress_goes(as_json, 
 
 
 def test_by_default_people_read_the_same_line_as_ever(capsys):
-    tell(Counts("extract", 5, 2, 1, 3))
+    show(Counts("extract", 5, 2, 1, 3))
     assert capsys.readouterr() == ("extract: 5 ok + 2 skipped + 1 failed = 8 (3 decoded now)\n", "")
 
 
@@ -76,7 +76,7 @@ def test_a_program_that_has_its_own_handler_gets_the_records_and_nothing_is_prin
 
     monkeypatch.setattr(log.LOGGER, "handlers", [Records()])
     monkeypatch.setattr(log.LOGGER, "level", logging.INFO)
-    log.tell("progress", "half done", done=1)
+    log.log_event("progress", "half done", done=1)
     assert Records.seen == [("half done", "progress", {"done": 1})]
     assert capsys.readouterr() == ("", "")
 

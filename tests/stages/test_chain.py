@@ -67,7 +67,7 @@ def test_every_stage_accounts_for_every_track(chain: Store) -> None:
 def test_a_second_run_changes_nothing(chain: Store, synthetic: Path) -> None:
     before = {name: chain.path(name).resolve() for name in (*TABLES, "models/mlp")}
     fresh = []
-    run(chain, chain_settings(synthetic), tell=lambda counts: fresh.append(counts.fresh))
+    run(chain, chain_settings(synthetic), show=lambda counts: fresh.append(counts.fresh))
     assert fresh == [0] * 5
     assert {name: chain.path(name).resolve() for name in before} == before
 

@@ -36,7 +36,7 @@ def settings(source, **of_similar):
 
 def run(store, source, **how):
     """The report of a refresh."""
-    return json.loads(refresh(store, settings(source), tell=lambda line: None, **how).read_text())
+    return json.loads(refresh(store, settings(source), show=lambda line: None, **how).read_text())
 
 
 def last_run(store):
@@ -74,7 +74,7 @@ def test_vectors_that_are_kept_are_those_that_the_model_gives(night):
 
 def test_another_model_keeps_no_vector(night):
     source, store = night
-    refresh(store, settings(source), tell=lambda line: None)
+    refresh(store, settings(source), show=lambda line: None)
     train(store, TrainSettings(epochs=1))
     assert embed(store, EmbedSettings()).fresh == len(store.read("features", ["track_id"]))
     assert set(store.read("embeddings")["model_id"].to_pylist()) == {store.footer("embeddings")["lineage"]["model_id"]}
@@ -87,7 +87,7 @@ def night(first, tmp_path):
     shutil.copytree(first[0], tmp_path / "songs", copy_function=shutil.copy2)
     store = Store(tmp_path / "out")
     source = tmp_path / "songs"
-    refresh(store, settings(source), force=True, tell=lambda line: None)  # the source is elsewhere now
+    refresh(store, settings(source), force=True, show=lambda line: None)  # the source is elsewhere now
     return source, store
 
 
@@ -205,7 +205,7 @@ def test_a_gate_that_refuses_is_exit_code_5_and_the_table_before_stays(night):
     wavs = sorted(p for p in source.rglob("*.wav") if p.stat().st_size > 50_000)
     wavs[0].write_bytes(wavs[-1].read_bytes())
     with pytest.raises(PublishError):
-        refresh(store, settings(source, max_churn=0.0), tell=lambda line: None)
+        refresh(store, settings(source, max_churn=0.0), show=lambda line: None)
     report = last_run(store)
     assert report["exit_code"] == 5
     assert "churn" in report["error"]

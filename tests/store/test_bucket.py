@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from musicrec.errors import ConfigError, InUse
-from musicrec.files.paths import children, filling, located, on_this_disk, remove, write_atomic
-from musicrec.files.s3_errors import REMEDIES, reaching
+from musicrec.files.paths import children, local_copy, remove, to_path, write_atomic, write_folder
+from musicrec.files.s3_errors import REMEDIES, explain_s3_errors
 from musicrec.schemas import TRACKS
 from musicrec.serve.lookup import SimilarTable
 from musicrec.settings import CatalogSettings
@@ -82,7 +82,7 @@ def test_the_chain_through_broken_requests_ends_with_the_tables_of_a_folder(
 
 def test_songs_in_a_bucket_are_listed_as_those_of_a_folder(s3, out, synthetic, tmp_path):
     source = f"s3://{s3.bucket()}/songs"
-    with filling(located(source)) as local:
+    with write_folder(to_path(source)) as local:
         subprocess.run(["cp", "-r", f"{synthetic}/.", str(local)], check=True)
     listed = []
     for place, folder in ((source, out), (str(synthetic), str(tmp_path / "out"))):
@@ -157,13 +157,13 @@ def test_what_a_killed_run_left_in_a_bucket_is_never_read_and_goes_with_the_next
 
 
 def test_a_folder_goes_into_a_bucket_and_comes_back(s3):
-    folder = located(f"s3://{s3.bucket()}/a/folder")
+    folder = to_path(f"s3://{s3.bucket()}/a/folder")
     content = {"one.bin": b"1" * 3_000_000, "below/two.bin": b"2", "name with spaces, é": b""}
-    with filling(folder) as local:
+    with write_folder(folder) as local:
         for name, of_it in content.items():
             (local / name).parent.mkdir(exist_ok=True)
             (local / name).write_bytes(of_it)
-    with on_this_disk(folder) as local:
+    with local_copy(folder) as local:
         assert {p.relative_to(local).as_posix(): p.read_bytes() for p in local.rglob("*") if p.is_file()} == content
     remove(folder)
     assert children(folder) == []
@@ -177,7 +177,7 @@ def test_of_two_runs_one_holds_a_bucket_and_the_other_is_told_by_whom(out):
         pass
     with Store(out).lock():
         pass
-    assert children(located(out) / ".lock") == []
+    assert children(to_path(out) / ".lock") == []
 
 
 def test_of_many_runs_that_start_at_once_one_at_a_time_holds_a_bucket(out):
@@ -206,13 +206,13 @@ def test_a_bucket_is_free_at_once_when_its_holder_was_killed_here(out):
         assert holder.stdout.readline() == "held\n"
         holder.kill()
         holder.wait()
-    assert len(children(located(out) / ".lock")) == 1
+    assert len(children(to_path(out) / ".lock")) == 1
     with Store(out).lock():
         pass
 
 
 def test_a_lease_of_another_machine_counts_until_it_was_not_renewed(out, monkeypatch):
-    claim = located(out) / ".lock" / "claim.json"
+    claim = to_path(out) / ".lock" / "claim.json"
     write_atomic(claim, json.dumps({"host": "another", "pid": 1, "command": "musicrec", "since": "then"}).encode())
     monkeypatch.setattr(lock, "ATTEMPTS", 2)
     with pytest.raises(InUse, match="process 1 on another since then"), Store(out).lock():
@@ -238,5 +238,5 @@ def test_a_run_that_could_not_renew_its_lease_publishes_nothing(out, monkeypatch
 
 def test_a_file_of_this_machine_is_not_taken_for_the_bucket(out, tmp_path):
     unreadable = tmp_path / "song"
-    with pytest.raises(PermissionError, match="song"), reaching(located(out)):
+    with pytest.raises(PermissionError, match="song"), explain_s3_errors(to_path(out)):
         raise PermissionError(errno.EACCES, "Permission denied", str(unreadable))

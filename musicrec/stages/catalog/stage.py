@@ -17,8 +17,8 @@ from tinytag import TinyTag, TinyTagException
 
 from musicrec.audio import DEFAULT_LIMITS
 from musicrec.errors import CatalogError, DecodeError
-from musicrec.files.paths import located
-from musicrec.files.s3_errors import reaching
+from musicrec.files.paths import to_path
+from musicrec.files.s3_errors import explain_s3_errors
 from musicrec.monitor.progress import Progress
 from musicrec.schemas import FAILED, OK, SKIPPED, TRACKS, Reason
 from musicrec.settings import CatalogSettings
@@ -60,8 +60,8 @@ def catalog(
     ConfigError
         OUT was made from another source.
     """
-    source = located(settings.source)
-    with reaching(source):
+    source = to_path(settings.source)
+    with explain_s3_errors(source):
         listing = list_source(source, settings.kind, exclude=store.out)
     store.settings.check(settings, force=force)
     columns = sorted({name for track in listing.tracks for name in track.facts})
@@ -175,10 +175,10 @@ def _server_info(uri: str) -> dict[str, Any]:
         return file_system(uri, DEFAULT_LIMITS).info(uri)
     except Exception as e:  # each file system raises what its own client library raises
         status = getattr(e.__cause__, "status", None)
-        told = f"HTTP status {status}" if status else type(e.__cause__ or e).__name__  # no URL: it may hold a signature
+        problem = f"HTTP status {status}" if status else type(e.__cause__ or e).__name__  # no URL: it may be signed
         if isinstance(e, FileNotFoundError) and (status in GONE or uri.startswith("s3:")):
-            raise DecodeError(Reason.MISSING, f"the server has no such object ({told})") from e
-        raise DecodeError(Reason.UNREADABLE, f"the server does not answer as it should ({told})") from e
+            raise DecodeError(Reason.MISSING, f"the server has no such object ({problem})") from e
+        raise DecodeError(Reason.UNREADABLE, f"the server does not answer as it should ({problem})") from e
 
 
 def _hash_of(*parts: object) -> str:

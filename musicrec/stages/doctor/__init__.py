@@ -4,7 +4,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from musicrec.files.paths import located
+from musicrec.files.paths import to_path
 from musicrec.stages.doctor import bucket, codecs, compilation, libraries, machine
 from musicrec.stages.doctor.check import ABSENT, FAILS, OK, Check, Result
 
@@ -29,7 +29,7 @@ def checks(out: str | None = None) -> list[Check]:
     ConfigError
         `out` is no place for tables.
     """
-    where = located(out or Path.cwd())
+    where = to_path(out or Path.cwd())
     if isinstance(where, Path):
         places = [
             Check("folder", partial(machine.folder, where, "choose another folder")),

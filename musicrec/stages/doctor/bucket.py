@@ -5,8 +5,8 @@ import uuid
 from typing import Any
 
 from musicrec.errors import ConfigError
-from musicrec.files.paths import AnyPath, located, read_bytes, remove, write_atomic
-from musicrec.files.s3_errors import QUICK, REFUSED, ask, reaching
+from musicrec.files.paths import AnyPath, read_bytes, remove, to_path, write_atomic
+from musicrec.files.s3_errors import QUICK, REFUSED, ask, explain_s3_errors
 from musicrec.stages.doctor.check import Absent
 
 SET_UP_BY = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
@@ -14,7 +14,7 @@ SET_UP_BY = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOI
 
 def access(out: AnyPath) -> str:
     """List OUT, write an object there, read it and delete it."""
-    with reaching(out):
+    with explain_s3_errors(out):
         ask(out)
         note = out / f".musicrec-doctor-{uuid.uuid4().hex}"
         write_atomic(note, b"musicrec")
@@ -27,15 +27,15 @@ def key() -> str:
     """Ask for a list of all buckets, which not every key may have."""
     if not any(os.environ.get(name) for name in SET_UP_BY):
         raise Absent("not set up: no AWS_… variable names a key or a server, and OUT is not on s3://")
-    some: Any = located("s3://some-bucket")
+    some: Any = to_path("s3://some-bucket")
     try:
-        with reaching(some):
+        with explain_s3_errors(some):
             quick = type(some.fs)(**{**some.storage_options, "config_kwargs": QUICK})
             quick.retries = 1
             n_buckets = len(quick.call_s3("list_buckets").get("Buckets", []))
     except ConfigError as e:
-        told = str(e).removeprefix(f"{some}: ")
-        if told != REFUSED:
-            raise ConfigError(told) from e
+        complaint = str(e).removeprefix(f"{some}: ")
+        if complaint != REFUSED:
+            raise ConfigError(complaint) from e
         return "the server answers, but does not list its buckets for this key, which is fine; to try one, give OUT"
     return f"the server answers and lists {n_buckets} buckets; to try one, give OUT"

@@ -48,7 +48,7 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}{at}: {message}; with {versions()}"
 
 
-def name_of(reason: str | None, detail: str | None) -> str | None:
+def fault_name(reason: str | None, detail: str | None) -> str | None:
     """What two songs that fail by the same fault have in common; None of an outcome that is no fault."""
     return (detail or "").partition(": ")[0] if reason == Reason.ERROR else None
 
@@ -124,7 +124,7 @@ def report(songs: Iterable[FaultySong], untried: Iterable[str] = ()) -> list[str
     """
     by_fault: defaultdict[str | None, list[FaultySong]] = defaultdict(list)
     for song in songs:
-        by_fault[name_of(Reason.ERROR, song.detail)].append(song)
+        by_fault[fault_name(Reason.ERROR, song.detail)].append(song)
     lines = [
         f"{_songs(len(same))} failed because of a bug in musicrec, not in the files: {same[0].detail}. "
         f"Please report this line and, if you may, the file {same[0].uri}"

@@ -22,7 +22,7 @@ import ray
 
 from musicrec import features
 from musicrec.cluster import prometheus
-from musicrec.cluster.tasks import WorkerLost, asking, compiling, connect, cpus, on_every_node, run_bounded
+from musicrec.cluster.tasks import WorkerLost, compiling, connect, cpus, on_every_node, run_bounded, task_options
 from musicrec.cluster.watchdog import SECONDS_PER_FILE, Watchdog, stuck
 from musicrec.files.node_cache import NODE_FOLDER
 from musicrec.files.paths import AnyPath
@@ -30,7 +30,7 @@ from musicrec.monitor import log
 from musicrec.monitor.progress import Progress
 from musicrec.schemas import FAILED, OK, Reason
 from musicrec.settings import ExtractSettings
-from musicrec.stages.extract.faults import FaultySong, Tally, Verdict, file_kind, name_of, report
+from musicrec.stages.extract.faults import FaultySong, Tally, Verdict, fault_name, file_kind, report
 from musicrec.stages.extract.plan import failed_rows, plan, published_outcomes, work_of
 from musicrec.stages.extract.track_rows import OPTIONAL_TABLES, Wanted, extract_track, outcome_row, tables_of
 from musicrec.stages.finish import finish
@@ -117,7 +117,7 @@ def _report_faults(outcomes: pa.Table, now: list[Wanted], untried: list[Wanted])
     songs = [FaultySong(uris[row["track_id"]], row["detail"]) for row in rows if row["track_id"] in uris]
     lines = tuple(report(songs, [track.uri for track in untried]))
     for line in lines:
-        log.tell("fault", f"musicrec: {line}", level=logging.ERROR, message=line)
+        log.log_event("fault", f"musicrec: {line}", level=logging.ERROR, message=line)
     return lines
 
 
@@ -151,7 +151,7 @@ def _extract_all(
     innocent whose node was taken away. A file that took too long is not tried again.
     """
     shared = ray.put(Shared(store.out, settings, seconds_per_file, run=uuid.uuid4().hex))
-    task = _extract_shard.options(**asking(MEMORY))
+    task = _extract_shard.options(**task_options(MEMORY))
     shards = _shards(todo, min(tracks_per_part(store, table) for table in tables_of(settings)))
     failed, tally, untried = 0, Tally(), list[Wanted]()
     for at_once in (None, None, FEW):
@@ -210,7 +210,7 @@ def _extract_shard(shard: list[Wanted], shared: Shared, verdict: Verdict) -> Sha
                 watchdog.begin(str(number))
                 row = extract_track(track, settings)
                 prometheus.decoded(settings.stage, row["status"], row["reason"], row["seconds"], track.size_bytes)
-                fault = name_of(row["reason"], row["detail"])
+                fault = fault_name(row["reason"], row["detail"])
                 tally.add(kind, fault)
                 seen[kind, fault] += 1
                 yield row

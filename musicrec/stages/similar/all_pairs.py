@@ -15,7 +15,7 @@ import ray
 from numpy.typing import NDArray
 
 from musicrec.cluster import prometheus
-from musicrec.cluster.tasks import asking, compiling, run_tasks
+from musicrec.cluster.tasks import compiling, run_tasks, task_options
 from musicrec.errors import SchemaError
 from musicrec.files.parquet import read_parquet
 from musicrec.files.paths import AnyPath
@@ -145,7 +145,7 @@ def _approximate(store: Store, settings: SimilarSettings, vectors: Vectors, dept
     lists = _lists_on_ray(store, settings, vectors, plan, lists)
     found = as_lists(lists, n_songs, depth)
     how = {"exact": False, "screen": projection.screen, "clusters": len(clusters.centres), "probes": settings.probes}
-    measured = ray.get(_recall.options(**asking(_memory(vectors))).remote(vectors.matrix, found.ids, settings))
+    measured = ray.get(_recall.options(**task_options(_memory(vectors))).remote(vectors.matrix, found.ids, settings))
     return Compared(found, how | {"recall": measured, "recall_sample": min(RECALL_SAMPLE, n_songs)})
 
 
@@ -178,7 +178,7 @@ def _lists_on_ray(
         for some in slices(0, len(lists.songs), plan.songs_per_part)
     ]
     gpu = plan.projection.screen == DEVICE
-    task = _stage_lists.options(**asking(MEMORY_ON_DEVICE if gpu else MEMORY, gpu=gpu))
+    task = _stage_lists.options(**task_options(MEMORY_ON_DEVICE if gpu else MEMORY, gpu=gpu))
     with Progress("similar", plan.n_songs) as progress:
         shards = run_staged(
             store,
@@ -228,7 +228,7 @@ def _refreshed(store: Store, settings: SimilarSettings, vectors: Vectors, made_b
     today = vectors.names["track_id"]
     value_set = songs_before.cast(today.type).combine_chunks()
     before = pc.fill_null(pc.index_in(today, value_set=value_set), -1).to_numpy().astype(np.int64)
-    task = _refresh.options(**asking(_memory(vectors)))
+    task = _refresh.options(**task_options(_memory(vectors)))
     return ray.get(task.remote(folder / FOLDER, made_by, ray.put(vectors.matrix), before, settings))
 
 
@@ -255,7 +255,7 @@ def _by_rules(store: Store, settings: SimilarSettings, vectors: Vectors, pool: L
     songs = known_of(store, vectors)
     matrix, about, n_songs = ray.put(vectors.matrix), ray.put((songs, pool)), len(vectors.matrix)
     of_songs = _of_songs.remote(matrix, about, settings) if settings.hubness != "none" else None  # once for all tasks
-    task = _refine.options(**asking(MEMORY))
+    task = _refine.options(**task_options(MEMORY))
     blocks = slices(0, n_songs, SONGS_PER_SHARD)
     refined = dict(run_tasks(settings.stage, lambda rows: task.remote(matrix, about, settings, of_songs, rows), blocks))
     return Lists(*(np.concatenate(arrays) for arrays in zip(*(refined[rows] for rows in sorted(refined)), strict=True)))

@@ -60,7 +60,7 @@ def published_lists(store: Store) -> tuple[pa.ChunkedArray, NDArray[np.int32]]:
     return sidecar.songs["track_id"], sidecar.neighbours
 
 
-def told(lineage: dict[str, Any]) -> str:
+def describe(lineage: dict[str, Any]) -> str:
     """The gate's figures in one line, and how the lists came about."""
     figures, how = lineage.get("gate", {}), lineage.get("compared", {})
     shown = {"coverage": "coverage", "max_hub_share": "largest hub", "churn": "churn"}

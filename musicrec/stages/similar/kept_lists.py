@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from musicrec.files.paths import AnyPath, filling, on_this_disk, read_bytes
+from musicrec.files.paths import AnyPath, local_copy, read_bytes, write_folder
 from musicrec.similarity.search.bounds import Projection
 from musicrec.similarity.search.candidates import CandidateLists, room
 from musicrec.similarity.search.exact import Lists
@@ -48,7 +48,7 @@ def save(kept: Kept, folder: AnyPath, made_by: Mapping[str, Any]) -> None:
     arrays |= {name: getattr(kept.projection, name) for name in PROJECTION_ARRAYS}
     projection = {name: value for name, value in kept.projection._asdict().items() if name not in PROJECTION_ARRAYS}
     about = {"made_by": dict(made_by), "n": kept.n_published, "with_spares": kept.lists.depth, "frame": projection}
-    with filling(folder) as local:
+    with write_folder(folder) as local:
         for name, array in arrays.items():
             np.save(local / f"{name}.npy", array)
         (local / ABOUT).write_text(json.dumps(about), encoding="utf-8")
@@ -63,7 +63,7 @@ def load(folder: AnyPath, made_by: Mapping[str, Any]) -> Kept | None:
         if about["frame"]["screen"] not in available():
             return None
         names = [name for name in (*CandidateLists._fields, *PROJECTION_ARRAYS) if name != "depth"]
-        with on_this_disk(folder) as local:
+        with local_copy(folder) as local:
             arrays = {name: np.load(local / f"{name}.npy") for name in names}
         projection = Projection(**about["frame"], **{name: arrays.pop(name) for name in PROJECTION_ARRAYS})
         n = about["with_spares"]

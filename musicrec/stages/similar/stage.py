@@ -14,7 +14,7 @@ from musicrec.schemas import OK, SKIPPED, Reason
 from musicrec.settings import SimilarSettings
 from musicrec.stages.finish import finish
 from musicrec.stages.similar.all_pairs import compare
-from musicrec.stages.similar.gate import published_lists, told
+from musicrec.stages.similar.gate import describe, published_lists
 from musicrec.stages.similar.publish import publish_lists
 from musicrec.stages.similar.vectors import Vectors, read_vectors
 from musicrec.store.lineage import digest
@@ -70,7 +70,7 @@ def similar(
     )
     outcomes = _outcomes(store, vectors.left_out, Reason.WITHDRAWN if withdrawn else Reason.NO_EMBEDDING)
     counts = finish(store, settings, outcomes, fingerprint, fresh=compared)
-    return SimilarCounts(**vars(counts), table=_told(store, withdrawn))
+    return SimilarCounts(**vars(counts), table=_describe(store, withdrawn))
 
 
 def _bring_up_to_date(
@@ -122,7 +122,7 @@ def _outcomes(store: Store, left_out: dict[str, Reason], otherwise: Reason) -> p
     )
 
 
-def _told(store: Store, withdrawn: Withdrawn | None) -> str:
+def _describe(store: Store, withdrawn: Withdrawn | None) -> str:
     """Which version is published, and why not the one that the embeddings would give."""
     published = store.versions("similar").published
     if withdrawn:
@@ -130,4 +130,4 @@ def _told(store: Store, withdrawn: Withdrawn | None) -> str:
             f"{withdrawn.version} was withdrawn by a rollback on {withdrawn.at[:10]}, and {published} stays published; "
             f"to publish it again: musicrec similar {store.out} --force"
         )
-    return f"{published} is published: {told(store.footer('similar')['lineage'])}"
+    return f"{published} is published: {describe(store.footer('similar')['lineage'])}"

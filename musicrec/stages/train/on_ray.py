@@ -20,7 +20,7 @@ import ray
 
 from musicrec.errors import ConfigError, MusicrecError
 from musicrec.files.parquet import arrow_file_system
-from musicrec.files.paths import AnyPath, name_of, read_bytes, write_atomic
+from musicrec.files.paths import AnyPath, path_string, read_bytes, write_atomic
 from musicrec.monitor.progress import Progress
 from musicrec.settings import TrainSettings
 from musicrec.store.store import Store
@@ -94,7 +94,7 @@ def fit_on_ray(
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
         run_config=RunConfig(
             name=model_id,  # a run of the same name goes on from its last checkpoint
-            storage_path=name_of(folder),
+            storage_path=path_string(folder),
             storage_filesystem=arrow_file_system(folder),
             failure_config=FailureConfig(max_failures=RESTARTS),
             checkpoint_config=CheckpointConfig(num_to_keep=1),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from musicrec.cluster.tasks import connect, run_tasks
 from musicrec.errors import ConfigError, ModelError
-from musicrec.files.paths import AnyPath, filling, link_or_copy
+from musicrec.files.paths import AnyPath, link_or_copy, write_folder
 from musicrec.models import (
     CLUSTERINGS,
     NETWORKS,
@@ -158,7 +158,7 @@ def _fit_as_task(store: Store, settings: TrainSettings, model_id: str) -> AnyPat
 
 
 def _fit_in_task(out: AnyPath, settings: TrainSettings, model_id: str, folder: AnyPath) -> None:
-    with filling(folder) as local:  # it may be there from a worker that died
+    with write_folder(folder) as local:  # it may be there from a worker that died
         fit_and_write(Store(out), settings, model_id, local)
 
 
@@ -190,11 +190,11 @@ def fit_and_write(store: Store, settings: TrainSettings, model_id: str, folder: 
     songs = load_training_set(store, settings)
     test = held_out(songs, settings.test_fraction, settings.seed)
     history: list[dict[str, float]] = list(how["start"].history) if how.get("start") else []
-    tell = how.pop("on_epoch", lambda metrics, snapshot: None)
+    report_epoch = how.pop("on_epoch", lambda metrics, snapshot: None)
 
     def on_epoch(metrics: dict[str, float], snapshot: Any) -> None:  # noqa: ANN401 - callable
         history.append(metrics)
-        tell(metrics, snapshot)
+        report_epoch(metrics, snapshot)
 
     card = card_of(store, settings, songs.classes, model_id)
     model = train_model(songs, ~test, test, settings, card, on_epoch=on_epoch, **how)

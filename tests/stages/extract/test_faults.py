@@ -43,9 +43,9 @@ def test_a_fault_is_named_by_its_type_and_the_line_of_ours_that_met_it() -> None
     assert str(error) in detail
     assert detail.endswith(f"; with {faults.versions()}")
     assert len(detail.splitlines()) == 1
-    name = faults.name_of("error", detail)
+    name = faults.fault_name("error", detail)
     assert name == detail[: detail.index(": ")]
-    assert faults.name_of("corrupt", detail) is None
+    assert faults.fault_name("corrupt", detail) is None
 
 
 def test_the_versions_are_those_installed() -> None:
