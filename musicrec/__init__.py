@@ -10,13 +10,21 @@ PUBLIC = {
     "Recommender": "musicrec.serve.recommend",
     "SimilarTable": "musicrec.serve.lookup",
     "Store": "musicrec.store.store",
-    "refresh": "musicrec.stages.chain",
-    "run": "musicrec.stages.chain",
+    "refresh": "musicrec.stages",
+    "run": "musicrec.stages",
 }
+__all__ = ["__version__", *PUBLIC]  # noqa: PLE0604 - names, all of them
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - as asked for
-    """Import a public name when it is asked for: `import musicrec` itself takes no time."""
-    if name in PUBLIC:
-        return getattr(import_module(PUBLIC[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import a public name when it is first asked for: ``import musicrec`` itself takes no time."""
+    if name not in PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Public names, whether they are loaded or not."""
+    return sorted({*globals(), *PUBLIC})

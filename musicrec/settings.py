@@ -317,4 +317,6 @@ def _expected(cls: type[StageSettings], problem: ErrorDetails) -> str:
     """What would have been right, in our words where pydantic's are a developer's."""
     if problem["type"] == "extra_forbidden":
         return f"no such setting; expected one of {', '.join(cls.model_fields)}"
+    if problem["type"] == "missing":
+        return "it has no default; give it a value"
     return problem["msg"].removeprefix("Value error, ")

@@ -59,9 +59,7 @@ def refresh(out: str, settings_file: Path | None, deadline: datetime.timedelta |
     if options["source"] is None and settings_file is None and not Store(out).settings.recorded("catalog"):
         raise click.UsageError("Missing option '--source'.")
     with open_out(out, create=True) as store:
-        settings = chain_settings(store, settings_file, options)
-        settings = settings._replace(train=settings.train.model_copy(update={"model": settings.embed.model}))
-        settings = settings.with_what_the_model_reads()
+        settings = chain_settings(store, settings_file, options).of_a_night()
         how = {name: value for name, value in options.items() if name not in CatalogSettings.model_fields}
         seconds = None if deadline is None else deadline.total_seconds()
         path = run(store, settings, deadline_s=seconds, show=_show, **how)

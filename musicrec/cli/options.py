@@ -141,9 +141,13 @@ def _shown(default: object, name: str) -> str:
 
 def settings_of(cls: type[S], store: Store | None, settings_file: Path | None, options: dict[str, Any]) -> S:
     """Settings of one stage: the command line before the settings file before what OUT records before defaults."""
-    asked = {name: options[name] for name in cls.model_fields if options.get(name) not in (None, ())}
     from_file = read_toml(settings_file).get(cls.stage, {}) if settings_file else {}
-    return resolve(cls, asked, from_file, store.settings.recorded(cls.stage) if store else {})
+    return resolve(cls, given_of(cls, options), from_file, store.settings.recorded(cls.stage) if store else {})
+
+
+def given_of(cls: type[StageSettings], options: dict[str, Any]) -> dict[str, Any]:
+    """Those settings of a stage that the command line gives."""
+    return {name: options[name] for name in cls.model_fields if options.get(name) not in (None, ())}
 
 
 def address_option(function: Function) -> Function:

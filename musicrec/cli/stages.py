@@ -15,6 +15,7 @@ from musicrec.cli.options import (
     dry_run_option,
     failure_options,
     force_option,
+    given_of,
     gpu_option,
     limit_option,
     settings_of,
@@ -33,6 +34,7 @@ from musicrec.settings import (
     TuneSettings,
     resolve,
 )
+from musicrec.store.settings_file import read_toml
 from musicrec.store.store import Store
 
 if TYPE_CHECKING:
@@ -79,13 +81,13 @@ def _run_chain(store: Store, settings_file: Path | None, options: dict[str, Any]
 
 
 def chain_settings(store: Store, settings_file: Path | None, options: dict[str, Any]) -> "ChainSettings":
-    """Settings of every stage."""
-    from musicrec.stages.chain import ChainSettings
+    """Settings of every stage: the command line before the settings file before OUT's last run before defaults."""
+    from musicrec.stages import chain
 
-    return ChainSettings(
-        _catalog_settings(store, settings_file, options),
-        *(settings_of(cls, store, settings_file, options) for cls in list(ChainSettings.__annotations__.values())[1:]),
-    )
+    stages = chain.ChainSettings.__annotations__
+    given = {name: given_of(cls, options) for name, cls in stages.items()}
+    from_file = read_toml(settings_file) if settings_file else {}
+    return chain.chain_settings(store, given, {name: from_file.get(name, {}) for name in stages})
 
 
 def _catalog_settings(store: Store, settings_file: Path | None, options: dict[str, Any]) -> CatalogSettings:

@@ -1,1 +1,127 @@
-"""What each command does: one module or package a stage, and the chain that runs them in order."""
+"""What each command does: one module or package a stage, and the chain that runs them in order.
+
+:func:`run` and :func:`refresh` are the commands of the same names, for Python.
+"""
+
+from collections.abc import Callable, Mapping
+from os import PathLike
+from typing import Any
+
+from musicrec.files.paths import AnyPath
+from musicrec.store.store import Store
+
+StageValues = Mapping[str, Mapping[str, Any]]
+
+
+def run(
+    out: str | PathLike[str] | AnyPath,
+    source: str | PathLike[str] | None = None,
+    *,
+    settings: StageValues | None = None,
+    show: Callable[[object], None] = print,
+    **how: Any,  # noqa: ANN401
+) -> AnyPath:
+    """Run the whole chain on the songs in a source: catalog, extract, train, embed, similar, report.
+
+    Finished work is not done again, and a run that was stopped goes on where it stopped.
+
+    Parameters
+    ----------
+    out : str or path-like
+        OUT: a folder or an s3:// prefix. It is made if it is not there.
+    source : str or path-like, optional
+        A folder of songs, a manifest, or an s3:// prefix; that of the last run by default.
+    settings : mapping of str to mapping, optional
+        Of each stage, by its name. What is not given is as in the last run, or the default.
+    show : callable, optional
+        Called with the counts of each stage as it ends.
+    **how
+        As for :func:`musicrec.stages.chain.stages`, such as ``address="auto"`` or ``limit=1000``.
+
+    Returns
+    -------
+    pathlib.Path or upath.UPath
+        The report, an HTML page.
+
+    Raises
+    ------
+    ConfigError
+        A setting is unknown or out of range, or no source is given and none was before.
+    InUse
+        Another run holds OUT.
+    MusicrecError
+        A stage failed; the message says why. What is done is kept.
+
+    Examples
+    --------
+    >>> import musicrec
+    >>> musicrec.run("out", "~/Music", settings={"similar": {"n": 20}})  # doctest: +SKIP
+    PosixPath('out/report.html')
+    """
+    from musicrec.stages import chain
+
+    store = Store(out)
+    store.create()
+    with store.lock():
+        chosen = chain.chain_settings(store, _with_source(settings, source)).with_what_the_model_reads()
+        return chain.run(store, chosen, show=show, **how)
+
+
+def refresh(
+    out: str | PathLike[str] | AnyPath,
+    source: str | PathLike[str] | None = None,
+    *,
+    settings: StageValues | None = None,
+    deadline_s: float | None = None,
+    show: Callable[[str], None] = print,
+    **how: Any,  # noqa: ANN401
+) -> AnyPath:
+    """Bring what is published up to date with its source: only songs that were added or changed are decoded.
+
+    The published model embeds them; one is trained only if there is none.
+
+    Parameters
+    ----------
+    out, source, settings
+        As for :func:`run`.
+    deadline_s : float, optional
+        Seconds after which the run ends; the next one goes on from there.
+    show : callable, optional
+        Called with a line about each stage as it ends.
+    **how
+        As for :func:`musicrec.stages.chain.stages`, such as ``max_removed_fraction=0.1``.
+
+    Returns
+    -------
+    pathlib.Path or upath.UPath
+        The JSON report of the run. It is written too if the run fails.
+
+    Raises
+    ------
+    ConfigError, InUse, MusicrecError
+        As for :func:`run`.
+    DeadlinePassed
+        What is done is kept; the next run goes on from there.
+    PublishError
+        The new table of similar songs did not pass its gate; the one before stays published.
+
+    Examples
+    --------
+    >>> import musicrec
+    >>> musicrec.refresh("out", deadline_s=4 * 3600)  # doctest: +SKIP
+    PosixPath('out/_runs/2026-11-29T02-00-00Z-refresh.json')
+    """
+    from musicrec.stages import chain
+
+    store = Store(out)
+    store.create()
+    with store.lock():
+        chosen = chain.chain_settings(store, _with_source(settings, source)).of_a_night()
+        return chain.refresh(store, chosen, deadline_s=deadline_s, show=show, **how)
+
+
+def _with_source(settings: StageValues | None, source: str | PathLike[str] | None) -> StageValues:
+    given = dict(settings or {})
+    if source is not None:
+        given["catalog"] = {**given.get("catalog", {}), "source": str(source)}
+    return given

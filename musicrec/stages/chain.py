@@ -1,13 +1,14 @@
 """The whole chain, from a folder of songs to a published table and a report: at first, and every night after."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from musicrec.cluster.deadline import check_deadline, deadline
 from musicrec.cluster.resources import is_embedded
 from musicrec.cluster.watchdog import SECONDS_PER_FILE
-from musicrec.files.paths import AnyPath, read_bytes
-from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings
+from musicrec.errors import ConfigError
+from musicrec.files.paths import AnyPath, read_bytes, to_path
+from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings, resolve
 from musicrec.stages.run_report import RunReport, reported
 from musicrec.store.outcomes import Counts
 from musicrec.store.store import Store
@@ -29,6 +30,37 @@ class ChainSettings(NamedTuple):
         needed = {table_of(self.train): True} if table_of(self.train) in OPTIONS else {}
         return self._replace(extract=self.extract.model_copy(update=needed))
 
+    def of_a_night(self) -> "ChainSettings":
+        """The same for :func:`refresh`: the model is the one that embeds."""
+        train = self.train.model_copy(update={"model": self.embed.model})
+        return self._replace(train=train).with_what_the_model_reads()
+
+
+def chain_settings(store: Store, *layers: Mapping[str, Mapping[str, Any]]) -> ChainSettings:
+    """Settings of every stage of a chain.
+
+    Parameters
+    ----------
+    store : Store
+        OUT; what no layer says is as in its last run, or the default.
+    *layers : mapping of str to mapping
+        Values by name of the stage and of the setting; the earlier layer wins.
+
+    Raises
+    ------
+    ConfigError
+        A stage or a setting is unknown, or a value is out of range.
+    """
+    stages = ChainSettings.__annotations__
+    if unknown := [name for layer in layers for name in layer if name not in stages]:
+        raise ConfigError(f"settings of {unknown[0]!r}: no such stage; expected one of {', '.join(stages)}")
+    catalog, *others = (
+        resolve(cls, *(layer.get(name, {}) for layer in layers), store.settings.recorded(name))
+        for name, cls in stages.items()
+    )
+    source = str(to_path(catalog.source).resolve())  # its one true path, whatever folder and link it is named by
+    return ChainSettings(catalog.model_copy(update={"source": source}), *others)
+
 
 def run(
     store: Store,
@@ -48,7 +80,7 @@ def run(
         Of each stage.
     address : str, optional
         Ray cluster; embedded by default.
-    tell : callable
+    show : callable
         Called with the counts of each stage as it ends.
     **how
         Of :func:`stages`.
@@ -85,7 +117,7 @@ def refresh(
         Seconds after which the run ends: before the next stage, or within one where that leaves whole work behind.
     address : str, optional
         Ray cluster; embedded by default.
-    tell : callable
+    show : callable
         Called with a line about each stage as it ends.
     **how
         Of :func:`stages`.
