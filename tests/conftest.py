@@ -4,13 +4,15 @@ import hashlib
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import numpy as np
 import pytest
+from filelock import FileLock
 
 if TYPE_CHECKING:
     from musicrec.store.store import Store
@@ -43,13 +45,31 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def several_may_compile() -> None:
-    """Let librosa's loops, which tests compare with, be compiled by several processes at a time, as ours may."""
+    """Let several processes compile librosa's loops, which tests compare with, at the same time.
+
+    numba keeps a generalised ufunc on disk in two files, and the second calls the first by a name that each process
+    chooses. So one process at a time writes or reads them. Other loops are kept as ours are.
+    """
+    import numba
     from numba.core.caching import IndexDataCacheFile
 
     from musicrec.simd.lanes import CompiledFiles
 
     for name in ("save", "load", "_name"):
         setattr(IndexDataCacheFile, name, getattr(CompiledFiles, name))
+    guvectorize = numba.guvectorize
+    lock = FileLock(Path(tempfile.gettempdir()) / f"musicrec-tests-{os.getuid()}.lock")
+
+    def one_at_a_time(*arguments: Any, **options: Any) -> Callable[..., Any]:
+        decorate = guvectorize(*arguments, **options)
+
+        def decorated(function: Callable[..., Any]) -> Any:
+            with lock:
+                return decorate(function)
+
+        return decorated
+
+    numba.guvectorize = one_at_a_time
 
 
 @pytest.hookimpl(tryfirst=True)
