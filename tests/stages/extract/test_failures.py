@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
@@ -25,6 +25,7 @@ from musicrec.stages.catalog.stage import catalog
 from musicrec.stages.extract import plan, stage
 from musicrec.stages.extract.stage import extract
 from musicrec.store.store import Store
+from processes import named
 
 
 def segfault() -> None:
@@ -185,23 +186,13 @@ def wait_for_a_shard(store: Store, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.01)
 
 
-def descendants(pid: int) -> Iterator[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    for child in children.read_text().split() if children.exists() else ():
-        yield int(child)
-        yield from descendants(int(child))
-
-
 def kill_driver(process: subprocess.Popen[bytes]) -> None:
     process.kill()
 
 
 def kill_worker(process: subprocess.Popen[bytes]) -> None:
-    for pid in descendants(process.pid):
-        if b"ray::_extract_shard" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(pid, signal.SIGKILL)
-            return
-    pytest.fail("no worker of extract found")
+    worker, *_ = named(process.pid, "ray::_extract_shard")
+    os.kill(worker, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("kill", [kill_worker, kill_driver])

@@ -22,6 +22,7 @@ from musicrec.similarity.search.refresh import full
 from musicrec.stages.similar import all_pairs
 from musicrec.stages.similar.kept_lists import load, save
 from musicrec.stages.similar.stage import similar
+from processes import named
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -205,8 +206,7 @@ def test_the_table_is_the_same_to_the_byte_with_one_and_two_workers_one_of_them_
 def _kill_a_worker_once_shards_appear(store, run, killed):
     while run.poll() is None and not killed:
         if store.work.staged("similar"):
-            found = subprocess.run(["pgrep", "-f", "ray::_stage_lists"], capture_output=True, text=True, check=False)
-            for pid in found.stdout.split()[:1]:
-                os.kill(int(pid), signal.SIGKILL)
+            for pid in named(run.pid, "ray::_stage_lists")[:1]:
+                os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
         time.sleep(0.01)

@@ -289,6 +289,7 @@ def test_lists_that_a_killed_run_left_are_not_taken_for_those_of_other_songs(sto
 PARTS = """
 import json, os, pathlib, random, signal, sys, time
 import numpy as np, pandas as pd, pyarrow as pa
+from musicrec.serve import table_writer
 from musicrec.stages.similar import publish
 from musicrec.schemas import TRACKS
 from musicrec.stages.similar.kept_lists import Compared
@@ -296,8 +297,8 @@ from musicrec.serve.lookup import SIDECAR_COLUMNS, SimilarTable
 from musicrec.similarity import Lists
 from musicrec.settings import SimilarSettings
 from musicrec.store.store import Store
-publish.TRACKS_PER_PART = 7  # several parts
 store, n = Store(sys.argv[1]), 5
+table_writer.ROWS_PER_GROUP, table_writer.GROUPS_PER_PART = 7 * n, 1  # 7 songs a part
 
 def publish_generation(g):
     n_songs = 50 + g
@@ -361,6 +362,7 @@ def test_readers_see_whole_tables_only_while_20_are_published_and_some_rolled_ba
     stop = tmp_path / "stop"
     first = python(PARTS + "publish_generation(0)", store.out)
     assert first.wait() == 0, first.stderr.read()
+    assert len(list((store.out / "similar").glob("*.parquet"))) == 8  # 50 songs
     looker, reader = python(LOOK, store.out, stop), python(PARTS + READ, store.out, stop)
     writer = python(PARTS + PUBLISH, store.out)
     told = writer.communicate()
@@ -461,7 +463,7 @@ def test_a_full_disk_costs_the_run_and_not_the_table(disk, publish_vectors, caps
 LIMITED = """
 import resource
 publish_generation(0)
-publish.TRACKS_PER_PART, told = 10_000, []
+table_writer.GROUPS_PER_PART, told = 10_000, []  # one part
 for limit in (1, 100, 500, 900, 1100, 1500, 2000, 3000):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
