@@ -80,6 +80,16 @@ class Reasons(Written):
         return table(("stage", "reason", "meaning", "what to do"), rows)
 
 
+class ExitCodes(Written):
+    """``{exit-codes} MODULE NAME``: a row for each exit code of a table of them."""
+
+    def markdown(self) -> str:
+        """Code, meaning and remedy of each."""
+        module, name = self.arguments
+        rows: Rows = [(str(code), meaning, remedy) for code, meaning, remedy in getattr(import_module(module), name)]
+        return table(("code", "meaning", "what to do"), rows)
+
+
 class Packages(Written):
     """``{packages} PACKAGE``: a row for each package and module in it, with the first line of its docstring."""
 
@@ -157,6 +167,12 @@ def first_line(module: ModuleType) -> str:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Add the directives, as Sphinx asks for it."""
-    for name, directive in (("settings", Settings), ("schema", Schema), ("reasons", Reasons), ("packages", Packages)):
+    for name, directive in (
+        ("settings", Settings),
+        ("schema", Schema),
+        ("reasons", Reasons),
+        ("packages", Packages),
+        ("exit-codes", ExitCodes),
+    ):
         app.add_directive(name, directive)
     return {"parallel_read_safe": True}

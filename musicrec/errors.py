@@ -88,3 +88,36 @@ def exit_code_of(error: BaseException) -> int:
     if isinstance(error, MusicrecError):
         return error.exit_code
     return INTERRUPTED if isinstance(error, KeyboardInterrupt) else MusicrecError.exit_code
+
+
+# Of every command: exit code, meaning, and what to do, as the documentation shows them.
+EXIT_CODES: tuple[tuple[int, str, str], ...] = (
+    (0, "done; what is published is up to date", "nothing"),
+    (
+        1,
+        "failed; one line says why",
+        "mend what the line says, and run it again: it carries on where it stopped",
+    ),
+    (2, "wrong usage, or OUT does not fit what was asked", "correct the command"),
+    (
+        3,
+        "another run holds OUT; the line names its command, process, host and start",
+        "wait; OUT is free once that process has ended, in a bucket 90 s after it was killed on another machine",
+    ),
+    (
+        4,
+        "the deadline passed; what is done is kept",
+        "run it again, or let the next night carry on; if it happens every night, give it more time or nodes",
+    ),
+    (
+        5,
+        "the new table did not pass its gate, or could not be written; the last one stays published",
+        "look at what the line says of the table; mend it, or allow it by the limits of `musicrec similar`",
+    ),
+    (
+        6,
+        "songs failed because of a bug in musicrec; everything else is done and published",
+        "report the line that it printed; the songs are tried again after an update",
+    ),
+    (130, "interrupted", "run it again"),
+)

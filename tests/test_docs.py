@@ -231,8 +231,18 @@ def test_every_exit_code_is_explained():
 
     classes = (c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.MusicrecError))
     codes = {c.exit_code for c in classes} | {0, errors.INTERRUPTED}
-    explained = re.findall(r"^\| (\d+) \|", PAGES["docs/reference/exit-codes.md"], re.MULTILINE)
-    assert sorted(map(int, explained)) == sorted(codes)
+    assert [code for code, *_ in errors.EXIT_CODES] == sorted(codes)
+    assert "{exit-codes} musicrec.errors EXIT_CODES" in PAGES["docs/reference/exit-codes.md"]
+
+
+def test_every_reason_is_explained():
+    from musicrec import schemas
+
+    assert {reason for _, reason, *_ in schemas.REASONS} == set(schemas.Reason)
+    stages = {stage for stages, *_ in schemas.REASONS for stage in stages.split(", ")}
+    assert stages == {"catalog", "extract", "train", "embed", "similar"}
+    assert all(meaning and remedy for _, _, meaning, remedy in schemas.REASONS)
+    assert "{reasons} musicrec.schemas REASONS" in PAGES["docs/operate/failed-songs.md"]
 
 
 def test_every_setting_and_every_table_has_a_place_in_the_reference():
