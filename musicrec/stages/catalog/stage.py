@@ -24,7 +24,7 @@ from musicrec.schemas import FAILED, OK, SKIPPED, TRACKS, Reason
 from musicrec.settings import CatalogSettings
 from musicrec.stages.catalog.layouts import Track, list_source
 from musicrec.stages.finish import finish
-from musicrec.store.lineage import digest
+from musicrec.store.lineage import digest, made_by
 from musicrec.store.outcomes import Counts, Outcome, outcomes_table
 from musicrec.store.store import Store
 
@@ -67,10 +67,10 @@ def catalog(
     columns = sorted({name for track in listing.tracks for name in track.facts})
     before = {row["track_id"]: row for row in store.read("tracks").to_pylist()} if store.exists("tracks") else {}
     _check_removed(settings, before.keys() - {track.track_id for track in listing.tracks}, before, max_removed_fraction)
-    same_columns = bool(before) and store.footer("tracks")["lineage"]["columns"] == columns
+    alike = bool(before) and _is_made_alike(store, settings, columns)
     read: list[Read] = []
     with Progress("catalog", len(listing.tracks)) as progress, ThreadPoolExecutor(READERS) as pool:
-        for one in pool.map(lambda track: _read(track, before.get(track.track_id), same_columns), listing.tracks):
+        for one in pool.map(lambda track: _read(track, before.get(track.track_id), alike), listing.tracks):
             read.append(one)
             progress.advance()
     tracks = pa.Table.from_pylist([one.row for one in read], schema=TRACKS)
@@ -97,6 +97,17 @@ def catalog(
     )
 
 
+def _is_made_alike(store: Store, settings: CatalogSettings, columns: list[str]) -> bool:
+    """Whether published rows of songs that did not change are what they would be today.
+
+    The source names the same `columns`, so that none of its facts can be one that it has withdrawn; and musicrec reads
+    the same fields of the tags.
+    """
+    footer, schema = store.footer("tracks"), store.dataset("tracks").schema
+    same_reading = schema.names == TRACKS.names and footer["algorithm"] == made_by(settings)["algorithm"]
+    return same_reading and bool(footer["lineage"]["columns"] == columns)
+
+
 def _check_removed(settings: CatalogSettings, removed: AbstractSet[str], before: Sized, most: float) -> None:
     if len(removed) > most * len(before):
         raise CatalogError(
@@ -120,11 +131,8 @@ def _outcome(read: Read) -> Outcome:
     return Outcome(track_id, "catalog", FAILED, problem.reason, problem.detail)
 
 
-def _read(track: Track, before: dict[str, Any] | None, same_columns: bool) -> Read:
-    """Row of a track.
-
-    `same_columns`: the source names the same facts as before, so that no fact in `before` can be one it has withdrawn.
-    """
+def _read(track: Track, before: dict[str, Any] | None, alike: bool) -> Read:
+    """Row of a track. `alike`: the row of before is good where the file and the source's facts are the same."""
     if not isinstance(track.path, Path):
         return _read_remote(track, before)
     row: dict[str, Any] = {"track_id": track.track_id, "uri": track.uri}
@@ -134,7 +142,7 @@ def _read(track: Track, before: dict[str, Any] | None, same_columns: bool) -> Re
         return Read(row | {"title": _clean(track.path.stem)} | track.facts, False)
     row |= {"size_bytes": stat.st_size, "modified_ns": max(stat.st_mtime_ns, stat.st_ctime_ns)}
     known_hash = before["content_hash"] if before and all(before[k] == row[k] for k in UNCHANGED) else None
-    if before and known_hash and same_columns and all(before[name] == fact for name, fact in track.facts.items()):
+    if before and known_hash and alike and all(before[name] == fact for name, fact in track.facts.items()):
         return Read(before | row, False)
     row |= _described(track, _tags(track.path))
     return Read(row | {"content_hash": known_hash or _content_hash(track.path)}, known_hash is None)

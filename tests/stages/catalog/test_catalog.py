@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import soundfile as sf
 
@@ -435,3 +436,30 @@ def test_out_may_lie_inside_the_source(source):
     store.create()
     assert run(store, source).total == 5
     assert run(store, source).total == 5
+
+
+@pytest.mark.parametrize("change", ["column", "code"])
+def test_what_an_older_musicrec_did_not_read_is_read_now_though_no_file_has_changed(
+    store, tmp_path, monkeypatch, change
+):
+    folder = tmp_path / "tagged"
+    song(folder / "rock/a.flac", album="First")
+    run(store, folder)
+    tracks = store.read("tracks")
+    without = (
+        tracks.drop_columns("album")
+        if change == "column"
+        else tracks.set_column(tracks.schema.get_field_index("album"), "album", pa.nulls(1, pa.string()))
+    )
+    with monkeypatch.context() as older:
+        older.setattr(CatalogSettings, "code_version", 0 if change == "code" else 1)
+        older_version = store.new_version(
+            "tracks", CatalogSettings(source=str(folder)), "f" * 16, kind="folder", columns=["genre"]
+        )
+    older_version.write_part(without)
+    store.publish(older_version)
+    assert run(store, folder).fresh == 0  # the file itself is not read again
+    assert table(store)["album"].to_list() == ["First"]
+    made = version(store)
+    run(store, folder)
+    assert version(store) == made
