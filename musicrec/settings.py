@@ -20,15 +20,13 @@ CatalogKind = Literal["auto", "folder", "gtzan", "fma", "manifest"]
 Metric = Literal["cosine", "euclidean"]
 GenreRule = Literal["any", "only", "boost"]
 Hubness = Literal["none", "mutual_proximity", "local_scaling", "csls"]
-ModelName = Literal[
-    "mlp", "cnn_image", "cnn", "crnn", "resnet",
-    "knn", "logistic", "svm", "random_forest", "whitened_svm",
-    "kmeans", "birch", "gaussian_mixture", "dbscan",
-]  # fmt: skip
+NetworkName = Literal["mlp", "cnn_image", "cnn", "crnn", "resnet"]
+ClassicalName = Literal["knn", "logistic", "svm", "random_forest", "whitened_svm"]
+ClusteringName = Literal["kmeans", "birch", "gaussian_mixture", "dbscan"]
+ModelName = Literal[NetworkName, ClassicalName, ClusteringName]
 Output = Literal["sigmoid", "softmax"]
 Precision = Literal["float32", "bfloat16"]
 Scaling = Literal["standardised", "logarithmic", "whitened"]
-TunedModel = Literal["knn", "logistic", "svm", "random_forest", "whitened_svm"]
 FeatureSet = Literal["iiitd41", "gtzan57", "fma518"]
 
 
@@ -207,7 +205,7 @@ class TuneSettings(StageSettings):
     """Which model's hyper-parameters are searched, and on which songs."""
 
     stage: ClassVar[str] = "tune"  # not of the chain, so not in STAGES: the table's footer holds its settings
-    model: TunedModel = Field("svm", description="Model to tune.")
+    model: ClassicalName = Field("svm", description="Model to tune.")
     feature_set: FeatureSet = Field("iiitd41", description="Feature set the model reads.")
     folds: int = Field(5, ge=2, le=20, description="Inner folds of the training songs, split by artist.")
     test_fraction: float = Field(

@@ -10,7 +10,7 @@ import pickle
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 from musicrec.errors import ModelError
 from musicrec.models.inputs import Features, Songs, check
 from musicrec.models.network import read_card
+from musicrec.settings import ClassicalName, ClusteringName
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 Array = NDArray[np.float32]
 
-CLASSICAL = ("knn", "logistic", "svm", "random_forest", "whitened_svm")
+CLASSICAL: tuple[str, ...] = get_args(ClassicalName)
 BATCH_ROWS = 4096
 CLASSICAL_FILES = ("model.json", "pipeline.pickle", "history.parquet", "predictions.parquet")
-CLUSTERINGS = ("kmeans", "birch", "gaussian_mixture", "dbscan")
+CLUSTERINGS: tuple[str, ...] = get_args(ClusteringName)
 CLUSTERING_FILES = (*CLASSICAL_FILES, "clusters.parquet", "sweep.parquet")
 
 
