@@ -2,10 +2,12 @@
 
 import ast
 import inspect
+import json
 import pkgutil
 import re
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
@@ -88,6 +90,23 @@ class ExitCodes(Written):
         module, name = self.arguments
         rows: Rows = [(str(code), meaning, remedy) for code, meaning, remedy in getattr(import_module(module), name)]
         return table(("code", "meaning", "what to do"), rows)
+
+
+class Benchmarks(Written):
+    """``{benchmarks} FOLDER``: what each benchmark has printed, with its command, processor and versions."""
+
+    def markdown(self) -> str:
+        """A section for each JSON file in the folder, which is named from the root of the repository."""
+        files = sorted((Path(__file__).parent.parent / self.arguments[0]).glob("*.json"))
+        return "\n\n".join(self.section(json.loads(file.read_text(encoding="utf-8"))) for file in files)
+
+    @staticmethod
+    def section(found: dict[str, Any]) -> str:
+        """One benchmark."""
+        versions = ", ".join(f"{package} {version}" for package, version in found["versions"].items())
+        machine = f"{found['processor']}, {found['cpus']} CPUs, Python {found['python']}; {versions}; {found['date']}"
+        command = " ".join(["python -m", found["benchmark"], *found["arguments"]])
+        return "\n".join([f"**`{command}`**", "", machine, "", "```text", *found["output"], "```"])
 
 
 class Packages(Written):

@@ -13,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TypeVar
 
+from benchmarks.shared.results import add_table, record
 from musicrec.monitor.text_table import Cell, text_table
 from musicrec.settings import CatalogSettings
 from musicrec.stages.catalog.layouts import AUDIO_EXTENSIONS
@@ -96,9 +97,12 @@ def wall(call: Callable[[], Result]) -> tuple[Result, float]:
 
 
 def print_machine(*packages: str) -> None:
-    """Print where this runs, and on which versions."""
-    versions = "  ".join(f"{package} {version(package)}" for package in ("musicrec", *packages))
-    print(f"{processor()}, {os.cpu_count()} CPUs, Python {platform.python_version()}\n{versions}\n")
+    """Print where this runs, and on which versions; what is printed after it is kept as JSON."""
+    versions = {package: version(package) for package in ("musicrec", *packages)}
+    machine = {"processor": processor(), "cpus": os.cpu_count(), "python": platform.python_version()}
+    listed = "  ".join(f"{package} {installed}" for package, installed in versions.items())
+    print(f"{machine['processor']}, {machine['cpus']} CPUs, Python {machine['python']}\n{listed}\n")
+    record({**machine, "versions": versions})
 
 
 def processor() -> str:
@@ -116,7 +120,9 @@ def processor() -> str:
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
     """Print rows in columns under their heads."""
-    print(text_table(head, rows), flush=True)
+    cells = list(rows)
+    add_table(head, cells)
+    print(text_table(head, cells), flush=True)
     print(flush=True)
 
 
