@@ -53,7 +53,7 @@ def test_a_chain_from_python_and_the_night_after(ray_session, tmp_path):
     shutil.copytree(KEPT / "songs", songs)
     lines, values = [], {"train": {"model": "svm"}, "embed": {"model": "svm"}, "similar": {"n": 3}}
     report = musicrec.run(out, songs, settings=values, show=lambda counts: lines.append(str(counts)))
-    assert report.read_text().startswith("<!doctype html>")
+    assert report.read_text().strip().startswith("<!DOCTYPE html>")
     assert [line.partition(":")[0] for line in lines] == ["catalog", "extract", "train", "embed", "similar"]
     table = musicrec.SimilarTable(out)
     assert len(table) == 16
