@@ -41,7 +41,7 @@ N = 25  # similar songs kept of each: three pages
 
 @pytest.fixture(scope="module")
 def made(data, ray_session, tmp_path_factory):
-    """Four real clips of each genre, one of them twice, and a file that is no audio; features, mlp, lists."""
+    """Four real clips of each genre, one of them twice, and a file that is no audio; features, an SVM, lists."""
     folder = tmp_path_factory.mktemp("recommend")
     (folder / "broken.wav").write_bytes(b"RIFF this is no audio")
     table = pd.read_csv(data / "gtzan.csv")
@@ -59,7 +59,7 @@ def made(data, ray_session, tmp_path_factory):
     store.create()
     run(store, ChainSettings(
         CatalogSettings(source=str(folder / "songs.csv")), ExtractSettings(feature_sets=("iiitd41",), duration_s=5),
-        TrainSettings(epochs=20), EmbedSettings(), SimilarSettings(n=N),
+        TrainSettings(model="svm"), EmbedSettings(model="svm"), SimilarSettings(n=N),
     ))  # fmt: skip
     return store
 
@@ -179,7 +179,7 @@ def test_the_weight_of_genres_goes_from_method_1_to_genres_alone(recommender, ta
 
 
 def test_genre_probabilities_are_what_the_model_says_of_every_song(made, tables):
-    model = load(made.path("models/mlp"))
+    model = load(made.path("models/svm"))
     said = model.predict_proba(tables[model.card["input"]["feature_names"]].to_numpy("float32"))
     np.testing.assert_allclose(numbers(tables, "probabilities"), said, atol=1e-6)
     assert made.footer("embeddings")["lineage"]["classes"] == model.card["classes"] == list(GENRES)
@@ -198,7 +198,7 @@ def test_songs_go_by_the_names_of_lookup(recommender):
 
 @pytest.mark.parametrize("genre", GENRES)
 def test_the_centre_song_is_the_medoid_of_the_songs_that_were_learned_from(made, recommender, tables, genre):
-    predictions = pd.read_parquet(made.path("models/mlp") / "predictions.parquet").set_index("track_id")
+    predictions = pd.read_parquet(made.path("models/svm") / "predictions.parquet").set_index("track_id")
     learned = tables[(tables.genre == genre) & (predictions.split.reindex(tables.index) == "train")]
     cosine = cosine_similarity(numbers(learned, "embedding"))
     np.fill_diagonal(cosine, 0)
@@ -208,7 +208,7 @@ def test_the_centre_song_is_the_medoid_of_the_songs_that_were_learned_from(made,
 
 
 def test_some_song_was_held_out_else_the_test_above_says_little(made):
-    predictions = pd.read_parquet(made.path("models/mlp") / "predictions.parquet")
+    predictions = pd.read_parquet(made.path("models/svm") / "predictions.parquet")
     assert set(predictions.split) == {"train", "test"}
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -23,6 +24,7 @@ from musicrec.store.store import Store
 
 SETTINGS = CatalogSettings(source="/music")
 TABLES = ("tracks", "outcomes", "features", "mel", "embeddings", "similar")
+KEPT = Path(__file__).parents[1] / "data" / "kept"
 FROM_RUN_TO_RUN = {"seconds"}  # columns that tell how long something took
 
 
@@ -56,22 +58,29 @@ def musicrec(*arguments):
 # --- the chain ----------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(params=["few songs", pytest.param("all", marks=pytest.mark.slow)])
+def how_much(request, synthetic):
+    """Options of a run: of a few songs by a model that is soon trained, or of all by a network."""
+    if request.param == "all":
+        return "--source", str(synthetic), "--epochs", "2"
+    return "--source", str(KEPT / "songs"), "--model", "svm"
+
+
 @pytest.mark.timeout(1200)  # three commands that start Ray, on a machine that may be busy
 @pytest.mark.engine
 def test_the_chain_through_broken_requests_ends_with_the_tables_of_a_folder(
-    s3, faulty_s3, synthetic, tmp_path, monkeypatch
+    s3, faulty_s3, how_much, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("MUSICREC_CACHE", str(tmp_path / "cache"))
-    how = ("--source", str(synthetic), "--epochs", "2")
     here, there = str(tmp_path / "out"), f"s3://{s3.bucket()}/out"
-    assert musicrec("run", here, *how).returncode == 0
+    assert musicrec("run", here, *how_much).returncode == 0
     proxy = faulty_s3(share=0.05, seed=1)
-    done = musicrec("run", there, *how)
+    done = musicrec("run", there, *how_much)
     assert done.returncode == 0, done.stderr
     assert proxy.faults.total() > 10
     for table in TABLES:
         assert rows(Store(there), table) == rows(Store(here), table), table
-    again = musicrec("run", there, *how)
+    again = musicrec("run", there, *how_much)
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("none") == 5
     assert not Store(there).out.fs.find(Store(there).work.folder("extract").path)
