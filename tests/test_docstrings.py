@@ -102,6 +102,12 @@ def test_a_docstring_describes_what_goes_in_and_what_comes_out(item, example):
         assert list(faults(item, item.__doc__, example=example)) == []
 
 
+@pytest.mark.parametrize("name", PUBLIC_MODULES)
+def test_the_documentation_finds_every_public_name(name):
+    module = import_module(name)
+    assert set(module.__all__) <= set(dir(module))
+
+
 @pytest.mark.parametrize("name", PUBLIC_MODULES[1:])
 def test_a_package_describes_its_public_constants(name):
     module = import_module(name)

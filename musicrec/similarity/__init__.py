@@ -55,3 +55,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - as asked for
     if name in COMPILED:
         return getattr(import_module(f"musicrec.similarity.{COMPILED[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Public names, whether they are loaded or not: the documentation is made from them."""
+    return sorted({*globals(), *COMPILED})
