@@ -57,8 +57,8 @@ def run(
     Examples
     --------
     >>> import musicrec
-    >>> musicrec.run("out", "~/Music", settings={"similar": {"n": 20}})  # doctest: +SKIP
-    PosixPath('out/report.html')
+    >>> musicrec.run("/data/out", "/data/songs", settings={"similar": {"n": 20}})  # doctest: +SKIP
+    PosixPath('/data/out/report.html')
     """
     from musicrec.stages import chain
 
@@ -114,8 +114,8 @@ def refresh(
     Examples
     --------
     >>> import musicrec
-    >>> musicrec.refresh("out", deadline_s=4 * 3600)  # doctest: +SKIP
-    PosixPath('out/_runs/2026-11-29T02-00-00Z-refresh.json')
+    >>> musicrec.refresh("/data/out", deadline_s=4 * 3600)  # doctest: +SKIP
+    PosixPath('/data/out/_runs/20261129T020000.000000Z.json')
     """
     from musicrec.stages import chain
 
