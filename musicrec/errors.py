@@ -1,21 +1,36 @@
-"""Every error musicrec raises on purpose: one line that says what, where, what was expected and what to do."""
+"""The errors of musicrec. Each message is one line: what is wrong, where, what was expected and what to do."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from musicrec.schemas import Reason
 
-INTERRUPTED = 130  # exit code, as shells give it to what Ctrl-C has ended
+INTERRUPTED = 130  # exit code that shells report for a command ended by Ctrl-C
 
 
 class MusicrecError(Exception):
-    """Base of all errors that are meant for the person at the command line."""
+    """Base class of musicrec's errors.
 
-    exit_code = 1  # of the command that it ends
+    Attributes
+    ----------
+    exit_code : int
+        Exit code of a command that ends with this error.
+
+    Examples
+    --------
+    >>> import musicrec
+    >>> try:
+    ...     table = musicrec.SimilarTable("nowhere")
+    ... except musicrec.MusicrecError as e:
+    ...     print(e)
+    /.../nowhere is not a musicrec OUT; make one with: musicrec run /.../nowhere --source FOLDER
+    """
+
+    exit_code = 1
 
 
 class ConfigError(MusicrecError):
-    """A setting, an option or the state of OUT does not fit what was asked."""
+    """A setting, an option or the state of OUT does not allow what was asked for."""
 
     exit_code = 2
 
@@ -27,7 +42,7 @@ class InUse(ConfigError):  # noqa: N818 - reads as what happened
 
 
 class DeadlinePassed(MusicrecError):  # noqa: N818 - reads as what happened
-    """The time that a run was given is over; what it has done stays, and the next run goes on from there."""
+    """The deadline of a run has passed. What is done is kept, and the next run goes on from there."""
 
     exit_code = 4
 
@@ -45,9 +60,9 @@ class DecodeError(MusicrecError):
     Parameters
     ----------
     reason : musicrec.schemas.Reason
-        For the ``outcomes`` table.
+        What the table ``outcomes`` records.
     detail : str
-        One line for people.
+        One line that explains it.
     """
 
     def __init__(self, reason: "Reason", detail: str) -> None:
@@ -68,23 +83,23 @@ class ModelError(MusicrecError):
 
 
 class Defect(MusicrecError):  # noqa: N818 - reads as what happened
-    """Songs have failed by a fault of musicrec itself; everything else that was asked for is done."""
+    """Songs have failed because of a bug in musicrec. Everything else that was asked for is done."""
 
     exit_code = 6
 
 
 class UnknownTrack(MusicrecError):  # noqa: N818 - reads as what happened
-    """A track that is not in the published table."""
+    """A song cannot be looked up: it is not in the published table, or several songs have the name that was given."""
 
 
 class PublishError(MusicrecError):
-    """A table did not pass its gate; the one published before stays live."""
+    """A table did not pass its gate. The one before it stays published."""
 
     exit_code = 5
 
 
 def exit_code_of(error: BaseException) -> int:
-    """Exit code of a command that `error` ends."""
+    """Return the exit code of a command that ends with `error`."""
     if isinstance(error, MusicrecError):
         return error.exit_code
     return INTERRUPTED if isinstance(error, KeyboardInterrupt) else MusicrecError.exit_code

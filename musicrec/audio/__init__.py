@@ -1,8 +1,11 @@
-"""One track to one mono clip: decode only the window that is needed, mix down by the mean, resample.
+"""Decode a track to one mono clip: only the part that is needed, mixed down by the mean, and resampled.
 
-What a header promises too much is found out: what counts is what the decoder gives. A file that claims to be shorter
-than it is ends where its header says. Memory is bounded by the clip's length, whatever a file's length, channels or
-claims are.
+A file may be shorter than its header says: what counts is what the decoder returns. A file that is longer than its
+header says ends where the header says. Memory depends on the length of the clip only, whatever the length, the channels
+or the header of the file.
+
+``Samples`` is the type of a clip, a float32 array. ``DEFAULT_LIMITS`` are the limits that :func:`load` uses by default.
+A recording that is at most ``CLIP_SLACK_S`` seconds longer than the clip is used whole.
 """
 
 import math
@@ -40,22 +43,22 @@ def load(
     duration_s: float = 30.0,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Samples:
-    """Decode the clip of a track that features are computed from.
+    """Decode the clip of a track from which features are computed.
 
-    The clip is `duration_s` long from `offset_s`; of a song too short for that, the last `duration_s`; of a recording
-    that is itself a clip (up to `duration_s` + 1 s), all of it.
+    The clip starts at `offset_s` and is `duration_s` long. If the song is too short for that, the clip is its last
+    `duration_s`. A recording that is itself a clip, at most `duration_s` + 1 s long, is used whole.
 
     Parameters
     ----------
     uri : str
-        Path, ``file://``, ``http(s)://`` or ``s3://`` URI of any format that libsndfile (wav, flac, ogg, opus, mp3, …)
-        or FFmpeg (m4a, aac, alac, wma, webm, the sound of a video, …) decodes.
+        Path, or ``file://``, ``http(s)://`` or ``s3://`` URI, of a file in any format that libsndfile (wav, flac, ogg,
+        opus, mp3, …) or FFmpeg (m4a, aac, alac, wma, webm, the sound of a video, …) decodes.
     sample_rate : int
         Sample rate of the result, in Hz.
     offset_s, duration_s : float
         Start and length of the clip, in seconds.
     limits : Limits
-        What is refused.
+        Songs beyond these limits are refused.
 
     Returns
     -------
@@ -65,8 +68,15 @@ def load(
     Raises
     ------
     DecodeError
-        With reason ``missing``, ``unreadable``, ``empty``, ``undecodable``, ``unsupported``, ``too_large``,
-        ``corrupt`` or ``not_finite``.
+        The song cannot be decoded. The reason is ``missing``, ``unreadable``, ``empty``, ``undecodable``,
+        ``unsupported``, ``too_large``, ``corrupt`` or ``not_finite``.
+
+    Examples
+    --------
+    >>> from musicrec.audio import load
+    >>> y = load("songs/synthetic-bells/synthetic-bells-1.flac", sample_rate=16_000)
+    >>> y.shape, y.dtype
+    ((16000,), dtype('float32'))
     """
     with local_file(uri, limits) as path:
         clip, rate = _decode(path, offset_s, duration_s, limits)
@@ -78,21 +88,21 @@ def load(
 
 
 def _decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tuple[Samples, int]:
-    """Clip at the file's own rate: by libsndfile, which is faster, or by FFmpeg, which reads more."""
+    """Decode the clip at the file's own rate: by libsndfile, which is faster, or FFmpeg, which reads more formats."""
     try:
         clip, rate = libsndfile.decode(path, offset_s, duration_s, limits)
     except DecodeError as e:
         if e.reason != Reason.UNDECODABLE:
             raise
         return ffmpeg.decode(path, offset_s, duration_s, limits)
-    if not len(clip):  # a recorder that crashed leaves a header that says so, and its samples
+    if not len(clip):  # after a crash of the recorder the header says 0 samples, but they are there
         with suppress(DecodeError):
             return ffmpeg.decode(path, offset_s, duration_s, limits)
     return clip, rate
 
 
 def resample(clip: Samples, rate: int, sample_rate: int) -> Samples:
-    """Resample by soxr, at its quality HQ.
+    """Resample a clip by soxr, at its quality HQ.
 
     Parameters
     ----------
@@ -105,6 +115,12 @@ def resample(clip: Samples, rate: int, sample_rate: int) -> Samples:
     -------
     numpy.ndarray
         float32 [n_samples · sample_rate / rate, rounded up].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> resample(np.zeros(44_100, np.float32), 44_100, 22_050).shape
+    (22050,)
     """
     if rate == sample_rate:
         return clip

@@ -1,4 +1,4 @@
-"""Which stretch of a song the clip is, and how it is put together from blocks; the same for every decoder."""
+"""Which part of a song is the clip, and how it is put together from blocks; the same for every decoder."""
 
 import math
 from collections import deque
@@ -14,13 +14,35 @@ from musicrec.schemas import Reason
 
 Samples = NDArray[np.float32]
 
-CLIP_SLACK_S = 1.0  # clips cut to 30 s are often some frames longer (GTZAN: 30.013 s); all of such a clip is used
-PREROLL_S = 0.5  # an mp3 or AAC frame needs those before it: what follows a seek is garbled at first
+CLIP_SLACK_S = 1.0  # clips cut to 30 s are often some frames longer (GTZAN: 30.013 s), and are used whole
+PREROLL_S = 0.5  # an mp3 or AAC frame needs the frames before it: the first ones after a seek are garbled
 BLOCK_FRAMES = 65_536
 
 
 def clip_window(n: float, rate: int, offset_s: float, duration_s: float) -> tuple[int, int]:
-    """First and last-plus-one frame of the clip in a recording of `n` frames (infinite: longer than we read)."""
+    """Return which frames of a recording are the clip.
+
+    Parameters
+    ----------
+    n : float
+        Length of the recording, in frames; infinity if it is longer than what is read.
+    rate : int
+        Sample rate, in Hz.
+    offset_s, duration_s : float
+        Start and length of the clip, in seconds.
+
+    Returns
+    -------
+    start, stop : int
+        First frame of the clip, and the first frame after it.
+
+    Examples
+    --------
+    >>> clip_window(100 * 22_050, 22_050, offset_s=30.0, duration_s=30.0)
+    (661500, 1323000)
+    >>> clip_window(50 * 22_050, 22_050, offset_s=30.0, duration_s=30.0)  # too short: the last 30 s
+    (441000, 1102500)
+    """
     offset, duration = round(offset_s * rate), round(duration_s * rate)
     if n <= duration + round(CLIP_SLACK_S * rate):
         return 0, int(n)
@@ -30,7 +52,7 @@ def clip_window(n: float, rate: int, offset_s: float, duration_s: float) -> tupl
 
 
 def settling_length(rate: int, offset_s: float, duration_s: float) -> int:
-    """Frames after which more of a recording no longer changes which stretch of it the clip is."""
+    """Return after how many frames the rest of a recording no longer changes which part of it is the clip."""
     duration = round(duration_s * rate)
     return duration + max(round(offset_s * rate), round(CLIP_SLACK_S * rate) + 1)
 
@@ -38,7 +60,7 @@ def settling_length(rate: int, offset_s: float, duration_s: float) -> int:
 def mix_down(frames: NDArray[Any], out: Samples) -> None:
     """Write the mean of the channels of `frames` [n_frames, n_channels] to `out` [n_frames].
 
-    One pass a channel: numpy's mean over an axis of length two takes almost as long as decoding an mp3.
+    There is one pass for each channel: numpy's mean over an axis of length two takes almost as long as decoding an mp3.
     """
     out[:] = frames[:, 0]
     for channel in frames.T[1:]:
@@ -48,7 +70,7 @@ def mix_down(frames: NDArray[Any], out: Samples) -> None:
 
 
 def read_through(blocks: Iterator[Samples], rate: int, offset_s: float, duration_s: float, limits: Limits) -> Samples:
-    """Clip of a song whose length is only known once it has been read.
+    """Return the clip of a song whose length is only known after reading it.
 
     Parameters
     ----------
@@ -61,15 +83,20 @@ def read_through(blocks: Iterator[Samples], rate: int, offset_s: float, duration
     limits : Limits
         How much is decoded at most.
 
+    Returns
+    -------
+    numpy.ndarray
+        float32 [n_samples], mono.
+
     Raises
     ------
     DecodeError
-        With reason ``too_large``, or what the blocks raise.
+        The song is longer than what may be decoded, with reason ``too_large``; or what the blocks raise.
     """
     settled, most = settling_length(rate, offset_s, duration_s), round(limits.max_decoded_s * rate)
-    keep = round(duration_s * rate) + round(CLIP_SLACK_S * rate) + 1  # the clip never starts further back than this
+    keep = round(duration_s * rate) + round(CLIP_SLACK_S * rate) + 1  # the clip never starts earlier than this
     kept: deque[Samples] = deque()
-    first = n = 0  # frames that `kept` starts after, and that it ends at
+    first = n = 0  # `kept` holds frames first … n-1
     for block in blocks:
         kept.append(block[: settled - n])
         n += len(kept[-1])
@@ -78,6 +105,6 @@ def read_through(blocks: Iterator[Samples], rate: int, offset_s: float, duration
         if n >= settled:
             break
         if n > most:
-            raise DecodeError(Reason.TOO_LARGE, f"no end after {limits.max_decoded_s:g} s; at most so much is decoded")
+            raise DecodeError(Reason.TOO_LARGE, f"no end after {limits.max_decoded_s:g} s, and no more is decoded")
     start, stop = clip_window(math.inf if n >= settled else n, rate, offset_s, duration_s)
     return np.concatenate([np.zeros(0, np.float32), *kept])[start - first : stop - first]

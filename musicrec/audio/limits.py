@@ -1,4 +1,4 @@
-"""How much of one file is read at most, and which audio is taken for music."""
+"""How much of one file is read at most, and which sample rates and channel counts are read."""
 
 from dataclasses import dataclass
 
@@ -8,22 +8,29 @@ from musicrec.schemas import Reason
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on one song: what lies beyond is a ``DecodeError``, whatever a header claims.
+    """Limits for one song. A song beyond them raises ``DecodeError``, whatever its header claims.
 
     Parameters
     ----------
     max_bytes : int
-        Size of a file on this machine.
+        Largest size of a file on this machine.
     max_download_bytes : int
-        Size of an object that is fetched.
+        Largest size of a file that is fetched.
     max_download_s : float
-        Time to fetch it, in seconds, all attempts together.
+        Longest time to fetch it, in seconds, for all attempts together.
     max_channels : int
-        Channels that are mixed down.
+        Largest number of channels.
     min_rate_hz, max_rate_hz : int
-        Sample rates that are read.
+        Lowest and highest sample rate, in Hz.
     max_decoded_s : float
-        Music that is decoded, in seconds, where a clip is only found by reading from the start.
+        Most audio to decode, in seconds, if the clip can only be found by reading from the start.
+
+    Examples
+    --------
+    >>> from musicrec.audio import Limits
+    >>> Limits(max_channels=2).check_format(44_100, 6)
+    Traceback (most recent call last):
+    musicrec.errors.DecodeError: unsupported: 6 channels; at most 2 are read
     """
 
     max_bytes: int = 4 << 30
@@ -35,12 +42,19 @@ class Limits:
     max_decoded_s: float = 6 * 3600.0
 
     def check_format(self, rate: int, n_channels: int) -> None:
-        """Refuse rates and channels out of range.
+        """Check that a sample rate and a number of channels are within the limits.
+
+        Parameters
+        ----------
+        rate : int
+            Sample rate, in Hz.
+        n_channels : int
+            Number of channels.
 
         Raises
         ------
         DecodeError
-            With reason ``unsupported``.
+            One of them is not; the reason is ``unsupported``.
         """
         if n_channels > self.max_channels:
             raise DecodeError(Reason.UNSUPPORTED, f"{n_channels} channels; at most {self.max_channels} are read")

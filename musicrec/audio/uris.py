@@ -1,4 +1,4 @@
-"""Where songs are: a URI becomes a file on this machine, for as long as it is read."""
+"""Where a song is: its URI names a file on this machine, or one that is fetched for as long as it is read."""
 
 import re
 import tempfile
@@ -15,18 +15,49 @@ REMOTE_SCHEMES = frozenset({"http", "https", "s3"})
 
 
 def is_remote(uri: str) -> bool:
-    """Whether the song has to be fetched before it can be read: ``http://``, ``https://`` or ``s3://``."""
+    """Return whether a song has to be fetched before it can be read.
+
+    Parameters
+    ----------
+    uri : str
+        Path or URI of the song.
+
+    Returns
+    -------
+    bool
+        True for ``http://``, ``https://`` and ``s3://``.
+
+    Examples
+    --------
+    >>> is_remote("s3://bucket/song.mp3"), is_remote("music/song.mp3")
+    (True, False)
+    """
     scheme, separator, _ = uri.partition("://")
     return bool(separator) and scheme.lower() in REMOTE_SCHEMES
 
 
 def local_path(uri: str) -> Path:
-    """Path of a ``file://`` URI or of a plain path.
+    """Return the path that a ``file://`` URI or a plain path names.
+
+    Parameters
+    ----------
+    uri : str
+        ``file://`` URI or path.
+
+    Returns
+    -------
+    pathlib.Path
+        The path. The file need not exist.
 
     Raises
     ------
     DecodeError
-        The URI names another place than this machine's file system.
+        The URI is not in the file system of this machine, with reason ``unsupported``.
+
+    Examples
+    --------
+    >>> print(local_path("file:///music/Rock%20and%20Roll.mp3"))
+    /music/Rock and Roll.mp3
     """
     if "://" not in uri:
         return Path(uri)
@@ -34,13 +65,13 @@ def local_path(uri: str) -> Path:
     if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
         place = f"{parts.scheme}://{parts.netloc}"
         expected = "expected a path, file:///path, http://, https:// or s3://"
-        raise DecodeError(Reason.UNSUPPORTED, f"{place} is no place songs are read from; {expected}")
+        raise DecodeError(Reason.UNSUPPORTED, f"songs cannot be read from {place}; {expected}")
     return Path(unquote(parts.path, errors="surrogateescape"))
 
 
 @contextmanager
 def local_file(uri: str, limits: Limits) -> Iterator[Path]:
-    """Readable file, not empty, that holds what `uri` names; what had to be fetched is removed afterwards.
+    """Make a song readable as a file on this machine, in a ``with`` statement. A fetched file is removed afterwards.
 
     Parameters
     ----------
@@ -48,6 +79,11 @@ def local_file(uri: str, limits: Limits) -> Iterator[Path]:
         Path, ``file://``, ``http://``, ``https://`` or ``s3://``.
     limits : Limits
         How large it may be, and how long fetching it may take.
+
+    Yields
+    ------
+    pathlib.Path
+        The file, which is not empty.
 
     Raises
     ------
@@ -77,7 +113,7 @@ def _check_file(path: Path, limits: Limits) -> None:
             if not f.read(1):
                 raise DecodeError(Reason.EMPTY, "the file has no bytes")
         n_bytes = path.stat().st_size
-    except (FileNotFoundError, ValueError) as e:  # ValueError: no file has a name with a zero byte
+    except (FileNotFoundError, ValueError) as e:  # ValueError: the name contains a zero byte
         raise DecodeError(Reason.MISSING, f"no file {str(path)!r}") from e
     except OSError as e:
         raise DecodeError(Reason.UNREADABLE, f"{path}: {e.strerror}") from e

@@ -1,6 +1,8 @@
-"""From samples to named features and mel-spectrograms, with the values of librosa's defaults.
+"""Named features and mel-spectrograms of samples, with the values that librosa's defaults give.
 
-librosa and the compiled loops are imported when something is computed, not when a feature is named.
+``FEATURE_SETS`` has the features of each set, in order. All sets use frames of ``N_FFT`` = 2048 samples, ``HOP_LENGTH``
+= 512 samples apart. librosa and the compiled loops are imported when something is computed, not when a feature is
+named.
 """
 
 from collections.abc import Sequence
@@ -20,49 +22,86 @@ Array = NDArray[np.float32]
 
 
 def analyse(y: Array, sample_rate: int) -> "Analysis":
-    """Quantities of one clip, each computed when first asked for: for those who want features *and* mel."""
-    from musicrec.features.analysis import Analysis
+    """Return an object that computes each quantity of a clip on first use, and shares intermediate results.
 
-    return Analysis(y, sample_rate, N_FFT, HOP_LENGTH)
-
-
-def extract(y: Array, sample_rate: int, feature_set: str | Sequence[str]) -> dict[str, float]:
-    """Features of one clip.
+    Use it to compute several things from one clip, such as features and a mel-spectrogram.
 
     Parameters
     ----------
     y : numpy.ndarray
         float32 [n_samples], mono, finite, at least one sample.
     sample_rate : int
-        In Hz; above 12 800 for the sets with spectral contrast.
+        Sample rate, in Hz.
+
+    Returns
+    -------
+    musicrec.features.analysis.Analysis
+        The quantities, as attributes such as ``rms`` or ``mfcc``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> clip = analyse(np.sin(np.arange(22_050) / 8).astype(np.float32), 22_050)
+    >>> clip.mel(64).shape, clip.rms.shape
+    ((64, 44), (44,))
+    >>> round(evaluate(clip, "iiitd41")["rms_mean"], 2)
+    0.69
+    """
+    from musicrec.features.analysis import Analysis
+
+    return Analysis(y, sample_rate, N_FFT, HOP_LENGTH)
+
+
+def extract(y: Array, sample_rate: int, feature_set: str | Sequence[str]) -> dict[str, float]:
+    """Return the features of a clip.
+
+    Parameters
+    ----------
+    y : numpy.ndarray
+        float32 [n_samples], mono, finite, at least one sample.
+    sample_rate : int
+        Sample rate, in Hz; above 12 800 for the sets with spectral contrast.
     feature_set : str or sequence of str
-        ``iiitd41``, ``gtzan57``, ``fma518``, or several sets, which then share their intermediate results.
+        ``iiitd41``, ``gtzan57`` or ``fma518``; or several sets, which then share their intermediate results.
 
     Returns
     -------
     dict of str to float
-        One value a column, in the order of :func:`feature_names`.
+        The value of each feature, in the order of :func:`feature_names`.
 
     Raises
     ------
     ConfigError
         The set is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> features = extract(np.sin(np.arange(22_050) / 8).astype(np.float32), 22_050, "iiitd41")
+    >>> len(features)
+    41
+    >>> round(features["spectral_centroid_mean"], -1)
+    490.0
     """
-    feature_names(feature_set)  # an unknown set is said at once
+    feature_names(feature_set)  # fails at once if a set is unknown
     return evaluate(analyse(y, sample_rate), feature_set)
 
 
 def mel(y: Array, sample_rate: int, *, n_mels: int = 128, n_fft: int = N_FFT, hop_length: int = HOP_LENGTH) -> Array:
-    """Mel-spectrogram in dB below the clip's loudest cell.
+    """Return the mel-spectrogram of a clip, in dB relative to its loudest cell.
 
     Parameters
     ----------
     y : numpy.ndarray
         float32 [n_samples], mono.
     sample_rate : int
-        In Hz.
-    n_mels, n_fft, hop_length : int
-        Mel bands, samples of a frame (a power of two from 32 on), samples between frames.
+        Sample rate, in Hz.
+    n_mels : int
+        Number of mel bands.
+    n_fft : int
+        Samples in a frame: a power of two, at least 32.
+    hop_length : int
+        Samples between the starts of two frames.
 
     Returns
     -------
@@ -72,7 +111,14 @@ def mel(y: Array, sample_rate: int, *, n_mels: int = 128, n_fft: int = N_FFT, ho
     Raises
     ------
     ConfigError
-        `n_fft` is no power of two.
+        `n_fft` is not a power of two.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> spectrogram = mel(np.sin(np.arange(22_050) / 8).astype(np.float32), 22_050, n_mels=64)
+    >>> spectrogram.shape, float(spectrogram.max())
+    ((64, 44), 0.0)
     """
     from musicrec.features.analysis import Analysis
 

@@ -1,27 +1,28 @@
-"""Named feature sets: which columns, in which order, and how each is computed from a clip's analysis.
+"""Named feature sets: which columns they have, in which order, and how each is computed from a clip's analysis.
 
 ``iiitd41`` is the set of the 12-genre reference system, ``gtzan57`` that of the public GTZAN table; both keep the
-names of their tables. Two remarks on those tables:
+names of their tables. The values differ from those tables in two ways:
 
-- The GTZAN table was made by a librosa before 0.9, which padded frames by reflection, and its tempo is the beat
-  tracker's. Over the 14 untouched originals the median relative difference is 4e-4; it is above 1e-3 in mfcc7_var,
+- The GTZAN table was made by a librosa before 0.9, which padded frames by reflection, and its tempo is that of the beat
+  tracker. Over the 14 untouched originals the median relative difference is 4e-4. It is above 1e-3 in mfcc7_var,
   mfcc13, 14, 16, 17, 18 and 20_mean, and in harmony_mean and perceptr_mean, which are means of a signal around zero.
-- The reference system states 2048 samples a frame, and so do we; its own table was made with 1024, except flux, tempo
-  and harmony: mel_spec differs by about 6 dB.
+- The reference system states 2048 samples for a frame, as here; but its table was made with 1024, except flux, tempo
+  and harmony. mel_spec differs by about 6 dB.
 
 ``fma518`` is the set of the FMA dataset (Defferrard et al., ISMIR 2017; ``features.csv`` and ``features.py`` of
-github.com/mdeff/fma): seven statistics of each of 74 rows. A column is named by the three levels of FMA's header, as in
-``mfcc_mean_01``, and stands in FMA's order: ``features.columns = ["_".join(levels) for levels in features.columns]``
-turns the public table into ours. The values are those of its script under librosa 0.11, not those of its table:
+github.com/mdeff/fma): seven statistics of each of 74 rows. Columns are named by the three levels of FMA's header, such
+as ``mfcc_mean_01``, and are in FMA's order: ``features.columns = ["_".join(levels) for levels in features.columns]``
+gives the public table the same columns. The values are those of FMA's script under librosa 0.11, not those of its
+table:
 
-- FMA analyses a file at the file's own sample rate, we analyse the clip at ``sample_rate`` of the settings. Frequencies
-  are true ones here; FMA's script leaves out the rate wherever librosa has a default, so that centroid, bandwidth and
-  rolloff of a file of 44 100 Hz stand in its table at half their value, and the bands of the contrast are an octave up.
-- The table was made by a librosa of 2017, which padded frames by reflection, and divided ``rmse`` by the number of bins
-  and not by that of samples: its ``rmse`` is √(2048² / 2050), about 45.2 times as large.
-- Pitch classes are folded from twelve bins an octave, as the table's are; librosa 0.11 would assume 36.
-- Skew and kurtosis of a row that never changes are 0 and -3, as SciPy had it in 2017; today it gives NaN. A row that
-  moves by no more than the rounding of float32 counts as one that never changes.
+- FMA analyses a file at the file's own sample rate; here the clip is analysed at ``sample_rate`` of the settings.
+  Frequencies are correct here. FMA's script leaves out the rate wherever librosa has a default: for a file of
+  44 100 Hz, its table has half the centroid, bandwidth and rolloff, and the bands of its contrast are an octave higher.
+- The table was made by a librosa of 2017, which padded frames by reflection, and divided ``rmse`` by the number of
+  bins, not of samples: its ``rmse`` is √(2048² / 2050), about 45.2 times as large.
+- Pitch classes are folded from twelve bins an octave, as in the table; librosa 0.11 would assume 36.
+- Skew and kurtosis of a constant row are 0 and -3, as in the SciPy of 2017; today's gives NaN. A row that varies by no
+  more than the rounding of float32 counts as constant.
 
 It adds about 20 ms for a clip of 30 s on one CPU core, mostly for pitch classes; librosa's transform alone takes 82 ms.
 """
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from musicrec.features.analysis import Analysis
     from musicrec.features.tonal import Tonal
 
-N_FFT = 2048  # samples of a frame, at which all sets are defined
+N_FFT = 2048  # samples in a frame, for all sets
 HOP_LENGTH = 512
 
 Rows = NDArray[Any]  # [n_rows, n_frames]
@@ -52,10 +53,10 @@ class Feature(NamedTuple):
     name: str
     quantity: str
     statistic: Callable[[Rows], Values]
-    row: int | None = None  # of a quantity with several rows, such as mfcc; of all of them together if None
+    row: int | None = None  # which row of a quantity that has several, such as mfcc; None for all rows together
 
     def value(self, analysis: "Analysis") -> float:
-        """The feature of one clip."""
+        """Return the feature of one clip."""
         return _values(analysis, [self])[self.name]
 
 
@@ -93,7 +94,7 @@ def _kurtosis(rows: Rows) -> Values:
 
 
 def _standardised(rows: Rows) -> NDArray[np.float64]:
-    """Deviations from the mean in standard deviations; zero where a row moves by no more than float32 rounds."""
+    """Return deviations from the mean in standard deviations; 0 in a row that is constant up to float32 rounding."""
     mean, std = _mean(rows)[:, None], _std(rows)[:, None]
     return np.divide(rows - mean, std, out=np.zeros(rows.shape), where=std > np.finfo(np.float32).eps * np.abs(mean))
 
@@ -130,7 +131,7 @@ def _fma(name: str, quantity: str, n_rows: int) -> list[Feature]:
     ]
 
 
-TONAL = ("chroma_cens", "chroma_cqt", "tonnetz", "windowed_rms")  # quantities of Tonal; the others are Analysis's
+TONAL = ("chroma_cens", "chroma_cqt", "tonnetz", "windowed_rms")  # quantities of Tonal; all others are of Analysis
 
 FEATURE_SETS: dict[str, list[Feature]] = {
     "iiitd41": [
@@ -176,27 +177,68 @@ FEATURE_SETS: dict[str, list[Feature]] = {
 
 
 def feature_names(feature_sets: str | Sequence[str]) -> list[str]:
-    """Columns of one or several feature sets, each name once, in the sets' order.
+    """Return the names of the features of one or several sets.
+
+    Parameters
+    ----------
+    feature_sets : str or sequence of str
+        ``iiitd41``, ``gtzan57`` or ``fma518``; or several of them.
+
+    Returns
+    -------
+    list of str
+        Each name once, in the order of the sets.
 
     Raises
     ------
     ConfigError
         A set is unknown.
+
+    Examples
+    --------
+    >>> feature_names("iiitd41")[:3]
+    ['rms_mean', 'rms_var', 'chroma_stft_mean']
     """
     return [feature.name for feature in _features(feature_sets)]
 
 
 def evaluate(analysis: "Analysis", feature_set: str | Sequence[str]) -> dict[str, float]:
-    """Features of an analysed clip, one value a column, in the order of :func:`feature_names`."""
+    """Return the features of an analysed clip.
+
+    Parameters
+    ----------
+    analysis : musicrec.features.analysis.Analysis
+        The clip, as :func:`analyse` returns it.
+    feature_set : str or sequence of str
+        ``iiitd41``, ``gtzan57`` or ``fma518``; or several of them.
+
+    Returns
+    -------
+    dict of str to float
+        The value of each feature, in the order of :func:`feature_names`.
+
+    Raises
+    ------
+    ConfigError
+        A set is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from musicrec.features import analyse, evaluate
+    >>> clip = analyse(np.sin(np.arange(22_050) / 8).astype(np.float32), 22_050)
+    >>> len(evaluate(clip, ["iiitd41", "gtzan57"]))  # twelve features are in both sets
+    86
+    """
     return _values(analysis, _features(feature_set))
 
 
 def _values(analysis: "Analysis", features: Sequence[Feature]) -> dict[str, float]:
-    """One value a feature; each statistic of a quantity is computed once, for all its rows."""
+    """Return the value of each feature; each statistic of a quantity is computed once, for all its rows."""
 
     @cache
     def tonal() -> "Tonal":
-        from musicrec.features.tonal import Tonal  # takes seconds
+        from musicrec.features.tonal import Tonal  # takes seconds to import
 
         return Tonal(analysis)
 

@@ -1,4 +1,4 @@
-"""Read the published table of similar songs. No Ray, no TensorFlow: a service can hold a table open and ask it."""
+"""Read the published table of similar songs. A service can keep it open; it needs neither Ray nor TensorFlow."""
 
 from collections.abc import Iterator, Sequence
 from os import PathLike
@@ -19,12 +19,20 @@ from musicrec.serve.song_names import closest, find_track
 from musicrec.store.lineage import check_footer
 from musicrec.store.store import Store
 
-# A song that a model has not learned from may have a list all the same.
+# These reasons do not explain why a song has no list: a model need not have been trained on a song to embed it.
 NOT_THE_CAUSE = (Reason.NO_GENRE, Reason.NO_FEATURES, Reason.NEWER_THAN_MODEL)
 
 
 class Song(NamedTuple):
-    """What a list shows of a song."""
+    """A song as lists show it.
+
+    Attributes
+    ----------
+    track_id : str
+        Its id.
+    title, artist, genre : str or None
+        What the catalog says of it; None where that is unknown.
+    """
 
     track_id: str
     title: str | None
@@ -33,7 +41,17 @@ class Song(NamedTuple):
 
 
 class Similar(NamedTuple):
-    """One line of a list."""
+    """A song in a list of similar songs.
+
+    Attributes
+    ----------
+    rank : int
+        1 for the most similar song.
+    song : Song
+        The song.
+    score : float
+        The score by which the list is ranked.
+    """
 
     rank: int
     song: Song
@@ -43,20 +61,36 @@ class Similar(NamedTuple):
 class SimilarTable:
     """The published similar-songs table of one OUT, memory-mapped.
 
-    It goes on showing the version it was opened on, whatever is published meanwhile. Songs have row numbers, in order
-    of their ids: :meth:`neighbours` gives those in about a microsecond, :meth:`similar` names, titles and genres in
-    some twenty. One object may be asked by many threads.
+    The object keeps showing the version that it opened, even after another one is published. Each song has a row
+    number, in order of id. :meth:`neighbours` returns row numbers, in about a microsecond; :meth:`similar` returns
+    titles, artists and genres, in about twenty. Many threads can use one object.
 
     Parameters
     ----------
     out : str or path-like
-        The OUT, a folder or s3:// prefix; or a version of its table by itself, with the Parquet parts and the sidecar.
-        Of a remote one the sidecar is fetched once and kept.
+        OUT, a folder or an s3:// prefix; or the folder of one version of its table, with the Parquet parts and the
+        sidecar. The sidecar of a remote table is fetched once and cached.
+
+    Attributes
+    ----------
+    where : str
+        `out`, for messages.
 
     Raises
     ------
-    ConfigError, SchemaError
-        `out` is not an OUT, has no table yet, or its table is not whole.
+    ConfigError
+        `out` is not an OUT, or cannot be read.
+    SchemaError
+        No table is published, a file of it is missing or damaged, or it has another schema version.
+
+    Examples
+    --------
+    >>> from musicrec import SimilarTable
+    >>> table = SimilarTable("out")
+    >>> for rank, song, score in table.similar("synthetic-bells-1", n=2):
+    ...     print(rank, song.title, round(score, 3))
+    1 Synthetic bells 4 0.485
+    2 Synthetic bells 2 0.432
     """
 
     def __init__(self, out: str | PathLike[str] | AnyPath) -> None:
@@ -72,26 +106,33 @@ class SimilarTable:
     # --- by id: for services ------------------------------------------------------------------------------------
 
     def neighbours(self, track_id: str, n: int = 10) -> tuple[Int32, Float32]:
-        """Rows and scores of the `n` songs most like a song, best first; fewer if the table keeps fewer.
+        """Return the rows and scores of the `n` songs that are most similar to a song, best first.
 
         Parameters
         ----------
         track_id : str
-            Id; no other name.
+            Id of the song; no other name.
         n : int
-            How many.
+            Number of songs; fewer come back if the list is shorter.
 
         Returns
         -------
         rows : numpy.ndarray
-            int32 [≤ n], for :meth:`track_id`; part of the mapped file, not to be written to.
+            int32 [≤ n], row numbers for :meth:`track_id`; a read-only part of the mapped file.
         scores : numpy.ndarray
-            float32 [≤ n], likewise.
+            float32 [≤ n], also a read-only part of the mapped file.
 
         Raises
         ------
         UnknownTrack
             No song has that id.
+
+        Examples
+        --------
+        >>> table = SimilarTable("out")
+        >>> rows, scores = table.neighbours("synthetic-bells/synthetic-bells-1.flac", n=2)
+        >>> [table.track_id(row) for row in rows]
+        ['synthetic-bells/synthetic-bells-4.flac', 'synthetic-bells/synthetic-bells-2.flac']
         """
         row = self._sidecar.row(track_id)
         if row is None:
@@ -99,29 +140,50 @@ class SimilarTable:
         return self._list(row, n)
 
     def neighbours_many(self, track_ids: Sequence[str], n: int = 10) -> tuple[Int32, Float32]:
-        """The lists of many songs at once, ten thousand in some milliseconds.
+        """Return the lists of many songs at once; ten thousand take a few milliseconds.
 
         Parameters
         ----------
         track_ids : sequence of str
-            Ids, as many as you like, in any order.
+            Ids, any number of them and in any order.
         n : int
-            How many songs of each.
+            Number of similar songs for each of them.
 
         Returns
         -------
         rows : numpy.ndarray
-            int32 [len(track_ids), ≤ n]; -1 from where a list ends, and all along for what is no id.
+            int32 [len(track_ids), ≤ n], row numbers; -1 after the end of a list, and in the whole row of an unknown id.
         scores : numpy.ndarray
-            float32 of that shape; minus infinity where there is no song.
+            float32 of the same shape; -inf where there is no song.
         """
-        of = self._sidecar.rows(track_ids)
-        rows, scores = (lists.take(of, axis=0)[:, :n] for lists in (self._ids, self._scores))  # whole rows are quicker
-        rows[of < 0], scores[of < 0] = -1, -np.inf
+        own_rows = self._sidecar.rows(track_ids)
+        # Whole rows are copied faster than parts of them.
+        rows, scores = (lists.take(own_rows, axis=0)[:, :n] for lists in (self._ids, self._scores))
+        rows[own_rows < 0], scores[own_rows < 0] = -1, -np.inf
         return rows, scores
 
     def similar_many(self, track_ids: Sequence[str], n: int = 10) -> pa.Table:
-        """The lists of many songs as rows of the published table, in the order asked for; what is no id has no row."""
+        """Return the lists of many songs as rows of the published table, in the order of `track_ids`.
+
+        Parameters
+        ----------
+        track_ids : sequence of str
+            Ids, any number of them and in any order. An unknown id has no rows in the result.
+        n : int
+            Number of similar songs for each of them.
+
+        Returns
+        -------
+        pyarrow.Table
+            Columns ``track_id``, ``rank``, ``similar_track_id`` and ``score``.
+
+        Examples
+        --------
+        >>> table = SimilarTable("out")
+        >>> found = table.similar_many([song.track_id for song in table.songs()], n=3)
+        >>> found.num_rows, found.column_names
+        (48, ['track_id', 'rank', 'similar_track_id', 'score'])
+        """
         rows, scores = self.neighbours_many(track_ids, n)
         asked, place = np.nonzero(rows >= 0)
         ids = self._sidecar.songs["track_id"].chunk(0)
@@ -134,36 +196,79 @@ class SimilarTable:
         return pa.table(columns, SIMILAR.names).cast(SIMILAR)
 
     def track_id(self, row: int) -> str:
-        """Id of the song of a row."""
+        """Return the id of the song in a row.
+
+        Parameters
+        ----------
+        row : int
+            Row number.
+
+        Returns
+        -------
+        str
+            The id.
+        """
         return self._sidecar.columns[0][row] or ""
 
     # --- by any name: for people --------------------------------------------------------------------------------
 
     def similar(self, track_id: str, n: int = 10) -> list[Similar]:
-        """The `n` songs most like a song, best first; fewer if the table keeps fewer.
+        """Return the `n` songs that are most similar to a song, best first.
 
         Parameters
         ----------
         track_id : str
-            Id, or a name that only one song has: file name with or without extension, or title.
+            Id of the song, or a name that only this song has: its title, or its file name with or without extension.
         n : int
-            How many.
+            Number of songs; fewer come back if the list is shorter.
+
+        Returns
+        -------
+        list of Similar
+            Rank, song and score of each.
 
         Raises
         ------
         UnknownTrack
-            No song, or several, go by that name; or the song failed in an earlier stage: the message says why.
+            No song has this name, or several have it. If the song failed in an earlier stage, the message says why.
         """
         rows, scores = self._list(self._row(track_id), n)
         found = zip(rows.tolist(), scores.tolist(), strict=True)
         return [Similar(rank, self._song(row), score) for rank, (row, score) in enumerate(found, start=1)]
 
     def song(self, track_id: str) -> Song:
-        """Names and genre of a song, found as in :meth:`similar`."""
+        """Return id, title, artist and genre of a song.
+
+        Parameters
+        ----------
+        track_id : str
+            Id or name, as for :meth:`similar`.
+
+        Returns
+        -------
+        Song
+            The song.
+
+        Raises
+        ------
+        UnknownTrack
+            As for :meth:`similar`.
+
+        Examples
+        --------
+        >>> SimilarTable("out").song("synthetic-bells-1").title
+        'Synthetic bells 1'
+        """
         return self._song(self._row(track_id))
 
     def songs(self) -> Iterator[Song]:
-        """All songs of the table, in order of id."""
+        """Iterate over all songs of the table, in order of id.
+
+        Returns
+        -------
+        iterator of Song
+            One item for each row.
+        """
         return (self._song(row) for row in range(len(self)))
 
     def _list(self, row: int, n: int) -> tuple[Int32, Float32]:
@@ -174,8 +279,8 @@ class SimilarTable:
         return rows[:n], scores[:n]
 
     def _song(self, row: int) -> Song:
-        track_id, *about = (column[row] for column in self._sidecar.columns)
-        return Song(track_id or "", *about)
+        track_id, *texts = (column[row] for column in self._sidecar.columns)
+        return Song(track_id or "", *texts)
 
     def _row(self, name: str) -> int:
         row = self._sidecar.row(name)
@@ -195,7 +300,7 @@ class SimilarTable:
                 why = self._first_problem(track_id) or "it was added after the table was made; run the chain again"
                 return f"{track_id} is in the catalog but not in the table: {why}"
             if problem := self._first_problem(name):
-                return f"{name} is a file of the source but no song: {problem}"
+                return f"{name} is a file of the source but not a song: {problem}"
         close = closest(name, self._sidecar.songs)
         return f"no song {name!r} in {self.where}; the closest names are: {', '.join(close)}"
 
@@ -210,7 +315,7 @@ class SimilarTable:
 
 
 def _find(out: str | PathLike[str] | AnyPath) -> tuple[Store | None, Path]:
-    """The OUT, if `out` is one, and the folder of the version to open."""
+    """Return the store, or None if `out` is one version of a table; and the folder of the version to open."""
     folder = to_path(out)
     with explain_s3_errors(folder):
         ask(folder)

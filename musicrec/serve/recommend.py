@@ -1,8 +1,9 @@
-"""Songs for somebody, by the songs one likes. No Ray, no TensorFlow: what the stages have published is enough.
+"""Recommend songs to a listener from the songs they like, out of what is published; without Ray or TensorFlow.
 
 Songs are compared in one of three spaces, the recommenders of the first reference system: ``embedding``, by the cosine
-of the published vectors; ``knn``, by the Euclidean distance of standardised features; ``clustering``, by that in their
-principal plane. Tables are read piece by piece: memory holds a few numbers a song, not its vector.
+of the published vectors; ``knn``, by the Euclidean distance of standardised features; ``clustering``, by the Euclidean
+distance in the plane of their first two principal components. Tables are read in blocks: memory holds a few numbers for
+each song, not its vector.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -31,52 +32,76 @@ Array = NDArray[np.float32]
 
 SPACES = ("embedding", "knn", "clustering")
 METHODS = ("cosine", "genre")
-AT_ONCE: dict[str, Any] = {"batch_size": 8192, "batch_readahead": 4, "fragment_readahead": 1}  # some ten MB of rows
-PLANE = 2  # components in which the reference system compares songs
+AT_ONCE: dict[str, Any] = {"batch_size": 8192, "batch_readahead": 4, "fragment_readahead": 1}  # about ten MB of rows
+PLANE = 2  # the reference system compares songs by two principal components
 
 
 class Recommendation(NamedTuple):
-    """One line of a list."""
+    """A recommended song.
+
+    Attributes
+    ----------
+    rank : int
+        1 for the best song.
+    song : Song
+        The song.
+    score : float
+        The cosine; with method ``genre``, the agreement of genres is added. In the spaces ``knn`` and ``clustering``,
+        minus the distance.
+    because : Song
+        The liked song that this one is most similar to.
+    """
 
     rank: int
     song: Song
-    score: float  # cosine, with the agreement of genres by method genre; by knn and clustering minus the distance
-    because: Song  # the liked song that this one is most similar to
+    score: float
+    because: Song
 
 
 class _Songs(NamedTuple):
-    """Where songs stand as vectors."""
+    """Songs as vectors of one space."""
 
-    dataset: "pads.Dataset"  # one version, whatever is published meanwhile
+    dataset: "pads.Dataset"  # one version, even if another one is published meanwhile
     columns: list[str]
     metric: str
     place: Callable[[pa.Table], Array]  # rows of the table → vectors [n, d]
 
     def rows(self, track_ids: list[str]) -> pa.Table:
-        """Rows of some songs, in the order of their ids."""
-        of = pc.field("track_id").isin(pa.array(track_ids, pa.string()))
-        table = self.dataset.to_table(columns=["track_id", *self.columns], filter=of, **AT_ONCE)
+        """Return the rows of some songs, in the order of their ids."""
+        is_wanted = pc.field("track_id").isin(pa.array(track_ids, pa.string()))
+        table = self.dataset.to_table(columns=["track_id", *self.columns], filter=is_wanted, **AT_ONCE)
         return table.sort_by("track_id")
 
     def blocks(self) -> Iterator[pa.Table]:
-        """Rows of all songs, piece by piece."""
+        """Iterate over the rows of all songs, in blocks."""
         for batch in self.dataset.to_batches(columns=["track_id", *self.columns], **AT_ONCE):
             if batch.num_rows:
                 yield pa.Table.from_batches([batch])
 
 
 class Recommender:
-    """Recommends songs of one OUT.
+    """Recommends songs of one OUT to a listener.
 
     Parameters
     ----------
-    out : path-like
-        The OUT folder.
+    out : str or path-like
+        OUT, a folder or an s3:// prefix.
 
     Raises
     ------
-    ConfigError, SchemaError
-        `out` is not an OUT, or has no table of similar songs yet, which knows the songs by name.
+    ConfigError
+        `out` is not an OUT, or cannot be read.
+    SchemaError
+        No catalog or no table of similar songs is published; the latter is where songs are looked up by name.
+
+    Examples
+    --------
+    >>> from musicrec import Recommender
+    >>> recommender = Recommender("out")
+    >>> for line in recommender.recommend(["synthetic-bells-1", "synthetic-drone-2"], n=2):
+    ...     print(line.rank, line.song.title, "because of", line.because.title)
+    1 Synthetic drone 4 because of Synthetic drone 2
+    2 Synthetic drone 3 because of Synthetic drone 2
     """
 
     def __init__(self, out: str | PathLike[str] | AnyPath) -> None:
@@ -87,16 +112,51 @@ class Recommender:
         self._recordings = clips_of.combine_chunks().dictionary_encode().indices.to_numpy()
 
     def song(self, name: str) -> Song:
-        """The song of this name, found as in :meth:`SimilarTable.song`."""
+        """Return id, title, artist and genre of a song.
+
+        Parameters
+        ----------
+        name : str
+            Id or name of the song, as for :meth:`musicrec.SimilarTable.similar`.
+
+        Returns
+        -------
+        Song
+            The song.
+
+        Raises
+        ------
+        UnknownTrack
+            As for :meth:`musicrec.SimilarTable.similar`.
+        """
         return self._table.song(name)
 
     def centre(self, genre: str) -> Song:
-        """Centre song of a genre: of its songs, those held out for testing excepted, the medoid of the embeddings.
+        """Return the centre song of a genre: the medoid of the embeddings of its songs.
+
+        The songs that the model was tested on are left out, unless the genre has no others.
+
+        Parameters
+        ----------
+        genre : str
+            Name of the genre, as in the catalog.
+
+        Returns
+        -------
+        Song
+            The song.
 
         Raises
         ------
         ConfigError
             No song with an embedding has this genre.
+        SchemaError
+            No embeddings are published.
+
+        Examples
+        --------
+        >>> Recommender("out").centre("synthetic-rain").title
+        'Synthetic rain 4'
         """
         embedded = self._songs("embedding")
         track_ids = self._tracks["track_id"].filter(pc.equal(self._tracks["genre"], genre))
@@ -117,30 +177,41 @@ class Recommender:
         pool: str = "mean",
         weight: float = 1.0,
     ) -> list[Recommendation]:
-        """New songs for somebody who likes some, best first: none of the liked ones, and of each recording one clip.
+        """Return new songs for a listener, best first.
+
+        The liked songs are left out, and so are other clips of their recordings. Only one clip of each recording is
+        recommended.
 
         Parameters
         ----------
         likes : sequence of str
-            Ids or names of the liked songs, one at least.
+            Ids or names of the songs that the listener likes, at least one.
         n : int
-            How many; fewer if there are fewer.
+            Number of songs; fewer come back if there are fewer.
         by : {"embedding", "knn", "clustering"}
             Space in which songs are compared.
         method : {"cosine", "genre"}
-            Similarity alone, or with `weight` times the agreement of genres, which goes with embeddings only. The
-            genre probabilities of songs that the model was trained on are what it has learned to say.
+            ``cosine`` ranks by similarity alone; ``genre`` adds `weight` times the agreement of genres, and needs the
+            space ``embedding``. For songs that the model was trained on, the genre probabilities repeat what the model
+            was taught.
         pool : {"mean", "max"}
-            Similarity to all liked songs on average, or to the nearest of them.
+            Mean similarity to all liked songs, or similarity to the nearest of them.
         weight : float
-            Of the agreement of genres.
+            Weight of the agreement of genres.
+
+        Returns
+        -------
+        list of Recommendation
+            Rank, song and score of each, and the liked song that it is most similar to.
 
         Raises
         ------
-        ConfigError, SchemaError
-            An option is unknown or does not go with another; a table is missing.
+        ConfigError
+            An option is unknown or does not fit another, or `likes` is empty.
+        SchemaError
+            A table is missing, or the embeddings have no genre probabilities.
         UnknownTrack
-            A liked song is unknown, or failed in an earlier stage: the message says why.
+            A liked song is unknown. If it failed in an earlier stage, the message says why.
         """
         _check(by, method, pool, likes, n)
         liked = sorted({self.song(name).track_id for name in likes})
@@ -160,18 +231,18 @@ class Recommender:
         ]
 
     def _scored(self, blocks: Iterator[tuple[pa.Array, Array, NDArray[np.intp]]]) -> tuple[Array, NDArray[np.intp]]:
-        """Scores and liked songs of all songs of the catalog, in order of id; -inf where a song has no vector."""
+        """Return for each song of the catalog its score, -inf without a vector, and the liked song nearest to it."""
         track_ids, scores, because = map(list, zip(*blocks, strict=True))
         rows = self._rows(pa.concat_arrays(track_ids))
-        known = rows >= 0  # a song may have left the catalog
+        is_known = rows >= 0  # a song may have left the catalog
         all_scores = np.full(len(self._tracks), -np.inf, np.float32)
         all_because = np.zeros(len(self._tracks), np.intp)
-        all_scores[rows[known]] = np.concatenate(scores)[known]
-        all_because[rows[known]] = np.concatenate(because)[known]
+        all_scores[rows[is_known]] = np.concatenate(scores)[is_known]
+        all_because[rows[is_known]] = np.concatenate(because)[is_known]
         return all_scores, all_because
 
     def _rows(self, track_ids: pa.Array) -> NDArray[np.int64]:
-        """Where songs stand in the catalog; -1 if they do not."""
+        """Return the rows of songs in the catalog; -1 for a song that is not in it."""
         rows = pc.index_in(track_ids, self._tracks["track_id"])
         return np.asarray(pc.fill_null(rows, -1), np.int64)
 
@@ -193,7 +264,7 @@ class Recommender:
         return features._replace(place=lambda rows: space.place(_columns(names, rows)))
 
     def _feature_set(self, features: "pads.Dataset") -> str:
-        """The set that models were trained on here, else the first that was extracted."""
+        """Return the feature set of the last training in this OUT, or the first extracted set if that is missing."""
         have = resolve(ExtractSettings, read_footer(features.schema)["settings"]).feature_sets
         wanted = resolve(TrainSettings, self._store.settings.recorded("train")).feature_set
         return wanted if wanted in have else have[0]
@@ -207,7 +278,7 @@ class Recommender:
         return songs._replace(columns=[*songs.columns, "probabilities"])
 
     def _held_out(self, embeddings: "pads.Dataset") -> pa.Array:
-        """Songs that the model of the embeddings was tested on; none if another has taken its place."""
+        """Return the songs that the model of the embeddings was tested on; none if the model was replaced since."""
         from musicrec.models import read_card
 
         lineage = read_footer(embeddings.schema)["lineage"]
@@ -219,26 +290,26 @@ class Recommender:
 
 
 def _check(by: str, method: str, pool: str, likes: Sequence[str], n: int) -> None:
-    for what, value, known in (("space", by, SPACES), ("method", method, METHODS), ("pool", pool, POOLS)):
-        if value not in known:
-            raise ConfigError(f"unknown {what} {value!r}; expected one of {', '.join(known)}")
+    for option, value, choices in (("space", by, SPACES), ("method", method, METHODS), ("pool", pool, POOLS)):
+        if value not in choices:
+            raise ConfigError(f"unknown {option} {value!r}; expected one of {', '.join(choices)}")
     if method == "genre" and by != "embedding":
         raise ConfigError(f"method genre adds to the cosine of embeddings; it does not go with {by}")
     if not likes or n < 1:
-        raise ConfigError(f"{len(likes)} liked songs, n = {n}; expected one song and n of 1 at least")
+        raise ConfigError(f"{len(likes)} liked songs, n = {n}; expected at least one song, and n of at least 1")
 
 
 def _columns(names: list[str], rows: pa.Table) -> Array:
-    """Float columns side by side, [n, d]."""
+    """Return float columns as a matrix, [n, d]."""
     return np.column_stack([rows[name].to_numpy() for name in names])
 
 
 def _lists(name: str, rows: pa.Table) -> Array:
-    """Lists of equal length as a matrix, [n, d]."""
+    """Return a column of lists of equal length as a matrix, [n, d]."""
     values: Any = rows[name].combine_chunks().flatten().to_numpy()
     return values.reshape(len(rows), -1) if len(rows) else np.zeros((0, 0), np.float32)
 
 
 def _genres(rows: pa.Table) -> Array | None:
-    """Genre probabilities [n, n_genres], where they were asked for."""
+    """Return genre probabilities [n, n_genres], or None if they were not read."""
     return _lists("probabilities", rows) if "probabilities" in rows.column_names else None

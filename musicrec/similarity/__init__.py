@@ -1,4 +1,8 @@
-"""All-pairs top-N, and songs for somebody by the songs one likes: arrays in, arrays out."""
+"""The most similar songs of every song, and recommendations from liked songs: arrays in, arrays out.
+
+``METRICS`` has the names of the metrics, ``METHODS`` those of the methods against hubs, and ``POOLS`` the ways to
+combine the similarities to several liked songs.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -47,7 +51,12 @@ COMPILED = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - as asked for
-    """Import what needs numba when it is asked for: a recommendation needs none of it, and starts at once."""
+    """Import what needs numba only when it is asked for: a recommendation does not need it, and starts faster."""
     if name in COMPILED:
         return getattr(import_module(f"musicrec.similarity.{COMPILED[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Public names, whether they are loaded or not: the documentation is made from them."""
+    return sorted({*globals(), *COMPILED})

@@ -1,4 +1,4 @@
-"""Rules for what a list may hold: which candidates pass by themselves, and which can be taken one after the other."""
+"""Rules for what a list may hold: which candidates pass on their own, and which still fit after those taken before."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
@@ -14,36 +14,77 @@ from musicrec.similarity.search.exact import Lists
 Codes = NDArray[np.int32]
 Rows = NDArray[np.integer]
 
-EQUAL_S = 0.1  # songs as long as each other, in seconds: two encoders cut one recording so far apart
+EQUAL_S = 0.1  # in seconds; files of one recording from two encoders differ in length by up to this
 UNKNOWN = -1
 
 
 class Songs(NamedTuple):
-    """What the rules look at, of each song; equal numbers for equal names, -1 where nothing is known."""
+    """What the rules look at in each song.
+
+    Parameters
+    ----------
+    artist, album, recording, content, genre : numpy.ndarray
+        int32 [n_songs]: equal numbers for equal names, -1 where the name is unknown.
+    duration_s : numpy.ndarray
+        float64 [n_songs], in seconds; NaN where it is unknown.
+    genre_probabilities : numpy.ndarray, optional
+        float32 [n_songs, n_genres], from a model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from musicrec.similarity import songs_of
+    >>> songs = songs_of({"artist_id": ["Ann", "Ben", "Ann", None]})
+    >>> songs.artist.tolist(), songs.take(np.array([1, 2])).artist.tolist()
+    ([0, 1, 0, -1], [1, 0])
+    """
 
     artist: Codes
     album: Codes
     recording: Codes
     content: Codes
     genre: Codes
-    duration_s: NDArray[np.float64]  # NaN where not known
-    genre_probabilities: NDArray[np.float32] | None = None  # [n_songs, n_genres], of a model
+    duration_s: NDArray[np.float64]
+    genre_probabilities: NDArray[np.float32] | None = None
 
     def take(self, rows: Rows) -> Self:
-        """Those of some songs."""
+        """Return a selection of the songs.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray
+            Row numbers of the songs.
+
+        Returns
+        -------
+        Songs
+            These songs, in this order.
+        """
         return self._replace(**{name: column[rows] for name, column in self._asdict().items() if column is not None})
 
 
 def songs_of(tracks: Mapping[str, Sequence[Any]], genre_probabilities: ArrayLike | None = None) -> Songs:
-    """Songs from the columns of ``tracks``; an album is one artist's, so that each may have *Greatest Hits*.
+    """Return what the rules look at, from the columns of the table ``tracks``.
+
+    Albums of the same name by different artists are different albums.
 
     Parameters
     ----------
-    tracks : mapping
-        ``artist_id``, ``album``, ``recording``, ``content_hash``, ``genre``, ``duration_s``, with None where nothing is
-        known. Of a column that is missing, nothing is.
+    tracks : mapping of str to sequence
+        Any of the columns ``artist_id``, ``album``, ``recording``, ``content_hash``, ``genre`` and ``duration_s``, at
+        least one, with None where the value is unknown. All values of a missing column are unknown.
     genre_probabilities : array_like, optional
-        [n_songs, n_genres], of a model.
+        [n_songs, n_genres], from a model.
+
+    Returns
+    -------
+    Songs
+        The songs, in the order of the columns.
+
+    Examples
+    --------
+    >>> songs_of({"genre": ["folk", "jazz", "folk", None]}).genre.tolist()
+    [0, 1, 0, -1]
     """
     n_songs = len(next(iter(tracks.values())))
 
@@ -70,15 +111,15 @@ def _codes(names: Sequence[object]) -> Codes:
 
 
 class Limits(NamedTuple):
-    """How often the songs of one artist, album, recording, … may stand in a list."""
+    """How many songs of one artist, album, recording, … a list may hold."""
 
-    codes: Codes  # [n_limits, n_songs]; of -1 there may be any number
+    codes: Codes  # [n_limits, n_songs]; there is no limit for songs with code -1
     most: NDArray[np.int64]  # [n_limits]
-    not_own: NDArray[np.bool_]  # [n_limits], whether none with the song's own code may
+    not_own: NDArray[np.bool_]  # [n_limits], whether songs with the same code as the list's own song are left out
 
 
 def limits_of(songs: Songs, rules: Rules) -> Limits:
-    """Limits that the rules ask for."""
+    """Return the limits that the rules ask for."""
     many = len(songs.artist)
     asked = []
     if rules.no_same_artist or rules.max_per_artist:
@@ -95,36 +136,36 @@ def limits_of(songs: Songs, rules: Rules) -> Limits:
 
 
 def longest(limits: Limits) -> NDArray[np.int64]:
-    """How long a song's list can get at most, by each limit alone: int [n_songs].
+    """Return how long the list of each song can get at most, by each limit alone: int [n_songs].
 
-    A list that has come so far needs no deeper pool.
+    A list of that length needs no deeper pool.
     """
     n_songs = limits.codes.shape[1]
     fits = np.full(n_songs, n_songs - 1)
     for codes, most, not_own in zip(*limits, strict=True):
-        known = codes >= 0
-        songs = np.bincount(codes[known], minlength=1)
+        is_known = codes >= 0
+        songs = np.bincount(codes[is_known], minlength=1)
         room = np.minimum(songs, most)
-        own = np.where(known, room[codes], 1)
-        left = np.where(known, 0 if not_own else np.minimum(songs - 1, most)[codes], 0)
-        fits = np.minimum(fits, room.sum() + (~known).sum() - own + left)
+        own = np.where(is_known, room[codes], 1)
+        left = np.where(is_known, 0 if not_own else np.minimum(songs - 1, most)[codes], 0)
+        fits = np.minimum(fits, room.sum() + (~is_known).sum() - own + left)
     return fits
 
 
-# --- what passes by itself ----------------------------------------------------------------------------------------
+# --- what passes on its own ----------------------------------------------------------------------------------------
 
 
 def passes(songs: Songs, rules: Rules, rows: Rows, near: Lists) -> NDArray[np.bool_]:
-    """Which candidates are similar enough, and are no copies by their score and length: bool [rows, k].
+    """Return which candidates are similar enough, and are not copies by their score and length: bool [rows, k].
 
     Parameters
     ----------
     songs : Songs
-        All.
+        All songs.
     rules : Rules
-        What is asked for.
+        The rules.
     rows : numpy.ndarray
-        Whose candidates these are.
+        Row numbers of the songs whose candidates these are.
     near : Lists
         The candidates, with their similarity.
     """
@@ -143,22 +184,23 @@ def passes(songs: Songs, rules: Rules, rows: Rows, near: Lists) -> NDArray[np.bo
 
 
 def agreement(songs: Songs, rows: Rows, ids: Codes) -> NDArray[np.float64]:
-    """How well the genres of songs agree with those of their candidates, [rows, k].
+    """Return how well the genres of songs agree with those of their candidates, [rows, k].
 
-    Of probabilities the product ⟨p, q⟩; without them 1 for songs of the same genre, 0 for others and for the unknown.
+    With genre probabilities p and q it is their inner product ⟨p, q⟩. Without them it is 1 for songs of the same genre,
+    and 0 for other songs and for songs of unknown genre.
     """
     if songs.genre_probabilities is None:
         own = songs.genre[rows][:, None]
         return ((own == songs.genre[ids]) & (own >= 0)).astype(np.float64)
     p = songs.genre_probabilities.astype(np.float64)
     total = np.zeros(ids.shape)
-    for genre in range(p.shape[1]):  # in this order, whatever the block
+    for genre in range(p.shape[1]):  # in the same order for every block
         total += p[rows, genre][:, None] * p[ids, genre]
     return total
 
 
 def most_agreement(songs: Songs, rows: Rows) -> NDArray[np.float64]:
-    """What :func:`agreement` with any song can be at most, [rows]."""
+    """Return the largest value that :func:`agreement` with any song can have, [rows]."""
     if songs.genre_probabilities is None:
         return (songs.genre[rows] >= 0).astype(np.float64)
     p = songs.genre_probabilities.astype(np.float64)
@@ -171,18 +213,18 @@ def most_agreement(songs: Songs, rows: Rows) -> NDArray[np.float64]:
 
 
 def take(candidates: Lists, limits: Limits, rows: NDArray[np.integer], n: int) -> Lists:
-    """The first `n` candidates of each song within the limits.
+    """Return the first `n` candidates of each song that the limits allow.
 
     Parameters
     ----------
     candidates : Lists
-        [rows, k], in order; -1 are passed over.
+        [rows, k], in order; -1 is skipped.
     limits : Limits
-        Of all songs.
+        Limits, with the codes of all songs.
     rows : numpy.ndarray
-        Whose candidates these are, [rows].
+        Row numbers of the songs whose candidates these are, [rows].
     n : int
-        How many.
+        Number of candidates.
     """
     found = Lists(np.full((len(rows), n), -1, np.int32), np.full((len(rows), n), -np.inf, np.float32))
     _take_in_order(candidates, limits, np.asarray(rows, np.int64), found)

@@ -1,16 +1,16 @@
-"""Remedies against hubs, songs that stand in the lists of all too many others.
+"""Methods against hubs: songs that are in the lists of far too many others.
 
-They give each pair of a deeper list another score, and rank it anew. They hold a similarity against how similar
-the two songs are to others in general:
+They give each pair of a deeper list a new score, and rank the list again. They compare the similarity of two songs with
+how similar the two are to other songs in general:
 
-- mutual proximity: against all others (Schnitzer, Flexer, Schedl, Widmer: "Local and global scaling reduce hubs in
-  space", JMLR 13, 2012; normal distributions taken as independent),
-- local scaling: against their nearest neighbours (there called NICDM, after Jégou, Schmid, Harzallah, Verbeek,
-  "Accurate image search using the contextual dissimilarity measure", PAMI 32(1), 2010),
+- mutual proximity: to all others (Schnitzer, Flexer, Schedl, Widmer: "Local and global scaling reduce hubs in space",
+  JMLR 13, 2012; with independent normal distributions),
+- local scaling: to their nearest neighbours (called NICDM there, after Jégou, Schmid, Harzallah, Verbeek, "Accurate
+  image search using the contextual dissimilarity measure", PAMI 32(1), 2010),
 - CSLS: the same, as a difference (Conneau, Lample, Ranzato, Denoyer, Jégou, "Word translation without parallel data",
   ICLR 2018).
 
-What lies beyond the deeper list is not looked at: its songs are ranked as if no other could come near.
+Songs beyond the deeper list are not considered, even if their new score would be high.
 """
 
 import math
@@ -31,39 +31,55 @@ Scores = NDArray[np.float32]
 Array = NDArray[np.float64]
 
 METHODS = "mutual_proximity", "local_scaling", "csls"
-NEIGHBOURS = 10  # that are the neighbourhood of a song, as in both publications
+NEIGHBOURS = 10  # nearest neighbours of a song that count, as in both publications
 BLOCK_ROWS = 65_536
-ROUNDING = 1e-6  # relative, of scores: songs that are all equally similar have no spread to speak of
+ROUNDING = 1e-6  # relative rounding error of scores: a smaller spread is none
 TINY = float(np.finfo(np.float64).tiny)
 
 # --- statistics of a song -----------------------------------------------------------------------------------------
 
 
 class Statistics(NamedTuple):
-    """How similar each song is to others in general: float64 [n_songs], in 24 bits, which no order of sums changes."""
+    """How similar each song is to others in general.
+
+    Both are float64 [n_songs], rounded to 24 bits, so that they do not depend on the order of summation.
+    """
 
     centre: Array
     spread: Array
 
 
 def statistics(method: str, vectors: ArrayLike, scores: Scores, *, metric: str = "cosine") -> Statistics:
-    """What a method of :data:`METHODS` needs to know of every song.
+    """Return the statistics of all songs that a method against hubs needs.
 
     Parameters
     ----------
-    method : str
-        One of :data:`METHODS`.
+    method : {"mutual_proximity", "local_scaling", "csls"}
+        Method against hubs. Mutual proximity uses `vectors`; the others use `scores`.
     vectors : array_like
-        [n_songs, d], finite. Mutual proximity looks at them, and at no list.
+        [n_songs, d], finite.
     scores : numpy.ndarray
-        float32 [n_songs, k], of the lists of all songs; :data:`NEIGHBOURS` columns are enough. The others look at them.
+        float32 [n_songs, k], of the lists of all songs; ten columns are enough.
     metric : {"cosine", "euclidean", "inner"}
-        Of the scores.
+        Metric of the scores.
+
+    Returns
+    -------
+    Statistics
+        Two numbers for each song, for :func:`rerank`.
 
     Raises
     ------
     ConfigError
-        The method or the metric is unknown, or the metric is no distance and the method needs one.
+        The method or the metric is unknown, or the method needs a distance and the metric is ``inner``.
+
+    Examples
+    --------
+    >>> from musicrec.similarity import statistics, top_n
+    >>> vectors = [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
+    >>> lists = top_n(vectors, 2)
+    >>> statistics("csls", vectors, lists.scores).centre.tolist()
+    [0.0, 0.5, 0.5]
     """
     _check(method, metric)
     if method == "mutual_proximity":
@@ -71,36 +87,37 @@ def statistics(method: str, vectors: ArrayLike, scores: Scores, *, metric: str =
         return Statistics(_rounded(mean), _rounded(std))
     near = np.asarray(scores[:, :NEIGHBOURS], np.float64)
     values = _distance(near, metric) if method == "local_scaling" else near
-    known = np.isfinite(near)
-    mean = np.where(known, values, 0.0).sum(axis=1) / np.maximum(1, known.sum(axis=1))
-    if method == "local_scaling":  # songs with copies of themselves only around them are near to something too
+    is_song = np.isfinite(near)
+    mean = np.where(is_song, values, 0.0).sum(axis=1) / np.maximum(1, is_song.sum(axis=1))
+    if method == "local_scaling":  # if all neighbours of a song are copies of it, the mean distance is 0
         mean = np.maximum(mean, ROUNDING * mean.max(initial=0.0) + TINY)
     return Statistics(_rounded(mean), np.ones(len(near)))
 
 
 def _rounded(x: Array) -> Array:
-    """To as many bits as a float32 has, and to any size."""
+    """Round to the precision of float32, but keep the range of float64."""
     fraction, exponent = np.frexp(x)
     return np.ldexp(np.round(fraction * 2**24), exponent - 24)
 
 
 def moments(vectors: ArrayLike, metric: str = "cosine") -> tuple[Array, Array]:
-    """Mean and standard deviation of a song's similarity to all others, without a pass over pairs.
+    """Return mean and standard deviation of each song's similarity to all others, without comparing pairs.
 
-    A similarity is a product u·y of one vector of each song, and a number c of the first. So over all songs its mean is
-    u·m + c and its variance uᵀCu, with mean m and covariance C of the vectors y; then the song itself is taken out.
+    A similarity is u·y + c, with a vector u and a number c of the first song, and a vector y of the second. So over all
+    songs its mean is u·m + c and its variance uᵀCu, where m and C are mean and covariance of the vectors y. Then the
+    song itself is taken out.
 
     Parameters
     ----------
     vectors : array_like
         [n_songs, d], finite.
     metric : {"cosine", "euclidean", "inner"}
-        Cosine, minus the *squared* Euclidean distance, of which this holds too, or inner product.
+        Cosine, minus the *squared* Euclidean distance, which has the same form, or inner product.
 
     Returns
     -------
     mean, std : numpy.ndarray
-        float64 [n_songs]. A standard deviation is 1e-6 of the similarities at least, which is how exact they are.
+        float64 [n_songs]. A standard deviation is at least 1e-6 of the similarities, which is their precision.
     """
     _check("mutual_proximity", metric)
     matrix = np.asarray(vectors)
@@ -129,12 +146,12 @@ class _Factors(NamedTuple):
 
 
 def _factors(rows: NDArray[np.floating], middle: Array, metric: str) -> _Factors:
-    """Vectors u, y and numbers c of songs: u·y + c is the similarity of one song to another."""
+    """Return vectors u, y and numbers c of songs: u·y + c is the similarity of one song to another."""
     x = np.asarray(rows, np.float64)
     if metric != "euclidean":
         x = _unit_rows(x) if metric == "cosine" else x
         return _Factors(x, x, np.zeros(len(x)))
-    x = x - middle  # no distance changes, and squares become smaller
+    x = x - middle  # distances stay the same, and squares become smaller
     square = (x * x).sum(axis=1, keepdims=True)
     return _Factors(np.hstack([2 * x, -np.ones_like(square)]), np.hstack([x, square]), -square[:, 0])
 
@@ -158,27 +175,49 @@ def rerank(
     metric: str = "cosine",
     rows: NDArray[np.integer] | None = None,
 ) -> Lists:
-    """The best `n` of deeper lists by a method of :data:`METHODS`; equal scores by row number.
+    """Return the best `n` songs of deeper lists by a method against hubs.
+
+    The new score depends on the method:
+
+    - mutual proximity: -log₁₀(1 - P(s > S₁)·P(s > S₂)), where P is the probability that the similarity s of the two
+      songs is above that of one of them to another song. It is always above 0: 1 is a product of 90 %, 2 of 99 %.
+    - local scaling: minus the distance, divided by the geometric mean of both songs' mean distances to their
+      neighbours. The distance of a cosine is that of unit vectors, √(2 - 2cos).
+    - CSLS: twice the score, minus both songs' mean scores with their neighbours.
 
     Parameters
     ----------
-    lists : (numpy.ndarray, numpy.ndarray)
-        int32 and float32 [rows, k], as of :func:`musicrec.similarity.top_n`; -1 where a list has no more.
+    lists : tuple of numpy.ndarray
+        int32 and float32 [rows, k], as :func:`musicrec.similarity.top_n` returns them; -1 after the end of a list.
     n : int
-        How many.
-    method : str
-        One of :data:`METHODS`.
+        Number of songs.
+    method : {"mutual_proximity", "local_scaling", "csls"}
+        Method against hubs.
     of_songs : Statistics
-        As :func:`statistics` gives them.
+        Statistics of all songs, as :func:`statistics` returns them.
     metric : {"cosine", "euclidean", "inner"}
-        Of the scores.
+        Metric of the scores.
     rows : numpy.ndarray, optional
-        Whose lists these are; of all songs, unless given.
+        Row numbers of the songs whose lists these are; all songs by default.
 
     Returns
     -------
     Lists
-        With scores as of :func:`rescored`.
+        int32 and float32 [rows, n], by descending new score, then ascending row number.
+
+    Raises
+    ------
+    ConfigError
+        As for :func:`statistics`.
+
+    Examples
+    --------
+    >>> from musicrec.similarity import rerank, statistics, top_n
+    >>> vectors = [[1.0, 0.0], [1.0, 0.5], [0.5, 1.0], [0.0, 1.0], [1.0, 0.4]]
+    >>> lists = top_n(vectors, 4)
+    >>> of_songs = statistics("csls", vectors, lists.scores)
+    >>> lists.ids[:, 0].tolist(), rerank(lists, 1, "csls", of_songs).ids.ravel().tolist()
+    ([4, 4, 3, 2, 1], [4, 4, 3, 2, 0])
     """
     return ranked(lists[0], rescored(lists, method, of_songs, metric=metric, rows=rows), n)
 
@@ -191,14 +230,9 @@ def rescored(
     metric: str = "cosine",
     rows: NDArray[np.integer] | None = None,
 ) -> Scores:
-    """New score of each pair, as :func:`rerank` ranks them; the same from either side.
+    """Return the new score of each pair, as :func:`rerank` describes them; it is the same from either side.
 
-    - mutual proximity: how many nines the probability has that two songs are closer than others are to either,
-      -log₁₀(1 - P(s > S₁)·P(s > S₂)): 1 is 90 %, 2 is 99 %. Always above 0. The logarithm keeps apart what a float32
-      next to 1 does not.
-    - local scaling: minus the distance over the geometric mean of both songs' distances to their neighbours; a cosine's
-      distance is that of unit vectors, √(2 - 2cos).
-    - CSLS: twice the score, less both songs' mean scores with their neighbours.
+    The logarithm of mutual proximity tells scores apart that a float32 close to 1 could not.
     """
     _check(method, metric)
     ids, scores = lists
@@ -206,7 +240,7 @@ def rescored(
     values = np.asarray(scores, np.float64)
     here, there = own[:, None], np.maximum(ids, 0)
     centre, spread = of_songs
-    with np.errstate(all="ignore"):  # where a list has no more
+    with np.errstate(all="ignore"):  # after the end of a list
         if method == "mutual_proximity":
             similarity = -values * values if metric == "euclidean" else values
             new = _nines((similarity - centre[here]) / spread[here], (similarity - centre[there]) / spread[there])
@@ -219,7 +253,7 @@ def rescored(
 
 @vectorize(cache=True)
 def _nines(z1: float, z2: float) -> float:
-    """-log10(1 - Φ(z1)·Φ(z2)), to full precision wherever it is."""
+    """Return -log10(1 - Φ(z1)·Φ(z2)), to full precision over its whole range."""
     root = math.sqrt(0.5)
     tail1, tail2 = 0.5 * math.erfc(z1 * root), 0.5 * math.erfc(z2 * root)
     tail = tail1 + tail2 - tail1 * tail2
@@ -227,7 +261,7 @@ def _nines(z1: float, z2: float) -> float:
         logarithm = math.log1p(-0.25 * math.erfc(-z1 * root) * math.erfc(-z2 * root))
     elif tail > 1e-290:
         logarithm = math.log(tail)
-    else:  # too small for a number, so by its series; the product of two such tails is nothing beside them
+    else:  # the tails underflow, so by their series; their product is negligible
         near, far = min(z1, z2), max(z1, z2)
         logarithm = _log_tail(near) + math.log1p(math.exp(_log_tail(far) - _log_tail(near)))
     return -logarithm / math.log(10.0)
@@ -235,7 +269,7 @@ def _nines(z1: float, z2: float) -> float:
 
 @njit(cache=True)
 def _log_tail(z: float) -> float:
-    """log(1 - Φ(z)), of z from 30 on to 1e-8."""
+    """Return log(1 - Φ(z)) for z of 30 and more, to 1e-8."""
     return -0.5 * z * z - math.log(z * math.sqrt(2 * math.pi)) + math.log1p(-1 / z**2 + 3 / z**4)
 
 
@@ -249,4 +283,4 @@ def _check(method: str, metric: str) -> None:
     if metric not in SCORE_RANGE:
         raise ConfigError(f"unknown metric {metric!r}; expected one of {', '.join(SCORE_RANGE)}")
     if method == "local_scaling" and metric == "inner":
-        raise ConfigError("local scaling needs a distance, which inner products have not; use cosine or euclidean")
+        raise ConfigError("local scaling needs a distance, and inner products have none; use cosine or euclidean")

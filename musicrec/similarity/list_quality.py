@@ -1,4 +1,4 @@
-"""What a table of similar songs must satisfy before anyone sees it, and the figures that describe it."""
+"""What a table of similar songs must satisfy before it is published, and the figures that describe it."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ Ids = NDArray[np.int32]
 Scores = NDArray[np.float32]
 
 NO_SONG = -1  # ends a list that is shorter than others; its score is -inf
-BLOCK_ROWS = 16_384  # looked at together: some ten MB at n = 50
+BLOCK_ROWS = 16_384  # processed together: about ten MB at n = 50
 
 LARGEST = float(np.finfo(np.float32).max)
 SCORE_RANGE: dict[str, tuple[float, float]] = {
@@ -23,31 +23,65 @@ SCORE_RANGE: dict[str, tuple[float, float]] = {
 
 
 class Quality(NamedTuple):
-    """How a table spreads its recommendations over the catalog; N_k of a song is in how many lists it stands."""
+    """How a table spreads its recommendations over the catalog. N_k of a song is the number of lists that it is in.
 
-    coverage: float  # share of songs that stand in somebody's list
-    antihub_share: float  # share of songs that stand in nobody's
-    max_hub_share: float  # share of all lists the most frequent song stands in
-    hub_skew: float  # skewness of N_k (Radovanović, Nanopoulos, Ivanović: JMLR 11, 2010)
-    robin_hood: float  # Σ|N_k - k| / 2k(N - 1): share of all entries to hand over until all songs have as many
+    Attributes
+    ----------
+    coverage : float
+        Share of songs that are in at least one list.
+    antihub_share : float
+        Share of songs that are in no list.
+    max_hub_share : float
+        Share of all lists that the most frequent song is in.
+    hub_skew : float
+        Skewness of N_k (Radovanović, Nanopoulos, Ivanović: JMLR 11, 2010).
+    robin_hood : float
+        Σ|N_k - k| / 2k(N - 1): the share of all entries that would have to go to other songs for all N_k to be equal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from musicrec.similarity import quality
+    >>> figures = quality(np.array([[1], [0], [0], [0]], np.int32))  # all but one list hold song 0
+    >>> figures.coverage, figures.max_hub_share
+    (0.5, 0.75)
+    """
+
+    coverage: float
+    antihub_share: float
+    max_hub_share: float
+    hub_skew: float
+    robin_hood: float
 
 
 def check_lists(ids: Ids, scores: Scores, between: tuple[float, float]) -> int:
-    """Raise PublishError unless every list is a ranking of other songs, each once, by falling score in range.
+    """Check that every list ranks other songs, each of them once, by descending score within a range.
 
     Parameters
     ----------
     ids : numpy.ndarray
-        int32 [N, n], row numbers; a list with fewer than n songs ends in ``NO_SONG``.
+        int32 [N, n], row numbers; a list with fewer than n songs ends in -1.
     scores : numpy.ndarray
         float32 [N, n]; -inf where there is no song.
-    between : (float, float)
-        Least and largest score that there can be.
+    between : tuple of float
+        Lowest and highest possible score.
 
     Returns
     -------
     int
-        How many lists have fewer than n songs.
+        Number of lists that have fewer than n songs.
+
+    Raises
+    ------
+    PublishError
+        A list is wrong. The message says which, in what way, and how many such lists there are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ids, scores = np.array([[1], [0], [-1]], np.int32), np.array([[0.9], [0.9], [-np.inf]], np.float32)
+    >>> check_lists(ids, scores, (-1.0, 1.0))
+    1
     """
     short = 0
     first: dict[str, int] = {}
@@ -67,7 +101,7 @@ def check_lists(ids: Ids, scores: Scores, between: tuple[float, float]) -> int:
 def _faults(
     ids: Ids, scores: Scores, between: tuple[float, float], start: int, n_songs: int
 ) -> Iterator[tuple[str, Any]]:
-    """Each fault that a list can have, and which of the lists of rows `start` … have it."""
+    """Iterate over the faults that a list can have, each with which of the lists from row `start` on have it."""
     low, high = between
     is_song = ids != NO_SONG
     ordered = np.sort(ids, axis=1)
@@ -81,9 +115,27 @@ def _faults(
 
 
 def quality(ids: Ids, n_songs: int | None = None) -> Quality:
-    """Coverage and hubness of lists, as ``occurrences`` counts them; k is their mean length.
+    """Return coverage and hubness of lists; k is their mean length.
 
-    Songs that all stand in as many lists have skewness 0, and so has a catalog of which no list says anything.
+    The skewness is 0 if all songs are in the same number of lists, and if all lists are empty.
+
+    Parameters
+    ----------
+    ids : numpy.ndarray
+        int32 [rows, k], row numbers; -1 after the end of a list.
+    n_songs : int, optional
+        Number of songs that can be in a list; by default, the number of lists.
+
+    Returns
+    -------
+    Quality
+        The figures.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> quality(np.array([[1], [0], [0], [0]], np.int32)).antihub_share
+    0.5
     """
     counts = occurrences(ids, n_songs).astype(np.float64)
     if not counts.any():
@@ -100,41 +152,53 @@ def quality(ids: Ids, n_songs: int | None = None) -> Quality:
 
 
 def occurrences(ids: Ids, n_songs: int | None = None) -> NDArray[np.int64]:
-    """In how many lists each song stands, int [n_songs].
+    """Return in how many lists each song is, int [n_songs].
 
     Parameters
     ----------
     ids : numpy.ndarray
-        int32 [rows, k], row numbers; ``NO_SONG`` where a list has no more.
+        int32 [rows, k], row numbers; ``NO_SONG`` after the end of a list.
     n_songs : int, optional
-        Songs that may stand in a list; as many as there are lists, unless given.
+        Number of songs that can be in a list; by default, the number of lists.
     """
     counts = np.zeros((len(ids) if n_songs is None else n_songs) + 1, np.int64)
     for start in range(0, len(ids), BLOCK_ROWS):
         counts += np.bincount(ids[start : start + BLOCK_ROWS].ravel() + 1, minlength=len(counts))
-    return counts[1:]  # the first counted places without a song
+    return counts[1:]  # the first one counts the places without a song
 
 
 def churn(before: Ids, now: Ids, rows_before: NDArray[np.integer[Any]]) -> float | None:
-    """Mean share of a song's list that was not in its list before, over the songs of both; None without any.
+    """Return how much the lists have changed: the mean share of a song's list that was not in its list before.
 
     Parameters
     ----------
     before, now : numpy.ndarray
-        int32 [N0, n0] and [N, n], row numbers of two tables; ``NO_SONG`` where a list has ended. `before` may be
-        mapped: it is read in blocks.
+        int32 [N0, n0] and [N, n], row numbers of two tables; -1 after the end of a list. `before` is read in blocks,
+        so it may be mapped.
     rows_before : numpy.ndarray
-        Integers [N]: row that each song of `now` has in `before`; -1 if it is new.
+        int [N]: the row that each song of `now` has in `before`; -1 if it is new.
+
+    Returns
+    -------
+    float or None
+        Mean over the songs that both tables have; None if there is no such song.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> before, now = np.array([[1], [0], [0]], np.int32), np.array([[1], [2], [0]], np.int32)
+    >>> round(churn(before, now, np.arange(3)), 3)
+    0.333
     """
     common = np.flatnonzero(rows_before >= 0)
     if not len(common):
         return None
-    to_before = np.append(rows_before, -1).astype(np.int32)  # no song stays no song: -1 takes the last one
+    to_before = np.append(rows_before, -1).astype(np.int32)  # index -1 takes the last value, so -1 stays -1
     new = 0.0
     for start in range(0, len(common), BLOCK_ROWS):
         rows = common[start : start + BLOCK_ROWS]
         both = np.concatenate([to_before[now[rows]], before[rows_before[rows]]], axis=1)
-        both.sort(axis=1)  # a list names a song once: what stands twice stands in both lists
+        both.sort(axis=1)  # a list names a song once, so a pair of equal numbers is in both lists
         kept = ((both[:, 1:] == both[:, :-1]) & (both[:, 1:] >= 0)).sum(axis=1)
         length = (now[rows] != NO_SONG).sum(axis=1)
         new += float(((length - kept) / np.maximum(length, 1)).sum())

@@ -1,10 +1,11 @@
-"""Lists by rules: filters that refill, genre boost, methods against hubs.
+"""Lists by rules: filters, genre boost, and methods against hubs.
 
-The candidates of a song are ranked and taken in order unless a rule forbids it, so a list is what anyone would get who
-ranked the whole catalog. They come from a pool deeper than n; songs whose list it does not fill, or for which a song
-beyond it could come first, are given a deeper one, in the end the whole catalog. Where its genre is boosted, the songs
-of that genre get a pool of their own before: else all would have to be as deep as a list of one genre is. With a method
-against hubs the depth of the pool is part of the method: see :mod:`musicrec.similarity.hubness`.
+The candidates of a song are ranked, and taken in order unless a rule forbids it. So a list is the same as if the whole
+catalog had been ranked. The candidates come from a pool that is deeper than n. If it does not fill the list, or if a
+song beyond it could rank higher, the song gets a deeper pool, in the end the whole catalog. If songs of the same genre
+are boosted, they first get a pool of their own: otherwise the pool of all songs would have to be deep enough to hold a
+list of one genre. With a method against hubs, the depth of the pool is part of the method: see
+:mod:`musicrec.similarity.hubness`.
 """
 
 from collections.abc import Iterator
@@ -23,9 +24,9 @@ from musicrec.similarity.search.exact import Lists, top_n
 Rows = NDArray[np.integer]
 
 POOL_PER_N = 4  # candidates for each song of a list
-DEEPER = 4  # times as deep is the next pool
-MOST_CELLS = 8_000_000  # candidates held at once
-FAST_CELLS = 500_000  # of these, looked at together: what is computed of them stays near the processor
+DEEPER = 4  # each next pool is so many times as deep
+MOST_CELLS = 8_000_000  # most candidates in memory at once
+FAST_CELLS = 500_000  # most candidates processed together: their intermediate results fit in the cache
 
 
 def refine(
@@ -37,30 +38,38 @@ def refine(
     rows: NDArray[np.integer] | None = None,
     of_songs: Statistics | None = None,
 ) -> Lists:
-    """Lists by the rules: filters, genre boost, methods against hubs.
+    """Return the lists that follow the rules: filters, genre boost, and methods against hubs.
 
     Parameters
     ----------
     vectors : array_like
         [n_songs, d], finite.
     songs : Songs
-        What is known of them.
+        What the rules look at in each song.
     rules : Rules
-        What is asked for.
-    lists : (numpy.ndarray, numpy.ndarray), optional
-        What :func:`top_n` gave for these rows, at any depth; :func:`pool_depth` is best. They spare the first pass,
-        unless songs are chosen within genres.
+        The rules.
+    lists : tuple of numpy.ndarray, optional
+        The result of :func:`top_n` for these rows, at any depth; :func:`pool_depth` is best. It saves the first pass,
+        unless lists hold songs of one genre only.
     rows : numpy.ndarray, optional
-        Whose lists, as ascending row numbers; those of all songs, unless given.
+        Ascending row numbers of the songs whose lists are wanted; all songs by default.
     of_songs : Statistics, optional
-        Of all songs, whatever their genre, for a method against hubs: what :func:`statistics_of` gives, which is
-        called here otherwise.
+        Statistics of all songs of the catalog, of any genre, for a method against hubs; computed here by default.
 
     Returns
     -------
     Lists
-        int32 and float32 [rows, min(n, n_songs - 1)], in the order of :func:`ranked`; -1 and -inf at the end where the
-        catalog has no more songs that pass. The score is the one that the list is ranked by: see :func:`score_range`.
+        int32 and float32 [rows, min(n, n_songs - 1)], by descending score, then ascending row number; -1 and -inf at
+        the end where no more songs pass. The score is the one by which the list is ranked: see :func:`score_range`.
+
+    Examples
+    --------
+    >>> from musicrec.settings import Rules
+    >>> from musicrec.similarity import refine, songs_of
+    >>> vectors = [[1.0, 0.0], [1.0, 0.1], [1.0, 0.2], [0.0, 1.0]]
+    >>> songs = songs_of({"artist_id": ["Ann", "Ann", "Ben", "Cid"]})
+    >>> refine(vectors, songs, Rules(n=1, no_same_artist=True)).ids.ravel().tolist()
+    [2, 2, 1, 2]
     """
     matrix = np.asarray(vectors)
     asked = np.arange(len(matrix)) if rows is None else np.asarray(rows, np.intp)
@@ -81,18 +90,73 @@ def refine(
 
 
 def pool_depth(rules: Rules, n_songs: int) -> int:
-    """How deep the lists should be that :func:`refine` is given; n, where nothing is asked of it."""
+    """Return how deep the lists that :func:`refine` is given should be.
+
+    Parameters
+    ----------
+    rules : Rules
+        The rules.
+    n_songs : int
+        Number of songs in the catalog.
+
+    Returns
+    -------
+    int
+        n if the rules change nothing, several times n otherwise; never more than the number of other songs.
+
+    Examples
+    --------
+    >>> from musicrec.settings import Rules
+    >>> pool_depth(Rules(n=10), 1000), pool_depth(Rules(n=10, no_duplicates=True), 1000)
+    (10, 40)
+    """
     return max(0, min((POOL_PER_N if is_asked(rules) else 1) * rules.n, n_songs - 1))
 
 
 def is_asked(rules: Rules) -> bool:
-    """Whether lists by these rules differ from those of :func:`top_n`."""
+    """Return whether the rules can make lists that differ from those of :func:`top_n`.
+
+    Parameters
+    ----------
+    rules : Rules
+        The rules.
+
+    Returns
+    -------
+    bool
+        False if only ``n``, ``metric`` and ``genre_weight`` are set.
+
+    Examples
+    --------
+    >>> from musicrec.settings import Rules
+    >>> is_asked(Rules(n=10)), is_asked(Rules(n=10, no_duplicates=True))
+    (False, True)
+    """
     plain = Rules.model_validate({"n": rules.n, "metric": rules.metric, "genre_weight": rules.genre_weight})
     return any(getattr(rules, name) != getattr(plain, name) for name in Rules.model_fields)
 
 
 def score_range(rules: Rules) -> tuple[float, float]:
-    """Least and largest score that lists by these rules can hold, the end of a short list apart."""
+    """Return the lowest and the highest score that lists by these rules can hold.
+
+    The -inf at the end of a short list does not count.
+
+    Parameters
+    ----------
+    rules : Rules
+        The rules.
+
+    Returns
+    -------
+    low, high : float
+        The range, for :func:`check_lists`.
+
+    Examples
+    --------
+    >>> from musicrec.settings import Rules
+    >>> score_range(Rules()), score_range(Rules(metric="euclidean"))
+    ((-1.0, 1.0), (-inf, 0.0))
+    """
     low, high = SCORE_RANGE[rules.metric]
     match rules.hubness:
         case "mutual_proximity":
@@ -107,9 +171,9 @@ def score_range(rules: Rules) -> tuple[float, float]:
 def statistics_of(
     matrix: NDArray[np.floating], rules: Rules, lists: tuple[NDArray[np.int32], NDArray[np.float32]] | None = None
 ) -> Statistics:
-    """What the method against hubs needs to know of all songs, from their vectors and, if there are any, their lists.
+    """Return the statistics of all songs that the method against hubs needs, from their vectors and lists.
 
-    For :func:`refine` of some rows, where it costs as much as for all.
+    :func:`refine` of a few rows needs those of all songs too, so they should be computed once.
     """
     if rules.hubness == "mutual_proximity":
         return statistics(rules.hubness, matrix, np.empty((len(matrix), 0), np.float32), metric=rules.metric)
@@ -119,7 +183,7 @@ def statistics_of(
 
 
 def _catalogs(songs: Songs, rules: Rules, asked: Rows) -> Iterator[tuple[Rows, Rows]]:
-    """Songs to choose from, ascending, and places in `asked` of those who choose from them."""
+    """Iterate over the sets of songs to choose from, ascending, each with the places in `asked` of its lists."""
     everybody = np.arange(len(songs.genre))
     if rules.genre != "only":
         yield everybody, np.arange(len(asked))
@@ -142,11 +206,11 @@ def _blocks(rows: Rows, at_once: int) -> list[Rows]:
 
 
 class _Pool(NamedTuple):
-    """Candidates of some songs in the order in which they are taken, and what is known of those beyond."""
+    """Candidates of some songs in the order in which they are taken, and a bound for the songs beyond."""
 
     candidates: Lists
     is_all: NDArray[np.bool_]  # [rows], whether no song beyond the pool could be taken
-    beyond: NDArray[np.float32]  # [rows], the score that a song beyond it has at most; -inf if the order is settled
+    beyond: NDArray[np.float32]  # [rows], highest score that a song beyond the pool can have; -inf if none matters
 
 
 class _Task:
@@ -160,13 +224,13 @@ class _Task:
         self._wanted = np.minimum(longest(self._limits), self._n)
 
     def lists(self, rows: Rows, first: Lists | None) -> Lists:
-        """Lists of some rows, from pools that become deeper for those who need it."""
+        """Return the lists of some rows, from pools that become deeper where that is needed."""
         found = Lists(np.full((len(rows), self._n), -1, np.int32), np.full((len(rows), self._n), -np.inf, np.float32))
         depth = pool_depth(self._rules, len(self._matrix))
         if first is not None and self._rules.hubness == "none":
             depth = first.ids.shape[1]
         elif first is not None and first.ids.shape[1] < depth:
-            first = None  # another pool would be another list
+            first = None  # with a method against hubs, a pool of another depth gives another list
         todo, apart = np.arange(len(rows)), False
         while self._n and len(todo):
             short = []
@@ -185,7 +249,7 @@ class _Task:
         return found
 
     def _fill(self, found: Lists, places: Rows, rows: Rows, pool: _Pool) -> NDArray[np.bool_]:
-        """Fill lists from a pool; return which are what a deeper one would give."""
+        """Fill lists from a pool; return which of them a deeper pool would not change."""
         ids, scores = take(pool.candidates, self._limits, rows, self._n)
         found.ids[places], found.scores[places] = ids, scores
         last = np.where(ids >= 0, scores, np.inf).min(axis=1)
@@ -193,12 +257,12 @@ class _Task:
         return pool.is_all | (is_full & (last > pool.beyond))
 
     def _nearest(self, rows: Rows, depth: int) -> Lists:
-        """Lists by score alone."""
+        """Return lists by score alone."""
         everybody = len(rows) == len(self._matrix)
         return top_n(self._matrix, depth, self._rules.metric, rows=None if everybody else rows)
 
     def _alike(self, rows: Rows, depth: int) -> Lists:
-        """Lists of songs of the own genre by score alone; empty for songs whose genre is not known."""
+        """Return lists, by score alone, of songs of the same genre; empty for songs of unknown genre."""
         of_genre = Lists(np.full((len(rows), depth), -1, np.int32), np.full((len(rows), depth), -np.inf, np.float32))
         genres = self._songs.genre
         for genre in np.unique(genres[rows][genres[rows] >= 0]):
@@ -210,12 +274,12 @@ class _Task:
         return of_genre
 
     def _pool(self, rows: Rows, near: Lists, alike: Lists | None) -> _Pool:
-        """Candidates that pass on their own, in the order of the rules."""
+        """Return the candidates that pass on their own, in the order of the rules."""
         rules, songs = self._rules, self._songs
         farthest = near.scores[:, -1]
         is_all = np.full(len(rows), near.ids.shape[1] >= len(self._matrix) - 1)
         beyond = np.full(len(rows), -np.inf, np.float32)
-        if alike is not None:  # songs of the own genre from their own list, those of others from the other
+        if alike is not None:  # songs of the same genre come from `alike`, other songs from `near`
             own = agreement(songs, rows, near.ids) > 0
             near = _joined(Lists(np.where(own, np.int32(-1), near.ids), near.scores), alike)
             beyond = np.maximum(_plus(alike.scores[:, -1], rules.genre_weight), farthest)

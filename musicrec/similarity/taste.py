@@ -1,9 +1,9 @@
-"""Songs for somebody, by the songs one likes: what every song scores, the best of them, and centre songs.
+"""Recommendations from liked songs: the score of every song, the best songs, and centre songs.
 
 Method 1 of the reference system is the cosine to the liked songs. Method 2 adds the agreement of genres,
-λ·⟨p(genre | song), mean p(genre | liked songs)⟩. Sums are taken in float64 in one fixed order and rounded to float32
-before songs are ranked, so that no score depends on how many songs are scored at once; of equal scores the smaller row
-comes first.
+λ·⟨p(genre | song), mean p(genre | liked songs)⟩. Sums are taken in float64 in one fixed order, and rounded to float32
+before songs are ranked. So no score depends on how many songs are scored at once. Songs with equal scores are ranked by
+row number.
 """
 
 from collections.abc import Callable
@@ -17,24 +17,32 @@ from musicrec.errors import ConfigError
 Matrix = NDArray[np.float64]
 
 POOLS = ("mean", "max")
-BLOCK_ROWS = 512  # that stay in a core's cache
+BLOCK_ROWS = 512  # so many fit in a core's cache
 
 
 class Taste(NamedTuple):
-    """The songs somebody likes, and how others are measured by them.
+    """The songs that a listener likes, and how other songs are compared with them.
 
-    Attributes
+    Parameters
     ----------
-    vectors : array-like
+    vectors : array_like
         [n_liked, d], finite.
-    probabilities : array-like, optional
-        Genre probabilities of the liked songs, [n_liked, n_genres]; with them it is Method 2.
+    probabilities : array_like, optional
+        Genre probabilities of the liked songs, [n_liked, n_genres]. If they are given, scores are those of Method 2.
     metric : {"cosine", "euclidean"}
         Similarity to a liked song: the cosine, or minus the Euclidean distance.
     pool : {"mean", "max"}
-        Whether a song is as similar as it is to the liked songs on average, or to the nearest one.
+        Mean similarity to all liked songs, or similarity to the nearest of them.
     weight : float
-        λ, of the agreement of genres.
+        λ, the weight of the agreement of genres.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from musicrec.similarity import Taste, score
+    >>> taste = Taste([[1.0, 0.0], [0.0, 1.0]], pool="max")
+    >>> score(np.array([[2.0, 0.0], [0.0, -1.0]]), taste)[0].tolist()
+    [1.0, 0.0]
     """
 
     vectors: ArrayLike
@@ -47,39 +55,47 @@ class Taste(NamedTuple):
 def score(
     vectors: NDArray[np.floating], taste: Taste, probabilities: NDArray[np.floating] | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """What songs score by a taste. Beside the result, memory holds a block of rows at a time.
+    """Return the scores of songs by a taste. Besides the result, memory holds one block of rows at a time.
 
     Parameters
     ----------
     vectors : numpy.ndarray
         [n, d], finite. A zero vector has cosine 0 with every other.
     taste : Taste
-        Liked songs, one at least.
+        The liked songs, at least one.
     probabilities : numpy.ndarray, optional
-        Genre probabilities [n, n_genres] of the songs, where the taste has those of the liked ones.
+        Genre probabilities of the songs, [n, n_genres]; needed if the taste has those of the liked songs.
 
     Returns
     -------
     scores : numpy.ndarray
-        float32 [n], the larger the better.
+        float32 [n]; a larger score is better.
     because : numpy.ndarray
-        intp [n], for each song the row of the liked song that it is most similar to; of equal ones the first.
+        intp [n], for each song the row of the liked song that it is most similar to; the first of several equal ones.
 
     Raises
     ------
     ConfigError
         The metric or the pool is unknown.
     ValueError
-        Nothing is liked, or the taste has genre probabilities and the songs have none.
+        The taste has no songs, or it has genre probabilities and the songs have none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> songs = np.array([[1.0, 0.0], [3.0, 4.0], [0.0, 1.0]])
+    >>> scores, because = score(songs, Taste(songs[:1]))
+    >>> [round(s, 3) for s in scores.tolist()], because.tolist()
+    ([1.0, 0.6, 0.0], [0, 0, 0])
     """
     if taste.metric not in _METRICS:
         raise ConfigError(f"unknown metric {taste.metric!r}; expected one of {', '.join(_METRICS)}")
     if taste.pool not in POOLS:
         raise ConfigError(f"unknown pool {taste.pool!r}; expected one of {', '.join(POOLS)}")
     if not len(np.asarray(taste.vectors)):
-        raise ValueError("a taste of no songs; expected one liked song at least")
+        raise ValueError("the taste has no songs; expected at least one liked song")
     if taste.probabilities is not None and probabilities is None:
-        raise ValueError("genre probabilities of the liked songs alone; expected those of the others too")
+        raise ValueError("only the liked songs have genre probabilities; expected those of the other songs too")
     prepare, similarity = _METRICS[taste.metric]
     liked = prepare(np.asarray(taste.vectors, np.float64))
     scores = np.empty(len(vectors), np.float32)
@@ -96,39 +112,56 @@ def score(
 def best(
     scores: NDArray[np.float32], n: int, liked: ArrayLike, recordings: ArrayLike | None = None
 ) -> NDArray[np.intp]:
-    """The songs to recommend: new ones, and of each recording one clip.
+    """Return the songs to recommend: new songs, and only one clip of each recording.
 
     Parameters
     ----------
     scores : numpy.ndarray
-        [N]; a song of score -inf is no candidate.
+        [N]; a song with score -inf is not a candidate.
     n : int
-        How many; where there are fewer, all of them.
-    liked : array-like
-        Rows of the liked songs: neither they nor other clips of their recordings come back.
-    recordings : array-like, optional
-        int [N], which recording each song is all or a part of; each is its own by default.
+        Number of songs; fewer come back if there are fewer.
+    liked : array_like
+        Rows of the liked songs. They are left out, and so are other clips of their recordings.
+    recordings : array_like, optional
+        int [N], number of the recording that each song is a clip of; by default, each song is its own recording.
 
     Returns
     -------
     numpy.ndarray
-        intp [at most n], rows by descending score, then ascending row.
+        intp [≤ n], rows by descending score, then ascending row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scores = np.array([1.0, 0.5, 0.9, 0.8], np.float32)
+    >>> best(scores, n=2, liked=[0], recordings=[0, 1, 2, 2]).tolist()  # songs 2 and 3 are one recording
+    [2, 1]
     """
-    of = np.arange(len(scores)) if recordings is None else np.asarray(recordings)
-    is_new = (scores > -np.inf) & ~np.isin(of, of[np.asarray(liked, np.intp)])
+    recording_of = np.arange(len(scores)) if recordings is None else np.asarray(recordings)
+    is_new = (scores > -np.inf) & ~np.isin(recording_of, recording_of[np.asarray(liked, np.intp)])
     rows = np.flatnonzero(is_new)
     rows = rows[np.argsort(-scores[rows], kind="stable")]
-    _, first_clips = np.unique(of[rows], return_index=True)
+    _, first_clips = np.unique(recording_of[rows], return_index=True)
     return rows[np.sort(first_clips)[:n]]
 
 
 def medoid(vectors: ArrayLike) -> int:
-    """Row whose mean cosine to the others is largest: the centre song of a genre.
+    """Return the row whose mean cosine to the others is largest, such as the centre song of a genre.
 
     Parameters
     ----------
-    vectors : array-like
-        [n, d], finite, one row at least. Of equal rows the first.
+    vectors : array_like
+        [n, d], finite, at least one row.
+
+    Returns
+    -------
+    int
+        Row number; the first of several equal ones.
+
+    Examples
+    --------
+    >>> medoid([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+    1
     """
     unit = _unit_rows(np.asarray(vectors, np.float64))
     to_others = (unit * (unit.sum(axis=0) - unit)).sum(axis=1) / max(1, len(unit) - 1)
@@ -138,7 +171,7 @@ def medoid(vectors: ArrayLike) -> int:
 def _pooled(
     songs: Matrix, liked: Matrix, similarity: Callable[[Matrix, Matrix], Matrix], pool: str
 ) -> tuple[Matrix, NDArray[np.intp]]:
-    """Similarity of each song to the liked ones together, and which of them is the nearest."""
+    """Return the similarity of each song to the liked songs together, and which of them is the nearest."""
     nearest = np.full(len(songs), -np.inf)
     total = np.zeros(len(songs))
     because = np.zeros(len(songs), np.intp)
@@ -151,7 +184,7 @@ def _pooled(
 
 
 def _agreement(probabilities: ArrayLike, liked: ArrayLike) -> Matrix:
-    """Inner product of each song's genre probabilities with the liked songs' mean."""
+    """Return the inner product of each song's genre probabilities with the mean of the liked songs'."""
     mean = np.asarray(liked, np.float64).mean(axis=0)
     agreement: Matrix = (np.asarray(probabilities, np.float64) * mean).sum(axis=1)
     return agreement

@@ -1,4 +1,4 @@
-"""What each command does: one module or package a stage, and the chain that runs them in order.
+"""What each command does: a module or package for each stage, and the chain that runs them in order.
 
 :func:`run` and :func:`refresh` are the commands of the same names, for Python.
 """
@@ -21,42 +21,44 @@ def run(
     show: Callable[[object], None] = print,
     **how: Any,  # noqa: ANN401
 ) -> AnyPath:
-    """Run the whole chain on the songs in a source: catalog, extract, train, embed, similar, report.
+    """Run the whole chain on the songs of a source: catalog, extract, train, embed, similar, report.
 
     Finished work is not done again, and a run that was stopped goes on where it stopped.
 
     Parameters
     ----------
     out : str or path-like
-        OUT: a folder or an s3:// prefix. It is made if it is not there.
+        OUT: a folder or an s3:// prefix. It is made if it does not exist.
     source : str or path-like, optional
         A folder of songs, a manifest, or an s3:// prefix; that of the last run by default.
     settings : mapping of str to mapping, optional
-        Of each stage, by its name. What is not given is as in the last run, or the default.
+        Settings of each stage, by the name of the stage. What is not given is as in the last run, or the default.
     show : callable, optional
-        Called with the counts of each stage as it ends.
+        Called with the counts of each stage when the stage ends.
     **how
-        As for :func:`musicrec.stages.chain.stages`, such as ``address="auto"`` or ``limit=1000``.
+        Options of the command ``musicrec run``, such as ``address="auto"`` or ``limit=1000``: ``address``,
+        ``workers``, ``retry_failed``, ``max_failed_fraction``, ``seconds_per_file``, ``limit`` and ``force``; and
+        ``max_removed_fraction``, which is 1 by default.
 
     Returns
     -------
     pathlib.Path or upath.UPath
-        The report, an HTML page.
+        Path of the report, an HTML page.
 
     Raises
     ------
     ConfigError
-        A setting is unknown or out of range, or no source is given and none was before.
+        A setting is unknown or out of range, or there is no source: none is given, and there was no run before.
     InUse
         Another run holds OUT.
     MusicrecError
-        A stage failed; the message says why. What is done is kept.
+        A stage failed, and the message says why. What is done is kept.
 
     Examples
     --------
     >>> import musicrec
-    >>> musicrec.run("out", "~/Music", settings={"similar": {"n": 20}})  # doctest: +SKIP
-    PosixPath('out/report.html')
+    >>> musicrec.run("/data/out", "/data/songs", settings={"similar": {"n": 20}})  # doctest: +SKIP
+    PosixPath('/data/out/report.html')
     """
     from musicrec.stages import chain
 
@@ -76,40 +78,44 @@ def refresh(
     show: Callable[[str], None] = print,
     **how: Any,  # noqa: ANN401
 ) -> AnyPath:
-    """Bring what is published up to date with its source: only songs that were added or changed are decoded.
+    """Bring what is published up to date with its source. Only songs that were added or changed are decoded.
 
-    The published model embeds them; one is trained only if there is none.
+    The published model embeds them. A model is trained only if none is published.
 
     Parameters
     ----------
-    out, source, settings
-        As for :func:`run`.
+    out : str or path-like
+        OUT: a folder or an s3:// prefix. It is made if it does not exist.
+    source : str or path-like, optional
+        A folder of songs, a manifest, or an s3:// prefix; that of the last run by default.
+    settings : mapping of str to mapping, optional
+        Settings of each stage, by the name of the stage. What is not given is as in the last run, or the default.
     deadline_s : float, optional
-        Seconds after which the run ends; the next one goes on from there.
+        Seconds after which the run ends; the next run goes on from there.
     show : callable, optional
-        Called with a line about each stage as it ends.
+        Called with a line about each stage when the stage ends.
     **how
-        As for :func:`musicrec.stages.chain.stages`, such as ``max_removed_fraction=0.1``.
+        Options as for :func:`run`, such as ``max_removed_fraction=0.1``.
 
     Returns
     -------
     pathlib.Path or upath.UPath
-        The JSON report of the run. It is written too if the run fails.
+        Path of the JSON report of the run. A run that fails writes one too.
 
     Raises
     ------
     ConfigError, InUse, MusicrecError
         As for :func:`run`.
     DeadlinePassed
-        What is done is kept; the next run goes on from there.
+        The deadline has passed. What is done is kept; the next run goes on from there.
     PublishError
-        The new table of similar songs did not pass its gate; the one before stays published.
+        The new table of similar songs did not pass its gate. The one before it stays published.
 
     Examples
     --------
     >>> import musicrec
-    >>> musicrec.refresh("out", deadline_s=4 * 3600)  # doctest: +SKIP
-    PosixPath('out/_runs/2026-11-29T02-00-00Z-refresh.json')
+    >>> musicrec.refresh("/data/out", deadline_s=4 * 3600)  # doctest: +SKIP
+    PosixPath('/data/out/_runs/20261129T020000.000000Z.json')
     """
     from musicrec.stages import chain
 

@@ -1,9 +1,9 @@
-"""Where the tables of one OUT live, a folder or a prefix of a bucket, and how a new version becomes the published one.
+"""Where the tables of one OUT are, a folder or a prefix of a bucket, and how a new version becomes the published one.
 
-A version is a folder of Parquet parts, ``OUT/_versions/<table>/<version>``. A stage writes one that nobody sees, then
-has the pointer ``OUT/<table>`` say its name: a reader finds the old table or the new one, whole, never a mixture. In a
-folder the pointer is a symbolic link, and ``pandas.read_parquet("OUT/features")`` needs nothing of this project. Model
-folders are published the same way.
+A version is a folder of Parquet parts, ``OUT/_versions/<table>/<version>``. A stage first writes a version that no
+reader sees, then makes the pointer ``OUT/<table>`` name it: a reader finds the whole old table or the whole new one,
+never a mixture. In a folder the pointer is a symbolic link, so ``pandas.read_parquet("OUT/features")`` works without
+musicrec. Model folders are published the same way.
 """
 
 import hashlib
@@ -33,26 +33,35 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """The tables, models and settings under one OUT.
+    """The tables, models and settings of one OUT.
 
     Parameters
     ----------
     out : str or path-like
-        A folder, or ``s3://bucket/prefix``. It need not exist: :meth:`create` makes it; a bucket must.
-
-    Raises
-    ------
-    ConfigError
-        It is neither.
+        A folder, or ``s3://bucket/prefix``. A folder need not exist, since :meth:`create` makes it; a bucket must.
 
     Attributes
     ----------
     out : pathlib.Path or upath.UPath
-        The OUT.
+        OUT; a folder is an absolute path.
     settings : SettingsFile
-        How each stage last ran here.
+        The settings with which each stage last ran.
     work : WorkFolders
-        What unfinished runs have done.
+        The finished parts of unfinished runs.
+
+    Raises
+    ------
+    ConfigError
+        `out` is neither a folder nor an address that can be read.
+
+    Examples
+    --------
+    >>> from musicrec import Store
+    >>> store = Store("out")
+    >>> store.published()[:3]
+    ['embeddings', 'features', 'mel']
+    >>> store.read("tracks", ["track_id", "title"]).num_rows
+    18
     """
 
     def __init__(self, out: str | os.PathLike[str] | AnyPath) -> None:
@@ -64,12 +73,19 @@ class Store:
     # --- the folder ---------------------------------------------------------------------------------------------
 
     def create(self) -> None:
-        """Make the OUT folder.
+        """Make the OUT folder, or check that the existing one can be used.
 
         Raises
         ------
         ConfigError
-            It cannot be written, or it already holds something that is not an OUT.
+            OUT cannot be written, or it holds files that are not musicrec's.
+
+        Examples
+        --------
+        >>> store = Store("new-out")
+        >>> store.create()
+        >>> store.published()
+        []
         """
         if isinstance(self.out, Path):
             try:
@@ -87,7 +103,13 @@ class Store:
                 )
 
     def require(self) -> None:
-        """Raise ConfigError unless this is an OUT that `musicrec catalog` has made."""
+        """Check that this is an OUT in which a catalog has been made.
+
+        Raises
+        ------
+        ConfigError
+            It is not, or it cannot be read.
+        """
         with explain_s3_errors(self.out):
             ask(self.out)
             is_out = self.settings.exists()
@@ -98,14 +120,28 @@ class Store:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold OUT for writing; it becomes free when its holder ends, however that ends.
+        """Hold the lock of OUT, in a ``with`` statement, so that no other run can write to OUT.
+
+        The lock of a process that dies becomes free.
+
+        Yields
+        ------
+        None
+            While the lock is held.
 
         Raises
         ------
         InUse
-            Another run holds it; the message says which.
+            Another run holds the lock; the message says which.
         ConfigError
             OUT cannot be written.
+
+        Examples
+        --------
+        >>> store = Store("out")
+        >>> with store.lock():
+        ...     store.rollback("similar", to="1")
+        '00001-...'
         """
         with explain_s3_errors(self.out), self._lock.held():
             yield
@@ -113,12 +149,27 @@ class Store:
     # --- reading ------------------------------------------------------------------------------------------------
 
     def path(self, name: str) -> AnyPath:
-        """Folder of the published version of a table or model.
+        """Return the folder of the published version of a table or model.
+
+        Parameters
+        ----------
+        name : str
+            Table, or ``models/<model>``.
+
+        Returns
+        -------
+        pathlib.Path or upath.UPath
+            ``OUT/_versions/<name>/<version>``.
 
         Raises
         ------
         SchemaError
             Nothing is published under that name.
+
+        Examples
+        --------
+        >>> Store("out").path("similar").name
+        '00001-...'
         """
         versions = self.versions(name)
         published = versions.published
@@ -127,12 +178,39 @@ class Store:
         return versions.root / published
 
     def exists(self, name: str) -> bool:
-        """Whether a version of `name` is published."""
+        """Return whether a version of a table or model is published.
+
+        Parameters
+        ----------
+        name : str
+            Table, or ``models/<model>``.
+
+        Returns
+        -------
+        bool
+            True if one is.
+        """
         return self.versions(name).published is not None
 
     def dataset(self, name: str) -> "pads.Dataset":
-        """The published table as an Arrow dataset, for reading piece by piece."""
-        return self._open(self.path(name), self.out / name)  # the version stays the same while it is read
+        """Return the published table as an Arrow dataset, which can be read in blocks.
+
+        Parameters
+        ----------
+        name : str
+            Table.
+
+        Returns
+        -------
+        pyarrow.dataset.Dataset
+            The version that is published now; it stays the same while it is read.
+
+        Raises
+        ------
+        SchemaError
+            The table is missing or damaged, or has another schema version.
+        """
+        return self._open(self.path(name), self.out / name)
 
     def _open(self, folder: AnyPath, table: AnyPath) -> "pads.Dataset":
         with _whole(table):
@@ -141,13 +219,63 @@ class Store:
         return dataset
 
     def read(self, name: str, columns: list[str] | None = None, filter: pc.Expression | None = None) -> pa.Table:
-        """The published table, or some of its columns or rows."""
+        """Return the published table, or some of its columns and rows.
+
+        Parameters
+        ----------
+        name : str
+            Table.
+        columns : list of str, optional
+            Columns to read; all by default.
+        filter : pyarrow.compute.Expression, optional
+            Condition for the rows to read; all by default.
+
+        Returns
+        -------
+        pyarrow.Table
+            The table.
+
+        Raises
+        ------
+        SchemaError
+            The table is missing or damaged, or has another schema version.
+
+        Examples
+        --------
+        >>> import pyarrow.compute as pc
+        >>> bells = Store("out").read("tracks", ["title"], filter=pc.field("genre") == "synthetic-bells")
+        >>> bells["title"].to_pylist()[:2]
+        ['Synthetic bells 1', 'Synthetic bells 2']
+        """
         dataset = self.dataset(name)
         with _whole(self.out / name):
             return dataset.to_table(columns=columns, filter=filter)
 
     def footer(self, name: str, version: str | None = None) -> dict[str, Any]:
-        """What made a version of a table, the published one by default: schema version, settings, lineage, time."""
+        """Return what made a version of a table: its schema version, settings, lineage and time.
+
+        Parameters
+        ----------
+        name : str
+            Table.
+        version : str, optional
+            Name of the version; the published one by default.
+
+        Returns
+        -------
+        dict
+            The entry of musicrec in the Parquet footer.
+
+        Raises
+        ------
+        SchemaError
+            The table is missing or damaged, or has another schema version.
+
+        Examples
+        --------
+        >>> Store("out").footer("similar")["settings"]["n"]
+        5
+        """
         folder = self.path(name) if version is None else self.versions(name).root / version
         if (folder / FOOTER_FILE).exists():
             with open_parquet(folder / FOOTER_FILE) as file:
@@ -155,53 +283,134 @@ class Store:
         return read_footer(self._open(folder, self.out / name).schema)
 
     def track_ids(self) -> list[str]:
-        """Ids of the catalog, sorted."""
+        """Return the ids of all songs of the catalog, sorted.
+
+        Returns
+        -------
+        list of str
+            The ids.
+
+        Raises
+        ------
+        SchemaError
+            No catalog is published.
+        """
         return sorted(self.read("tracks", ["track_id"])["track_id"].to_pylist())
 
     def published(self) -> list[str]:
-        """Names of everything that is published, sorted: tables, and models as ``models/<model>``."""
+        """Return the names of everything that is published, sorted.
+
+        Returns
+        -------
+        list of str
+            Tables by their names, and models as ``models/<model>``.
+        """
         root = self.out / "_versions"
         names = [p.name for p in children(root) if p.name != "models"]
         names += [f"models/{p.name}" for p in children(root / "models")]
         return [name for name in sorted(names) if self.exists(name)]
 
     def state(self) -> str:
-        """Name of everything that is published: it changes with any of it."""
+        """Return a digest of the names of all published versions.
+
+        Returns
+        -------
+        str
+            16 hex digits.
+        """
         versions = [(name, self.versions(name).published) for name in self.published()]
         return hashlib.blake2b(repr(versions).encode(), digest_size=8).hexdigest()
 
     # --- publishing ---------------------------------------------------------------------------------------------
 
     def versions(self, name: str) -> Versions:
-        """The versions of a table or model."""
+        """Return the versions of a table or model.
+
+        Parameters
+        ----------
+        name : str
+            Table, or ``models/<model>``.
+
+        Returns
+        -------
+        musicrec.store.versions.Versions
+            Which versions there are; what changes them needs the lock of OUT.
+
+        Examples
+        --------
+        >>> versions = Store("out").versions("similar")
+        >>> versions.on_disk() == [versions.published]
+        True
+        """
         return Versions(self.out, name)
 
     def new_version(self, name: str, settings: StageSettings, fingerprint: str, **lineage: Any) -> Version:  # noqa: ANN401
-        """Start a version of `name`; what killed runs left, newer than the published version, is removed first."""
+        """Start a new version of a table or model. What killed runs left behind is removed first.
+
+        Parameters
+        ----------
+        name : str
+            Table, or ``models/<model>``.
+        settings : StageSettings
+            Settings of the stage that makes it.
+        fingerprint : str
+            Digest of the settings and of everything that the version is made of.
+        **lineage
+            What it is made of, for the footer.
+
+        Returns
+        -------
+        musicrec.store.versions.Version
+            The version, to be filled and then given to :meth:`publish`.
+
+        Raises
+        ------
+        ConfigError
+            OUT was copied without its links.
+        """
         folder = self.versions(name).new_folder(fingerprint)
         footer = made_by(settings, **lineage) | {"fingerprint": fingerprint, "created_at": now()}
         return Version(name, folder, footer)
 
     def publish(self, version: Version, *, keep: int = 1) -> None:
-        """Make `version` the published one by one atomic swap; `keep` versions before it stay on disk.
+        """Make a version the published one, in one atomic step.
+
+        Parameters
+        ----------
+        version : musicrec.store.versions.Version
+            A finished version.
+        keep : int
+            Number of older versions that stay on disk.
 
         Raises
         ------
         InUse
-            The lock of OUT was lost meanwhile.
+            The lock of OUT was lost in the meantime.
         """
         self._lock.check()
         self.versions(version.name).publish(version.folder, keep)
 
     def rollback(self, name: str, to: str | None = None) -> str:
-        """Publish an older version of a table again, as :meth:`musicrec.store.versions.Versions.rollback` tells.
+        """Publish an older or withdrawn version of a table again. All versions after it are withdrawn.
+
+        Parameters
+        ----------
+        name : str
+            Table.
+        to : str, optional
+            Name or number of the version; by default, the last one before the published one that is not withdrawn.
+
+        Returns
+        -------
+        str
+            Name of the version that is published now.
 
         Raises
         ------
         SchemaError
-            Nothing is published, or the older version is damaged or of another schema version.
+            Nothing is published, or the older version is damaged or has another schema version.
         ConfigError
-            There is no such version.
+            There is no such version, or OUT was copied without its links.
         """
         versions = self.versions(name)
         self.footer(name, versions.find(to))
@@ -210,13 +419,13 @@ class Store:
 
 @contextmanager
 def _whole(table: AnyPath) -> Iterator[None]:
-    """Say of a table whose files are damaged what can be done about it."""
+    """Turn an error about damaged files into one that says what to do."""
     try:
         yield
     except (pa.ArrowInvalid, OSError) as e:
-        if getattr(e, "errno", None) or str(e).startswith("No match for"):  # the system refuses, or no such column
+        if getattr(e, "errno", None) or str(e).startswith("No match for"):  # refused by the system, or no such column
             raise
-        problem = " ".join(str(e).split()).rpartition(": ")[2]  # before it Arrow says where it was, more than once
+        problem = " ".join(str(e).split()).rpartition(": ")[2]  # Arrow puts the place before it, more than once
         raise SchemaError(
             f"table {table} is damaged ({problem}); delete {table} and run the stage that makes it"
         ) from e

@@ -93,8 +93,8 @@ def test_of_equally_similar_liked_songs_the_first_is_the_reason(vectors):
     [
         (Taste(np.ones((1, 2)), metric="manhattan"), "unknown metric 'manhattan'; expected one of cosine, euclidean"),
         (Taste(np.ones((1, 2)), pool="median"), "unknown pool 'median'; expected one of mean, max"),
-        (Taste(np.ones((0, 2))), "one liked song at least"),
-        (Taste(np.ones((1, 2)), np.ones((1, 3))), "those of the others too"),
+        (Taste(np.ones((0, 2))), "at least one liked song"),
+        (Taste(np.ones((1, 2)), np.ones((1, 3))), "those of the other songs too"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(taste, error):

@@ -1,8 +1,8 @@
 """Exact top-N of every song against all songs, in a total order: score descending, then song number.
 
-Each pair is compared once, blocks of rows and panels of columns at a time. A screen of short codes (:mod:`bounds`)
-drops most pairs; the others are scored in float64 by one fixed order of summation, and rounded to float32 before they
-are ranked: scores that a reader sees as equal are ties. So the result is the same for any screen, any block size, any
+Each pair is compared once, a block of rows with a panel of columns at a time. A screen of short codes (:mod:`bounds`)
+drops most pairs. The others are scored in float64 by one fixed order of summation, and rounded to float32 before they
+are ranked, so scores that a reader sees as equal are ties. The result is the same for any screen, any block size, any
 split of the rows and either order of a pair.
 """
 
@@ -24,19 +24,34 @@ from musicrec.similarity.search.starting_limits import start_from_clusters
 
 METRICS = {"cosine": candidates.COSINE, "euclidean": candidates.EUCLIDEAN, "inner": candidates.INNER}
 
-BLOCK_ROWS = 768  # whose codes stay in a core's cache while all columns pass
+BLOCK_ROWS = 768  # the codes of so many rows stay in a core's cache while they are compared with all columns
 WINDOWS = (128, 512, 2048)  # similar songs are compared first: a list that starts with good candidates takes few others
 PRODUCT_COLUMNS = 2048
-FEW_ROWS, NEAR = 2048, 512  # rows from which on it pays to find songs near them; places before and after
+FEW_ROWS, NEAR = 2048, 512  # with fewer rows, clustering does not pay; so many places before and after come first
 LARGE = 2.0**40
-ROOM_TO_GROW, SHARE_OF_PLACES = 1.25, 0.02  # times the length of the longest song; places for more songs
+ROOM_TO_GROW, SHARE_OF_PLACES = 1.25, 0.02  # times the length of the longest vector; share of places for new songs
 
 
 class Lists(NamedTuple):
-    """Lists of songs, best first; -1 and -inf where a list ends early."""
+    """Lists of similar songs, best first.
 
-    ids: NDArray[np.int32]  # [N, n]
-    scores: NDArray[np.float32]  # [N, n]
+    Attributes
+    ----------
+    ids : numpy.ndarray
+        int32 [N, n], row numbers of the similar songs; -1 after the end of a shorter list.
+    scores : numpy.ndarray
+        float32 [N, n], their scores; -inf after the end of a shorter list.
+
+    Examples
+    --------
+    >>> from musicrec.similarity import top_n
+    >>> lists = top_n([[0.0], [1.0], [3.0]], 1, metric="euclidean")
+    >>> lists.ids.tolist(), lists.scores.tolist()
+    ([[1], [0], [1]], [[-1.0], [-1.0], [-2.0]])
+    """
+
+    ids: NDArray[np.int32]
+    scores: NDArray[np.float32]
 
 
 def top_n(
@@ -47,21 +62,22 @@ def top_n(
     rows: tuple[int, int] | NDArray[np.integer[Any]] | None = None,
     screen: str | None = None,
 ) -> Lists:
-    """The `n` most similar rows of every row, itself excepted.
+    """Return the `n` most similar rows of every row, without the row itself.
 
     Parameters
     ----------
-    vectors : array-like
-        [N, d], finite; float32 is read as it is, all else as float64. A zero vector has cosine 0 with every other.
+    vectors : array_like
+        [N, d], finite; float32 is used as it is, any other type is converted to float64. A zero vector has cosine 0
+        with every other.
     n : int
-        How many; where fewer other rows exist, all of them.
+        Number of rows; fewer come back if there are fewer others.
     metric : {"cosine", "euclidean", "inner"}
-        The score is the cosine, in [-1, 1], minus the Euclidean distance, or the inner product.
-    rows : (int, int) or array of int, optional
-        Compute only the lists of rows start … stop-1, or of these rows.
+        The score: the cosine, in [-1, 1]; minus the Euclidean distance; or the inner product.
+    rows : tuple of int or numpy.ndarray, optional
+        The rows whose lists are computed: (start, stop) or row numbers; all rows by default.
     screen : {"amx", "vnni", "product", "tensorflow"}, optional
-        How pairs are screened; the fastest of this machine's processor by default, "tensorflow" on a GPU. It changes no
-        result.
+        How pairs are screened: by default, the fastest way of this machine's processor; "tensorflow" uses a GPU. It
+        does not change the result.
 
     Returns
     -------
@@ -73,9 +89,15 @@ def top_n(
     Raises
     ------
     ConfigError
-        The metric or the screen is unknown or `n` is below 1.
+        The metric or the screen is unknown, or `n` is below 1.
     ValueError
-        `vectors` is not a matrix or holds NaN or infinite values.
+        `vectors` is not a matrix, or it holds NaN or infinite values.
+
+    Examples
+    --------
+    >>> ids, scores = top_n([[1.0, 0.0], [3.0, 4.0], [0.0, 1.0]], 1)
+    >>> ids.ravel().tolist(), [round(s, 3) for s in scores.ravel().tolist()]
+    ([1, 2, 1], [0.6, 0.8, 0.8])
     """
     screen = check(n, metric, screen)
     given = prepare(vectors, metric)
@@ -89,7 +111,7 @@ def top_n(
 
 
 def check(n: int, metric: str, screen: str | None) -> str:
-    """Name of the screen to use; ConfigError if what is asked for does not exist."""
+    """Return the name of the screen to use; ConfigError if `metric` or `screen` does not exist or `n` is below 1."""
     if metric not in METRICS:
         raise ConfigError(f"unknown metric {metric!r}; expected one of {', '.join(METRICS)}")
     if n < 1:
@@ -100,14 +122,14 @@ def check(n: int, metric: str, screen: str | None) -> str:
 
 
 def prepare(vectors: ArrayLike, metric: str) -> Vectors:
-    """Vectors as the kernels read them; ValueError unless they are a finite matrix."""
+    """Return vectors as the kernels read them; ValueError unless they are a finite matrix."""
     matrix = padded(vectors)
     largest = candidates.largest_magnitude(matrix)
     if np.isinf(largest):
         raise ValueError(f"vectors of shape {np.shape(vectors)}: expected a finite matrix [N, d]")
     unit = float(np.ldexp(1.0, np.frexp(largest)[1]))  # a power of two
     if not 1 / LARGE < unit < LARGE:
-        matrix = matrix.astype(np.float64) / unit  # squares neither overflow nor vanish, and no bit of a score changes
+        matrix = matrix.astype(np.float64) / unit  # no square overflows or underflows, and no score changes
     else:
         unit = 1.0
     inverse_norms = np.ones(len(matrix))
@@ -117,7 +139,7 @@ def prepare(vectors: ArrayLike, metric: str) -> Vectors:
 
 
 def padded(vectors: ArrayLike) -> NDArray[Any]:
-    """Vectors as float32 or float64 [N, d], d a multiple of LANES; ValueError unless they are a matrix."""
+    """Return vectors as float32 or float64 [N, d], d a multiple of LANES; ValueError unless they are a matrix."""
     matrix = np.asarray(vectors)
     matrix = np.ascontiguousarray(matrix, np.float32 if matrix.dtype == np.float32 else np.float64)
     if matrix.ndim != 2:
@@ -127,7 +149,7 @@ def padded(vectors: ArrayLike) -> NDArray[Any]:
 
 
 def empty(rows: int, n: int) -> Lists:
-    """Room for lists."""
+    """Return uninitialised lists."""
     return Lists(np.empty((rows, n), np.int32), np.empty((rows, n), np.float32))
 
 
@@ -135,7 +157,10 @@ def empty(rows: int, n: int) -> Lists:
 
 
 def new_lists(projection: Projection, given: Vectors, songs: NDArray[np.int64], n: int) -> CandidateLists:
-    """Songs whose lists are empty; `n` = 0 for songs that only stand in others', number -1 for room without a song."""
+    """Return empty candidate lists of songs; number -1 is a free place.
+
+    With `n` = 0 the songs get no lists of their own, and are only compared with others.
+    """
     encoded = bounds.encode(projection, given)
     limits = np.full(len(encoded.offsets), candidates.MOST, encoded.offsets.dtype)
     lists = CandidateLists(
@@ -158,13 +183,13 @@ def new_lists(projection: Projection, given: Vectors, songs: NDArray[np.int64], 
 
 
 def finish(projection: Projection, lists: CandidateLists, n_songs: int, n: int) -> Lists:
-    """The `n` best of each list, in the rows of the songs."""
+    """Return the `n` best candidates of each list, in the rows of the songs."""
     candidates.put_in_order(projection.scale, lists)
     return as_lists(lists, n_songs, n)
 
 
 def as_lists(lists: CandidateLists, n_songs: int, n: int) -> Lists:
-    """The `n` best of lists that are in order, in the rows of their songs."""
+    """Return the `n` best candidates of sorted lists, in the rows of the songs."""
     done = empty(n_songs, n)
     candidates.read_out(lists, done.ids, done.scores)
     return done
@@ -174,7 +199,7 @@ def as_lists(lists: CandidateLists, n_songs: int, n: int) -> Lists:
 
 
 class Block(NamedTuple):
-    """Rows of some lists and columns of others; columns begin at multiples of PANEL."""
+    """Rows of some lists, and the columns they are compared with, which begin at a multiple of PANEL."""
 
     first: int
     last: int
@@ -185,8 +210,8 @@ class Block(NamedTuple):
 def compare_blocks(
     projection: Projection, a: CandidateLists, b: CandidateLists, blocks: Iterable[Block], *, is_same: bool = False
 ) -> None:
-    """Compare rows of `a` with columns of `b`. With `is_same`, both are one, and each pair is compared once."""
-    available()  # tiles want a permission in each process
+    """Compare rows of `a` with columns of `b`. With `is_same`, `a` is `b`, and each pair is compared once."""
+    available()  # each process has to ask for the permission to use tiles
     a, b = candidates.as_read(a), candidates.as_read(b)
     if projection.screen == DEVICE:
         from musicrec.similarity.search.gpu_screen import compare_on_gpu  # TensorFlow takes seconds to import
@@ -203,7 +228,7 @@ def compare_blocks(
 def _compare_products(
     projection: Projection, a: CandidateLists, b: CandidateLists, blocks: Iterable[Block], is_same: bool
 ) -> None:
-    room = np.empty(BLOCK_ROWS * PRODUCT_COLUMNS, np.float32)  # fresh memory would cost as much as the products
+    room = np.empty(BLOCK_ROWS * PRODUCT_COLUMNS, np.float32)  # allocating it anew takes as long as the product
     for block in blocks:
         for first, last in slices(block.first, block.last, BLOCK_ROWS):
             for start, stop in slices(block.column, -(-block.end // PANEL) * PANEL, PRODUCT_COLUMNS):
@@ -213,9 +238,9 @@ def _compare_products(
 
 
 def with_room(projection: Projection, order: NDArray[np.int64]) -> tuple[Projection, NDArray[np.int64]]:
-    """Room for other songs: a projection for songs that lie farther out, and places with the number -1."""
+    """Make room for new songs: a projection that fits longer vectors, and free places with the number -1."""
     longest = projection.longest * ROOM_TO_GROW
-    if projection.metric == candidates.COSINE:  # of vectors of length one, none is longer about the centre
+    if projection.metric == candidates.COSINE:  # bound for unit vectors minus the centre
         longest = max(projection.longest, min(longest, 1.0 + float(np.linalg.norm(projection.centre))))
     vacant = np.full(int(len(order) * SHARE_OF_PLACES) + PANEL, -1)
     return projection._replace(longest=longest), np.concatenate([order, vacant])
@@ -224,9 +249,9 @@ def with_room(projection: Projection, order: NDArray[np.int64]) -> tuple[Project
 def all_pairs(
     given: Vectors, n: int, metric: int, screen: str, *, can_grow: bool = False
 ) -> tuple[Projection, CandidateLists]:
-    """Compare all songs with each other; their lists of `n`, not in order yet.
+    """Compare all songs with each other; return their candidate lists of `n`, not sorted yet.
 
-    With `can_grow`, there is room for other songs too: places, and codes for songs that lie farther out.
+    With `can_grow`, there is room for new songs: free places, and codes that fit longer vectors.
     """
     projection = bounds.fit(given, metric, n, screen)
     clusters = cluster(projection, given)
@@ -242,7 +267,7 @@ def all_pairs(
 
 
 def triangle(n_songs: int) -> Iterator[Iterator[Block]]:
-    """Blocks that cover each pair once: those within small windows, then within larger ones, then all others."""
+    """Iterate over blocks that cover each pair once: within small windows, then within larger ones, then all others."""
     sizes = [0, *(size for size in WINDOWS if size < n_songs), n_songs]
     for inner, size in pairwise(sizes):
         yield (
@@ -255,7 +280,7 @@ def triangle(n_songs: int) -> Iterator[Iterator[Block]]:
 
 
 def slices(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
-    """(start, stop) of consecutive slices of a size."""
+    """Iterate over (start, stop) of consecutive slices of one size."""
     return ((first, min(first + size, stop)) for first in range(start, stop, size))
 
 
@@ -263,21 +288,21 @@ def _some_rows(given: Vectors, n: int, metric: int, screen: str, rows: NDArray[n
     projection = bounds.fit(given, metric, n, screen)
     if len(rows) < FEW_ROWS:
         order, starts = np.arange(len(given.values)), np.empty(0, np.int64)
-    else:  # as in all pairs, lists that begin with similar songs take few others
+    else:  # as in all_pairs: lists that start with similar songs take few others
         _, order, starts = cluster(projection, given)
     place = np.argsort(order)[rows]
     by_place = np.argsort(place, kind="stable")
     places = place[by_place]
     a = new_lists(projection, given.rows(rows[by_place]), rows[by_place], n)
     b = new_lists(projection, given.rows(order), order, 0)
-    if (np.diff(places) > 0).all():  # no song is two rows
+    if (np.diff(places) > 0).all():  # no song is asked for twice
         start_from_clusters(projection, a, np.searchsorted(places, starts))
     compare_blocks(projection, a, b, _near_first(places, len(order)))
     return finish(projection, a._replace(songs=by_place), len(rows), n)
 
 
 def _near_first(places: NDArray[np.int64], n_songs: int) -> Iterator[Block]:
-    """Blocks of rows, in order of their places: first with the songs between and around these, then with all others."""
+    """Iterate over blocks of rows, by place: each is compared with the songs around it first, then with all others."""
     for first, last in slices(0, len(places), BLOCK_ROWS):
         start = max(0, int(places[first]) - NEAR) // PANEL * PANEL
         stop = min(n_songs, (int(places[last - 1]) + NEAR) // PANEL * PANEL)
