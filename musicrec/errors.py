@@ -1,21 +1,21 @@
-"""Every error musicrec raises on purpose: one line that says what, where, what was expected and what to do."""
+"""The errors that musicrec raises on purpose. Each message is one line: what, where, what was expected, what to do."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from musicrec.schemas import Reason
 
-INTERRUPTED = 130  # exit code, as shells give it to what Ctrl-C has ended
+INTERRUPTED = 130  # the exit code that shells give to a command ended by Ctrl-C
 
 
 class MusicrecError(Exception):
-    """Base of all errors that are meant for the person at the command line."""
+    """Base of all errors whose message is for the user. A command that it ends has its `exit_code`."""
 
-    exit_code = 1  # of the command that it ends
+    exit_code = 1
 
 
 class ConfigError(MusicrecError):
-    """A setting, an option or the state of OUT does not fit what was asked."""
+    """A setting, an option or the state of OUT does not fit the request."""
 
     exit_code = 2
 
@@ -27,12 +27,12 @@ class InUse(ConfigError):  # noqa: N818 - reads as what happened
 
 
 class DeadlinePassed(MusicrecError):  # noqa: N818 - reads as what happened
-    """The time that a run was given is over; what it has done stays, and the next run goes on from there."""
+    """The deadline of a run has passed. Finished work is kept, and the next run continues from there."""
 
     exit_code = 4
 
     def __init__(self) -> None:
-        super().__init__("the deadline has passed; what is done is kept, and the next run goes on from there")
+        super().__init__("the deadline has passed; finished work is kept, and the next run continues from there")
 
 
 class CatalogError(MusicrecError):
@@ -45,9 +45,9 @@ class DecodeError(MusicrecError):
     Parameters
     ----------
     reason : musicrec.schemas.Reason
-        For the ``outcomes`` table.
+        Goes to the ``outcomes`` table.
     detail : str
-        One line for people.
+        One line for the reader.
     """
 
     def __init__(self, reason: "Reason", detail: str) -> None:
@@ -64,11 +64,11 @@ class SchemaError(MusicrecError):
 
 
 class ModelError(MusicrecError):
-    """A model cannot be trained on, or applied to, the data at hand."""
+    """A model cannot be trained on the data, or applied to it."""
 
 
 class Defect(MusicrecError):  # noqa: N818 - reads as what happened
-    """Songs have failed by a fault of musicrec itself; everything else that was asked for is done."""
+    """Songs failed because of a bug in musicrec; everything else is done."""
 
     exit_code = 6
 
@@ -78,13 +78,13 @@ class UnknownTrack(MusicrecError):  # noqa: N818 - reads as what happened
 
 
 class PublishError(MusicrecError):
-    """A table did not pass its gate; the one published before stays live."""
+    """A table did not pass its gate; the previous version stays published."""
 
     exit_code = 5
 
 
 def exit_code_of(error: BaseException) -> int:
-    """Exit code of a command that `error` ends."""
+    """Return the exit code of a command that `error` ends."""
     if isinstance(error, MusicrecError):
         return error.exit_code
     return INTERRUPTED if isinstance(error, KeyboardInterrupt) else MusicrecError.exit_code
