@@ -1,6 +1,6 @@
-"""What each command does: one module or package a stage, and the chain that runs them in order.
+"""The stages: one module or package per stage, and the chain that runs them in order.
 
-:func:`run` and :func:`refresh` are the commands of the same names, for Python.
+:func:`run` and :func:`refresh` do in Python what the commands of the same names do.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,18 +21,18 @@ def run(
     show: Callable[[object], None] = print,
     **how: Any,  # noqa: ANN401
 ) -> AnyPath:
-    """Run the whole chain on the songs in a source: catalog, extract, train, embed, similar, report.
+    """Run all stages on the songs of a source: catalog, extract, train, embed, similar, report.
 
-    Finished work is not done again, and a run that was stopped goes on where it stopped.
+    Finished work is not repeated. A run that was stopped continues where it stopped.
 
     Parameters
     ----------
     out : str or path-like
-        OUT: a folder or an s3:// prefix. It is made if it is not there.
+        OUT: a folder or an s3:// prefix. It is created if it does not exist.
     source : str or path-like, optional
-        A folder of songs, a manifest, or an s3:// prefix; that of the last run by default.
+        A folder of songs, a manifest, or an s3:// prefix; by default the source of the last run.
     settings : mapping of str to mapping, optional
-        Of each stage, by its name. What is not given is as in the last run, or the default.
+        Settings of each stage, by its name. A setting that is not given is as in the last run, or the default.
     show : callable, optional
         Called with the counts of each stage as it ends.
     **how
@@ -46,11 +46,11 @@ def run(
     Raises
     ------
     ConfigError
-        A setting is unknown or out of range, or no source is given and none was before.
+        A setting is unknown or out of range, or there is no source, neither given nor from a run before.
     InUse
         Another run holds OUT.
     MusicrecError
-        A stage failed; the message says why. What is done is kept.
+        A stage failed; the message says why. Finished work is kept.
 
     Examples
     --------
@@ -76,16 +76,16 @@ def refresh(
     show: Callable[[str], None] = print,
     **how: Any,  # noqa: ANN401
 ) -> AnyPath:
-    """Bring what is published up to date with its source: only songs that were added or changed are decoded.
+    """Bring the published tables up to date with the source. Only songs that were added or changed are decoded.
 
-    The published model embeds them; one is trained only if there is none.
+    The published model embeds them; a model is trained only if none is published.
 
     Parameters
     ----------
     out, source, settings
         As for :func:`run`.
     deadline_s : float, optional
-        Seconds after which the run ends; the next one goes on from there.
+        Seconds after which the run stops; the next run continues from there.
     show : callable, optional
         Called with a line about each stage as it ends.
     **how
@@ -94,16 +94,16 @@ def refresh(
     Returns
     -------
     pathlib.Path or upath.UPath
-        The JSON report of the run. It is written too if the run fails.
+        The JSON report of the run. It is written even if the run fails.
 
     Raises
     ------
     ConfigError, InUse, MusicrecError
         As for :func:`run`.
     DeadlinePassed
-        What is done is kept; the next run goes on from there.
+        The deadline has passed. Finished work is kept, and the next run continues from there.
     PublishError
-        The new table of similar songs did not pass its gate; the one before stays published.
+        The new table of similar songs did not pass its gate; the previous one stays published.
 
     Examples
     --------
