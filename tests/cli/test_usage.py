@@ -270,7 +270,7 @@ def test_whatever_else_goes_wrong_is_one_line_too(run, out, monkeypatch, e, code
     found, _, complaint = run("embed", "OUT")
     assert found == code
     assert_one_line(
-        complaint.removeprefix("\n"), type(e).__name__ if code == 1 else "run the same command again to go on"
+        complaint.removeprefix("\n"), type(e).__name__ if code == 1 else "run the same command again to continue"
     )
     monkeypatch.setenv("MUSICREC_DEBUG", "1")
     if code == 1:
