@@ -258,7 +258,7 @@ class Rules(StageSettings):
     genre: GenreRule = Field(
         "any",
         description="any: songs of any genre; only: songs of the song's own genre; boost: songs of any genre, with a "
-        "boost of --genre-weight for its own.",
+        "higher score for the song's own genre.",
     )
     genre_weight: float = Field(
         1.0, ge=0, description="With --genre boost: what full agreement of genres adds to the score."
