@@ -193,8 +193,8 @@ def _outcomes(store: Store, name: str, table: str) -> pa.Table:
             rows.append(Outcome(track_id, "embed", OK, fingerprint=name))
         elif track_id in have_input:
             rows.append(
-                Outcome(track_id, "embed", FAILED, Reason.NOT_FINITE, "the network returned NaN or infinite values")
+                Outcome(track_id, "embed", FAILED, Reason.NOT_FINITE, "the network gave NaN or infinite values")
             )
         else:
-            rows.append(Outcome(track_id, "embed", SKIPPED, Reason.NO_FEATURES, "extract did not finish it"))
+            rows.append(Outcome(track_id, "embed", SKIPPED, Reason.NO_FEATURES, "extract did not come through"))
     return outcomes_table(rows)

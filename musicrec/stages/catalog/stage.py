@@ -180,7 +180,7 @@ def _server_info(uri: str) -> dict[str, Any]:
         problem = f"HTTP status {status}" if status else type(e.__cause__ or e).__name__  # no URL: it may be signed
         if isinstance(e, FileNotFoundError) and (status in GONE or uri.startswith("s3:")):
             raise DecodeError(Reason.MISSING, f"the server has no such object ({problem})") from e
-        raise DecodeError(Reason.UNREADABLE, f"the server does not answer properly ({problem})") from e
+        raise DecodeError(Reason.UNREADABLE, f"the server does not answer as it should ({problem})") from e
 
 
 def _hash_of(*parts: object) -> str:
