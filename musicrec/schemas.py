@@ -11,17 +11,17 @@ TRACKS = pa.schema(
     [
         ("track_id", pa.string()),  # the song's id, unique in the catalog
         ("uri", pa.string()),  # where the song is: a path or a URI
-        ("content_hash", pa.string()),  # hash of the file's bytes, or of what its server says of its version
+        ("content_hash", pa.string()),  # hash of the file's bytes, or of its address, size and version on the server
         ("size_bytes", pa.int64()),  # size of the file
         ("modified_ns", pa.int64()),  # when the file was changed, in nanoseconds since 1970
-        ("duration_s", pa.float64()),  # as the header claims it; null where the header says nothing credible
-        ("title", pa.string()),  # as the collection or the manifest says, else the tags; so for artist and album
+        ("duration_s", pa.float64()),  # from the file's header; null if the header gives no credible value
+        ("title", pa.string()),  # from the collection or the manifest, else from the tags; also artist and album
         ("artist", pa.string()),  # name of the artist
-        ("artist_id", pa.string()),  # id of the artist, where the collection has one
+        ("artist_id", pa.string()),  # id of the artist in the source, else the name in lower case
         ("album", pa.string()),  # name of the album
-        ("genre", pa.string()),  # as the folder, the collection or the manifest says, else the tags
-        ("split", pa.string()),  # the split that the collection puts the song in
-        ("recording", pa.string()),  # that the track is all or a part of; clips of one song share it
+        ("genre", pa.string()),  # from the folder, the collection or the manifest, else from the tags
+        ("split", pa.string()),  # the split that the source puts the song in
+        ("recording", pa.string()),  # the recording that the track comes from; clips of one recording share it
     ]
 )
 
@@ -31,8 +31,8 @@ OUTCOMES = pa.schema(
         ("stage", pa.string()),  # catalog, extract, train, embed or similar
         ("status", pa.string()),  # ok, skipped or failed
         ("reason", pa.string()),  # why it was skipped or failed: a short stable code
-        ("detail", pa.string()),  # the same in one line for people
-        ("fingerprint", pa.string()),  # name of the settings and inputs that the result was made from
+        ("detail", pa.string()),  # the same as one line of text
+        ("fingerprint", pa.string()),  # hash of the settings and inputs that the result was made from
         ("seconds", pa.float64()),  # time that the song took
     ]
 )
@@ -65,30 +65,30 @@ class Reason(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
-# Of every stage, reason, meaning and remedy, as the documentation shows them.
+# Stage, reason, meaning and remedy, as the documentation shows them.
 REASONS: tuple[tuple[str, Reason, str, str], ...] = (
-    ("catalog", Reason.NOT_AUDIO, "neither the name nor the first bytes are those of audio", "nothing"),
+    ("catalog", Reason.NOT_AUDIO, "neither the file name nor the first bytes are those of audio", "nothing"),
     (
         "catalog",
         Reason.HIDDEN,
-        "the name begins with a dot, or that of a folder above it does",
+        "the name of the file, or of a folder above it, begins with a dot",
         "nothing, or rename it",
     ),
     (
         "catalog, extract",
         Reason.MISSING,
         "there is no such file or object",
-        "bring it back, or take it out of the manifest",
+        "put it back, or remove it from the manifest",
     ),
     (
         "catalog, extract",
         Reason.UNREADABLE,
         "permission denied, not a regular file, or its server does not answer",
-        "solve that; then `--retry-failed`",
+        "fix the cause; then `--retry-failed`",
     ),
     ("extract", Reason.EMPTY, "no bytes, or no samples", "replace it"),
     ("extract", Reason.UNDECODABLE, "neither libsndfile nor FFmpeg finds audio in it", "replace or convert it"),
-    ("extract", Reason.CORRUPT, "decoding stops midway, or a sample is impossibly loud", "replace it"),
+    ("extract", Reason.CORRUPT, "decoding stops partway, or a sample is impossibly loud", "replace it"),
     ("extract", Reason.NOT_FINITE, "a sample or a feature is NaN or infinite", "replace it"),
     ("extract", Reason.UNSUPPORTED, "over 32 channels, or a sample rate outside 1 to 768 kHz", "convert it"),
     (
@@ -103,37 +103,42 @@ REASONS: tuple[tuple[str, Reason, str, str], ...] = (
         "took longer than `--seconds-per-file`, 300 by default",
         "`--retry-failed --seconds-per-file 900`",
     ),
-    ("extract", Reason.CRASHED, "crashed every worker that decoded it, three times", "replace it; please report it"),
+    ("extract", Reason.CRASHED, "crashed its worker three times", "replace it; please report it"),
     (
         "extract",
         Reason.ERROR,
         "a bug in musicrec, not a fault of the file",
-        "please report its `detail`; it is tried again after an update, or with `--retry-failed`",
+        "please report its `detail`; musicrec tries it again after an update, or with `--retry-failed`",
     ),
     ("extract", Reason.TOO_SHORT, "shorter than `--min-duration-s`", "nothing"),
     ("extract", Reason.SILENT, "the whole clip is below -120 dB", "nothing, or choose another clip"),
     (
         "train",
         Reason.NO_GENRE,
-        "it has no genre, so it cannot teach the model anything",
-        "nothing: it is embedded and compared all the same",
+        "it has no genre, so the model cannot learn from it",
+        "nothing: it is still embedded and compared",
     ),
     (
         "train",
         Reason.GENRE_OF_ONE_SONG,
-        "no other song has its genre, so it cannot teach the model anything",
-        "nothing: it is embedded and compared all the same",
+        "no other song has its genre, so the model cannot learn from it",
+        "nothing: it is still embedded and compared",
     ),
     (
         "train",
         Reason.NEWER_THAN_MODEL,
-        "it came after the model was trained, and a refresh keeps the model",
+        "it was added after the model was trained, and a refresh keeps the model",
         "nothing, or `musicrec train OUT`",
     ),
-    ("train, embed", Reason.NO_FEATURES, "extract did not finish it", "see its row of extract"),
-    ("embed", Reason.NOT_FINITE, "the network gave NaN or infinity", "train again, with a smaller `--learning-rate`"),
-    ("similar", Reason.NO_EMBEDDING, "embed did not finish it", "see its rows of the stages before"),
-    ("similar", Reason.NOT_FINITE, "its vector is missing, or holds NaN or infinity", "train and embed again"),
+    ("train, embed", Reason.NO_FEATURES, "extract did not finish it", "see its row for extract"),
+    (
+        "embed",
+        Reason.NOT_FINITE,
+        "the network returned NaN or infinity",
+        "train again with a smaller `--learning-rate`",
+    ),
+    ("similar", Reason.NO_EMBEDDING, "embed did not finish it", "see its rows for the earlier stages"),
+    ("similar", Reason.NOT_FINITE, "its vector is missing, or contains NaN or infinity", "train and embed again"),
     (
         "similar",
         Reason.WITHDRAWN,
@@ -142,7 +147,7 @@ REASONS: tuple[tuple[str, Reason, str, str], ...] = (
     ),
 )
 
-MEL = pa.schema(  # of ``mel`` and of ``mel96``
+MEL = pa.schema(  # the schema of both ``mel`` and ``mel96``
     [
         ("track_id", pa.string()),  # the song
         ("mel", pa.list_(pa.float16())),  # dB, row-major [n_mels × n_frames]
@@ -163,7 +168,7 @@ EMBEDDINGS = pa.schema(
         ("track_id", pa.string()),  # the song
         ("model_id", pa.string()),  # the model that made the vector
         ("embedding", pa.list_(pa.float32())),  # the vector
-        ("probabilities", pa.list_(pa.float32())),  # of genres, in the order of the classes in the footer's lineage
+        ("probabilities", pa.list_(pa.float32())),  # one per genre, in the order of the classes in the footer's lineage
     ]
 )
 
@@ -172,7 +177,7 @@ SIMILAR = pa.schema(
         ("track_id", pa.string()),  # the song
         ("rank", pa.int16()),  # 1 for the most similar song
         ("similar_track_id", pa.string()),  # the similar song
-        ("score", pa.float32()),  # cosine or minus the Euclidean distance, changed by genre boost and hubness
+        ("score", pa.float32()),  # cosine or minus the Euclidean distance; genre boost and hubness change it
     ]
 )
 
@@ -180,13 +185,13 @@ SIMILAR = pa.schema(
 EVALUATION = pa.schema(
     [
         ("model", pa.string()),  # name of the model
-        ("split", pa.string()),  # random: no song on both sides; artist: no artist on both sides
+        ("split", pa.string()),  # random: no recording in both train and test; artist: no artist in both
         ("seed", pa.int32()),  # seed of the cross-validation
         ("fold", pa.int32()),  # the fold that the song was tested in
         ("track_id", pa.string()),  # the tested song
         ("genre", pa.string()),  # its true genre
-        ("predicted", pa.string()),  # the genre that the model gave it
-        ("probabilities", pa.list_(pa.float32())),  # in the order of the classes
+        ("predicted", pa.string()),  # the genre that the model predicted
+        ("probabilities", pa.list_(pa.float32())),  # one per genre, in the order of the classes
     ]
 )
 
@@ -196,8 +201,8 @@ SCORES = pa.schema(
         ("split", pa.string()),  # random or artist
         ("metric", pa.string()),  # name of the figure
         ("genre", pa.string()),  # null: all genres
-        ("value", pa.float64()),  # the figure; a song counts once, by its mean over seeds
-        ("low", pa.float64()),  # 95 % interval over artists; null where there is none
+        ("value", pa.float64()),  # the figure; a song counts once, with its mean over seeds
+        ("low", pa.float64()),  # lower end of the 95 % interval over artists; null if there is none
         ("high", pa.float64()),  # upper end of that interval
         ("n_songs", pa.int64()),  # number of tested songs
         ("n_seeds", pa.int32()),  # number of cross-validations
@@ -223,12 +228,12 @@ TUNING = pa.schema(
         ("model", pa.string()),  # name of the model
         ("candidate", pa.string()),  # settings of the classifier, as JSON
         ("fold", pa.int16()),  # number of the inner fold
-        ("accuracy", pa.float64()),  # on the songs the fold holds out
-        ("train_accuracy", pa.float64()),  # on the songs that it was trained on
+        ("accuracy", pa.float64()),  # accuracy on the songs that the fold holds out
+        ("train_accuracy", pa.float64()),  # accuracy on the songs that it was trained on
     ]
 )
 
-# Stored in the model's folder, not in a table of its own.
+# The next four are files in the model's folder, not tables of OUT.
 HISTORY = pa.schema(
     [
         ("epoch", pa.int32()),  # number of the epoch, from 1
@@ -243,35 +248,38 @@ PREDICTIONS = pa.schema(
         ("track_id", pa.string()),  # the song
         ("split", pa.string()),  # train or test
         ("genre", pa.string()),  # its true genre
-        ("predicted", pa.string()),  # the genre that the model gave it
-        ("probabilities", pa.list_(pa.float32())),  # of the genres, in the order of the classes in model.json
+        ("predicted", pa.string()),  # the genre that the model predicted
+        ("probabilities", pa.list_(pa.float32())),  # one per genre, in the order of the classes in model.json
     ]
 )
 CLUSTERS = pa.schema(
     [
         ("track_id", pa.string()),  # the song
-        ("cluster", pa.int32()),  # -1: noise
-        ("point", pa.list_(pa.float32())),  # coordinates in which it was found
+        ("cluster", pa.int32()),  # number of the cluster; -1 for noise
+        ("point", pa.list_(pa.float32())),  # coordinates of the song in the space that was clustered
     ]
 )
 SWEEP = pa.schema(
     [
         ("algorithm", pa.string()),  # name of the clustering
         ("components", pa.int32()),  # number of principal components
-        ("asked", pa.int32()),  # number of clusters; null where the algorithm finds it
+        ("asked", pa.int32()),  # number of clusters requested; null if the algorithm finds the number
         ("clusters", pa.int32()),  # number of clusters found
-        ("silhouette", pa.float32()),  # null where it is not defined
-        ("davies_bouldin", pa.float32()),  # null where it is not defined
+        ("silhouette", pa.float32()),  # silhouette coefficient; null if it is not defined
+        ("davies_bouldin", pa.float32()),  # Davies-Bouldin index; null if it is not defined
     ]
 )
 
 
 def features_schema(names: Iterable[str]) -> pa.Schema:
-    """Schema of the ``features`` table: ``track_id`` and one float32 column a feature."""
+    """Return the schema of the ``features`` table: ``track_id`` and one float32 column per feature."""
     return pa.schema([("track_id", pa.string()), *((name, pa.float32()) for name in names)])
 
 
 def segments_schema(names: Iterable[str]) -> pa.Schema:
-    """Schema of the ``segments`` table: a row for each segment of a clip, with the columns of ``features``."""
-    key = [("track_id", pa.string()), ("segment", pa.int16()), ("start_s", pa.float32())]  # start within the clip
+    """Return the schema of the ``segments`` table: a row for each segment of a clip, with the columns of ``features``.
+
+    ``start_s`` counts from the start of the clip.
+    """
+    key = [("track_id", pa.string()), ("segment", pa.int16()), ("start_s", pa.float32())]
     return pa.schema([*key, *((name, pa.float32()) for name in names)])

@@ -1,7 +1,7 @@
-"""What a stage was asked to do: one frozen object a stage, from the command line, a TOML file or OUT itself.
+"""Settings of each stage: one frozen object per stage, from the command line, a TOML file or OUT itself.
 
-Only what changes a stage's *result* is a setting. How it is run (workers, cluster address, limits) is an option of
-the command and never enters a fingerprint.
+A setting changes the *result* of a stage. How a stage runs (workers, cluster address, limits) is an option of the
+command and never enters a fingerprint.
 """
 
 import hashlib
@@ -30,8 +30,8 @@ Scaling = Literal["standardised", "logarithmic", "whitened"]
 FeatureSet = Literal["iiitd41", "gtzan57", "fma518"]
 
 
-CHECKPOINT_S = 30.0  # between checkpoints of a training
-MIN_SEGMENT_S = 0.1  # of a clip of 600 s at most: their number fits 16 bits
+CHECKPOINT_S = 30.0  # seconds between checkpoints in training
+MIN_SEGMENT_S = 0.1  # a clip is at most 600 s, so the number of a segment fits 16 bits
 
 S = TypeVar("S", bound="StageSettings")
 
@@ -41,11 +41,11 @@ class StageSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     stage: ClassVar[str]
-    code_version: ClassVar[int] = 1  # raise it when the stage's code gives other values for the same settings
-    open_means: ClassVar[str] = "none"  # what help says of a setting that is left open
+    code_version: ClassVar[int] = 1  # raise it when new code gives other values for the same settings
+    open_means: ClassVar[str] = "none"  # the default that help shows for a setting whose default is None
 
     def fingerprint(self, *inputs: str) -> str:
-        """Name of what these settings make of `inputs`: 16 hex digits.
+        """Return a fingerprint of the stage's result: 16 hex digits, from these settings and the inputs.
 
         Parameters
         ----------
@@ -56,7 +56,7 @@ class StageSettings(BaseModel):
         return hashlib.blake2b(json.dumps(made_by, sort_keys=True).encode(), digest_size=8).hexdigest()
 
     def differences(self, other: Self) -> list[str]:
-        """Lines ``name: mine → theirs``, one for each setting that differs."""
+        """Return one line ``name: mine → theirs`` for each setting that differs."""
         return [
             f"{name}: {getattr(self, name)} → {getattr(other, name)}"
             for name in type(self).model_fields
@@ -70,7 +70,8 @@ class CatalogSettings(StageSettings):
     stage: ClassVar[str] = "catalog"
     source: str = Field(
         min_length=1,
-        description="Folder or s3://bucket/prefix with the songs, or a manifest: CSV or Parquet of paths or URIs.",
+        description="Folder or s3://bucket/prefix with the songs, or a manifest: a CSV or Parquet file of paths or "
+        "URIs.",
     )
     kind: CatalogKind = Field("auto", description="Layout of the source.")
 
@@ -78,28 +79,28 @@ class CatalogSettings(StageSettings):
     @classmethod
     def _source_can_be_listed(cls, source: str) -> str:
         if re.match(r"https?://", source, re.IGNORECASE):
-            raise ValueError("expected a folder or s3://bucket/prefix; list songs elsewhere in a manifest, by URI")
+            raise ValueError("expected a folder or s3://bucket/prefix; list songs on the web in a manifest, by URI")
         return source
 
 
 class ExtractSettings(StageSettings):
-    """Which part of a song is decoded, and what is computed from it."""
+    """Which part of each song is decoded, and what is computed from it."""
 
     stage: ClassVar[str] = "extract"
     code_version: ClassVar[int] = 2
     sample_rate: int = Field(22050, ge=16_000, le=192_000, description="Sample rate of the clip, in Hz.")
     offset_s: float = Field(30.0, ge=0, description="Where the clip starts, in seconds.")
     duration_s: float = Field(30.0, gt=0, le=600, description="Length of the clip, in seconds.")
-    min_duration_s: float = Field(0.1, ge=0.001, description="Shorter audio is skipped, in seconds.")
+    min_duration_s: float = Field(0.1, ge=0.001, description="Skip clips shorter than this, in seconds.")
     feature_sets: tuple[FeatureSet, ...] = Field(
         ("iiitd41", "gtzan57"), min_length=1, description="Feature set; repeat the option for several."
     )
     n_mels: int = Field(128, ge=8, le=512, description="Bands of the mel-spectrogram.")
     segment_s: float = Field(
-        0.0, description="Also compute features of each segment this long, in seconds; 0 for none."
+        0.0, description="Also compute the features of each segment of this length, in seconds; 0 for no segments."
     )
-    images: bool = Field(False, description="Also make PNG pictures of the spectrogram and the waveform.")
-    mel96: bool = Field(False, description="Also the mel-spectrogram that cnn and crnn read: 12 kHz, 96 bands.")
+    images: bool = Field(False, description="Also make PNG images of the spectrogram and the waveform.")
+    mel96: bool = Field(False, description="Also compute the mel-spectrogram that cnn and crnn read: 12 kHz, 96 bands.")
 
     @field_validator("segment_s")
     @classmethod
@@ -113,54 +114,61 @@ class ExtractSettings(StageSettings):
 class TrainSettings(StageSettings):
     """Which genre model is trained, and how.
 
-    What is left open (None) is the model's own: see ``DEFAULTS`` of :mod:`musicrec.models.networks`.
+    None means the model's own default: see ``DEFAULTS`` of :mod:`musicrec.models.networks`.
     """
 
     stage: ClassVar[str] = "train"
     code_version: ClassVar[int] = 2
     open_means: ClassVar[str] = "the model's own"
     model: ModelName = Field("mlp", description="Model to train: see musicrec models.")
-    feature_set: FeatureSet = Field("iiitd41", description="Feature set that a model of features reads.")
+    feature_set: FeatureSet = Field("iiitd41", description="Feature set, for models that read features.")
     params: str = Field(
-        "", description='Settings of a classical model, as JSON such as {"C": 3}; `musicrec tune` finds them.'
+        "",
+        description='Hyper-parameters of a classical model, as JSON such as {"C": 3}; `musicrec tune` finds them.',
     )
     test_fraction: float = Field(
         0.2, gt=0, lt=0.6, description="Share of the songs held out for testing, about one in 2, 3, 4, …"
     )
-    seed: int = Field(0, ge=0, description="Seed of the split, the weights and the order of songs.")
+    seed: int = Field(0, ge=0, description="Seed of the split, the weights and the order of the songs.")
     epochs: int | None = Field(None, ge=1, description="Passes of a network over the training songs.")
     patience: int = Field(
         0,
         ge=0,
-        description="Stop after so many epochs without a better loss on a tenth of the training songs; 0 for never.",
+        description="Stop after this many epochs in which the loss on a tenth of the training songs did not improve; "
+        "0 for never.",
     )
-    batch_size: int | None = Field(None, ge=2, description="Songs in a step, over all workers.")
+    batch_size: int | None = Field(None, ge=2, description="Songs per training step, over all workers.")
     learning_rate: float | None = Field(None, gt=0, description="Learning rate of Adam.")
     cosine: bool | None = Field(None, description="Let the learning rate fall to zero along a cosine.")
     weight_decay: float | None = Field(None, ge=0, description="Decoupled weight decay, as in AdamW.")
     ema: float | None = Field(
-        None, ge=0, lt=1, description="Keep a moving average of the weights, by this momentum; 0 for none."
+        None, ge=0, lt=1, description="Keep a moving average of the weights, with this momentum; 0 for none."
     )
-    precision: Precision = Field("float32", description="Numbers of the hidden layers; bfloat16 is for GPUs.")
+    precision: Precision = Field("float32", description="Number format of the hidden layers; bfloat16 is for GPUs.")
     output: Output | None = Field(
         None,
-        description="Output of a network: one genre of all (softmax), or each by itself (sigmoid).",
+        description="Output of a network: one genre out of all (softmax), or each genre on its own (sigmoid).",
     )
     window_s: float | None = Field(
-        None, ge=0, le=600, description="Length of the excerpts that a network of mel-spectrograms reads, in seconds."
+        None,
+        ge=0,
+        le=600,
+        description="Length of the excerpts, in seconds, for networks that read mel-spectrograms.",
     )
     scaling: Scaling | None = Field(
-        None, description="How mlp is given its features; whitened: songs of one genre spread alike in every direction."
+        None,
+        description="How the features of mlp are scaled; whitened: songs of one genre vary equally in every direction.",
     )
-    dropout: float | None = Field(None, ge=0, lt=1, description="Dropout, wherever the network has it.")
+    dropout: float | None = Field(None, ge=0, lt=1, description="Dropout rate of the network's dropout layers.")
     l1: float | None = Field(None, ge=0, description="L1 penalty on the dense weights of mlp.")
     contrastive: float | None = Field(
         None,
         ge=0,
-        description="Weight of the contrastive loss: songs of one genre, by other artists, come together; 0 for none.",
+        description="Weight of the contrastive loss, which pulls songs of one genre by different artists together; "
+        "0 for none.",
     )
-    mixup: float | None = Field(None, ge=0, description="MixUp: alpha of the Beta distribution; 0 for none.")
-    cutmix: float | None = Field(None, ge=0, description="CutMix: alpha of the Beta distribution; 0 for none.")
+    mixup: float | None = Field(None, ge=0, description="MixUp: alpha of the Beta distribution; 0 for no MixUp.")
+    cutmix: float | None = Field(None, ge=0, description="CutMix: alpha of the Beta distribution; 0 for no CutMix.")
     spec_augment: bool | None = Field(None, description="SpecAugment: mask stripes of time and of frequency.")
 
     @field_validator("params")
@@ -175,19 +183,23 @@ class TrainSettings(StageSettings):
 
 
 class EvaluateSettings(StageSettings):
-    """Which models are judged, and by how many trainings each."""
+    """Which models are evaluated, and by how many training runs each."""
 
     stage: ClassVar[str] = "evaluate"
     models: tuple[ModelName, ...] = Field(
         ("mlp", "logistic", "svm", "random_forest", "knn"),
         min_length=1,
-        description="Model to judge; repeat the option for several.",
+        description="Model to evaluate; repeat the option for several.",
     )
     fuse: tuple[str, ...] = Field(
-        (), description="Also judge the mean of several models' probabilities, such as resnet+svm; may be repeated."
+        (),
+        description="Also evaluate the mean of several models' probabilities, such as resnet+svm; repeat the option "
+        "for several.",
     )
-    folds: int = Field(3, ge=2, le=20, description="Parts of the songs, each of which is tested once.")
-    seeds: int = Field(1, ge=1, le=100, description="Cross-validations, each with folds and weights of its own seed.")
+    folds: int = Field(3, ge=2, le=20, description="Number of folds; each fold is tested once.")
+    seeds: int = Field(
+        1, ge=1, le=100, description="Number of cross-validations, each with its own seed for folds and weights."
+    )
 
     @field_validator("fuse")
     @classmethod
@@ -195,8 +207,8 @@ class EvaluateSettings(StageSettings):
         models = others.data.get("models", ())
         for fused in fuse:
             names = fused.split("+")
-            strange = [name for name in names if name not in models]
-            if strange or len(names) < 2:
+            unknown = [name for name in names if name not in models]
+            if unknown or len(names) < 2:
                 raise ValueError(f"expected models of --models joined by +, such as {'+'.join(models[:2])}")
         return fuse
 
@@ -207,81 +219,90 @@ class TuneSettings(StageSettings):
     stage: ClassVar[str] = "tune"  # not of the chain, so not in STAGES: the table's footer holds its settings
     model: ClassicalName = Field("svm", description="Model to tune.")
     feature_set: FeatureSet = Field("iiitd41", description="Feature set the model reads.")
-    folds: int = Field(5, ge=2, le=20, description="Inner folds of the training songs, split by artist.")
+    folds: int = Field(5, ge=2, le=20, description="Number of inner folds of the training songs, split by artist.")
     test_fraction: float = Field(
-        0.2, gt=0, lt=0.6, description="Share of the songs that train holds out, and tune does not look at."
+        0.2, gt=0, lt=0.6, description="Share of the songs that train holds out; tune never uses them."
     )
-    seed: int = Field(0, ge=0, description="Seed of the split, as of train, and of the folds.")
+    seed: int = Field(0, ge=0, description="Seed of the split, the same as in train, and of the folds.")
 
 
 class EmbedSettings(StageSettings):
-    """Which model turns songs into vectors."""
+    """Which model computes the embeddings."""
 
     stage: ClassVar[str] = "embed"
     code_version: ClassVar[int] = 2
-    model: ModelName = Field("mlp", description="Trained model whose embedding is taken.")
+    model: ModelName = Field("mlp", description="Trained model that computes the embeddings.")
 
 
 class Rules(StageSettings):
-    """What the list of a song is made of, and in which order."""
+    """Which songs a list holds, and in which order."""
 
-    n: int = Field(50, ge=1, le=10_000, description="Similar songs kept for each song.")
+    n: int = Field(50, ge=1, le=10_000, description="Number of similar songs to keep for each song.")
     metric: Metric = Field("cosine", description="Similarity: cosine, or minus the Euclidean distance.")
     no_same_artist: bool = Field(False, description="Leave out songs by the song's own artist.")
-    max_per_artist: int = Field(0, ge=0, description="Most songs of one artist in a list; 0 for any number.")
-    max_per_album: int = Field(0, ge=0, description="Most songs of one album in a list; 0 for any number.")
+    max_per_artist: int = Field(0, ge=0, description="Maximum number of songs by one artist in a list; 0 for no limit.")
+    max_per_album: int = Field(0, ge=0, description="Maximum number of songs from one album in a list; 0 for no limit.")
     no_duplicates: bool = Field(
         False,
-        description="Leave out other clips and copies of the song itself, and all but the best of another song's: "
-        "songs of one recording by the manifest, or of equal content.",
+        description="Leave out other clips and copies of the song itself, and keep only the best match among the "
+        "clips and copies of another song. Two songs are copies if their content is equal or if the manifest gives "
+        "them the same recording.",
     )
     duplicate_score: float | None = Field(
         None,
-        description="Also leave out songs with this score or more that are as long as the song, to 0.1 s. "
-        "By the embedding of a genre model, different songs may score above 0.9999.",
+        description="Also leave out songs that have at least this score and the same length as the song, to 0.1 s. "
+        "With the embedding of a genre model, different songs may score above 0.9999.",
     )
     genre: GenreRule = Field(
-        "any", description="Songs of any genre, of the song's own only, or of its own boosted by --genre-weight."
+        "any",
+        description="any: songs of any genre; only: songs of the song's own genre; boost: songs of any genre, with a "
+        "higher score for the song's own genre.",
     )
     genre_weight: float = Field(
         1.0, ge=0, description="With --genre boost: what full agreement of genres adds to the score."
     )
-    min_score: float | None = Field(None, description="Least score of a song in a list, which may be shorter for it.")
+    min_score: float | None = Field(
+        None, description="Leave out songs with a score below this; lists may then be shorter."
+    )
     hubness: Hubness = Field(
-        "none", description="Method against hubs, songs that stand in all too many lists; it gives scores of its own."
+        "none", description="Method against hubs, which are songs that are in too many lists; it changes the scores."
     )
 
     @field_validator("hubness")
     @classmethod
     def _boost_adds_to_a_score(cls, hubness: Hubness, others: ValidationInfo) -> Hubness:
         if hubness != "none" and others.data.get("genre") == "boost":
-            raise ValueError("expected none with --genre boost, whose weight is that of a similarity")
+            raise ValueError("expected none with --genre boost, whose weight is added to a similarity")
         return hubness
 
 
 class SimilarSettings(Rules):
-    """How the recommendation table is made, and what it must satisfy to be published."""
+    """How the recommendation table is made, and which conditions it must meet to be published."""
 
     stage: ClassVar[str] = "similar"
     code_version: ClassVar[int] = 2
     approximate_above: int = Field(
         5_000_000,
         ge=0,
-        description="With more songs than these, lists are approximate: a song is compared with those of the nearest "
-        "clusters only. Which share of the exact lists is found, the recall, is measured and said. 0 for never.",
+        description="With more songs than this, lists are approximate: each song is compared only with the songs of "
+        "the nearest clusters. The recall, which is the share of the exact lists that is found, is measured and "
+        "reported. 0 for never.",
     )
-    probes: int = Field(32, ge=1, description="Of approximate lists: how many clusters a song is compared with.")
-    min_coverage: float = Field(
-        0.2, ge=0, le=1, description="Gate: least share of songs that stand in somebody's list."
+    probes: int = Field(
+        32, ge=1, description="For approximate lists: the number of clusters that a song is compared with."
     )
+    min_coverage: float = Field(0.2, ge=0, le=1, description="Gate: smallest share of songs that are in any list.")
     max_hub_share: float = Field(
         0.5,
         gt=0,
         le=1,
-        description="Gate: largest share of all lists one song may stand in (from 20·n songs on).",
+        description="Gate: largest share of all lists that one song may be in (checked from 20·n songs on).",
     )
     max_churn: float = Field(
-        1.0, ge=0, le=1, description="Gate: largest share of a list, on average, that may change from the table before."
+        1.0,
+        ge=0,
+        le=1,
+        description="Gate: largest share of a list, on average, that may differ from the published table.",
     )
 
 
@@ -292,12 +313,12 @@ STAGES: dict[str, type[StageSettings]] = {
 
 
 def resolve(cls: type[S], *layers: Mapping[str, Any]) -> S:
-    """Settings from layers of values, the earlier layer winning.
+    """Return settings from layers of values; the earlier layer wins.
 
     Raises
     ------
     ConfigError
-        A value is out of range or a name is unknown; the message says which and what was expected.
+        A value is out of range or a name is unknown. The message says which, and what was expected.
     """
     merged: dict[str, Any] = {}
     for layer in reversed(layers):
@@ -312,7 +333,7 @@ def resolve(cls: type[S], *layers: Mapping[str, Any]) -> S:
 
 
 def _expected(cls: type[StageSettings], problem: ErrorDetails) -> str:
-    """What would have been right, in our words where pydantic's are a developer's."""
+    """Return what was expected, in plain words where those of pydantic are for developers."""
     if problem["type"] == "extra_forbidden":
         return f"no such setting; expected one of {', '.join(cls.model_fields)}"
     if problem["type"] == "missing":

@@ -1,4 +1,4 @@
-"""The command line. Commands stand in the rooms beside this file; heavy imports wait until one is run."""
+"""The command line. The commands are in the modules beside this one; each imports heavy libraries only when it runs."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from musicrec.errors import INTERRUPTED, MusicrecError, exit_code_of
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and leave with its exit code.
+    """Run the command line and exit with its exit code.
 
     0 done, 1 failed, 2 wrong usage, 3 OUT is in use, 4 deadline passed, 5 the gate refused the new table, 6 songs
     failed because of a bug in musicrec.
@@ -24,12 +24,12 @@ def main(arguments: list[str] | None = None) -> None:
         e.show()
         code = e.exit_code
     except (click.Abort, KeyboardInterrupt):
-        complain("interrupted; run the same command again to go on")
+        complain("interrupted; run the same command again to continue")
         code = INTERRUPTED
     except MusicrecError as e:
         complain(str(e))
         code = e.exit_code
-    except Exception as e:  # the person at the terminal gets a line; a developer asks for more
+    except Exception as e:  # users get one line; developers set MUSICREC_DEBUG to see more
         if os.environ.get("MUSICREC_DEBUG"):
             raise
         complain(f"{type(e).__name__}: {' '.join(str(e).split())} (set MUSICREC_DEBUG=1 for the traceback)")
@@ -43,7 +43,7 @@ def cli() -> None:
     """Turn a folder of songs into a table of similar songs.
 
     OUT is a folder, or s3://bucket/prefix, of plain Parquet tables that any tool can read. The stages are catalog →
-    extract → train → embed → similar → report; `run` does them all, and does again only what is not up to date.
+    extract → train → embed → similar → report. `run` runs them all and repeats only what is out of date.
     """
 
 

@@ -1,4 +1,4 @@
-"""What the commands share: opening OUT, examples below their help, complaints."""
+"""Helpers that the commands share: opening OUT, examples in the help, error messages."""
 
 import logging
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_out(out: str, *, create: bool = False) -> Iterator[Store]:
-    """Hold OUT for writing."""
+    """Open OUT for writing and hold its lock."""
     store = Store(out)
     if create:
         store.create()
@@ -28,7 +28,7 @@ def open_out(out: str, *, create: bool = False) -> Iterator[Store]:
 
 @contextmanager
 def open_run(out: str, *, create: bool = False, address: str | None = None) -> Iterator["Run"]:
-    """Hold OUT for writing; what the command does stands in OUT/_runs afterwards."""
+    """Open OUT for writing, hold its lock, and report the run in OUT/_runs."""
     from musicrec.cluster.resources import is_embedded
     from musicrec.stages.run_report import reported
 
@@ -38,16 +38,16 @@ def open_run(out: str, *, create: bool = False, address: str | None = None) -> I
 
 
 def example(*lines: str) -> str:
-    """Examples for the foot of a command's help."""
+    """Return examples for the end of a command's help."""
     return "\b\nExamples:\n" + "\n".join(f"  musicrec {line}" for line in lines)
 
 
 def complain(message: str) -> None:
-    """Say on standard error what went wrong."""
+    """Log an error; by default it goes to standard error."""
     log.log_event("error", f"musicrec: {message}", level=logging.ERROR, message=message)
 
 
 def show(result: object) -> None:
-    """Say what a stage has done; machines have read it in the log."""
+    """Print what a stage has done, unless the log is JSON, which holds it already."""
     if not log.is_json():
         click.echo(result)

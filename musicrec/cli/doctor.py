@@ -17,12 +17,12 @@ from musicrec.errors import MusicrecError
 def doctor(out: str | None, as_json: bool) -> None:
     """Check that musicrec works on this machine.
 
-    Decodes a second of every kind of audio, finds similar songs in each way that the processor allows, computes
-    features, runs a TensorFlow layer and a Ray task, reaches S3 if it is set up, and writes to OUT, or the current
-    folder, and to the temporary folder. Nothing is left behind. This takes some 15 seconds; on a fresh machine,
+    Decodes a second of every kind of audio, finds similar songs with each method that the processor supports, computes
+    features, runs a TensorFlow layer and a Ray task, connects to S3 if it is set up, and writes to OUT (or the current
+    folder) and to the temporary folder. Nothing is left behind. This takes about 15 seconds; on a fresh machine,
     compiling adds a minute.
 
-    Exit code 1 if something that is installed does not work; its line says what to do.
+    The exit code is 1 if an installed part does not work; its line says what to do.
     """
     from musicrec.stages.doctor import FAILS, checks
 
@@ -40,4 +40,4 @@ def doctor(out: str | None, as_json: bool) -> None:
         content = {"musicrec": __version__, "ok": not failing, "checks": [result._asdict() for result in results]}
         click.echo(json.dumps(content, ensure_ascii=False, indent=2))
     if failing:
-        raise MusicrecError(f"{len(failing)} of {len(results)} checks fail: {', '.join(failing)}")
+        raise MusicrecError(f"{len(failing)} of {len(results)} checks failed: {', '.join(failing)}")

@@ -1,4 +1,4 @@
-"""Commands for somebody who looks for songs to listen to."""
+"""Commands for listeners: recommend songs, and browse similar songs."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from musicrec.serve.lookup import Song
     from musicrec.serve.recommend import Recommendation
 
-N_FOR_ONE_SONG, N_FOR_SEVERAL = 10, 5  # of the two reference systems
+N_FOR_ONE_SONG, N_FOR_SEVERAL = 10, 5  # the defaults of the two reference systems
 
 
 @click.command(
@@ -31,10 +31,13 @@ N_FOR_ONE_SONG, N_FOR_SEVERAL = 10, 5  # of the two reference systems
 )
 @OUT
 @click.option(
-    "--like", "likes", multiple=True, help="Song one likes: id, file name or title; repeat the option for several."
+    "--like", "likes", multiple=True, help="A song you like: id, file name or title; repeat the option for several."
 )
 @click.option(
-    "--genre", "genres", multiple=True, help="Genre one likes: its centre song counts as liked; may be repeated."
+    "--genre",
+    "genres",
+    multiple=True,
+    help="A genre you like: its centre song counts as a liked song; repeat the option for several.",
 )
 @click.option(
     "--by",
@@ -42,28 +45,32 @@ N_FOR_ONE_SONG, N_FOR_SEVERAL = 10, 5  # of the two reference systems
     default="embedding",
     show_default=True,
     help="Compare songs by the cosine of their embeddings, by the Euclidean distance of their standardised features "
-    "(knn), or by that in the plane of two principal components (clustering).",
+    "(knn), or by the Euclidean distance in the plane of two principal components (clustering).",
 )
 @click.option(
     "--method",
     type=click.Choice(["cosine", "genre"]),
     default="cosine",
     show_default=True,
-    help="Cosine alone, or plus --weight times the agreement of genre probabilities (--by embedding only). Of songs "
-    "that the model was trained on, these are what it has learned to say.",
+    help="Score: the cosine alone, or the cosine plus --weight times the agreement of the genre probabilities (only "
+    "with --by embedding). For songs that the model was trained on, these largely repeat the genres it was given.",
 )
 @click.option(
     "--pool",
     type=click.Choice(["mean", "max"]),
     default="mean",
     show_default=True,
-    help="Similarity to all liked songs on average, or to the nearest of them.",
+    help="With several liked songs: use the mean similarity to them, or the similarity to the nearest one.",
 )
 @click.option(
-    "--weight", type=click.FloatRange(0), default=1.0, show_default=True, help="Weight of genres in --method genre."
+    "--weight",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    help="Weight of the genre agreement with --method genre.",
 )
 @click.option(
-    "-n", "n", type=click.IntRange(1), help="How many songs to show.  [default: 10 for one liked song, else 5]"
+    "-n", "n", type=click.IntRange(1), help="Number of songs to show.  [default: 10 for one liked song, else 5]"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def recommend(
@@ -74,10 +81,10 @@ def recommend(
     as_json: bool,
     **how: Any,  # noqa: ANN401
 ) -> None:
-    """Recommend songs by the songs one likes.
+    """Recommend songs similar to the songs you like.
 
-    The liked songs never come back, nor do other clips of their recordings. Each recommended song stands beside the
-    liked one that it is most similar to.
+    The liked songs are never recommended, nor are other clips of their recordings. Each recommended song is shown with
+    the liked song that it is most similar to.
     """
     from musicrec.serve.recommend import Recommender
 
@@ -126,7 +133,7 @@ def _heading(liked: "list[Song]", by: str) -> str:
 
 
 def _show_table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-    """Print a table; a column without content is left out."""
+    """Print a table without its empty columns."""
     if not rows:
         click.echo("none: no other song is left")
         return
@@ -135,7 +142,7 @@ def _show_table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
 
 
 def _clean(text: str) -> str:
-    """The text with what is no character replaced, such as a byte of another encoding."""
+    """Replace what is not valid text, such as a byte of another encoding."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -145,10 +152,10 @@ def _clean(text: str) -> str:
 @click.command(cls=Command, epilog=example("listen OUT"))
 @OUT
 def listen(out: str) -> None:
-    """Go from song to song.
+    """Browse from song to song.
 
-    Type the name of a song, or part of it, or random, and see ten similar ones; m shows ten more, the number of a song
-    goes on from that one. Leave with q, Ctrl-D or Ctrl-C.
+    Type the name of a song, or part of it, or random, to see ten similar songs. Type m for ten more, or the number of
+    a song to continue from that song. Quit with q, Ctrl-D or Ctrl-C.
     """
     import numpy as np
 
@@ -159,26 +166,28 @@ def listen(out: str) -> None:
     talk = Talk(SimilarTable(out), Store(out), np.random.default_rng())
     for stream in (sys.stdin, sys.stdout):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal may lack the letters of a song, and send others
-    click.echo(f"Say {HELP}.")
+            stream.reconfigure(
+                errors="replace"
+            )  # a terminal may not know the letters of a song, and may send invalid bytes
+    click.echo(f"Type {HELP}.")
     try:
-        for said in _answers():
-            _show(talk.answer(said))
+        for line in _answers():
+            _show(talk.answer(line))
     except KeyboardInterrupt:
         click.echo()
 
 
 def _answers() -> Iterator[str]:
-    """What somebody says, line by line, until leaving."""
+    """Yield what the user types, line by line, until the user quits."""
     prompt = "song> " if sys.stdin.isatty() else ""
     while True:
         click.echo(prompt, nl=False)
-        said = sys.stdin.readline()  # input() sleeps through a Ctrl-C that comes early more often
-        if not said:
+        line = sys.stdin.readline()  # input() misses an early Ctrl-C more often
+        if not line:
             click.echo()
-        if said.strip().casefold() in ("q", "quit") or not said:
+        if line.strip().casefold() in ("q", "quit") or not line:
             return
-        yield _clean(said)
+        yield _clean(line)
 
 
 def _show(page: "Page") -> None:
@@ -194,6 +203,6 @@ def _show(page: "Page") -> None:
 
 
 def _title(song: "Song") -> str | None:
-    """Title and artist, unless they are no more than the file's name."""
+    """Return title and artist; the title is left out if the song's id contains it."""
     title = song.title if song.title and song.title not in song.track_id else None
     return " by ".join(filter(None, [title, song.artist])) or None

@@ -1,4 +1,4 @@
-"""The command of every night."""
+"""The command that runs every night."""
 
 import datetime
 import sys
@@ -32,14 +32,14 @@ from musicrec.store.store import Store
 @OUT
 @settings_options(CatalogSettings)
 @click.option(
-    "--deadline", type=duration, help="End after so long, such as 4h or 90m; the next run goes on from there."
+    "--deadline", type=duration, help="Stop after this time, such as 4h or 90m; the next run continues from there."
 )
 @click.option(
     "--max-removed-fraction",
     type=click.FloatRange(0, 1),
     default=0.5,
     show_default=True,
-    help="Fail, and change nothing, if the source lacks more than this share of the songs it had.",
+    help="Fail, and change nothing, if more than this share of the songs is gone from the source.",
 )
 @failure_options
 @workers_option
@@ -47,12 +47,12 @@ from musicrec.store.store import Store
 def refresh(out: str, settings_file: Path | None, deadline: datetime.timedelta | None, **options: Any) -> None:  # noqa: ANN401
     """Bring the table up to date with its source: the nightly job.
 
-    Only songs that were added or changed are decoded. The published model embeds them; one is trained only if there is
-    none. Settings are those of OUT's last run. What happened stands in OUT/_runs, one JSON file a run.
+    Only songs that were added or changed are decoded. The published model embeds them; a model is trained only if none
+    is published. The settings are those of OUT's last run. Each run writes a JSON report to OUT/_runs.
 
-    Exit codes: 0 done; 1 failed; 2 wrong usage; 3 another run holds OUT; 4 the deadline passed, and the next run goes
-    on from there; 5 the new table did not pass its gate, and the one before stays published; 6 songs failed because of
-    a bug in musicrec, and everything else is done.
+    Exit codes: 0 done; 1 failed; 2 wrong usage; 3 another run holds OUT; 4 the deadline passed, and the next run
+    continues from there; 5 the new table did not pass its gate, and the previous one stays published; 6 songs failed
+    because of a bug in musicrec, and everything else is done.
     """
     from musicrec.stages.chain import refresh as run
 
@@ -67,7 +67,7 @@ def refresh(out: str, settings_file: Path | None, deadline: datetime.timedelta |
 
 
 def _show(line: str) -> None:
-    """With the time, where nobody sits and watches; machines have been told already."""
+    """Print a line, with the time if the output is no terminal; print nothing if the log is JSON, which holds it."""
     if log.is_json():
         return
     time = "" if sys.stdout.isatty() else f"{datetime.datetime.now(datetime.UTC):%H:%M:%SZ} "

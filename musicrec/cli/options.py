@@ -1,6 +1,6 @@
-"""Command-line options from settings: the field of a stage's settings is the option, its help and its type.
+"""Command-line options from settings: a field of a stage's settings gives an option, its help and its type.
 
-Help shows them apart from the options that change no result, under what their settings object says of itself.
+The help lists them apart from the options that change no result, under the first line of the settings' docstring.
 """
 
 import datetime
@@ -27,7 +27,7 @@ OUT = click.argument("out")
 
 
 class Command(click.Command):
-    """A command whose help has a section for each stage's settings before the one of its other options."""
+    """A command whose help has a section for each stage's settings, and a section for its other options."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, as click asks for them."""
@@ -41,7 +41,7 @@ class Command(click.Command):
 
 
 class Commands(click.Group):
-    """Commands that are listed in the order in which they are used."""
+    """A group that lists its commands in the order in which they are used."""
 
     command_class = Command
 
@@ -51,12 +51,12 @@ class Commands(click.Group):
 
 
 def duration(text: str) -> datetime.timedelta:
-    """Length of time that an option such as 36h, 2d, 90m or 45s names.
+    """Return the time that a text such as 36h, 2d, 90m or 45s stands for.
 
     Raises
     ------
     click.BadParameter
-        It names none.
+        The text is no length of time, or the time is too long.
     """
     given = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text)
     if not given:
@@ -64,7 +64,7 @@ def duration(text: str) -> datetime.timedelta:
     try:
         return datetime.timedelta(seconds=float(given[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[given[2]])
     except OverflowError as e:
-        raise click.BadParameter(f"{text!r} is longer than all time there was") from e
+        raise click.BadParameter(f"{text!r} is too long; expected a shorter time, such as 36h") from e
 
 
 class _Setting(click.Option):
@@ -74,7 +74,7 @@ class _Setting(click.Option):
 
 
 def settings_options(*classes: type[StageSettings], leave_out: tuple[str, ...] = ()) -> Callable[[Function], Function]:
-    """Add an option for every setting of `classes`, and ``--settings FILE`` for all of them together."""
+    """Add an option for every setting of `classes`, and ``--settings FILE``."""
     fields = {name: (cls, field) for cls in classes for name, field in cls.model_fields.items()}
     help_text = "TOML file of settings, such as the settings.toml of another OUT."
 
@@ -115,13 +115,13 @@ def _option(name: str, field: FieldInfo, cls: type[StageSettings]) -> Callable[[
 
 
 def _opposite(name: str) -> str:
-    """``no-images`` of ``images``, and the other way round."""
+    """Return ``no-images`` for ``images``, and the other way round."""
     return name.removeprefix("no-") if name.startswith("no-") else f"no-{name}"
 
 
 def _without_none(kind: Any) -> Any:  # noqa: ANN401 - a type
-    """``int`` of ``int | None``."""
-    is_optional = get_origin(kind) in (Union, UnionType)  # a Literal or None is of the older kind
+    """Return ``int`` for ``int | None``."""
+    is_optional = get_origin(kind) in (Union, UnionType)  # Literal[…] | None is a Union, int | None a UnionType
     return next(arg for arg in get_args(kind) if arg is not NoneType) if is_optional else kind
 
 
@@ -140,25 +140,29 @@ def _shown(default: object, name: str) -> str:
 
 
 def settings_of(cls: type[S], store: Store | None, settings_file: Path | None, options: dict[str, Any]) -> S:
-    """Settings of one stage: the command line before the settings file before what OUT records before defaults."""
+    """Return the settings of one stage.
+
+    The command line comes first, then the settings file, then what OUT has recorded, then the defaults.
+    """
     from_file = read_toml(settings_file).get(cls.stage, {}) if settings_file else {}
     return resolve(cls, given_of(cls, options), from_file, store.settings.recorded(cls.stage) if store else {})
 
 
 def given_of(cls: type[StageSettings], options: dict[str, Any]) -> dict[str, Any]:
-    """Those settings of a stage that the command line gives."""
+    """Return the settings of a stage that the command line gives."""
     return {name: options[name] for name in cls.model_fields if options.get(name) not in (None, ())}
 
 
 def address_option(function: Function) -> Function:
-    """Options that say on which cluster a command runs, and how much of it may be in use at a time."""
+    """Add the options for the cluster that a command runs on, and for how many of its CPUs are used at a time."""
     function = click.option(
         "--max-cpus",
         type=click.IntRange(1),
         expose_value=False,
         callback=lambda ctx, _, cpus: ctx.with_resource(at_most(cpus)),
         envvar="MUSICREC_MAX_CPUS",
-        help="Tasks at a time, on a cluster that others use too.  [default: MUSICREC_MAX_CPUS, else all free CPUs]",
+        help="Maximum number of tasks at a time, for a shared cluster.  [default: MUSICREC_MAX_CPUS, else all free "
+        "CPUs]",
     )(function)
     return click.option(
         "--address", help="Ray cluster to run on, such as auto or HOST:PORT.  [default: RAY_ADDRESS, else embedded]"
@@ -166,10 +170,14 @@ def address_option(function: Function) -> Function:
 
 
 force_option = click.option(
-    "--force", is_flag=True, help="Accept other settings than OUT was made by, and do anew what depends on them."
+    "--force", is_flag=True, help="Accept settings that differ from those of OUT, and redo what depends on them."
 )
 workers_option = click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Data-parallel training workers."
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Number of data-parallel training workers.",
 )
 gpu_option = click.option("--gpu", is_flag=True, help="Give every worker a GPU.")
 checkpoint_option = click.option(
@@ -180,21 +188,21 @@ checkpoint_option = click.option(
     help="Seconds between checkpoints of a network in training.",
 )
 limit_option = click.option(
-    "--limit", type=click.IntRange(1), help="Decode only so many more songs in this run, the first by their id."
+    "--limit", type=click.IntRange(1), help="Decode at most this many more songs in this run, in order of their id."
 )
 dry_run_option = click.option(
-    "--dry-run", is_flag=True, help="Say how many songs would be decoded, and how long it may take; do nothing."
+    "--dry-run", is_flag=True, help="Print how many songs would be decoded, and how long it may take; do nothing."
 )
 
 
 def failure_options(function: Function) -> Function:
-    """Options that say when a song has failed, and how failed songs are treated."""
+    """Add the options for when a song has failed, and for how failed songs are treated."""
     function = click.option(
         "--seconds-per-file",
         type=click.FloatRange(0, min_open=True),
         default=SECONDS_PER_FILE,
         show_default=True,
-        help="A song that takes longer, to fetch, decode and compute, has failed.",
+        help="A song fails if fetching, decoding and computing take longer than this.",
     )(function)
     function = click.option(
         "--max-failed-fraction",
@@ -203,4 +211,4 @@ def failure_options(function: Function) -> Function:
         show_default=True,
         help="Fail if more than this share of the songs failed.",
     )(function)
-    return click.option("--retry-failed", is_flag=True, help="Try songs again that failed before.")(function)
+    return click.option("--retry-failed", is_flag=True, help="Try failed songs again.")(function)

@@ -1,4 +1,4 @@
-"""Commands that look after what is published: which version it is, and whether it is fresh."""
+"""Commands for what is published: show its version and age, and publish an older version again."""
 
 import datetime
 import json
@@ -12,7 +12,7 @@ from musicrec.errors import MusicrecError
 from musicrec.monitor.text_table import text_table
 from musicrec.store.store import Store
 
-ROLLED_BACK = ("similar",)  # the stages of other tables would make the newer version again
+ROLLED_BACK = ("similar",)  # for any other table, the next run would make the newer version again
 
 
 @click.command(
@@ -20,15 +20,18 @@ ROLLED_BACK = ("similar",)  # the stages of other tables would make the newer ve
     epilog=example("rollback OUT", "rollback OUT --list", "rollback OUT --to 00003-5d1e0c2f", "rollback OUT --to 3"),
 )
 @OUT
-@click.option("--table", type=click.Choice(ROLLED_BACK), default="similar", show_default=True, help="Which table.")
-@click.option("--to", metavar="VERSION", help="Version or its number, older or withdrawn.  [default: the one before]")
+@click.option(
+    "--table", type=click.Choice(ROLLED_BACK), default="similar", show_default=True, help="Name of the table."
+)
+@click.option(
+    "--to", metavar="VERSION", help="Version or its number, older or withdrawn.  [default: the previous version]"
+)
 @click.option("--list", "only_list", is_flag=True, help="List the versions on disk; change nothing.")
 def rollback(out: str, table: str, to: str | None, only_list: bool) -> None:
     """Publish an older version of a table again.
 
-    Later versions are withdrawn: they stay on disk for a while, and no run publishes the same again unless it is asked
-    for by `rollback --to` or `similar --force`. Of other songs, another model or other settings, a run publishes a new
-    version.
+    Later versions are withdrawn. They stay on disk for a while, and no run publishes them again, except `rollback --to`
+    and `similar --force`. When the songs, the model or the settings change, a run publishes a new version as usual.
     """
     from musicrec.serve.status import versions_of
 
@@ -43,20 +46,22 @@ def rollback(out: str, table: str, to: str | None, only_list: bool) -> None:
         before = store.versions(table).published
         now = store.rollback(table, to)
         withdrawn = [name for name in store.versions(table).on_disk() if name > now]
-        click.echo(f"{table}: {now} is published{' as before' if now == before else f' in place of {before}'}")
+        click.echo(f"{table}: {now} is published{' as before' if now == before else f' instead of {before}'}")
         if withdrawn:
             click.echo(f"withdrawn: {', '.join(withdrawn)}; to publish again: musicrec rollback {out} --to VERSION")
 
 
 @click.command(cls=Command, epilog=example("status OUT", "status OUT --max-age 36h", "status OUT --json"))
 @OUT
-@click.option("--max-age", type=duration, help="Fail if the table of similar songs is older, such as 36h, 2d or 90m.")
+@click.option(
+    "--max-age", type=duration, help="Fail if the table of similar songs is older than this, such as 36h, 2d or 90m."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(out: str, max_age: datetime.timedelta | None, as_json: bool) -> None:
     """Show what is published, how old it is, and what is out of date.
 
-    Exit code 1 if the table of similar songs is missing or damaged, or if for longer than --max-age no run has made it
-    or found it up to date.
+    The exit code is 1 if the table of similar songs is missing or damaged, or if no run within --max-age has made it or
+    found it up to date.
     """
     from musicrec.serve.status import complaint
     from musicrec.serve.status import status as read
@@ -75,7 +80,7 @@ def status(out: str, max_age: datetime.timedelta | None, as_json: bool) -> None:
         raise MusicrecError(wrong)
 
 
-def _show(found: Any) -> None:  # noqa: ANN401 - Status, whose room is imported late
+def _show(found: Any) -> None:  # noqa: ANN401 - Status, whose module is imported late
     columns = ["table", "version", "made (UTC)", "rows", "size", "made by", "up to date"]
     click.echo(text_table(columns, [_published(*table) for table in found.tables]))
     if found.problems:

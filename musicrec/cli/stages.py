@@ -1,4 +1,4 @@
-"""Commands that make tables: each opens OUT, reads its settings and calls one stage."""
+"""Commands that run stages: each opens OUT, reads its settings and calls a stage."""
 
 import json
 from pathlib import Path
@@ -61,9 +61,9 @@ if TYPE_CHECKING:
 @address_option
 @force_option
 def run(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa: ANN401
-    """Run the whole chain on the songs in a source.
+    """Run all stages on the songs of a source.
 
-    Finished work is not done again, and a run that was stopped goes on where it stopped.
+    Finished work is not repeated. A run that was stopped continues where it stopped.
     """
     if options["source"] is None and settings_file is None and not Store(out).settings.recorded("catalog"):
         raise click.UsageError("Missing option '--source'.")
@@ -81,7 +81,10 @@ def _run_chain(store: Store, settings_file: Path | None, options: dict[str, Any]
 
 
 def chain_settings(store: Store, settings_file: Path | None, options: dict[str, Any]) -> "ChainSettings":
-    """Settings of every stage: the command line before the settings file before OUT's last run before defaults."""
+    """Return the settings of every stage.
+
+    The command line comes first, then the settings file, then those of OUT's last run, then the defaults.
+    """
     from musicrec.stages import chain
 
     stages = chain.ChainSettings.__annotations__
@@ -91,7 +94,7 @@ def chain_settings(store: Store, settings_file: Path | None, options: dict[str, 
 
 
 def _catalog_settings(store: Store, settings_file: Path | None, options: dict[str, Any]) -> CatalogSettings:
-    """Settings with the source's one true path, whatever folder and link the command was given from and by."""
+    """Return the settings, with the source as an absolute path without symbolic links."""
     settings = settings_of(CatalogSettings, store, settings_file, options)
     return settings.model_copy(update={"source": str(to_path(settings.source).resolve())})
 
@@ -105,8 +108,9 @@ def _catalog_settings(store: Store, settings_file: Path | None, options: dict[st
 def catalog(out: str, settings_file: Path | None, force: bool, **options: Any) -> None:  # noqa: ANN401
     """List the songs of a source: tags, genre, content hash.
 
-    A manifest has one song a row: a column path (below the manifest, or absolute) or uri (file://, http://, https://,
-    s3://), and any of track_id, title, artist, artist_id, album, genre and split.
+    A manifest has one row per song. It has a column path (absolute, or relative to the manifest's folder) or uri
+    (file://, http://, https://, s3://), and any of the columns track_id, title, artist, artist_id, album, genre, split
+    and recording.
     """
     from musicrec.stages.catalog.stage import catalog as stage
 
@@ -137,7 +141,7 @@ def catalog(out: str, settings_file: Path | None, force: bool, **options: Any) -
 def extract(out: str, settings_file: Path | None, dry_run: bool, **options: Any) -> None:  # noqa: ANN401
     """Decode each song once; compute features and mel-spectrogram.
 
-    A song that cannot be used is a row of OUT/outcomes with a reason; the others are not held up.
+    A song that cannot be used gets a row in OUT/outcomes with the reason. The other songs are not affected.
     """
     from musicrec.stages.extract.plan import plan
     from musicrec.stages.extract.stage import extract as stage
@@ -158,9 +162,9 @@ def extract(out: str, settings_file: Path | None, dry_run: bool, **options: Any)
 @click.command(cls=Command, epilog=example("models", "models --json"))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
 def models(as_json: bool) -> None:
-    """List the models there are to train.
+    """List the models that can be trained.
 
-    What each is, what it reads, how many parameters it has.
+    Shows for each model what it is, what it reads and how many parameters it has.
     """
     from musicrec.models.about import about, describe
 
@@ -174,8 +178,8 @@ def models(as_json: bool) -> None:
 def tune(out: str, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
     """Search the hyper-parameters of a classical model.
 
-    Every candidate of its grid is trained and tested on inner folds of the training songs; the songs that train holds
-    out are not looked at. Seed, test fraction and feature set are those of OUT's last train unless given.
+    Every candidate of the model's grid is trained and tested on inner folds of the training songs. The songs that train
+    holds out are not used. Seed, test fraction and feature set default to those of OUT's last train.
     """
     from musicrec.models.tuning import best_params, to_text
     from musicrec.stages.train.tune import tune as stage
@@ -214,8 +218,8 @@ def tune(out: str, settings_file: Path | None, address: str | None, **options: A
 def train(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa: ANN401
     """Train a genre model and publish it as OUT/models/NAME.
 
-    `musicrec models` lists the models and what each reads. Settings that a model has no use for do nothing. A network
-    that is stopped goes on from its last checkpoint when the same command is given again.
+    `musicrec models` lists the models and what each reads. A model ignores settings that do not apply to it. If the
+    training of a network is stopped, the same command continues it from the last checkpoint.
     """
     from musicrec.models import read_card
     from musicrec.stages.train.stage import train as stage
@@ -240,11 +244,11 @@ def train(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa
 @settings_options(EvaluateSettings, TrainSettings, leave_out=("model", "test_fraction"))
 @address_option
 def evaluate(out: str, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
-    """Judge models by cross-validation.
+    """Evaluate models by cross-validation.
 
-    Each model is trained anew on every fold of two splits: songs held apart at random, and by artist. What a model said
-    of songs that it had not seen stands in OUT/evaluation, the figures with their intervals over artists in OUT/scores,
-    and both in the report.
+    Each model is trained anew on every fold of two splits: a random split, and a split by artist. The predictions for
+    the held-out songs go to OUT/evaluation, and the scores with their intervals over artists to OUT/scores. The report
+    shows both.
     """
     from musicrec.evaluate import summary
     from musicrec.stages.train.cross_validate import evaluate as stage
@@ -262,7 +266,7 @@ def evaluate(out: str, settings_file: Path | None, address: str | None, **option
 @gpu_option
 @address_option
 def embed(out: str, settings_file: Path | None, address: str | None, gpu: bool, **options: Any) -> None:  # noqa: ANN401
-    """Turn every song into a vector by a trained model."""
+    """Compute an embedding of every song with a trained model."""
     from musicrec.stages.embed import embed as stage
 
     with open_run(out, address=address) as run:
@@ -294,9 +298,9 @@ def similar(
 ) -> None:
     """Find the most similar songs of every song; publish the table.
 
-    Every song is compared with every other. Where the published table was made by the same model, only the songs that
-    are new or have changed are, with the same result. By rules songs are left out of a list, and the next ones take
-    their places. A table that does not pass its gate is not published.
+    Every song is compared with every other song. If the published table was made by the same model, only new and
+    changed songs are compared, with the same result. If a rule leaves a song out of a list, the next song takes its
+    place. A table that does not pass its gate is not published.
     """
     from musicrec.stages.similar.stage import similar as stage
 
@@ -308,7 +312,7 @@ def similar(
 @click.command(cls=Command, epilog=example("report OUT"))
 @OUT
 def report(out: str) -> None:
-    """Write OUT/report.html, one page with figures and examples."""
+    """Write OUT/report.html: one page with figures and examples."""
     from musicrec.report import write_report
 
     with open_run(out) as run:
@@ -317,11 +321,13 @@ def report(out: str) -> None:
 
 @click.command(cls=Command, epilog=example("demo", "demo /tmp/musicrec-demo"))
 @click.argument("out", default="musicrec-demo")
-@click.option("--songs", type=click.IntRange(2), default=10, show_default=True, help="Synthetic songs in each style.")
+@click.option(
+    "--songs", type=click.IntRange(2), default=10, show_default=True, help="Number of synthetic songs in each style."
+)
 def demo(out: str, songs: int) -> None:
-    """Run the whole chain on a small synthetic catalog.
+    """Run all stages on a small synthetic catalog.
 
-    The songs are made and go to OUT-synthetic-catalog, the tables to OUT; then one song is looked up.
+    The songs are generated in OUT-synthetic-catalog, and the tables go to OUT. Then one song is looked up.
     """
     from musicrec.serve.lookup import SimilarTable
     from musicrec.stages.catalog.synthetic import write_catalog

@@ -1,4 +1,4 @@
-"""Commands that read what is published."""
+"""Commands that read the published table."""
 
 import csv
 import json
@@ -31,15 +31,15 @@ CSV_HEAD = ("song", "rank", "track_id", "title", "artist", "genre", "score")
 )
 @OUT
 @click.argument("tracks", metavar="[TRACK]...", nargs=-1)
-@click.option("-n", "n", type=click.IntRange(1), default=10, show_default=True, help="How many songs to show.")
-@click.option("--file", "from_file", help="Look up what this file names too, one a line; - is standard input.")
-@click.option("--json", "form", flag_value="json", help="Print a JSON object; of several songs, a list of objects.")
+@click.option("-n", "n", type=click.IntRange(1), default=10, show_default=True, help="Number of songs to show.")
+@click.option("--file", "from_file", help="Also look up the songs in this file, one per line; - is standard input.")
+@click.option("--json", "form", flag_value="json", help="Print a JSON object; for several songs, a list of objects.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV, one line for each similar song.")
 def lookup(out: str, tracks: tuple[str, ...], n: int, from_file: str | None, form: str | None) -> None:
     """Show the songs most similar to a song, or to several.
 
-    TRACK is an id, a file name or a title. OUT may also be a copy of the folder OUT/similar, here or on S3. Songs that
-    are not there are named at the end, with exit code 1.
+    TRACK is an id, a file name or a title. OUT may also be a copy of the folder OUT/similar, on this machine or on S3.
+    Songs that are not found are named at the end, with exit code 1.
     """
     from musicrec.serve.lookup import SimilarTable
 
@@ -59,16 +59,16 @@ Found = Iterator[tuple["Song", list["Similar"]]]
 
 
 def _lines(file: str) -> list[str]:
-    """Lines of a file that are not blank."""
+    """Return the lines of a file that are not blank."""
     try:
         with click.open_file(file, encoding="utf-8") as f:
             return [line.rstrip("\r\n") for line in f if line.strip()]
     except (OSError, UnicodeDecodeError) as e:
-        raise ConfigError(f"--file {file} cannot be read ({e}); expected text in UTF-8, one song a line") from e
+        raise ConfigError(f"--file {file} cannot be read ({e}); expected text in UTF-8, one song per line") from e
 
 
 def _look_up(table: "SimilarTable", names: list[str], n: int, unknown: list[str]) -> Found:
-    """Each song with its list; complaints of those that are not there go to `unknown`."""
+    """Yield each song with its list; messages about songs that are not found go to `unknown`."""
     for name in names:
         try:
             song = table.song(name.encode("utf-8", "replace").decode())
@@ -110,12 +110,13 @@ def _print_csv(found: Found, *, is_list: bool) -> None:
 @OUT
 @click.argument("file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
-    "-n", "n", type=click.IntRange(1), default=10, show_default=True, help="How many similar songs of each song."
+    "-n", "n", type=click.IntRange(1), default=10, show_default=True, help="Number of similar songs for each song."
 )
 def export(out: str, file: Path, n: int) -> None:
-    """Write the table of similar songs into one file.
+    """Write the table of similar songs to one file.
 
-    FILE ends in .csv, .json or .sqlite, which says how. A file of that name is replaced when the new one is complete.
+    The ending of FILE gives the format: .csv, .json or .sqlite. An existing file is replaced when the new one is
+    complete.
     """
     from musicrec.serve.export import export as write
     from musicrec.serve.lookup import SimilarTable

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about an OUT: what went in, what came out, and how far to trust it."""
+"""The report: one self-contained HTML page about OUT, with its input, its results and how reliable they are."""
 
 from musicrec.report.page import write_report
 

@@ -1,4 +1,4 @@
-"""Figure of one clip for people: its waveform above its mel-spectrogram."""
+"""Figure of one clip: its waveform above its mel-spectrogram."""
 
 import librosa
 import numpy as np
@@ -9,13 +9,13 @@ from musicrec.features import HOP_LENGTH
 from musicrec.features.images import COLOUR_MAP, LOWEST_DB, envelope
 from musicrec.report.figures import ACCENT, WIDTH_IN, styled
 
-COLUMNS = 900  # of the waveform: one for each pixel or two
+COLUMNS = 900  # columns of the waveform: one for every pixel or two
 OCTAVES_HZ = 250 * 2 ** np.arange(10)
 
 
 @styled
 def clip_figure(y: npt.NDArray[np.float32], sample_rate: int, mel_db: npt.NDArray[np.floating]) -> Figure:
-    """Waveform and mel-spectrogram of a clip over the same seconds.
+    """Draw the waveform and the mel-spectrogram of a clip on the same time axis.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def clip_figure(y: npt.NDArray[np.float32], sample_rate: int, mel_db: npt.NDArra
     sample_rate : int
         In Hz.
     mel_db : ndarray, shape (n_mels, n_frames)
-        In [-80, 0], as of :func:`musicrec.features.mel`, from 0 Hz to half the sample rate.
+        In [-80, 0], as :func:`musicrec.features.mel` returns it, from 0 Hz to half the sample rate.
     """
     duration_s = len(y) / sample_rate
     figure = Figure(figsize=(WIDTH_IN, 4.4))
@@ -51,6 +51,6 @@ def clip_figure(y: npt.NDArray[np.float32], sample_rate: int, mel_db: npt.NDArra
 
 
 def _outer_mels(n_mels: int, top_mel: float) -> tuple[float, float]:
-    """Where the picture of bands begins and ends, in mels: their centres are spaced evenly, a step from both ends."""
+    """Return where the image of the bands begins and ends, in mels; band centres are one step from 0 and the top."""
     step = top_mel / (n_mels + 1)
     return 0.5 * step, top_mel - 0.5 * step

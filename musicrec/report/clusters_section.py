@@ -1,4 +1,4 @@
-"""What the page shows of a clustering: its measures, its sweep, and the songs by cluster."""
+"""The report's section on a clustering: its measures, its sweep, and a map of the songs by cluster."""
 
 import itertools
 from typing import Any
@@ -15,16 +15,16 @@ from musicrec.report import figures
 from musicrec.report.figures import WIDTH_IN, data_uri, styled
 from musicrec.report.numbers import SEED
 
-MAX_SHOWN = 2000  # songs; more hide each other
+MAX_SHOWN = 2000  # points of more songs would hide each other
 
 
 def clusters(folder: AnyPath, description: dict[str, Any]) -> dict[str, Any] | None:
-    """Measures and figures of the clustering in a model's folder; None if the model is none.
+    """Return measures and figures of the clustering in a model's folder; None if the model is not a clustering.
 
     Parameters
     ----------
     folder : pathlib.Path or upath.UPath
-        The model's.
+        Folder of the model.
     description : dict
         Content of its ``model.json``.
     """
@@ -43,13 +43,13 @@ def clusters(folder: AnyPath, description: dict[str, Any]) -> dict[str, Any] | N
 
 
 def cluster_map(points: npt.NDArray[np.float32], found: "pd.Series[int]") -> Figure:
-    """Songs on the plane in which they were clustered, one colour and marker a cluster.
+    """Draw the songs in the plane in which they were clustered, one colour and marker per cluster.
 
     Parameters
     ----------
     points : ndarray, shape (n, 2)
     found : pandas.Series
-        Cluster of each point, -1 for none.
+        Cluster of each point, -1 for no cluster.
     """
     digits = len(str(max(found.max() + 1, 1)))
     names = ("cluster " + (found + 1).astype(str).str.zfill(digits)).where(found >= 0, figures.NO_CLUSTER)
@@ -59,7 +59,7 @@ def cluster_map(points: npt.NDArray[np.float32], found: "pd.Series[int]") -> Fig
 
 @styled
 def sweep_lines(swept: pd.DataFrame) -> Figure:
-    """Silhouette against the number of clusters, one line an algorithm and number of components.
+    """Plot the silhouette against the number of clusters, one line per algorithm and number of components.
 
     Parameters
     ----------

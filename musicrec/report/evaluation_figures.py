@@ -1,4 +1,4 @@
-"""Figures of the section on evaluation: data frames and arrays in, matplotlib figures out."""
+"""Figures of the evaluation section: they take data frames and arrays, and return matplotlib figures."""
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +15,14 @@ DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
 
 @styled
 def accuracy_intervals(accuracies: pd.DataFrame, chance: float | None) -> Figure:
-    """Accuracy of each model on each split with its interval, the first model on top.
+    """Plot the accuracy of each model on each split with its interval, the first model at the top.
 
     Parameters
     ----------
     accuracies : pandas.DataFrame
-        Columns ``model``, ``split``, ``value``, ``low`` and ``high``; one row a model and split.
+        Columns ``model``, ``split``, ``value``, ``low`` and ``high``; one row per model and split.
     chance : float or None
-        Accuracy of always naming the commonest genre.
+        Accuracy of always predicting the commonest genre.
     """
     models = list(accuracies["model"].unique())
     splits = sorted(accuracies["split"].unique(), reverse=True)
@@ -57,7 +57,7 @@ def accuracy_intervals(accuracies: pd.DataFrame, chance: float | None) -> Figure
 
 @styled
 def roc_curves(curves: dict[str, npt.NDArray[np.float64]], areas: dict[str, float]) -> Figure:
-    """ROC curve of each genre, with its area in the legend.
+    """Plot the ROC curve of each genre, with the area under it in the legend.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def roc_curves(curves: dict[str, npt.NDArray[np.float64]], areas: dict[str, floa
         style = DASHES[i // len(PALETTE) % len(DASHES)]
         (line,) = ax.plot(FALSE_POSITIVE_RATES, curve, color=PALETTE[i % len(PALETTE)], linestyle=style, linewidth=1.4)
         line.set_label(name.replace("_", " ", 1).lstrip())  # matplotlib hides "_names"
-    ax.set(xlabel="share of other songs taken for the genre", ylabel="share of the genre's songs found")
+    ax.set(xlabel="false-positive rate: other songs given the genre", ylabel="true-positive rate: its songs found")
     ax.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))

@@ -1,4 +1,4 @@
-"""What the section on evaluation shows: models by splits, against each other, genre by genre, and their controls."""
+"""The report's evaluation section: models by split, pairs of models, scores by genre, and controls."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +17,7 @@ from musicrec.report.figures import data_uri
 from musicrec.store.store import Store
 
 Content = dict[str, Any]
-Pairs = dict[tuple[str, str], dict[Any, Any]]  # rows of ``compare`` by their two models
+Pairs = dict[tuple[str, str], dict[Any, Any]]  # rows of ``compare``, by first and second model
 
 OVERALL = ("accuracy", "accuracy_std", "precision", "recall", "f1", "auc")
 OF_GENRE = ("precision", "recall", "f1", "auc", "precision_at_half", "recall_at_half", "f1_at_half")
@@ -26,7 +26,7 @@ SURE = 0.05
 
 
 def evaluation(store: Store) -> Content | None:
-    """How well the models name genres by cross-validation; None where `musicrec evaluate` has not run."""
+    """Return the content of the section; None if `musicrec evaluate` has not run."""
     if not (store.exists("evaluation") and store.exists("scores")):
         return None
     scores = store.read("scores").to_pandas()
@@ -107,7 +107,7 @@ def _with_f1(scores: pd.DataFrame, model: str, split: str, pair: tuple[str, str]
 
 
 def _pairs(answers: pd.DataFrame, groups: pd.Series, models: list[str]) -> Content | None:
-    """Every model (rows, the best first) against those below it (columns)."""
+    """Compare every model (rows, best first) with the models below it (columns)."""
     if len(models) < 2:
         return None
     found: Pairs = {(pair["first"], pair["second"]): pair for pair in compare(answers, groups).to_dict("records")}
@@ -131,7 +131,7 @@ def _pair(found: Pairs, better: str, other: str) -> Content | None:
 
 
 def p_text(p: float) -> str:
-    """``p = 0.012``; what is smaller than a thousandth is called so."""
+    """Return the text of a p-value, such as ``p = 0.012``, or ``p < 0.001`` if it is smaller."""
     text = "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
     return text.replace(" ", "\u00a0")
 
@@ -161,7 +161,7 @@ def _best_model(store: Store, scores: pd.DataFrame, groups: pd.Series, model: st
 
 
 def _genres(scores: pd.DataFrame, mistaken: dict[str, tuple[str, float] | None]) -> list[dict[Any, Any]]:
-    """Figures of each genre that has songs, best F1 first."""
+    """Return the scores of each genre that has songs, best F1 first."""
     known = scores[scores["genre"].notna() & (scores["n_songs"] > 0)]
     rows = []
     for genre, figures_ in known.groupby("genre"):
@@ -174,7 +174,7 @@ def _genres(scores: pd.DataFrame, mistaken: dict[str, tuple[str, float] | None])
 
 
 def _mistaken(runs: genres.Runs, classes: list[str]) -> dict[str, tuple[str, float] | None]:
-    """What each genre is most often taken for, and for which share of its songs."""
+    """Return which wrong genre each genre's songs are most often given, and the share of its songs."""
     wrong = genres.confusion(runs)
     songs = runs.truth.sum(axis=0) / (runs.seed.max() + 1)
     np.fill_diagonal(wrong, 0)
@@ -198,7 +198,7 @@ def _roc(runs: genres.Runs, classes: list[str], table: list[dict[Any, Any]]) -> 
 
 
 def _curves(store: Store, split: str) -> Iterator[Content]:
-    """Learning curves of each network, over its folds and seeds."""
+    """Yield the learning curves of each network, over its folds and seeds."""
     if not store.exists("curves"):
         return
     rows = store.read("curves", filter=pc.field("split") == split).to_pandas()
@@ -209,7 +209,7 @@ def _curves(store: Store, split: str) -> Iterator[Content]:
 
 
 def _shuffles(answers: pd.DataFrame, groups: pd.Series, models: list[str]) -> Iterator[Content]:
-    """What each model loses when it hears the frames in random order."""
+    """Yield the accuracy that each model loses if the frames are in random order."""
     for model in models:
         if model + SHUFFLED in models:
             whole, shuffled = (hits_of(answers[answers["model"] == name]) for name in (model, model + SHUFFLED))
@@ -221,7 +221,7 @@ def _shuffles(answers: pd.DataFrame, groups: pd.Series, models: list[str]) -> It
 
 
 def _source(scores: pd.DataFrame, split: str) -> Content | None:
-    """How well the source of a file tells the genre, and the features the source."""
+    """Return how well the source of a file predicts the genre, and how well the features predict the source."""
     rows = scores[(scores["split"] == split) & scores["genre"].isna()]
     known = {row["model"]: row for row in rows.to_dict("records") if row["metric"] in ("accuracy", "source_accuracy")}
     if controls.SOURCE_ALONE not in known:

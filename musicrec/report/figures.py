@@ -1,7 +1,7 @@
-"""Figures of the page: arrays and data frames in, matplotlib figures out. No pyplot, so no state between two pages.
+"""Figures of the report: they take arrays and data frames, and return matplotlib figures.
 
-Every figure has a transparent ground and dark ink; in a dark page the style sheet inverts it. Colours go together
-with marker shapes, so that nothing depends on telling colours apart.
+They do not use pyplot, so no state remains between two pages. Every figure has a transparent background and dark ink;
+on a dark page the style sheet inverts it. Colours come with marker shapes, so that readers need not tell colours apart.
 """
 
 import base64
@@ -22,12 +22,12 @@ from sklearn.metrics import ConfusionMatrixDisplay
 from musicrec.report.numbers import NO_GENRE
 
 WIDTH_IN = 9.0
-MAX_GENRES = 20  # more bars, cells or colours than this are no longer legible
+MAX_GENRES = 20  # more bars, cells or colours than this are not legible
 OTHER = "other genres"
 OTHER_CLUSTERS, NO_CLUSTER = "other clusters", "no cluster"
-GREY = (OTHER, NO_GENRE, OTHER_CLUSTERS, NO_CLUSTER)  # in a map
+GREY = (OTHER, NO_GENRE, OTHER_CLUSTERS, NO_CLUSTER)  # groups that are grey in a map
 INK, MUTED, RULE, ACCENT, SECOND = "#24292f", "#6a737d", "#d8dee4", "#2f6690", "#c8553d"
-# After Paul Tol's "muted" scheme, made for all colour vision; sky blue and sand darkened to show on white.
+# After Paul Tol's "muted" scheme, which is safe for colour-blind readers; sky blue and sand are darkened for white.
 PALETTE = ("#332288", "#cc6677", "#44aa99", "#999933", "#3f9fd8", "#882255", "#117733", "#ddaa33", "#aa4499", "#5c5c5c")
 MARKERS = "osD^v"
 ROUND_STEPS = [1, 2, 5, 10]
@@ -61,35 +61,35 @@ styled = mpl.rc_context(STYLE)
 
 @styled
 def data_uri(figure: Figure) -> str:
-    """The figure as an SVG image in a ``data:`` address; the same bytes for the same figure."""
+    """Return the figure as an SVG image in a ``data:`` URI; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the tables below spell such a name out
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the page's tables show such a name in full
         unsigned = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", metadata=unsigned)
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def label(name: str, length: int = 24) -> str:
-    """`name` made fit for a figure: printable, and no longer than `length` characters."""
+    """Return `name` for use in a figure: printable, and at most `length` characters long."""
     printable = "".join(c if c.isprintable() else " " for c in name)
     return printable if len(printable) <= length else printable[: length - 1] + "…"
 
 
 def fold_rare(genres: pd.Series, most: int = MAX_GENRES) -> pd.Series:
-    """`genres` with all but the `most` commonest ones called ``other genres``."""
+    """Replace all but the `most` commonest genres by ``other genres``."""
     counts = genres.value_counts().sort_index().sort_values(ascending=False, kind="stable")
     return genres if len(counts) <= most else genres.where(genres.isin(counts.index[:most]), OTHER)
 
 
 @styled
 def genre_bars(genres: pd.Series) -> Figure:
-    """Songs in each of the largest genres, the largest on top.
+    """Draw the number of songs in each of the largest genres, the largest at the top.
 
     Parameters
     ----------
     genres : pandas.Series
-        One entry a song.
+        One entry per song.
     """
     counts = genres.value_counts().sort_index().sort_values(ascending=False, kind="stable")[:MAX_GENRES][::-1]
     figure = Figure(figsize=(WIDTH_IN, 0.6 + 0.25 * len(counts)))
@@ -104,12 +104,12 @@ def genre_bars(genres: pd.Series) -> Figure:
 
 @styled
 def confusion_matrix(truth: pd.Series, predicted: pd.Series) -> Figure:
-    """Songs of each genre (rows) by the genre the model named (columns).
+    """Draw the songs of each genre (rows) by predicted genre (columns).
 
     Parameters
     ----------
     truth, predicted : pandas.Series
-        One entry a song.
+        One entry per song.
     """
     common = set(fold_rare(pd.concat([truth, predicted])))
     folded = [names.where(names.isin(common), OTHER) for names in (truth, predicted)]
@@ -122,7 +122,7 @@ def confusion_matrix(truth: pd.Series, predicted: pd.Series) -> Figure:
     )  # fmt: skip
     for text in display.text_.flat:
         text.set_text("" if text.get_text() == "0" else text.get_text())
-    ax.set(xlabel="genre the model named", ylabel="true genre")
+    ax.set(xlabel="predicted genre", ylabel="true genre")
     for tick in ax.get_xticklabels():
         tick.set(horizontalalignment="right", rotation_mode="anchor")
     ax.spines[:].set_visible(False)
@@ -132,13 +132,13 @@ def confusion_matrix(truth: pd.Series, predicted: pd.Series) -> Figure:
 
 @styled
 def learning_curves(history: pd.DataFrame) -> Figure:
-    """Loss and accuracy of each epoch, on the training and on the test songs.
+    """Plot loss and accuracy of each epoch, on the training songs and on the test songs.
 
     Parameters
     ----------
     history : pandas.DataFrame
-        Columns of ``musicrec.schemas.HISTORY``, one row an epoch; of several networks, their mean is drawn in a band of
-        one standard deviation.
+        Columns of ``musicrec.schemas.HISTORY``, one row per epoch. For several networks, their mean is drawn in a band
+        of one standard deviation.
     """
     figure = Figure(figsize=(WIDTH_IN, 2.9))
     for ax, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
@@ -164,7 +164,7 @@ def _curve(ax: Axes, history: pd.DataFrame, quantity: str, **style: Any) -> None
 
 @styled
 def embedding_map(points: npt.NDArray[np.float32], genres: pd.Series) -> Figure:
-    """Songs on a plane, one colour and marker a genre.
+    """Draw the songs on a plane, one colour and marker per genre.
 
     Parameters
     ----------
@@ -194,18 +194,18 @@ def embedding_map(points: npt.NDArray[np.float32], genres: pd.Series) -> Figure:
 
 @styled
 def feature_histograms(features: pd.DataFrame, columns: int = 6) -> Figure:
-    """Small histogram of each feature between its 1st and its 99th percentile.
+    """Draw a small histogram of each feature between its 1st and its 99th percentile.
 
     Parameters
     ----------
     features : pandas.DataFrame, shape (n_songs, n_features)
     columns : int
-        Histograms side by side.
+        Number of histograms side by side.
     """
     rows = -(-features.shape[1] // columns)
     height = 0.3 + 1.05 * rows
     figure = Figure(figsize=(WIDTH_IN, height))
-    figure.set_layout_engine("none")  # to fit so many axes together takes longer than to draw them
+    figure.set_layout_engine("none")  # a layout of so many axes takes longer than drawing them
     room = {"left": 0.01, "right": 0.99, "bottom": 0.2 / height, "top": 1 - 0.2 / height, "wspace": 0.12, "hspace": 0.5}
     grid = figure.subplots(rows, columns, squeeze=False, gridspec_kw=room)
     for ax, name in zip(grid.flat, features.columns, strict=False):
@@ -219,7 +219,7 @@ def feature_histograms(features: pd.DataFrame, columns: int = 6) -> Figure:
 def _small_histogram(ax: Axes, values: npt.NDArray[np.float64]) -> None:
     finite = values[np.isfinite(values)]
     low, high = np.percentile(finite, [1, 99]) if len(finite) else (0.0, 1.0)
-    if not np.spacing(max(abs(low), abs(high))) * 100 < high - low:  # a constant, but for rounding
+    if not np.spacing(max(abs(low), abs(high))) * 100 < high - low:  # constant, except for rounding
         low, high = low - 0.5, high + 0.5
     counts, edges = np.histogram(finite, bins=24, range=(low, high))
     ax.stairs(counts, edges, fill=True, color=ACCENT)
@@ -232,14 +232,14 @@ def _small_histogram(ax: Axes, values: npt.NDArray[np.float64]) -> None:
 
 
 def _short(value: float) -> str:
-    """Three digits, without an exponent where that is short."""
+    """Format a number with three digits, and without an exponent if that is short."""
     plain = f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
     return plain.replace("e-0", "e-").replace("-", "−")
 
 
 @styled
 def feature_correlations(features: pd.DataFrame) -> Figure:
-    """Pearson correlation of every two features, as a heat map.
+    """Draw the Pearson correlation of every pair of features as a heat map.
 
     Parameters
     ----------
@@ -263,14 +263,14 @@ def feature_correlations(features: pd.DataFrame) -> Figure:
 
 @styled
 def occurrence_histogram(counts: npt.NDArray[np.int64], expected: float) -> Figure:
-    """How many songs stand in how many lists.
+    """Draw a histogram of the number of lists that a song is in.
 
     Parameters
     ----------
     counts : ndarray of int, shape (n_songs,)
-        Lists each song stands in.
+        Number of lists that each song is in.
     expected : float
-        Lists a song stands in on average.
+        Mean number of lists that a song is in.
     """
     figure = Figure(figsize=(WIDTH_IN, 2.9))
     ax = figure.add_subplot()
@@ -280,7 +280,7 @@ def occurrence_histogram(counts: npt.NDArray[np.int64], expected: float) -> Figu
     ax.axvline(expected, color=SECOND, linewidth=1.2, linestyle=(0, (4, 1.5)))
     ax.annotate(f"mean {expected:.3g}", (expected, 1), (4, -2), xycoords=ax.get_xaxis_transform(),
                 textcoords="offset points", color=SECOND, va="top")  # fmt: skip
-    ax.set(xlabel="lists a song stands in", ylabel="songs")
+    ax.set(xlabel="number of lists that a song is in", ylabel="songs")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=ROUND_STEPS))
     ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=ROUND_STEPS))
     ax.grid(axis="y")

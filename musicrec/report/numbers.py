@@ -1,4 +1,4 @@
-"""The figures the page states: tables in, small tables out. Nothing here reads a file or draws."""
+"""The numbers in the report: functions from tables to small tables. Nothing here reads a file or draws."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from musicrec.schemas import FAILED, OK, SKIPPED
 from musicrec.settings import Metric
 
 SEED = 0
-MAP_STEPS = 500  # of t-SNE: as many again bring the divergence of a thousand songs down by 2 %, and take twice as long
+MAP_STEPS = 500  # t-SNE steps; for a thousand songs, twice as many lower the divergence by 2 % and take twice as long
 NO_GENRE = "no genre"
 EXAMPLES_A_REASON = 3
 
 
 @dataclass(frozen=True)
 class StageCount:
-    """How the songs of the catalog fared in one stage."""
+    """Outcomes of the catalog's songs in one stage."""
 
     stage: str
     ok: int
@@ -32,18 +32,18 @@ class StageCount:
 
     @property
     def total(self) -> int:
-        """Songs with an outcome."""
+        """Number of songs with an outcome."""
         return self.ok + self.skipped + self.failed
 
     @property
     def missing(self) -> int:
-        """Songs of the catalog without an outcome; below zero if there are more outcomes than songs."""
+        """Number of songs of the catalog without an outcome; negative if there are more outcomes than songs."""
         return self.catalog - self.total
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Songs that one stage skipped or failed for one reason."""
+    """Songs that were skipped or failed in one stage for one reason."""
 
     stage: str
     status: str
@@ -53,21 +53,20 @@ class Problem:
 
 
 def account(counts: pd.DataFrame, catalog: int, stages: Sequence[str]) -> list[StageCount]:
-    """Outcomes of each stage, in the order of `stages`.
+    """Count the outcomes of each stage, in the order of `stages`.
 
     Parameters
     ----------
     counts : pandas.DataFrame
-        Columns ``stage``, ``status`` and ``count``, one row a pair.
+        Columns ``stage``, ``status`` and ``count``, one row per stage and status.
     catalog : int
-        Songs in the catalog.
+        Number of songs in the catalog.
     stages : sequence of str
-        Stages in the order they run; those that are not in `counts` get zeros.
+        Stages in the order they run; stages that are not in `counts` get zeros.
     """
     number = counts.set_index(["stage", "status"])["count"].to_dict()
-    files = catalog + int(
-        number.get(("catalog", SKIPPED), 0)
-    )  # the first stage also answers for files that are no songs
+    # The stage catalog also has outcomes for files that are not songs.
+    files = catalog + int(number.get(("catalog", SKIPPED), 0))
     return [
         StageCount(
             stage=stage,
@@ -79,7 +78,7 @@ def account(counts: pd.DataFrame, catalog: int, stages: Sequence[str]) -> list[S
 
 
 def find_problems(outcomes: pd.DataFrame, stages: Sequence[str]) -> list[Problem]:
-    """Skipped and failed songs by stage, status and reason, the commonest reason of a stage first.
+    """Group skipped and failed songs by stage, status and reason, the commonest reason of a stage first.
 
     Parameters
     ----------
@@ -98,7 +97,7 @@ def find_problems(outcomes: pd.DataFrame, stages: Sequence[str]) -> list[Problem
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share.
+    """Return Wilson's 95 % interval of a share.
 
     Parameters
     ----------
@@ -110,7 +109,7 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
 
 
 def genre_scores(truth: pd.Series, predicted: pd.Series) -> pd.DataFrame:
-    """Precision, recall and F1 of each genre, best F1 first.
+    """Compute precision, recall and F1 of each genre, best F1 first.
 
     Returns
     -------
@@ -118,7 +117,7 @@ def genre_scores(truth: pd.Series, predicted: pd.Series) -> pd.DataFrame:
         Columns ``genre``, ``precision``, ``recall``, ``f1`` (each in [0, 1]) and ``songs``; only genres with songs.
     """
     genres = sorted(truth.unique())
-    # Not classification_report, which loses a genre that is called "accuracy".
+    # classification_report would lose a genre with the name "accuracy".
     scores = precision_recall_fscore_support(truth, predicted, labels=genres, zero_division=0)
     table = pd.DataFrame(dict(zip(("precision", "recall", "f1", "songs"), scores, strict=True))).astype({"songs": int})
     table.insert(0, "genre", genres)
@@ -126,36 +125,36 @@ def genre_scores(truth: pd.Series, predicted: pd.Series) -> pd.DataFrame:
 
 
 def project(vectors: npt.NDArray[np.float32], metric: Metric) -> npt.NDArray[np.float32]:
-    """t-SNE of embedding vectors onto a plane.
+    """Project embedding vectors onto a plane with t-SNE.
 
     Parameters
     ----------
     vectors : ndarray, shape (n, d), n >= 5
     metric : str
-        The one that the recommendation table uses.
+        Metric of the recommendation table.
 
     Returns
     -------
     ndarray, shape (n, 2)
     """
-    # A plane through the vectors keeps far groups apart, but vectors that are all alike span none.
+    # Starting from the principal components keeps far groups apart, but needs vectors that are not all equal.
     init = "pca" if vectors.shape[1] > 1 and np.ptp(vectors, axis=0).any() else "random"
     perplexity = min(30.0, (len(vectors) - 1) / 3)
     tsne = TSNE(perplexity=perplexity, metric=metric, init=init, max_iter=MAP_STEPS, random_state=SEED, n_jobs=1)
-    with threadpool_limits(1):  # OpenMP threads that wait for a busy core cost more than they gain: seconds, not ms
+    with threadpool_limits(1):  # on busy cores, OpenMP threads that wait for each other cost seconds and gain little
         points: npt.NDArray[np.float32] = tsne.fit_transform(vectors)
     return points
 
 
 def count_occurrences(ids: "pd.Index[str]", recommended: Iterable["pd.Series[str]"]) -> npt.NDArray[np.int64]:
-    """k-occurrence: in how many lists each song stands.
+    """Count in how many lists each song is (k-occurrence).
 
     Parameters
     ----------
     ids : pandas.Index, shape (n,)
         Track ids.
     recommended : iterable of pandas.Series
-        The track ids that stand in lists, piece by piece.
+        Track ids in the lists, piece by piece.
 
     Returns
     -------
@@ -169,12 +168,12 @@ def count_occurrences(ids: "pd.Index[str]", recommended: Iterable["pd.Series[str
 
 
 def same_genre_share(pairs: pd.DataFrame, k: int) -> float:
-    """Share of the first `k` neighbours that have the genre of the song they are recommended for.
+    """Return the share of the first `k` neighbours that have the genre of the song they are recommended for.
 
     Parameters
     ----------
     pairs : pandas.DataFrame
-        Columns ``rank`` (from 1), ``genre`` and ``similar_genre``; pairs that lack a genre do not count.
+        Columns ``rank`` (from 1), ``genre`` and ``similar_genre``; pairs without both genres do not count.
     k : int
     """
     known = pairs[pairs["rank"] <= k].dropna(subset=["genre", "similar_genre"])
@@ -182,19 +181,19 @@ def same_genre_share(pairs: pd.DataFrame, k: int) -> float:
 
 
 def chance_share(queries: pd.Series, pool: pd.Series) -> float:
-    """Same-genre share that neighbours drawn at random from `pool` would give.
+    """Return the same-genre share of neighbours that are drawn at random from `pool`.
 
     Parameters
     ----------
     queries, pool : pandas.Series
-        Genres of the songs asked for, and of all songs that may be recommended (the queries among them).
+        Genres of the query songs, and of all songs that may be recommended (including the queries).
     """
     others = pool.value_counts() - 1  # a song is never recommended for itself
     return float(queries.dropna().map(others).mean() / max(1, pool.count() - 1))
 
 
 def pick_examples(genres: pd.Series, n: int) -> list[str]:
-    """Track ids of `n` songs, spread over the genres; always the same ones for the same songs.
+    """Choose `n` songs spread over the genres and return their track ids; the same songs give the same choice.
 
     Parameters
     ----------
@@ -207,6 +206,6 @@ def pick_examples(genres: pd.Series, n: int) -> list[str]:
     if len(names) > n:
         names = names[np.linspace(0, len(names) - 1, n).round().astype(int)]
     songs = songs[songs.isin(names)]
-    turn = songs.groupby(songs).cumcount()  # first one song of every genre, then a second …
+    turn = songs.groupby(songs).cumcount()  # first one song of each genre, then a second one, …
     order = pd.DataFrame({"turn": turn, "genre": songs}).sort_values(["turn", "genre"], kind="stable")
     return list(order.index[:n])

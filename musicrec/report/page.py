@@ -19,8 +19,8 @@ TEMPLATE = "report.html.jinja"
 def write_report(store: Store) -> AnyPath:
     """Write ``report.html``: one page that needs no other file, no network and no JavaScript.
 
-    A section whose table does not exist yet is one line that names the command that makes it. Apart from the time
-    of writing, the same tables give the same page.
+    If the table of a section does not exist yet, the section shows the command that makes it. Apart from the time of
+    writing, the same tables give the same page.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def _content(store: Store) -> dict[str, Any]:
 
 
 def _commands(store: Store) -> dict[str, str]:
-    """Command that makes what each section needs."""
+    """Return the command that makes the table of each section."""
     out = shlex.quote(str(store.out))
     stages = {
         "accounting": "extract",

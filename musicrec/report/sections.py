@@ -1,6 +1,6 @@
-"""What each section of the page shows: reads the tables of one OUT, returns what the template prints.
+"""The sections of the report: functions that read the tables of OUT and return what the template prints.
 
-A function returns None where its table is not there yet.
+A function returns None if its table does not exist yet.
 """
 
 from typing import Any
@@ -23,26 +23,26 @@ from musicrec.store.outcomes import DOINGS
 from musicrec.store.store import Store
 
 Content = dict[str, Any]
-Genres = pd.Series  # genre by track id; null where none is known
+Genres = pd.Series  # genre by track id; null if it is not known
 
-MAX_MAPPED = 1000  # t-SNE of more songs shows no more, and would be the dearest part of a night with few changes
+MAX_MAPPED = 1000  # a t-SNE of more songs shows no more, and would take most of the time of a small refresh
 MAX_FEATURE_ROWS = 20_000
 MAX_QUERIES = 20_000
-SMALL_TEST = 300  # below this, the 95 % interval of an accuracy is wider than about ten points
+SMALL_TEST = 300  # with fewer songs, the 95 % interval of an accuracy is wider than about ten points
 N_EXAMPLES, EXAMPLE_RANKS = 6, 10
 COMPARED_RANKS = (5, 10)
 GATE = {
-    "coverage": "share of the songs that stand in at least one list",
-    "antihub_share": "share of the songs that no list names",
-    "max_hub_share": "share of all lists in which the most recommended song stands",
-    "hub_skew": "skewness of the histogram below; well above 1, a few hubs crowd the lists",
-    "robin_hood": "share of all entries that would have to change for every song to stand in as many lists",
-    "churn": "share of the lists that changed since the table before",
+    "coverage": "share of the songs that are in at least one list",
+    "antihub_share": "share of the songs that are in no list",
+    "max_hub_share": "share of all lists that contain the most recommended song",
+    "hub_skew": "skewness of the histogram below; well above 1, a few hubs fill the lists",
+    "robin_hood": "share of all entries that would have to change for all songs to be in the same number of lists",
+    "churn": "share of a list, on average, that changed since the previous table",
 }
 
 
 def read_genres(store: Store) -> Genres | None:
-    """Genre of every song of the catalog, by track id."""
+    """Read the genre of every song of the catalog, by track id."""
     if not store.exists("tracks"):
         return None
     tracks = store.read("tracks", columns=["track_id", "genre"]).to_pandas()
@@ -51,7 +51,7 @@ def read_genres(store: Store) -> Genres | None:
 
 
 def accounting(store: Store, genres: Genres | None) -> Content | None:
-    """Every song of the catalog in every stage, and why songs were left out."""
+    """Count the outcomes of the catalog's songs in every stage, with the reasons why songs were left out."""
     if genres is None or not store.exists("outcomes"):
         return None
     pairs = (
@@ -69,7 +69,7 @@ def accounting(store: Store, genres: Genres | None) -> Content | None:
 
 
 def genre_counts(genres: Genres | None) -> Content | None:
-    """Songs a genre."""
+    """Count the songs of each genre."""
     if genres is None:
         return None
     return {
@@ -82,27 +82,27 @@ def genre_counts(genres: Genres | None) -> Content | None:
 
 
 def model_name(store: Store) -> str:
-    """Name under ``models/`` of the model the page is about: the one whose embeddings are published, if any are."""
+    """Return the path of the model that the page shows: the one of the published embeddings, if there are any."""
     embedded = store.footer("embeddings")["lineage"] if store.exists("embeddings") else {}
     return f"models/{embedded.get('model') or store.settings.recorded('train').get('model', 'mlp')}"
 
 
 def read_model(store: Store) -> Content | None:
-    """Content of the model's ``model.json``."""
+    """Read the model's ``model.json``."""
     if not store.exists(model_name(store)):
         return None
     return read_card(store.path(model_name(store)))
 
 
 def read_predictions(store: Store) -> pd.DataFrame:
-    """The model's predictions for the songs whose genre is known."""
+    """Read the model's predictions for the songs whose genre is known."""
     file = store.path(model_name(store)) / "predictions.parquet"
     predictions = read_parquet(file, ["track_id", "split", "genre", "predicted"]).to_pandas()
     return predictions.dropna(subset=["genre", "predicted"])
 
 
 def model(store: Store, description: Content | None) -> Content | None:
-    """How well the model names the genre of songs it was not trained on."""
+    """Return how well the model predicts the genre of songs that it was not trained on."""
     if description is None:
         return None
     predictions = read_predictions(store)
@@ -137,7 +137,7 @@ def _test_scores(test: pd.DataFrame) -> Content:
 
 
 def embedding_space(store: Store, genres: Genres | None) -> Content | None:
-    """A map of the songs by their embeddings."""
+    """Map the songs by their embeddings."""
     if not store.exists("embeddings"):
         return None
     table, songs = _sample(store, "embeddings", ["track_id", "embedding"], MAX_MAPPED)
@@ -152,7 +152,7 @@ def embedding_space(store: Store, genres: Genres | None) -> Content | None:
 
 
 def features(store: Store, names: list[str] | None) -> Content | None:
-    """How the features are distributed, and which go together.
+    """Show how the features are distributed and correlated.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def features(store: Store, names: list[str] | None) -> Content | None:
 
 
 def listed_ids(store: Store) -> "pd.Index[str] | None":
-    """Track ids of the songs that have a list of similar songs."""
+    """Return the track ids of the songs that have a list of similar songs."""
     if not store.exists("similar"):
         return None
     first = store.read("similar", columns=["track_id"], filter=pc.field("rank") == 1)
@@ -185,7 +185,7 @@ def listed_ids(store: Store) -> "pd.Index[str] | None":
 
 
 def recommendations(store: Store, ids: "pd.Index[str] | None", description: Content | None) -> Content | None:
-    """The recommendation table, and the figures its gate looked at."""
+    """Describe the recommendation table, with the figures that its gate checked."""
     if ids is None:
         return None
     footer = store.footer("similar")
@@ -206,12 +206,12 @@ def recommendations(store: Store, ids: "pd.Index[str] | None", description: Cont
 
 
 def _made_by(store: Store, description: Content) -> bool:
-    """Whether the recommendation table was made from this model's embeddings."""
+    """Return whether the recommendation table was made from this model's embeddings."""
     return bool(store.footer("similar")["lineage"].get("model_id") == description["model_id"])
 
 
 def unseen_songs(store: Store, description: Content | None) -> set[str]:
-    """Songs that the model behind the recommendation table was not trained on; none if that model is gone."""
+    """Return the songs that the model of the recommendation table was not trained on; none if that model is gone."""
     if description is None or not store.exists("similar") or not _made_by(store, description):
         return set()
     predictions = read_predictions(store)
@@ -219,7 +219,7 @@ def unseen_songs(store: Store, description: Content | None) -> set[str]:
 
 
 def examples(store: Store, ids: "pd.Index[str] | None", genres: Genres | None, unseen: set[str]) -> Content | None:
-    """Lists of similar songs, and how often neighbours share the genre.
+    """Return example lists of similar songs, and how often neighbours have the same genre.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def examples(store: Store, ids: "pd.Index[str] | None", genres: Genres | None, u
     genres : pandas.Series or None
         Genre by track id.
     unseen : set of str
-        Songs the model was not trained on.
+        Songs that the model was not trained on.
     """
     if ids is None or genres is None:
         return None
@@ -264,7 +264,7 @@ def _shares(label: str, pairs: pd.DataFrame, pool: Genres, ranks: list[int]) -> 
 
 
 def _lists(store: Store, ids: list[str], genres: Genres) -> pd.DataFrame:
-    """The first ranks of the lists of `ids`, with the genres of both songs."""
+    """Read the first ranks of the lists of `ids`, with the genres of both songs."""
     wanted = pc.field("track_id").isin(pa.array(ids, pa.string())) & (pc.field("rank") <= EXAMPLE_RANKS)
     pairs = store.read("similar", filter=wanted).to_pandas().sort_values(["track_id", "rank"], ignore_index=True)
     pairs["genre"] = _genres_of(pairs["track_id"], genres)
@@ -273,7 +273,7 @@ def _lists(store: Store, ids: list[str], genres: Genres) -> pd.DataFrame:
 
 
 def _songs(store: Store, pairs: pd.DataFrame) -> dict[str, Content]:
-    """Title, artist and genre of every song in `pairs`, by track id."""
+    """Read title, artist and genre of every song in `pairs`, by track id."""
     ids = pd.unique(pd.concat([pairs["track_id"], pairs["similar_track_id"]]))
     columns = ["track_id", "title", "artist", "genre"]
     rows = store.read("tracks", columns, filter=pc.field("track_id").isin(pa.array(ids, pa.string()))).to_pylist()
@@ -295,7 +295,7 @@ def _genres_of(ids: pd.Series, genres: Genres | None) -> pd.Series:
 
 
 def _sample(store: Store, name: str, columns: list[str], most: int) -> tuple[pa.Table, int]:
-    """At most `most` rows of a table, always the same ones, and how many rows the table has."""
+    """Return at most `most` rows of a table, always the same ones, and how many rows the table has."""
     dataset = store.dataset(name)
     rows = dataset.count_rows()
     if rows <= most:

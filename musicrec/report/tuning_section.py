@@ -1,4 +1,4 @@
-"""The section about ``OUT/tuning``: the best settings of each model, and validation curves around them."""
+"""The report's section on ``OUT/tuning``: the best settings of each model, and validation curves around them."""
 
 import json
 from typing import Any
@@ -13,11 +13,11 @@ from musicrec.models.tuning import best_params, to_text
 from musicrec.report.figures import ACCENT, SECOND, WIDTH_IN, data_uri, styled
 from musicrec.store.store import Store
 
-WIDE = 10  # values that span more than this stand on a logarithmic axis
+WIDE = 10  # if the largest value is more than this many times the smallest, the axis is logarithmic
 
 
 def section(store: Store) -> dict[str, Any] | None:
-    """What the template prints; None where nothing was tuned."""
+    """Return what the template prints; None if nothing was tuned."""
     if not store.exists("tuning"):
         return None
     table = store.read("tuning")
@@ -44,20 +44,20 @@ def _model(model: str, best: dict[str, Any], rows: pd.DataFrame) -> dict[str, An
 
 
 def validation_points(rows: pd.DataFrame, best: dict[str, Any]) -> dict[str, pd.DataFrame]:
-    """Scores of the candidates that differ from the best in one number alone.
+    """Return the scores of the candidates that differ from the best in one number only.
 
     Parameters
     ----------
     rows : pandas.DataFrame
         Rows of one model, with columns candidate, accuracy and train_accuracy.
     best : dict
-        Settings around which is looked.
+        Settings of the best candidate.
 
     Returns
     -------
     dict of pandas.DataFrame
-        For each setting that takes two numbers at least, rows by its value, ascending: mean and standard deviation
-        over folds, columns ``accuracy`` and ``train_accuracy`` below ``mean`` and ``std``.
+        For each numeric setting with at least two values, one row per value, ascending: mean and standard deviation
+        over folds, with columns ``accuracy`` and ``train_accuracy`` below ``mean`` and ``std``.
     """
     params = rows["candidate"].map(json.loads)
     found = {}
@@ -73,12 +73,12 @@ def validation_points(rows: pd.DataFrame, best: dict[str, Any]) -> dict[str, pd.
 
 @styled
 def validation_curves(points: dict[str, pd.DataFrame]) -> Figure:
-    """Accuracy against each setting, on the songs trained on and on those the inner folds hold out.
+    """Plot accuracy against each setting, on the training songs and on the songs that the inner folds hold out.
 
     Parameters
     ----------
     points : dict of pandas.DataFrame
-        As of :func:`validation_points`.
+        As returned by :func:`validation_points`.
     """
     figure = Figure(figsize=(WIDTH_IN, 2.9))
     axes = figure.subplots(1, len(points), sharey=True, squeeze=False)[0]

@@ -1,4 +1,4 @@
-"""The whole chain, from a folder of songs to a published table and a report: at first, and every night after."""
+"""The chain of all stages, from a folder of songs to a published table and a report: a first run, and every night."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -24,25 +24,25 @@ class ChainSettings(NamedTuple):
     similar: SimilarSettings
 
     def with_what_the_model_reads(self) -> "ChainSettings":
-        """The same, with the table extracted that the model to train needs."""
+        """Return these settings, with extract making the table that the model to train reads."""
         from musicrec.stages.model_inputs import OPTIONS, table_of
 
         needed = {table_of(self.train): True} if table_of(self.train) in OPTIONS else {}
         return self._replace(extract=self.extract.model_copy(update=needed))
 
     def of_a_night(self) -> "ChainSettings":
-        """The same for :func:`refresh`: the model is the one that embeds."""
+        """Return these settings for :func:`refresh`: train gets the model of embed."""
         train = self.train.model_copy(update={"model": self.embed.model})
         return self._replace(train=train).with_what_the_model_reads()
 
 
 def chain_settings(store: Store, *layers: Mapping[str, Mapping[str, Any]]) -> ChainSettings:
-    """Settings of every stage of a chain.
+    """Return the settings of every stage of the chain.
 
     Parameters
     ----------
     store : Store
-        OUT; what no layer says is as in its last run, or the default.
+        OUT; a setting that no layer gives is as in its last run, or the default.
     *layers : mapping of str to mapping
         Values by name of the stage and of the setting; the earlier layer wins.
 
@@ -58,7 +58,7 @@ def chain_settings(store: Store, *layers: Mapping[str, Mapping[str, Any]]) -> Ch
         resolve(cls, *(layer.get(name, {}) for layer in layers), store.settings.recorded(name))
         for name, cls in stages.items()
     )
-    source = str(to_path(catalog.source).resolve())  # its one true path, whatever folder and link it is named by
+    source = str(to_path(catalog.source).resolve())  # the same path from every working folder and link
     return ChainSettings(catalog.model_copy(update={"source": source}), *others)
 
 
@@ -77,18 +77,18 @@ def run(
     store : Store
         OUT, locked by the caller.
     settings : ChainSettings
-        Of each stage.
+        Settings of each stage.
     address : str, optional
         Ray cluster; embedded by default.
     show : callable
         Called with the counts of each stage as it ends.
     **how
-        Of :func:`stages`.
+        As for :func:`stages`.
 
     Returns
     -------
     pathlib.Path or upath.UPath
-        The page with figures and examples.
+        The report page.
     """
     with reported(store, "run", on_cluster=not is_embedded(address)) as done:
         for name, stage in stages(store, settings, address=address, **how).items():
@@ -105,32 +105,32 @@ def refresh(
     show: Callable[[str], None] = print,
     **how: Any,  # noqa: ANN401
 ) -> AnyPath:
-    """Bring what is published up to date with the source; train nothing, unless no model is published.
+    """Bring the published tables up to date with the source; train a model only if none is published.
 
     Parameters
     ----------
     store : Store
         OUT, locked by the caller.
     settings : ChainSettings
-        Of each stage; the model is that of embed.
+        Settings of each stage; the model is that of embed.
     deadline_s : float, optional
-        Seconds after which the run ends: before the next stage, or within one where that leaves whole work behind.
+        Seconds after which the run stops: before the next stage, or inside a stage between complete pieces of work.
     address : str, optional
         Ray cluster; embedded by default.
     show : callable
         Called with a line about each stage as it ends.
     **how
-        Of :func:`stages`.
+        As for :func:`stages`.
 
     Returns
     -------
     pathlib.Path or upath.UPath
-        The JSON report of the run. It is written too if the run fails.
+        The JSON report of the run. It is written even if the run fails.
 
     Raises
     ------
     DeadlinePassed
-        What is done is kept; the next run goes on from there.
+        The deadline has passed. Finished work is kept, and the next run continues from there.
     """
     keep_model = store.exists(f"models/{settings.embed.model}")
     chain = stages(store, settings, address=address, keep_model=keep_model, **how)
@@ -162,16 +162,16 @@ def stages(
     max_removed_fraction: float = 1.0,
     keep_model: bool = False,
 ) -> dict[str, Callable[[], Counts]]:
-    """The stages of the chain by name, in order, each to be called.
+    """Return the stages of the chain by name, in order, as functions to call.
 
     Parameters
     ----------
     store : Store
         OUT, locked by the caller.
     settings : ChainSettings
-        Of each stage.
+        Settings of each stage.
     address, workers, retry_failed, max_failed_fraction, seconds_per_file, limit, force, max_removed_fraction
-        As for the stages; with a limit the stages after extract work on the songs that have been decoded.
+        As for the stages. With a limit, the stages after extract work on the songs that have been decoded.
     keep_model : bool
         Train nothing; the published model stays.
     """
@@ -204,7 +204,7 @@ def stages(
 
 
 def report(store: Store) -> AnyPath:
-    """Path of the report, written if it does not tell of what is published."""
+    """Return the path of the report; write it first if it is missing or does not match the published tables."""
     path = store.out / "report.html"
     if not path.exists() or store.state() not in read_bytes(path).decode():
         from musicrec.report import write_report

@@ -1,7 +1,7 @@
-"""The fourth stage: run what a trained model reads of every song through it and publish the vectors.
+"""The fourth stage: compute an embedding of every song with a trained model and publish the vectors.
 
-A song that has a vector by the same model keeps it. Beside each vector stand the genre probabilities that the same pass
-gives. Of a song that the model was trained on they are what it has learned to say.
+A song that already has a vector from the same model keeps it. The same pass gives the genre probabilities, which are
+published beside each vector. For songs that the model was trained on, they largely repeat the genres it was given.
 """
 
 from collections import defaultdict
@@ -33,8 +33,8 @@ from musicrec.store.table_parts import ROWS_FILE, published_places
 from musicrec.store.table_spec import Place, Row, rows_of
 
 MADE_OF = pa.schema([("track_id", pa.string()), ("fingerprint", pa.string())])  # rows of the table that was read
-MEMORY = 1500 * 2**20  # bytes of a worker: TensorFlow alone takes two thirds
-FEATURE_ROWS, OTHER_ROWS = 50_000, 60  # read at once: a few MB of either; 60 clips are five whole chunks of resnet
+MEMORY = 1500 * 2**20  # bytes per worker; TensorFlow alone takes two thirds
+FEATURE_ROWS, OTHER_ROWS = 50_000, 60  # batch sizes, a few MB each; 60 clips are five whole chunks of resnet
 
 
 def embed(store: Store, settings: EmbedSettings, *, address: str | None = None, gpu: bool = False) -> Counts:
@@ -49,12 +49,12 @@ def embed(store: Store, settings: EmbedSettings, *, address: str | None = None, 
     address : str, optional
         Ray cluster; embedded by default.
     gpu : bool
-        Give every task a GPU: vectors then differ in their last digits from those of a CPU.
+        Give every task a GPU. The last digits of the vectors then differ from those of a CPU.
 
     Raises
     ------
     ConfigError
-        A GPU is asked for, and no node has one.
+        `gpu` is true, and no node has a GPU.
     """
     card = read_card(store.path(f"models/{settings.model}"))
     require_same_input(store, card)
@@ -66,7 +66,7 @@ def embed(store: Store, settings: EmbedSettings, *, address: str | None = None, 
 
 
 class _Run(NamedTuple):
-    """What one run makes vectors of, and by which model."""
+    """The input of one run: store, settings, model card and options."""
 
     store: Store
     settings: EmbedSettings
@@ -77,19 +77,19 @@ class _Run(NamedTuple):
 
     @property
     def table(self) -> str:
-        """That the model reads."""
+        """Name of the table that the model reads."""
         return str(self.card["input"]["reads"])
 
     @property
     def lineage(self) -> dict[str, Any]:
-        """For the footer."""
+        """Lineage for the footer."""
         model, model_id = self.settings.model, self.card["model_id"]
         made_of = {f"models/{model}": model_id, self.table: self.store.footer(self.table)["fingerprint"]}
         return {"model": model, "model_id": model_id, "classes": self.card["classes"], "made_of": made_of}
 
 
 def _embed_all(run: _Run) -> int:
-    """Publish a vector of every song; return how many had none by this model yet."""
+    """Publish a vector of every song; return how many songs were new to this model."""
     store, before, places = run.store, _rows_before(run), _places(run.store, run.table)
     todo: dict[AnyPath, list[str]] = defaultdict(list)
     for row, part in places:
@@ -108,7 +108,10 @@ def _embed_all(run: _Run) -> int:
 
 
 def _new_vectors(run: _Run, todo: dict[AnyPath, list[str]], total: int) -> list[pa.Table]:
-    """Vectors of the songs to do. A task a part of the table; what an interrupted run has done is left out."""
+    """Compute the vectors of the songs in `todo`, one task per part of the table.
+
+    Shards that an interrupted run has staged are not computed again.
+    """
     store, stage = run.store, run.settings.stage
     model = store.path(f"models/{run.settings.model}")
     shards = {f"{run.name}-{digest([str(part), *ids])}": (part, ids) for part, ids in todo.items()}
@@ -126,16 +129,16 @@ def _new_vectors(run: _Run, todo: dict[AnyPath, list[str]], total: int) -> list[
 
 
 def _places(store: Store, table: str) -> list[Place]:
-    """The rows of a table, and the part that each stands in."""
+    """Return the rows of a table, each with the part that holds it."""
     if (store.path(table) / ROWS_FILE).exists():
         return published_places(store, table)
-    fingerprint = store.footer(table)["fingerprint"]  # made by other means: all rows are new with the table
+    fingerprint = store.footer(table)["fingerprint"]  # no file of rows: all rows change with the table
     parts = {part: read_parquet(part, ["track_id"]) for part in children(store.path(table), "*.parquet")}
     return [((t, fingerprint), part) for part, rows in parts.items() for t in rows["track_id"].to_pylist()]
 
 
 def _rows_before(run: _Run) -> set[Row]:
-    """The rows that the published vectors were made of, if it was by this model."""
+    """Return the rows that the published vectors were made from; none if another model or code version made them."""
     if not run.store.exists("embeddings"):
         return set()
     footer, rows = run.store.footer("embeddings"), run.store.path("embeddings") / ROWS_FILE
@@ -146,7 +149,7 @@ def _rows_before(run: _Run) -> set[Row]:
 
 @ray.remote(num_cpus=1)
 def _embed_part(out: AnyPath, shard: str, model: AnyPath, part: AnyPath, ids: list[str]) -> None:
-    """Stage the embeddings of some songs of one part."""
+    """Stage the embeddings of the songs `ids` of one part."""
     trained = _load(model)
     pieces = [EMBEDDINGS.empty_table(), *(_embedded(trained, rows) for rows in ahead(_batches(trained, part, ids)))]
     vectors = pa.concat_tables(pieces)
@@ -156,11 +159,11 @@ def _embed_part(out: AnyPath, shard: str, model: AnyPath, part: AnyPath, ids: li
 
 
 def _batches(trained: Model, part: AnyPath, ids: list[str]) -> Iterator[pa.Table]:
-    described = trained.card["input"]
-    most = FEATURE_ROWS if described["reads"] == "features" else OTHER_ROWS
+    card_input = trained.card["input"]
+    batch_rows = FEATURE_ROWS if card_input["reads"] == "features" else OTHER_ROWS
     wanted = pa.array(ids)
     with open_parquet(part) as file:
-        for batch in file.iter_batches(most, columns=columns_of(described)):
+        for batch in file.iter_batches(batch_rows, columns=columns_of(card_input)):
             rows = pa.Table.from_batches([batch])
             if len(rows := rows.filter(pc.is_in(rows["track_id"], wanted))):
                 yield rows
@@ -177,7 +180,7 @@ def _embedded(trained: Model, rows: pa.Table) -> pa.Table:
 @lru_cache(maxsize=1)
 def _load(model: AnyPath) -> Model:
     with local_copy(model) as folder:
-        return load(folder)  # once a worker, not once a part
+        return load(folder)  # cached: once per worker, not once per part
 
 
 def _outcomes(store: Store, name: str, table: str) -> pa.Table:

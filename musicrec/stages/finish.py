@@ -1,4 +1,4 @@
-"""The end of every stage, once its tables are published: settings and outcomes are kept, and the counts must add up."""
+"""The end of every stage, after its tables are published: save settings and outcomes, and check that counts add up."""
 
 from collections.abc import Collection
 
@@ -19,35 +19,35 @@ def finish(
     track_ids: Collection[str] | None = None,
     most_failed: float | None = 1.0,
 ) -> Counts:
-    """Record what a stage did. Its unfinished work is removed last: until the outcomes are kept, it counts.
+    """Record the result of a stage. Its work folder is cleared last, as it is needed until the outcomes are saved.
 
     Parameters
     ----------
     store : Store
-        OUT, with what the stage published.
+        OUT, with the tables that the stage published.
     settings : StageSettings
-        Of the stage.
+        Settings of the stage.
     outcomes : pyarrow.Table
-        What became of each track, as :data:`musicrec.schemas.OUTCOMES` describes it.
+        The outcome of each track, as :data:`musicrec.schemas.OUTCOMES` describes it.
     fingerprint : str
-        Names what the stage published.
+        Fingerprint of what the stage published.
     fresh : int
-        Tracks that the stage worked on in this run.
+        Number of tracks that the stage worked on in this run.
     track_ids : collection of str, optional
-        The tracks that must each have one outcome; all of the catalog by default.
+        The tracks that must each have one outcome; by default all of the catalog.
     most_failed : float or None
-        Greatest share of tracks that may fail, from 0 to 1. The stage also fails when no track comes through, unless
-        this is None.
+        Largest share of tracks that may fail, from 0 to 1. The stage also fails if no track is ok. With None, neither
+        is checked.
 
     Returns
     -------
     Counts
-        How many tracks came through, were skipped and failed.
+        How many tracks are ok, skipped and failed.
 
     Raises
     ------
     MusicrecError
-        The outcomes are not one for each track; too many tracks failed.
+        There is not exactly one outcome for each track, or too many tracks failed.
     """
     counts = count(settings.stage, store.track_ids() if track_ids is None else track_ids, outcomes, fresh)
     store.settings.record(settings)

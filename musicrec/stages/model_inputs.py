@@ -1,7 +1,7 @@
-"""What a model reads of the songs of an OUT: features in memory, spectrograms and pictures on disk.
+"""The input of models from OUT: features in memory, spectrograms and images on disk.
 
-Parquet is read from front to back, training reads songs in no order. So spectrograms and pictures are unpacked once,
-into a file of plain numbers that every worker maps: memory holds what is being used, however large the catalog is.
+Parquet is read from front to back, but training reads songs in random order. So spectrograms and images are unpacked
+once into a file of plain numbers that every worker maps. Memory holds only what is in use, however large the catalog.
 """
 
 import json
@@ -25,18 +25,18 @@ from musicrec.models.inputs import Chosen, Songs
 from musicrec.settings import ExtractSettings, TrainSettings, resolve
 from musicrec.store.store import Store
 
-WORK = "unpacked"  # work folder of the files; whoever asked for them clears it
+WORK = "unpacked"  # work folder of the files; the caller clears it
 ROWS_AT_ONCE = 64
-OPTIONS = {"mel96": "--mel96", "images": "--images"}  # of extract, that make a table
+OPTIONS = {"mel96": "--mel96", "images": "--images"}  # options of extract that make an optional table
 
 
 def table_of(settings: TrainSettings) -> str:
-    """Table that a model reads."""
+    """Return the name of the table that a model reads."""
     return NETWORKS[settings.model].READS if settings.model in NETWORKS else "features"
 
 
 def load_training_set(store: Store, settings: TrainSettings) -> TrainingSet:
-    """Songs with genre, artist and what the model reads of them; the same on every machine.
+    """Load the songs with genre, artist and the model's input; the result is the same on every machine.
 
     Parameters
     ----------
@@ -48,35 +48,35 @@ def load_training_set(store: Store, settings: TrainSettings) -> TrainingSet:
     Raises
     ------
     ConfigError, ModelError
-        The table or the feature set is missing; the songs do not suffice to train on.
+        The table or the feature set is missing, or there are too few songs to train on.
     """
     table = require_table(store, settings)
     columns = ["track_id", "genre", "artist_id", "recording"]
     songs = {row["track_id"]: row for row in store.read("tracks", columns).to_pylist()}
     track_ids, X = _features(store, settings, songs) if table == "features" else _packed(store, table, songs)
-    of = [songs[track_id] for track_id in track_ids]
+    rows = [songs[track_id] for track_id in track_ids]
     return training_set(
         track_ids,
         X,
-        [song["genre"] for song in of],
-        [song["artist_id"] for song in of],
-        [song["recording"] for song in of],
+        [song["genre"] for song in rows],
+        [song["artist_id"] for song in rows],
+        [song["recording"] for song in rows],
     )
 
 
 def require_table(store: Store, settings: TrainSettings) -> str:
-    """Name of the table that a model reads.
+    """Return the name of the table that a model reads, after checking that OUT has it.
 
     Raises
     ------
     ConfigError
-        OUT does not hold it, or not the feature set.
+        OUT does not have the table or the feature set.
     """
     table = table_of(settings)
     if table in OPTIONS and not store.exists(table):
         raise ConfigError(
             f"{store.out} has no {table}, which model {settings.model} reads; "
-            f"run musicrec extract {store.out} {OPTIONS[table]} (with --force where songs were extracted without it)"
+            f"run musicrec extract {store.out} {OPTIONS[table]} (with --force if songs were extracted without it)"
         )
     if table == "features":
         have = resolve(ExtractSettings, store.footer("features")["settings"]).feature_sets
@@ -89,14 +89,14 @@ def require_table(store: Store, settings: TrainSettings) -> str:
 
 
 def input_of(store: Store, settings: TrainSettings) -> dict[str, Any]:
-    """What a model's card says of its input, but for what is learned: table, shape, excerpts.
+    """Return the input section of a model's card, without learned values: table, shape, excerpts.
 
     Parameters
     ----------
     store : Store
         OUT, with the table.
     settings : TrainSettings
-        With nothing left open.
+        Settings with the model's defaults filled in.
     """
     table = table_of(settings)
     if table == "features":
@@ -114,19 +114,19 @@ def input_of(store: Store, settings: TrainSettings) -> dict[str, Any]:
 
 
 def _made(store: Store, table: str) -> dict[str, Any]:
-    """Sample rate, hop length and bands of a table of spectrograms."""
+    """Return sample rate, hop length and number of bands of a table of spectrograms."""
     footer = store.footer(table)
     made = footer["settings"] | footer["lineage"]
     return {name: made[name] for name in ("sample_rate", "hop_length", "n_mels")}
 
 
 def require_same_input(store: Store, card: dict[str, Any]) -> None:
-    """Refuse to apply a model to a table that was made in another way than the one it was trained on.
+    """Check that a model's table was made in the same way as the one that the model was trained on.
 
     Raises
     ------
     ModelError
-        The message says what differs.
+        It was not; the message says what differs.
     """
     trained = card["input"].get("made_by", {})
     footer = store.footer(card["input"]["reads"])
@@ -134,26 +134,26 @@ def require_same_input(store: Store, card: dict[str, Any]) -> None:
     differences = [f"{name} {trained[name]}, now {made[name]}" for name in trained if trained[name] != made[name]]
     if differences:
         raise ModelError(
-            f"model {card['model']} was trained on another {card['input']['reads']} than {store.out} has: "
+            f"model {card['model']} was trained on a different {card['input']['reads']} table than {store.out} has: "
             f"{'; '.join(differences)}; train it again"
         )
 
 
 def read_songs(rows: pa.Table, card_input: dict[str, Any]) -> Songs:
-    """What a model with this input reads of some rows of its table."""
+    """Return the model's input for some rows of its table."""
     if card_input["reads"] == "features":
         return rows.select(card_input["feature_names"]).to_pandas().to_numpy("float32")
     return list(_decoded(rows, card_input["reads"]))
 
 
 def columns_of(card_input: dict[str, Any]) -> list[str]:
-    """Columns that :func:`read_songs` needs."""
+    """Return the columns that :func:`read_songs` needs."""
     columns = {"features": card_input.get("feature_names", []), "images": ["spectrogram"]}
     return ["track_id", *columns.get(card_input["reads"], ["mel", "n_frames"])]
 
 
 def _decoded(rows: pa.Table, table: str) -> Iterator[NDArray[Any]]:
-    """Spectrograms [n_frames, n_mels] or pictures, of rows of their table."""
+    """Yield the spectrograms [n_frames, n_mels] or images in rows of their table."""
     if table == "images":
         from musicrec.features.images import from_png
 
@@ -175,12 +175,12 @@ def _features(store: Store, settings: TrainSettings, songs: dict[str, Any]) -> t
 
 
 class Packed(Sequence[NDArray[Any]]):
-    """Songs of an unpacked table, mapped when the first one is asked for; each is read when it is asked for.
+    """Songs of an unpacked table. The file is mapped on first use, and a song is read when it is used.
 
     Parameters
     ----------
     folder : pathlib.Path
-        As :func:`unpack` makes it.
+        Folder that :func:`unpack` has written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -213,13 +213,13 @@ def _packed(store: Store, table: str, songs: dict[str, Any]) -> tuple[list[str],
 
 
 def _folder(store: Store, table: str) -> Path:
-    """Where a table is unpacked: in OUT, or if that is in a bucket, on the disk of each node that reads it."""
+    """Return where a table is unpacked: in OUT, or if OUT is in a bucket, on the disk of each node that reads it."""
     root = store.out / "_work" if isinstance(store.out, Path) else NODE_FOLDER
     return root / WORK / f"{table}-{store.footer(table)['fingerprint']}"
 
 
 def clear_unpacked(store: Store) -> None:
-    """Remove what :func:`unpack` has written; of an OUT in a bucket on this node only, others are cleared later."""
+    """Remove what :func:`unpack` has written. If OUT is in a bucket, only this node is cleared; others follow later."""
     store.work.clear(WORK)
     for table in OPTIONS if not isinstance(store.out, Path) else ():
         if store.exists(table):
@@ -227,7 +227,7 @@ def clear_unpacked(store: Store) -> None:
 
 
 def unpack(store: Store, table: str) -> None:
-    """Write a table of spectrograms or pictures as plain numbers, whole or not at all; again, it does nothing."""
+    """Write a table of spectrograms or images as plain numbers, atomically. If the files exist, do nothing."""
     folder = _folder(store, table)
     if folder.exists():
         return
@@ -249,5 +249,5 @@ def unpack(store: Store, table: str) -> None:
         making.rename(folder)
     except OSError:
         remove(making)
-        if not folder.exists():  # else another task was faster
+        if not folder.exists():  # if it exists, another task was faster
             raise

@@ -1,4 +1,4 @@
-"""What a command has done to OUT: ``OUT/_runs/<time>.json``, one file a run, written however the run ends."""
+"""The report of a command: ``OUT/_runs/<time>.json``, one file per run, written even if the run fails."""
 
 import datetime
 import json
@@ -18,7 +18,7 @@ from musicrec.store.outcomes import Counts
 from musicrec.store.store import Store
 
 FOLDER = "_runs"
-KEPT = 400  # a year of nights
+KEPT = 400  # reports to keep: more than a year of nights
 
 FAULTY = "some songs failed because of a bug in musicrec (see above); everything else is done"
 
@@ -28,7 +28,7 @@ Songs = dict[str, str | None]  # content hash by track
 
 @dataclass
 class RunReport:
-    """What one run has done. Times are in UTC."""
+    """The report of one run. Times are in UTC."""
 
     command: str
     out: str
@@ -37,14 +37,14 @@ class RunReport:
     ended_at: str | None = None
     seconds: float = 0.0
     exit_code: int = 0
-    error: str | None = None  # the line that was said
-    songs: dict[str, int] = field(default_factory=dict)  # total, added, changed, removed, if the source was looked at
+    error: str | None = None  # the error message, in one line
+    songs: dict[str, int] = field(default_factory=dict)  # total, added, changed, removed, if catalog has run
     decoded: int = 0
-    stages: dict[str, dict[str, Any]] = field(default_factory=dict)  # seconds, cpu_seconds, counts of each
-    faults: list[str] = field(default_factory=list)  # of musicrec itself, by which songs have failed in this run
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)  # seconds, cpu_seconds and counts of each stage
+    faults: list[str] = field(default_factory=list)  # faults of musicrec that made songs fail in this run
     problems: list[dict[str, Any]] = field(default_factory=list)  # stage, status, reason, tracks
-    published: dict[str, dict[str, str | None]] = field(default_factory=dict)  # what changed: version before and now
-    gate: dict[str, Any] = field(default_factory=dict)  # figures of the published table; its churn, if it is new
+    published: dict[str, dict[str, str | None]] = field(default_factory=dict)  # changed tables: version before and now
+    gate: dict[str, Any] = field(default_factory=dict)  # figures of the published table; with churn if it is new
 
 
 class Run:
@@ -57,12 +57,12 @@ class Run:
 
     @property
     def path(self) -> AnyPath:
-        """Where the report is when the run is over."""
+        """Path of the report."""
         started = datetime.datetime.fromisoformat(self.report.started_at)
         return self.store.out / FOLDER / f"{started:%Y%m%dT%H%M%S.%fZ}.json"
 
     def stage(self, name: str, function: Callable[[], Result]) -> Result:
-        """Call a stage; note how long it takes, also if it fails, and what it has counted."""
+        """Call a stage; record its time, even if it fails, and its counts."""
         figures = self.report.stages[name] = {}
         songs = _songs(self.store) if name == "catalog" else {}
         with self._timed(figures):
@@ -79,7 +79,7 @@ class Run:
 
     @contextmanager
     def _timed(self, figures: dict[str, Any]) -> Iterator[None]:
-        """Note the time, and the CPU time unless the workers are out of sight on a cluster."""
+        """Record the time, and the CPU time unless the workers are on a cluster."""
         started, cpu = time.monotonic(), self._meter.seconds() if self._meter else None
         try:
             yield
@@ -91,12 +91,7 @@ class Run:
 
 @contextmanager
 def reported(store: Store, command: str, *, on_cluster: bool = False) -> Iterator[Run]:
-    """Report a run when it is over, also if it fails.
-
-    Raises
-    ------
-    Defect
-        At the end of a run in which songs have failed by a fault of musicrec itself.
+    """Write the report of a run when it ends, even if it fails.
 
     Parameters
     ----------
@@ -110,7 +105,12 @@ def reported(store: Store, command: str, *, on_cluster: bool = False) -> Iterato
     Yields
     ------
     Run
-        To call the stages by.
+        The run, whose method ``stage`` calls the stages.
+
+    Raises
+    ------
+    Defect
+        At the end of a run in which songs failed because of a fault of musicrec.
     """
     before, started = _published(store), time.monotonic()
     with CpuMeter() as meter:
@@ -128,7 +128,7 @@ def reported(store: Store, command: str, *, on_cluster: bool = False) -> Iterato
             after = _published(store)
             changed = sorted(name for name in before | after if before.get(name) != after.get(name))
             done.published = {name: {"before": before.get(name), "now": after.get(name)} for name in changed}
-            with suppress(Exception):  # of a damaged table, which has been complained of
+            with suppress(Exception):  # a damaged table has been reported already
                 done.problems = problems(store)
                 done.gate = _gate(store, is_new="similar" in changed)
             _write(run)

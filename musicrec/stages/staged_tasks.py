@@ -1,4 +1,4 @@
-"""Run tasks on Ray that stage a shard each, leaving out what an interrupted run has staged."""
+"""Run Ray tasks that each stage a shard, without the shards that an interrupted run has staged."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ Shard = TypeVar("Shard")
 
 
 def missing(store: Store, stage: str, names: Iterable[str]) -> list[str]:
-    """Names of the shards that are not staged yet, in the order given."""
+    """Return the names of the shards that are not staged yet, in the order given."""
     staged = {path.stem for path in store.work.staged(stage)}
     return [name for name in names if name not in staged]
 
@@ -25,21 +25,21 @@ def run_staged(
     submit: Callable[[str, Shard], "ray.ObjectRef[Any]"],
     done: Callable[[Shard], None],
 ) -> list[AnyPath]:
-    """Run one task a shard, leaving out shards that an interrupted run has staged.
+    """Run one task per shard, except for shards that an interrupted run has staged.
 
     Parameters
     ----------
     store : Store
         Where the tasks stage their shards.
     stage : str
-        Stage they belong to.
+        Stage that the shards belong to.
     shards : mapping
-        What each shard is made of, by its name. A name says what the shard is made from, so that an old one is not
-        mistaken for it.
+        The input of each shard, by its name. The name depends on the input, so that an old shard is not mistaken for a
+        new one.
     submit : callable
-        Starts the task that stages a shard, given its name and what it is made of.
+        Starts the task that stages a shard, given its name and its input.
     done : callable
-        Called with each shard once it is there.
+        Called with the input of each shard when it is staged.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def run_staged(
     Raises
     ------
     MusicrecError
-        A task raised an error, or lost its worker, retries included.
+        A task raised an error, or lost its worker on every retry.
     """
     todo = missing(store, stage, shards)
     for name in shards.keys() - set(todo):

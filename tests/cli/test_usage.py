@@ -107,7 +107,7 @@ def test_every_option_is_described():
 def test_help_says_what_is_not_asked_for_by_default(run):
     shown = " ".join(run("similar", "--help")[1].split())
     assert "--no-same-artist / --same-artist Leave out songs by the song's own artist. [default: same-artist]" in shown
-    assert "which may be shorter for it. [default: none]" in shown
+    assert "lists may then be shorter. [default: none]" in shown
     assert "[default: the model's own]" in " ".join(run("train", "--help")[1].split())
 
 
@@ -198,7 +198,7 @@ def test_wrong_usage_is_exit_code_2_with_the_option_and_what_was_expected(run, s
             "catalog nowhere://bucket/prefix --source songs",
             ["nowhere://bucket/prefix", "expected a folder or s3://bucket/prefix"],
         ),
-        ("catalog NEW --source https://host/songs", ["https://host/songs", "list songs elsewhere in a manifest"]),
+        ("catalog NEW --source https://host/songs", ["https://host/songs", "list songs on the web in a manifest"]),
     ],
 )
 def test_what_does_not_fit_is_exit_code_2_and_one_line(run, out, arguments, said):
@@ -270,7 +270,7 @@ def test_whatever_else_goes_wrong_is_one_line_too(run, out, monkeypatch, e, code
     found, _, complaint = run("embed", "OUT")
     assert found == code
     assert_one_line(
-        complaint.removeprefix("\n"), type(e).__name__ if code == 1 else "run the same command again to go on"
+        complaint.removeprefix("\n"), type(e).__name__ if code == 1 else "run the same command again to continue"
     )
     monkeypatch.setenv("MUSICREC_DEBUG", "1")
     if code == 1:

@@ -163,7 +163,7 @@ def test_accuracy_comes_with_its_count_and_wilson_interval(page):
 
 def test_a_flattering_split_is_called_one(tmp_path, page):
     assert "not artist-disjoint" in page.text
-    assert "The test is small" in page.text
+    assert "The test set is small" in page.text
     catalog = Catalog(tmp_path)
     catalog.model(grouped=True)
     assert "not artist-disjoint" not in page_of(catalog.store).text
@@ -218,7 +218,7 @@ def test_a_table_of_an_earlier_model_is_called_so(tmp_path):
     catalog = Catalog(tmp_path).everything()
     catalog.similar(model_id="mlp-0")
     page = page_of(catalog.store)
-    assert "made by an earlier model" in page.text
+    assert "made with an earlier model" in page.text
     assert "not trained on" not in page.text  # which songs that model had seen is not known any more
 
 
@@ -290,7 +290,7 @@ def test_a_missing_table_leaves_the_others(tmp_path, missing):
             getattr(catalog, maker)()
     command = {"outcomes": "extract", "features": "extract", "model": "train", "embeddings": "embed"}
     page = page_of(catalog.store)
-    assert f"Make it with musicrec {command.get(missing, missing)} {tmp_path}" in page.text
+    assert f"To make it, run musicrec {command.get(missing, missing)} {tmp_path}" in page.text
     assert page.text.count("Nothing to show yet") == (2 if missing == "similar" else 1)
 
 

@@ -179,7 +179,7 @@ def test_lookup_reads_what_was_published(copy: Store) -> None:
 
 def test_a_table_that_fails_its_gate_is_not_published(copy: Store) -> None:
     before = copy.path("similar").resolve()
-    with pytest.raises(PublishError, match=r"coverage is .* its limit 1; the table before stays published"):
+    with pytest.raises(PublishError, match=r"coverage is .* its limit 1; the previous table stays published"):
         similar(copy, SimilarSettings(n=1, min_coverage=1.0))
     with pytest.raises(PublishError, match="churn"):
         similar(copy, SimilarSettings(n=20, max_churn=0.1))

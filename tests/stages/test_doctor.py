@@ -131,7 +131,7 @@ def test_a_decoder_that_raises_for_one_format_is_one_failing_line_until_it_is_me
     said = "TypeError: open() got an unexpected keyword argument 'metadata_errors' at line 3"
     assert told.pop(form) == ("FAILS", f"{said}; {REPORT}")
     assert {state for state, _ in told.values()} == {"ok", "absent"}
-    assert (code, complaint) == (1, f"musicrec: 1 of {n} checks fail: {form}\n")
+    assert (code, complaint) == (1, f"musicrec: 1 of {n} checks failed: {form}\n")
     code, text, complaint = run()
     assert lines(text)[form][0] == "ok"
     assert (code, complaint) == (0, "")
@@ -221,7 +221,7 @@ def test_what_ends_the_process_is_a_fault_too(monkeypatch, tmp_path):
     python.chmod(python.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setattr(sys, "executable", str(python))
     found = Check("TensorFlow", lambda: "fine", "install it again", is_apart=True).run()
-    assert found == ("TensorFlow", FAILS, "its process died of SIGILL: this needs AVX; install it again")
+    assert found == ("TensorFlow", FAILS, "its process ended with SIGILL: this needs AVX; install it again")
 
 
 def test_what_never_ends_is_a_fault_too(monkeypatch, tmp_path):
@@ -231,7 +231,7 @@ def test_what_never_ends_is_a_fault_too(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "executable", str(python))
     monkeypatch.setattr(check, "MOST_S", 0.2)
     assert Check("Ray", lambda: "fine", "see its logs", is_apart=True).run() == (
-        ("Ray", FAILS, "no end after 0.2 s; see its logs")
+        ("Ray", FAILS, "not finished after 0.2 s; see its logs")
     )
 
 
@@ -268,7 +268,7 @@ def test_a_folder_that_cannot_be_written(run, quick):
     state, detail = lines(text)["folder"]
     assert (code, state) == (1, "FAILS")
     assert re.fullmatch(r"/proc cannot be written \(.+\); choose another folder", detail)
-    assert complaint.endswith("checks fail: folder\n")
+    assert complaint.endswith("checks failed: folder\n")
 
 
 def test_a_file_is_no_folder(tmp_path):
@@ -309,7 +309,7 @@ def test_a_server_that_does_not_answer(run, quick, monkeypatch):
         code, text, complaint = run(*arguments)
         assert lines(text)["S3"] == ("FAILS", f"{where}{REMEDIES['EndpointConnectionError']}")
         assert code == 1
-        assert complaint.endswith(" checks fail: S3\n")
+        assert complaint.endswith(" checks failed: S3\n")
 
 
 def test_a_bucket_is_listed_written_read_and_left_as_it_was(s3):
@@ -339,7 +339,7 @@ def test_what_a_server_has_against_us_is_told_with_its_remedy(s3, monkeypatch):
 
 def test_without_out_the_key_alone_is_tried(s3):
     s3.bucket()
-    assert re.fullmatch(r"the server answers and lists \d+ buckets; to try one, give OUT", bucket.key())
+    assert re.fullmatch(r"the server answers and lists \d+ buckets; to test one, give OUT", bucket.key())
 
 
 def test_a_key_that_may_not_list_all_buckets_is_no_fault(s3, monkeypatch):
@@ -348,7 +348,7 @@ def test_a_key_that_may_not_list_all_buckets_is_no_fault(s3, monkeypatch):
         raise PermissionError("Access Denied")
 
     monkeypatch.setattr(s3fs.S3FileSystem, "call_s3", refuse)
-    assert bucket.key().startswith("the server answers, but does not list its buckets for this key")
+    assert bucket.key().startswith("the server answers, but this key may not list buckets")
 
 
 # --- the processor's loops ----------------------------------------------------------------------------------------
@@ -365,7 +365,7 @@ def test_every_screen_of_the_processor_is_compared_with_brute_force(monkeypatch)
     monkeypatch.setattr("musicrec.similarity.top_n", top_n, raising=False)
     monkeypatch.setattr("musicrec.similarity.search.screens.available", lambda: ("vnni", "product"))
     tried, bad = [], ""
-    assert compilation.lists().startswith("similar songs are found by AVX-512 VNNI (plain products would do)")
+    assert compilation.lists().startswith("similar songs are found by AVX-512 VNNI (plain products would also work)")
     assert tried == ["vnni", "product"]
     bad = "product"
     with pytest.raises(MusicrecError, match="1 of 300 lists by plain products differ from brute force"):

@@ -153,7 +153,7 @@ def test_a_deadline_that_has_passed_does_nothing_and_is_exit_code_4(night):
     source, store = night
     before = versions(store)
     next(source.rglob("*.wav")).unlink()
-    with pytest.raises(DeadlinePassed, match="next run goes on from there"):
+    with pytest.raises(DeadlinePassed, match="next run continues from there"):
         run(store, source, deadline_s=0)
     assert versions(store) == before
     report = last_run(store)

@@ -1,7 +1,7 @@
-"""Layouts of music collections: which files are tracks, what they are called, and which genre they belong to.
+"""Layouts of music collections: which files are tracks, what they are called, and which genre they have.
 
-A track id does not depend on the machine, the run or the mount point: it is the path below the source, the id that the
-collection itself uses (GTZAN, FMA), or what a manifest says.
+A track id does not depend on the machine, the run or the mount point. It is the path below the source, the id that the
+collection itself uses (GTZAN, FMA), or the id from the manifest.
 """
 
 import os
@@ -33,24 +33,25 @@ AUDIO_EXTENSIONS = frozenset(
         *("mp2", "mp3", "mp4", "oga", "ogg", "opus", "rf64", "snd", "sph", "tta", "w64", "wav", "webm", "wma", "wv"),
     )
 )
-AUDIO_HEADS = (  # first bytes of the files of wav, flac, ogg, aiff, au, sphere, tagged mp3, Matroska and webm, wma
+AUDIO_HEADS = (  # first bytes of wav, flac, ogg, aiff, au, sphere, tagged mp3, Matroska and webm, wma
     *(b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd", b"NIST", b"ID3"),
     *(b"\x1a\x45\xdf\xa3", bytes.fromhex("3026b2758e66cf11")),
 )
-PICTURES = frozenset((b"WEBP", b"avif", b"avis", b"crx ", b"heic", b"heix", b"mif1", b"msf1"))  # in wav's, mp4's box
+# These pictures begin like wav (RIFF) or mp4 (ftyp); bytes 8 to 12 tell them apart.
+PICTURES = frozenset((b"WEBP", b"avif", b"avis", b"crx ", b"heic", b"heix", b"mif1", b"msf1"))
 GTZAN_NAME = re.compile(r"(?P<genre>[a-z]+)\.\d{5}$")
 FMA_NAME = re.compile(r"\d{6}$")
 
 
 @dataclass
 class Track:
-    """What a layout knows of one track before the file is opened."""
+    """What a layout knows about one track before its file is opened."""
 
     track_id: str
-    path: AnyPath | None  # None: an address in a manifest
+    path: AnyPath | None  # None for a URI in a manifest that must be fetched
     facts: dict[str, str | None] = field(default_factory=dict)  # columns of ``tracks``; they overrule the file's tags
-    uri: str = ""  # follows from the path, if there is one
-    info: dict[str, Any] | None = None  # what the server said of it when it was listed
+    uri: str = ""  # computed from the path, if there is one
+    info: dict[str, Any] | None = None  # what the server's listing says about the object
 
     def __post_init__(self) -> None:
         if self.path is not None:
@@ -59,7 +60,7 @@ class Track:
 
 @dataclass
 class Listing:
-    """What stands in a source: tracks, and files that are none, each with the reason."""
+    """The content of a source: its tracks, and the other files with the reason why each is not a track."""
 
     kind: str
     tracks: list[Track]
@@ -67,16 +68,16 @@ class Listing:
 
 
 def list_source(source: AnyPath, kind: str, *, exclude: AnyPath) -> Listing:
-    """All tracks of a source.
+    """List all tracks of a source.
 
     Parameters
     ----------
     source : pathlib.Path or upath.UPath
         Folder, on this machine or in a bucket, or manifest file.
     kind : str
-        ``folder``, ``gtzan``, ``fma``, ``manifest``, or ``auto`` to look at the files.
+        ``folder``, ``gtzan``, ``fma``, ``manifest``, or ``auto`` to guess the kind from the files.
     exclude : pathlib.Path or upath.UPath
-        Folder that is not searched even if it lies inside the source: OUT.
+        Folder that is not searched even if it is inside the source: OUT.
 
     Raises
     ------
@@ -104,7 +105,10 @@ def list_source(source: AnyPath, kind: str, *, exclude: AnyPath) -> Listing:
 
 
 def relative_id(path: AnyPath, source: AnyPath) -> str:
-    """Path below the source as text: POSIX separators, composed characters, undecodable bytes as %XX."""
+    """Return the path below the source as text, with POSIX separators and composed characters (NFC).
+
+    A path with undecodable bytes is percent-encoded instead.
+    """
     relative = path.relative_to(str(source)).as_posix()
     try:
         relative.encode()
@@ -114,7 +118,7 @@ def relative_id(path: AnyPath, source: AnyPath) -> str:
 
 
 def uri_of(path: AnyPath) -> str:
-    """The path itself, or a file:// URI where its bytes are not text and could not stand in a table."""
+    """Return the path as text, or as a file:// URI if its bytes are not valid text, which a table cannot hold."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -126,7 +130,7 @@ def uri_of(path: AnyPath) -> str:
 
 
 def _from_folder(source: AnyPath, files: list[AnyPath]) -> list[Track]:
-    """A folder for each genre; songs that lie directly in the source have none."""
+    """Read the layout with one folder per genre; songs directly in the source have no genre."""
     tracks = []
     for path in files:
         name = relative_id(path, source)
@@ -135,7 +139,7 @@ def _from_folder(source: AnyPath, files: list[AnyPath]) -> list[Track]:
 
 
 def _from_gtzan(source: AnyPath, files: list[AnyPath]) -> list[Track]:
-    """``<genre>/<genre>.NNNNN.<ext>``: the name is the id."""
+    """Read the layout ``<genre>/<genre>.NNNNN.<ext>``; the name without the extension is the id."""
     tracks = []
     for path in files:
         if match := GTZAN_NAME.match(path.stem):
@@ -146,7 +150,7 @@ def _from_gtzan(source: AnyPath, files: list[AnyPath]) -> list[Track]:
 
 
 def _from_fma(source: AnyPath, files: list[AnyPath]) -> list[Track]:
-    """``…/000/000002.mp3`` with the collection's tracks.csv (two header rows) for names, genre and split."""
+    """Read the layout ``…/000/000002.mp3``; names, genre and split come from FMA's tracks.csv with two header rows."""
     table = _fma_metadata(source)
     tracks = []
     for path in files:
@@ -182,7 +186,7 @@ def _fma_metadata(source: AnyPath) -> pd.DataFrame:
         raise CatalogError(f"{file} has no column {missing[0]}; expected FMA's tracks.csv with its two header rows")
     if not table.index.is_unique:
         raise CatalogError(
-            f"{file} has track {table.index[table.index.duplicated()][0]} twice; expected one row a track"
+            f"{file} has track {table.index[table.index.duplicated()][0]} twice; expected one row per track"
         )
     return table[list(wanted)].set_axis(list(wanted.values()), axis=1)
 
@@ -195,9 +199,9 @@ FOLDER_KINDS: dict[str, Callable[[AnyPath, list[AnyPath]], list[Track]]] = {
 
 
 def _from_manifest(file: AnyPath) -> list[Track]:
-    """CSV or Parquet with a column ``path`` or ``uri`` and any of the columns of ``tracks``.
+    """Read a manifest: CSV or Parquet with a column ``path`` or ``uri`` and optional columns of ``tracks``.
 
-    A path is below the manifest, or absolute; a URI is ``file://``, ``http(s)://`` or ``s3://``.
+    A path is absolute or relative to the manifest's folder; a URI is ``file://``, ``http(s)://`` or ``s3://``.
     """
     try:
         table = read_parquet(file).to_pandas() if file.suffix == ".parquet" else _read_csv(file)
@@ -205,7 +209,7 @@ def _from_manifest(file: AnyPath) -> list[Track]:
         raise CatalogError(f"manifest {file} cannot be read: {e}".splitlines()[0]) from e
     places = [c for c in ("uri", "path") if c in table.columns]
     if not places:
-        raise CatalogError(f"manifest {file} has no column 'path' or 'uri'; expected one audio file a row")
+        raise CatalogError(f"manifest {file} has no column 'path' or 'uri'; expected one audio file per row")
     columns = [
         c for c in ("title", "artist", "artist_id", "album", "genre", "split", "recording") if c in table.columns
     ]
@@ -213,7 +217,7 @@ def _from_manifest(file: AnyPath) -> list[Track]:
     for number, row in enumerate(table.to_dict("records"), start=1):
         written = next(filter(None, (_text(row[c]) for c in places)), None)
         if written is None:
-            raise CatalogError(f"manifest {file}: row {number} has no {places[-1]}; expected one audio file a row")
+            raise CatalogError(f"manifest {file}: row {number} has no {places[-1]}; expected one audio file per row")
         try:
             place = _place(written, file.parent)
         except DecodeError as e:
@@ -224,7 +228,7 @@ def _from_manifest(file: AnyPath) -> list[Track]:
 
 
 def _place(written: str, folder: AnyPath) -> AnyPath | None:
-    """Path of what a manifest in `folder` names; None if it has to be fetched."""
+    """Return the path of an entry of a manifest in `folder`; None if the song has to be fetched."""
     if is_remote(written):
         return None
     return Path(os.path.normpath(folder / local_path(written))) if isinstance(folder, Path) else folder / written
@@ -238,7 +242,7 @@ def _manifest_id(written: str) -> str:
 
 
 def _audio_files(source: AnyPath, exclude: AnyPath) -> tuple[dict[AnyPath, Any], list[tuple[str, Reason]]]:
-    """Audio files below the source, with what their server says of them; others with the reason they are none."""
+    """Find the audio files below the source, with the server's information, and the other files with the reason."""
     files: dict[AnyPath, Any] = {}
     ignored: list[tuple[str, Reason]] = []
     found = _walk(source, exclude) if isinstance(source, Path) else _objects(source, exclude)
@@ -254,12 +258,15 @@ def _audio_files(source: AnyPath, exclude: AnyPath) -> tuple[dict[AnyPath, Any],
 
 
 def _walk(source: Path, exclude: AnyPath) -> Iterator[tuple[Path, Reason | None, None]]:
-    """Every file, links followed (a folder met twice is entered once); folders that cannot be opened as problems."""
+    """Yield every file below a folder, following links, and each folder that cannot be opened as a problem.
+
+    A folder that is reached twice is entered once.
+    """
     problems: list[Path] = []
     entered = {exclude.resolve(), source.resolve()}
 
     def enter(folder: Path) -> bool:
-        """Whether a folder is met for the first time."""
+        """Return whether the folder is new, and remember it."""
         real = folder.resolve()
         is_new = real not in entered
         entered.add(real)
@@ -275,7 +282,7 @@ def _walk(source: Path, exclude: AnyPath) -> Iterator[tuple[Path, Reason | None,
 
 
 def _objects(source: "UPath", exclude: AnyPath) -> Iterator[tuple["UPath", Reason | None, dict[str, Any]]]:
-    """Every object below a prefix of a bucket, but for those of OUT."""
+    """Yield every object below a prefix of a bucket, except those of OUT."""
     for name, info in source.fs.find(source.path, detail=True).items():
         path = source / name.removeprefix(source.path).lstrip("/")
         if not str(path).startswith(f"{exclude}/"):
@@ -283,11 +290,11 @@ def _objects(source: "UPath", exclude: AnyPath) -> Iterator[tuple["UPath", Reaso
 
 
 def _is_audio(path: AnyPath) -> bool:
-    """Whether the name or the first bytes say that a file is audio."""
+    """Return whether the name or the first bytes say that a file is audio."""
     if path.suffix.lower() in AUDIO_EXTENSIONS:
         return True
     try:
-        if not path.is_file():  # a pipe would never answer
+        if not path.is_file():  # reading from a pipe could block for ever
             return False
         with path.open("rb") as f:
             head = f.read(12)
@@ -300,7 +307,7 @@ def _is_audio(path: AnyPath) -> bool:
 
 
 def _guess(source: AnyPath, files: list[AnyPath]) -> str:
-    """The layout that most files have: a stray song must not give all others another id."""
+    """Return the layout that most files have, so that one stray song does not change the ids of all the others."""
     if sum(bool(FMA_NAME.match(path.stem)) for path in files) > len(files) / 2 and any(source.rglob("tracks.csv")):
         return "fma"
     if sum(bool(GTZAN_NAME.match(path.stem)) for path in files) > len(files) / 2:
@@ -310,7 +317,7 @@ def _guess(source: AnyPath, files: list[AnyPath]) -> str:
 
 def _read_csv(path: AnyPath, **options: Any) -> pd.DataFrame:  # noqa: ANN401 - as pandas
     with path.open("rb") as file:
-        return pd.read_csv(file, dtype=str, keep_default_na=False, **options)  # a song may be called "None"
+        return pd.read_csv(file, dtype=str, keep_default_na=False, **options)  # a song's title may be "None"
 
 
 def _text(value: Any) -> str | None:  # noqa: ANN401 - a cell of a table
@@ -318,7 +325,7 @@ def _text(value: Any) -> str | None:  # noqa: ANN401 - a cell of a table
 
 
 def _make_ids_unique(listing: Listing, source: AnyPath) -> None:
-    """Ids that a collection gives twice become paths; names that even then coincide are numbered in path order."""
+    """Make all ids unique: an id that occurs twice becomes the path; ids that are still equal get numbers."""
     seen = Counter(track.track_id for track in listing.tracks)
     for track in listing.tracks:
         if seen[track.track_id] > 1 and track.path and track.path.is_relative_to(str(source)):
@@ -333,7 +340,7 @@ def _make_ids_unique(listing: Listing, source: AnyPath) -> None:
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """The names, those that stand there again with a number that makes them unlike all others."""
+    """Return the names, with a number added to each repeated one so that all are different."""
     taken, given = set(names), set[str]()
     distinct = []
     for name in names:

@@ -1,6 +1,6 @@
 """The first stage: list a source, read each file's tags and content hash, publish the ``tracks`` table.
 
-A song that is not on this machine is not fetched: what its server says of it stands for its content.
+A remote song is not fetched: its hash comes from what its server says about it, not from its content.
 """
 
 import hashlib
@@ -29,9 +29,9 @@ from musicrec.store.outcomes import Counts, Outcome, outcomes_table
 from musicrec.store.store import Store
 
 MAX_CREDIBLE_DURATION_S = 7 * 24 * 3600.0
-UNCHANGED = ("uri", "size_bytes", "modified_ns")  # a file that keeps all three is taken to be the same
-VERSIONS = ("ETag", "Content-MD5", "Digest", "Last-Modified", "LastModified")  # by which a server tells contents apart
-GONE = frozenset({404, 410})  # HTTP status of what is not there
+UNCHANGED = ("uri", "size_bytes", "modified_ns")  # if all three are the same, the file counts as unchanged
+VERSIONS = ("ETag", "Content-MD5", "Digest", "Last-Modified", "LastModified")  # fields that identify a version
+GONE = frozenset({404, 410})  # HTTP status codes for an object that does not exist
 READERS = 8  # threads that read files; hashing and reading release the interpreter lock
 
 
@@ -40,7 +40,7 @@ def catalog(
 ) -> Counts:
     """List the songs of a source and publish them as ``tracks``.
 
-    A file whose size and time of change are those of the catalog before is not read again.
+    A file whose size and modification time have not changed since the last catalog is not read again.
 
     Parameters
     ----------
@@ -49,14 +49,14 @@ def catalog(
     settings : CatalogSettings
         Where the songs are.
     force : bool
-        Accept another source than the one OUT was made from.
+        Accept a source that differs from the one OUT was made from.
     max_removed_fraction : float
-        Refuse a source that lacks more than this share of the songs it had: it may not be there as a whole.
+        Refuse a source from which more than this share of the songs is gone: part of it may be unavailable.
 
     Raises
     ------
     CatalogError
-        The source is missing, empty, or holds no audio; or it lacks too many songs.
+        The source is missing, empty, or holds no audio; or too many songs are gone.
     ConfigError
         OUT was made from another source.
     """
@@ -70,10 +70,10 @@ def catalog(
     alike = bool(before) and _is_made_alike(store, settings, columns)
     read: list[Read] = []
     with Progress("catalog", len(listing.tracks)) as progress, ThreadPoolExecutor(READERS) as pool:
-        for one in pool.map(lambda track: _read(track, before.get(track.track_id), alike), listing.tracks):
-            read.append(one)
+        for song in pool.map(lambda track: _read(track, before.get(track.track_id), alike), listing.tracks):
+            read.append(song)
             progress.advance()
-    tracks = pa.Table.from_pylist([one.row for one in read], schema=TRACKS)
+    tracks = pa.Table.from_pylist([song.row for song in read], schema=TRACKS)
     if not store.exists("tracks") or not store.read("tracks").equals(tracks):
         version = store.new_version(
             "tracks", settings, digest(tracks["content_hash"].to_pylist()), kind=listing.kind, columns=columns
@@ -82,7 +82,7 @@ def catalog(
         store.publish(version)
     outcomes = outcomes_table(
         [
-            *(_outcome(one) for one in read),
+            *(_outcome(song) for song in read),
             *(Outcome(name, "catalog", SKIPPED, reason, "not listed in tracks") for name, reason in listing.ignored),
         ]
     )
@@ -91,7 +91,7 @@ def catalog(
         settings,
         outcomes,
         settings.fingerprint(),
-        fresh=sum(one.is_fresh for one in read),
+        fresh=sum(song.is_fresh for song in read),
         track_ids=outcomes["track_id"].to_pylist(),
         most_failed=None,
     )
@@ -112,12 +112,13 @@ def _check_removed(settings: CatalogSettings, removed: AbstractSet[str], before:
     if len(removed) > most * len(before):
         raise CatalogError(
             f"source {settings.source} lacks {len(removed)} of the {len(before)} songs it had, for example "
-            f"{min(removed)!r}; see that all of it is there, or allow a larger --max-removed-fraction than {most:g}"
+            f"{min(removed)!r}; check that the source is complete, or give a larger --max-removed-fraction than "
+            f"{most:g}"
         )
 
 
 class Read(NamedTuple):
-    """Row of ``tracks``, whether the song had to be read for it, and what stood in the way."""
+    """A row of ``tracks``, whether the song had to be read for it, and the problem, if there was one."""
 
     row: dict[str, Any]
     is_fresh: bool
@@ -132,13 +133,17 @@ def _outcome(read: Read) -> Outcome:
 
 
 def _read(track: Track, before: dict[str, Any] | None, alike: bool) -> Read:
-    """Row of a track. `alike`: the row of before is good where the file and the source's facts are the same."""
+    """Make the row of a track.
+
+    `alike` says that rows are made as `before` was: a file that did not change, with the same facts of its source, has
+    the same row.
+    """
     if not isinstance(track.path, Path):
         return _read_remote(track, before)
     row: dict[str, Any] = {"track_id": track.track_id, "uri": track.uri}
     try:
         stat = track.path.stat()
-    except OSError:  # listed, but gone or closed to us: extract will say so
+    except OSError:  # listed, but gone or not readable: extract reports it
         return Read(row | {"title": _clean(track.path.stem)} | track.facts, False)
     row |= {"size_bytes": stat.st_size, "modified_ns": max(stat.st_mtime_ns, stat.st_ctime_ns)}
     known_hash = before["content_hash"] if before and all(before[k] == row[k] for k in UNCHANGED) else None
@@ -149,7 +154,7 @@ def _read(track: Track, before: dict[str, Any] | None, alike: bool) -> Read:
 
 
 def _described(track: Track, tags: dict[str, Any]) -> dict[str, Any]:
-    """What is known of a track: the source knows better than the tags."""
+    """Merge what is known about a track: the source overrules the tags."""
     row = tags | track.facts
     row["title"] = row["title"] or tags["title"]
     if row.get("artist") and not row.get("artist_id"):
@@ -157,11 +162,11 @@ def _described(track: Track, tags: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-# --- songs elsewhere ----------------------------------------------------------------------------------------------
+# --- remote songs -------------------------------------------------------------------------------------------------
 
 
 def _read_remote(track: Track, before: dict[str, Any] | None) -> Read:
-    """Row of a song that is not fetched; while its server does not answer, what was known of it holds."""
+    """Make the row of a remote song; if its server does not answer, keep the size and hash from before."""
     name = PurePosixPath(unquote(urlsplit(track.uri).path)).stem
     row = {"track_id": track.track_id, "uri": track.uri} | _described(track, {"title": _clean(name)})
     known = before if before and before["uri"] == track.uri else None
@@ -176,7 +181,7 @@ def _read_remote(track: Track, before: dict[str, Any] | None) -> Read:
 
 
 def _server_info(uri: str) -> dict[str, Any]:
-    """What a server says of an object: its size, and a mark of its version."""
+    """Return what the server says about an object, such as its size and version."""
     from musicrec.audio.download import file_system
 
     try:
@@ -205,14 +210,14 @@ def _content_hash(path: Path) -> str | None:
 
 
 def _tags(path: Path) -> dict[str, Any]:
-    """Title, artist, album, genre and claimed duration, as the tags state them; without a title, the name."""
+    """Return title, artist, album, genre and duration from the tags; without a title, use the file's name."""
     name = _clean(path.stem)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tag = TinyTag.get(path)
     except (TinyTagException, OSError, ValueError, ArithmeticError, LookupError, TypeError):
-        return {"title": name}  # tags are a courtesy: whether the audio decodes is for extract to say
+        return {"title": name}  # tags are optional; extract reports whether the audio can be decoded
     duration = tag.duration if tag.duration and 0 < tag.duration < MAX_CREDIBLE_DURATION_S else None
     return {
         "title": _clean(tag.title) or name,

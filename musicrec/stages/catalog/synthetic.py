@@ -1,8 +1,8 @@
-"""A small synthetic catalog to try musicrec with: twelve invented styles, rendered here, nobody's music.
+"""A small synthetic catalog to try musicrec with: songs in twelve invented styles, generated here.
 
-A song is a melody on a rhythmic grid, noise percussion on the same grid and, in some styles, a drone. Everything is
-called synthetic wherever it shows: folders, files, titles, artists, albums. A few broken files lie among the good
-ones, as in any real collection.
+A song is a melody on a rhythmic grid, noise percussion on the same grid and, in some styles, a drone. Every name says
+synthetic: folders, files, titles, artists, albums. A few broken files are among the good ones, as in any real
+collection.
 """
 
 import math
@@ -25,7 +25,7 @@ MINOR, MAJOR, FIVE, WHOLE = (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 5, 7, 9, 11), (0, 
 SOFT, HOLLOW, BRIGHT = (1.0, 0.3, 0.1), (1.0, 0.0, 0.5, 0.0, 0.3, 0.0, 0.2), (1.0, 0.7, 0.5, 0.4, 0.3, 0.25)
 
 STEPS_PER_BEAT, STEPS_PER_BAR, MOTIF_NOTES = 4, 16, 8
-FADE_S = 0.01  # a note ends softly: no click where the next one starts
+FADE_S = 0.01  # a note fades out, so that there is no click where the next one starts
 VIBRATO_HZ = 5.5
 PEAK = 10 ** (-3 / 20)  # -3 dBFS
 USUAL_FORMATS = ("wav", "flac", "ogg", "mp3")
@@ -34,7 +34,7 @@ ARTISTS_PER_STYLE = 3
 
 @dataclass(frozen=True)
 class Style:
-    """How the songs of one invented style sound; the defaults are an unhurried soft tone without percussion."""
+    """How the songs of one invented style sound; the defaults give a slow soft tone without percussion."""
 
     name: str
     tempo_bpm: tuple[float, float] = (80, 110)
@@ -47,12 +47,12 @@ class Style:
     decay_s: float = 0.4
     notes: float = 0.4  # share of the steps on which a note starts
     vibrato: float = 0.0  # semitones
-    drone: float = 0.0  # level, as are noise and drum; the melody's is 1
+    drone: float = 0.0  # drone, noise and drum are levels; the melody has level 1
     noise: float = 0.01
     drum: float = 0.0
-    hits: float = 0.4  # share of the steps with a stroke of percussion
+    hits: float = 0.4  # share of the steps with a percussion stroke
     hit_s: float = 0.04  # decay of a stroke
-    pole: float = 0.0  # colour of noise and percussion: towards 1 dull, towards -1 bright
+    pole: float = 0.0  # colour of noise and percussion: dull towards 1, bright towards -1
 
 
 STYLES = (
@@ -70,8 +70,8 @@ STYLES = (
     Style("swarm", (140, 170), root_hz=165, chord=(0, 1, 3), partials=BRIGHT, decay_s=1, notes=0.8, vibrato=1.2),
 )
 
-# Song number 0 of some styles: good songs that a careless program trips over, by a name beyond ASCII or one name in two
-# folders, or by a format that only FFmpeg decodes (opus: only a recent libsndfile).
+# Song number 0 of some styles: good songs that a careless program fails on. Their names are not ASCII, or occur in two
+# folders, or their format needs FFmpeg (opus: FFmpeg or a recent libsndfile).
 ODD_SONGS = {
     "bells": "bells-écho-夜.ogg",
     "clatter": "clatter-00.m4a",
@@ -85,14 +85,14 @@ ODD_SONGS = {
 
 
 def render(style: Style, rng: np.random.Generator, seconds: float, sample_rate: int) -> Signal:
-    """One song of a style; key, tempo, rhythm, melody and shades of the sound are drawn from `rng`.
+    """Render one song of a style; key, tempo, rhythm, melody and variations of the sound are drawn from `rng`.
 
     Parameters
     ----------
     style : Style
         A row of `STYLES`.
     rng : numpy.random.Generator
-        Two songs differ by their generator only.
+        Two songs of a style differ only in their generator.
     seconds : float
         Length in seconds, above 0.
     sample_rate : int
@@ -119,7 +119,7 @@ def render(style: Style, rng: np.random.Generator, seconds: float, sample_rate: 
 
 
 def _shade(style: Style, rng: np.random.Generator) -> Style:
-    """`style` as one song has it: a little duller or brighter, shorter or longer, cleaner or noisier."""
+    """Vary the style for one song: a little duller or brighter, shorter or longer, cleaner or noisier."""
     tilt, decay, noise, drum = rng.normal(0, (0.5, 0.4, 0.8, 0.4)).tolist()
     return replace(
         style,
@@ -131,14 +131,17 @@ def _shade(style: Style, rng: np.random.Generator) -> Style:
 
 
 def _rhythm(rng: np.random.Generator, share: float, steps: Samples, n: int) -> Samples:
-    """Samples from each stroke to the next, `n` in all: about `share` of the steps, one bar's pattern repeated."""
+    """Return the samples from each stroke to the next, `n` in total.
+
+    Strokes are on about `share` of the steps; the pattern of one bar is repeated.
+    """
     bar = rng.random(STEPS_PER_BAR) < share
     bar[0] = True
     return np.diff(steps[np.resize(bar, len(steps))], append=n)
 
 
 def _melody(style: Style, rng: np.random.Generator, n_notes: int) -> npt.NDArray[np.float64]:
-    """Pitches over the root's, [chord × n_notes]: a motif repeated, each note with its chord."""
+    """Return pitches relative to the root, [chord × n_notes]: a repeated motif, each note with its chord."""
     motif = np.cumsum(rng.integers(-2, 3, MOTIF_NOTES)) % (len(style.scale) + 1)
     degrees = np.resize(motif, n_notes) + np.array(style.chord)[:, None]
     octaves, degrees = np.divmod(degrees, len(style.scale))
@@ -146,7 +149,7 @@ def _melody(style: Style, rng: np.random.Generator, n_notes: int) -> npt.NDArray
 
 
 def _voices(style: Style, pitches_hz: npt.NDArray[np.float64], lengths: Samples, rate: int) -> Signal:
-    """Voices, [voices × notes] Hz, that play notes of `lengths` samples together; [sum of lengths], within ±1."""
+    """Play voices together, [voices × notes] Hz, with notes of `lengths` samples; [sum of lengths], within ±1."""
     bend = 2 ** (style.vibrato / 12 * _sine(VIBRATO_HZ / rate * np.arange(lengths.sum())))
     tones = [_tone(style, np.repeat(pitch_hz, lengths) * bend, rate) for pitch_hz in pitches_hz]
     chord: Signal = np.mean(tones, axis=0)
@@ -154,7 +157,7 @@ def _voices(style: Style, pitches_hz: npt.NDArray[np.float64], lengths: Samples,
 
 
 def _strokes(lengths: Samples, attack_s: float, decay_s: float, rate: int) -> Signal:
-    """Loudness of strokes of `lengths` samples one after the other; [sum of lengths], 0 to 1."""
+    """Return the loudness of consecutive strokes of `lengths` samples; [sum of lengths], 0 to 1."""
     starts = np.cumsum(lengths) - lengths
     age_s = ((np.arange(lengths.sum()) - np.repeat(starts, lengths)) / rate).astype(np.float32)
     left_s = np.repeat((lengths / rate).astype(np.float32), lengths) - age_s
@@ -163,42 +166,42 @@ def _strokes(lengths: Samples, attack_s: float, decay_s: float, rate: int) -> Si
 
 
 def _tone(style: Style, pitch_hz: npt.NDArray[np.float64], rate: int) -> Signal:
-    """The style's partials over a pitch that may glide, [n] Hz in, [n] within ±1 out."""
+    """Return a tone with the style's partials over a pitch that may glide; [n] Hz in, [n] within ±1 out."""
     cycles = np.cumsum(pitch_hz) / rate
     tone = sum(a * _sine(cycles * k**style.stretch) for k, a in enumerate(style.partials, 1) if a)
     return np.asarray(tone / sum(style.partials), np.float32)
 
 
 def _sine(cycles: npt.NDArray[np.float64]) -> Signal:
-    """Sine of a phase in cycles: in float32, for speed, and still precise because whole cycles go first."""
+    """Return the sine of a phase in cycles: in float32 for speed, still precise as whole cycles are removed first."""
     sine: Signal = np.sin(2 * np.pi * (cycles - np.floor(cycles)).astype(np.float32))
     return sine
 
 
 def _noise(rng: np.random.Generator, n: int, pole: float) -> Signal:
-    """Noise [n] of unit variance through a one-pole filter."""
+    """Return noise [n] of unit variance, filtered with one pole."""
     white = rng.standard_normal(n, np.float32)
     return np.asarray(lfilter([np.sqrt(1 - pole**2)], [1, -pole], white), np.float32)
 
 
 def write_catalog(folder: Path, *, songs_per_style: int = 10, seconds: float = 8.0, seed: int = 0) -> int:
-    """Write the synthetic catalog, one sub-folder a style; files that are there already are left as they are.
+    """Write the synthetic catalog, one subfolder per style. Existing files are left as they are.
 
     Parameters
     ----------
     folder : pathlib.Path
         Created if it is missing.
     songs_per_style : int
-        At least 1; eight good songs of odd names or formats and six broken files come on top.
+        At least 1. Eight good songs with odd names or formats and six broken files are added.
     seconds : float
-        Length of a song, in seconds, varied by ± 20 %; 0.5 to 600.
+        Length of a song, in seconds, 0.5 to 600; it varies by ± 20 %.
     seed : int
-        Equal seeds give equal samples; 0 or more.
+        0 or more; the same seed gives the same samples.
 
     Returns
     -------
     int
-        Number of files written now: 0 if the catalog was complete.
+        Number of files written: 0 if the catalog was complete.
 
     Raises
     ------
@@ -209,7 +212,7 @@ def write_catalog(folder: Path, *, songs_per_style: int = 10, seconds: float = 8
         given = f"songs_per_style = {songs_per_style}, seconds = {seconds}, seed = {seed}"
         raise ConfigError(f"demo catalog: {given}; expected at least 1, 0.5 to 600, at least 0")
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"demo catalog: {folder} is a file; give a folder, new or old")
+        raise ConfigError(f"demo catalog: {folder} is a file; give a folder, new or existing")
     written = [
         _write_missing(folder / name, partial(_song, style, number, name.rpartition(".")[2], seconds, seed))
         for name, style, number in _songs(songs_per_style)
@@ -219,7 +222,7 @@ def write_catalog(folder: Path, *, songs_per_style: int = 10, seconds: float = 8
 
 
 def _write_missing(path: Path, make: Callable[[], bytes]) -> bool:
-    """Write what `make` gives, whole or not at all, unless `path` exists."""
+    """Write the result of `make` atomically, unless `path` exists; return whether it was written."""
     if path.exists():
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -230,7 +233,7 @@ def _write_missing(path: Path, make: Callable[[], bytes]) -> bool:
 
 
 def _songs(songs_per_style: int) -> Iterator[tuple[str, Style, int]]:
-    """Name below the catalog's folder, style and number of every good song; odd songs are number 0."""
+    """Yield path below the catalog's folder, style and number of every good song; odd songs have number 0."""
     for index, style in enumerate(STYLES):
         label = f"synthetic-{style.name}"
         for number in range(1, songs_per_style + 1):
@@ -240,7 +243,7 @@ def _songs(songs_per_style: int) -> Iterator[tuple[str, Style, int]]:
 
 
 def _broken(seconds: float) -> dict[str, bytes]:
-    """Files a catalog must survive: name below the catalog's folder, and content."""
+    """Return the broken files that a catalog must survive: path below the catalog's folder, and content."""
     silence = np.zeros(round(seconds * 22_050), np.float32)
     return {
         "synthetic-chirp/synthetic-chirp-empty.mp3": b"",
@@ -253,7 +256,7 @@ def _broken(seconds: float) -> dict[str, bytes]:
 
 
 def _song(style: Style, number: int, extension: str, seconds: float, seed: int) -> bytes:
-    """The encoded song; sample rate and stereo take turns out of step with the formats, so that all pairs occur."""
+    """Return the encoded song. Sample rate and stereo alternate out of step with the formats: all pairs occur."""
     index = STYLES.index(style)
     turn = index + number
     rng = np.random.default_rng((seed, index, number))

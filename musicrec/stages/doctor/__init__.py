@@ -1,4 +1,4 @@
-"""Check an installation by using a little of each of its parts: what `musicrec doctor` does."""
+"""The checks of `musicrec doctor`: each tries one part of the installation."""
 
 import tempfile
 from functools import partial
@@ -11,23 +11,22 @@ from musicrec.stages.doctor.check import ABSENT, FAILS, OK, Check, Result
 __all__ = ["ABSENT", "FAILS", "OK", "Check", "Result", "checks"]
 
 SEE_S3 = "see AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and the key"
-SEE_RAY = "make room in memory and on the disk; Ray's logs are in ray/session_latest/logs of the temporary folder"
+SEE_RAY = "free memory and disk space; Ray's logs are in ray/session_latest/logs of the temporary folder"
 SEE_TENSORFLOW = "install TensorFlow again, in a version for this Python and processor"
 
 
 def checks(out: str | None = None) -> list[Check]:
-    """All checks of an installation, the quick ones first.
+    """Return all checks of an installation, the quick ones first.
 
     Parameters
     ----------
     out : str, optional
-        OUT that is to be tried too, a folder or ``s3://bucket/prefix``; it need not exist. Without it, the current
-        folder is.
+        OUT to test, a folder or ``s3://bucket/prefix``; it need not exist. By default the current folder is tested.
 
     Raises
     ------
     ConfigError
-        `out` is no place for tables.
+        `out` cannot hold tables.
     """
     where = to_path(out or Path.cwd())
     if isinstance(where, Path):

@@ -1,4 +1,4 @@
-"""Make one check, by its name, and print its result as JSON: for those that are made in a process of their own."""
+"""Run one check, given by its name, and print its result as JSON: for checks that run in their own process."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""S3: whether a server answers and knows the key, and lets it do to OUT what musicrec does there."""
+"""Check S3: the server answers, accepts the key, and allows what musicrec does in OUT."""
 
 import os
 import uuid
@@ -24,18 +24,18 @@ def access(out: AnyPath) -> str:
 
 
 def key() -> str:
-    """Ask for a list of all buckets, which not every key may have."""
+    """List all buckets; a key without permission to list them passes too."""
     if not any(os.environ.get(name) for name in SET_UP_BY):
         raise Absent("not set up: no AWS_… variable names a key or a server, and OUT is not on s3://")
-    some: Any = to_path("s3://some-bucket")
+    any_bucket: Any = to_path("s3://some-bucket")
     try:
-        with explain_s3_errors(some):
-            quick = type(some.fs)(**{**some.storage_options, "config_kwargs": QUICK})
+        with explain_s3_errors(any_bucket):
+            quick = type(any_bucket.fs)(**{**any_bucket.storage_options, "config_kwargs": QUICK})
             quick.retries = 1
             n_buckets = len(quick.call_s3("list_buckets").get("Buckets", []))
     except ConfigError as e:
-        complaint = str(e).removeprefix(f"{some}: ")
+        complaint = str(e).removeprefix(f"{any_bucket}: ")
         if complaint != REFUSED:
             raise ConfigError(complaint) from e
-        return "the server answers, but does not list its buckets for this key, which is fine; to try one, give OUT"
-    return f"the server answers and lists {n_buckets} buckets; to try one, give OUT"
+        return "the server answers, but this key may not list buckets, which is fine; to test a bucket, give OUT"
+    return f"the server answers and lists {n_buckets} buckets; to test one, give OUT"

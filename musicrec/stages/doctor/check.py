@@ -1,4 +1,4 @@
-"""One check, and what it found: whatever goes wrong is one line that ends with what to do."""
+"""A check and its result: every fault is reported in one line that ends with what to do."""
 
 import json
 import os
@@ -13,24 +13,24 @@ from musicrec.errors import ConfigError, MusicrecError
 
 OK, FAILS, ABSENT = "ok", "fails", "absent"
 REPORT = "update musicrec, or report it with this line"
-MOST_S = 600  # of a process of its own; compiling on a busy machine takes minutes
+MOST_S = 600  # time limit of a check in its own process; compiling on a busy machine takes minutes
 
 
 class Absent(Exception):  # noqa: N818 - reads as what happened
-    """What a check would try is not there, which is no fault."""
+    """The part that a check tests is not installed or not set up, which is no fault."""
 
 
 class Result(NamedTuple):
-    """What a check found.
+    """The result of a check.
 
     Attributes
     ----------
     name : str
-        Of the check.
+        Name of the check.
     state : {"ok", "fails", "absent"}
-        Absent is what is not installed or not set up, and need not be.
+        ``absent`` means that the part is optional, and not installed or not set up.
     detail : str
-        One line for people.
+        One line for the reader.
     """
 
     name: str
@@ -39,21 +39,22 @@ class Result(NamedTuple):
 
 
 class Check(NamedTuple):
-    """Something to try.
+    """A test of one part of the installation.
 
     Attributes
     ----------
     name : str
-        What is tried.
+        The part that is tested.
     attempt : callable
-        Returns what to say if it works; raises if it does not, :class:`Absent` if there is nothing to try.
+        Returns the detail for the result if the part works. Raises an error if it does not, and :class:`Absent` if
+        there is nothing to test.
     remedy : str
-        What to do about a fault that does not say so itself, as a ConfigError does.
+        What to do about a fault. A ConfigError says so itself.
     needs : tuple of str
-        Packages without which there is nothing to try.
+        Packages without which there is nothing to test.
     is_apart : bool
-        Make it in a process of its own, so that what ends the process, such as an instruction that the processor lacks,
-        is one more fault.
+        Run the check in its own process, so that a crash of the process, such as an instruction that the processor
+        lacks, is reported as a fault.
     """
 
     name: str
@@ -63,14 +64,14 @@ class Check(NamedTuple):
     is_apart: bool = False
 
     def run(self) -> Result:
-        """Make the check."""
+        """Run the check."""
         for package in self.needs:
             if find_spec(package) is None:
                 return Result(self.name, ABSENT, f"{package} is not installed")
         return self._run_apart() if self.is_apart else self.run_here()
 
     def run_here(self) -> Result:
-        """Make it in this process. With ``MUSICREC_DEBUG`` set, an exception of no kind of ours is raised, not told."""
+        """Run the check in this process. With ``MUSICREC_DEBUG`` set, unexpected exceptions are raised."""
         try:
             return Result(self.name, OK, self.attempt())
         except Absent as e:
@@ -92,12 +93,12 @@ class Check(NamedTuple):
                 command, stdout=subprocess.PIPE, stderr=shown, text=True, timeout=MOST_S, check=False
             )
         except subprocess.TimeoutExpired:
-            return self._fails(f"no end after {MOST_S} s")
+            return self._fails(f"not finished after {MOST_S} s")
         if ended.returncode == 0:
             return Result(*json.loads(ended.stdout.splitlines()[-1]))
         by = signal.Signals(-ended.returncode).name if ended.returncode < 0 else f"exit code {ended.returncode}"
-        last_words = (ended.stderr or "").strip().splitlines()[-1:]
-        return self._fails(": ".join([f"its process died of {by}", *last_words]))
+        last_line = (ended.stderr or "").strip().splitlines()[-1:]
+        return self._fails(": ".join([f"its process ended with {by}", *last_line]))
 
     def _fails(self, what: str) -> Result:
         return Result(self.name, FAILS, f"{what}; {self.remedy}")

@@ -1,4 +1,4 @@
-"""Codecs: a second of two tones is encoded, decoded as a song is, and must come back as long, as loud and as clear."""
+"""Check the codecs: encode a second of two tones, decode it as a song, and compare length, loudness and purity."""
 
 import tempfile
 from collections.abc import Callable
@@ -14,24 +14,19 @@ from musicrec.stages.doctor.check import Absent, Check
 if TYPE_CHECKING:
     from musicrec.audio import Samples
 
-BY_LIBSNDFILE = (
-    "wav",
-    "flac",
-    "mp3",
-    "ogg",
-    "opus",
-)  # named here: without libsndfile, musicrec.audio cannot be imported
+# Listed here, as musicrec.audio cannot be imported without libsndfile.
+BY_LIBSNDFILE = ("wav", "flac", "mp3", "ogg", "opus")
 BY_FFMPEG = ("m4a", "aac", "alac", "wma", "webm", "mka", "wv", "tta", "ac3")
 WRITTEN_HZ, READ_HZ = 44_100, 22_050
 TONES = {440: 0.5, 1000: 0.25}  # Hz: amplitude; the first is the left channel, the second the right
-MOST_S = 0.1  # more or less than a second: some encoders add a frame or two, FFmpeg drops as many from its own wma
-MOST_DB = 1.0  # that a tone may be louder or softer
-LEAST_CLEAR_DB = 20.0  # tones over all else; the encoders leave 29 and more
+MOST_S = 0.1  # error in length: some encoders add a frame or two, FFmpeg drops as many from its own wma
+MOST_DB = 1.0  # error in the level of a tone
+LEAST_CLEAR_DB = 20.0  # level of the tones above all other sound; the encoders reach 29 and more
 SILENCE = 1e-6
 
 
 def formats() -> list[Check]:
-    """A check a format."""
+    """Return one check per format."""
     return [
         *(Check(form, partial(decodes, form, _libsndfile), needs=("soundfile",)) for form in BY_LIBSNDFILE),
         *(Check(form, partial(decodes, form, _ffmpeg), needs=("soundfile", "av")) for form in BY_FFMPEG),
@@ -39,7 +34,7 @@ def formats() -> list[Check]:
 
 
 def decodes(form: str, library: Callable[[], str]) -> str:
-    """Encode and decode the tones in a format."""
+    """Encode and decode the tones in a format; return which library decoded them."""
     from musicrec import audio
     from musicrec.audio.encode import FORMATS, can_encode, encode
 
@@ -55,14 +50,14 @@ def decodes(form: str, library: Callable[[], str]) -> str:
 
 
 def tones(rate: int) -> "Samples":
-    """A second in stereo, float32 [rate, 2]: a tone in each channel."""
+    """Return a second of stereo, float32 [rate, 2], with one tone in each channel."""
     seconds = np.arange(rate) / rate
     sines = [amplitude * np.sin(2 * np.pi * hz * seconds) for hz, amplitude in TONES.items()]
     return np.column_stack(sines).astype(np.float32)
 
 
 def judge(decoded: "Samples") -> None:
-    """See that what was decoded is the mean of the two channels.
+    """Check that the decoded signal is the mean of the two channels.
 
     Parameters
     ----------
@@ -72,7 +67,7 @@ def judge(decoded: "Samples") -> None:
     Raises
     ------
     MusicrecError
-        It is too long or too short, a tone is too loud or too soft, or something else sounds with them.
+        The signal is too long or too short, a tone is too loud or too soft, or there is other sound.
     """
     seconds = len(decoded) / READ_HZ
     if abs(seconds - 1) > MOST_S:

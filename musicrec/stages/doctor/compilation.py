@@ -1,6 +1,6 @@
-"""Loops that numba compiles for this machine's processor: lists of similar songs, and features.
+"""Check the loops that numba compiles for this machine's processor: lists of similar songs, and features.
 
-On a fresh machine they are compiled here, and the first run need not.
+On a fresh machine this compiles them, so that the first run need not.
 """
 
 import numpy as np
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from musicrec.errors import MusicrecError
 
 SONGS, WIDTH, N = 300, 64, 10
-MOST_OFF = 1e-5  # of a score
+MOST_OFF = 1e-5  # error of a score
 SCREENS = {"amx": "AMX", "vnni": "AVX-512 VNNI", "product": "plain products"}
 RATE_HZ = 22_050
-MOST_OFF_RATIO = 1e-3  # of a feature; they agree to 1e-6
-LIBROSAS = {  # what librosa 0.11 and 1.0 make of `noise`; their own loops would take half a minute to compile
+MOST_OFF_RATIO = 1e-3  # relative error of a feature; the features agree to 1e-6
+LIBROSAS = {  # features of `noise` by librosa 0.11 and 1.0, whose own loops would take half a minute to compile
     "chroma_stft_mean": 0.818732,
     "rms_mean": 0.282063,
     "spectral_centroid_mean": 5547.03,
@@ -33,7 +33,7 @@ LIBROSAS = {  # what librosa 0.11 and 1.0 make of `noise`; their own loops would
 
 
 def lists() -> str:
-    """Make lists by each screen that the processor has, and compare them with those of brute force."""
+    """Make lists with each screen that the processor supports, and compare them with those of brute force."""
     from musicrec.cluster.tasks import compiling
     from musicrec.similarity import top_n
     from musicrec.similarity.search.screens import available
@@ -47,12 +47,12 @@ def lists() -> str:
         if n_wrong:
             raise MusicrecError(f"{n_wrong} of {SONGS} lists by {SCREENS[screen]} differ from brute force")
     names = [SCREENS[screen] for screen in available()]
-    also = f" ({' and '.join(names[1:])} would do)" if names[1:] else ""
+    also = f" ({' and '.join(names[1:])} would also work)" if names[1:] else ""
     return f"similar songs are found by {names[0]}{also}; {SONGS} lists equal brute force"
 
 
 def brute_force(vectors: NDArray[np.float32], n: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The `n` most similar rows of each row, by the cosine, and how similar they are; both [N, n]."""
+    """Return the `n` most similar rows of each row by cosine, and their scores; both [N, n]."""
     unit = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     scores = (unit @ unit.T).astype(np.float32)
     np.fill_diagonal(scores, -np.inf)
@@ -61,7 +61,7 @@ def brute_force(vectors: NDArray[np.float32], n: int) -> tuple[NDArray[np.int64]
 
 
 def features() -> str:
-    """Compute features of a second of noise, and compare them with librosa's."""
+    """Compute features of a second of noise, and compare them with those of librosa."""
     import numba
 
     from musicrec import features
@@ -76,5 +76,5 @@ def features() -> str:
 
 
 def noise() -> NDArray[np.float32]:
-    """A second of noise within ±0.5, [RATE_HZ]."""
+    """Return a second of noise within ±0.5, [RATE_HZ]."""
     return (np.random.default_rng(0).random(RATE_HZ) - 0.5).astype(np.float32)

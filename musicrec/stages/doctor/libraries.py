@@ -1,4 +1,4 @@
-"""The large libraries: a task on Ray, a layer by TensorFlow."""
+"""Check the large libraries: run a task on Ray and a layer in TensorFlow."""
 
 import time
 
@@ -11,7 +11,7 @@ SECONDS_FOR_A_TASK = 60
 
 
 def ray() -> str:
-    """Start a Ray on this machine and run a task that uses musicrec."""
+    """Start Ray on this machine and run a task that uses musicrec."""
     import ray
 
     from musicrec.cluster.tasks import connect
@@ -23,7 +23,7 @@ def ray() -> str:
         raise MusicrecError(f"Ray {ray.__version__} does not start: {e.__cause__}") from e
     found = ray.get(ray.remote(max_retries=0)(_version).remote(), timeout=SECONDS_FOR_A_TASK)
     if found != __version__:
-        raise MusicrecError(f"a task of Ray {ray.__version__} uses musicrec {found}, and not {__version__}")
+        raise MusicrecError(f"a task of Ray {ray.__version__} uses musicrec {found} instead of {__version__}")
     n_cpus = int(ray.cluster_resources()["CPU"])
     seconds = time.monotonic() - started
     ray.shutdown()
@@ -35,7 +35,7 @@ def _version() -> str:
 
 
 def tensorflow() -> str:
-    """Apply a layer to whole numbers, which it has no reason to round."""
+    """Apply a layer to whole numbers, for which the result is exact."""
     from musicrec.models.network import import_keras
 
     keras = import_keras()

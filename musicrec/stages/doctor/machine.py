@@ -1,4 +1,4 @@
-"""What musicrec stands on: the Python that runs it, and folders that it writes to."""
+"""Check the machine: the version of Python, and the folders that musicrec writes to."""
 
 import errno
 import os
@@ -16,35 +16,37 @@ from musicrec.errors import ConfigError
 from musicrec.files.paths import write_atomic
 from musicrec.store.pointer import pointer_of
 
-LEAST_FREE_BYTES = 500e6  # a song that is fetched may take as much
+LEAST_FREE_BYTES = 500e6  # a fetched song may take this much
 
 
 def python() -> str:
-    """Compare its version with what musicrec was installed for."""
+    """Compare the version of Python with the versions that musicrec needs."""
     version = platform.python_version()
     try:
         needed = metadata("musicrec")["Requires-Python"]
-    except PackageNotFoundError:  # shipped to a cluster as it is
-        return f"{version} on {platform.machine()}; musicrec {__version__} runs from its folder, uninstalled"
+    except PackageNotFoundError:  # its folder was shipped to a cluster
+        return f"{version} on {platform.machine()}; musicrec {__version__} runs from its folder, not installed"
     if not SpecifierSet(needed).contains(version, prereleases=True):
         raise ConfigError(f"{version}; musicrec {__version__} needs {needed}: install such a Python")
     return f"{version} on {platform.machine()}; musicrec {__version__} needs {needed}"
 
 
 def folder(path: Path, remedy: str) -> str:
-    """Write to a folder, or to the one it would be made in, what musicrec writes to OUT; nothing of it stays.
+    """Write to a folder as musicrec writes to OUT, and leave nothing behind.
+
+    If the folder does not exist, the nearest existing folder above it is tested.
 
     Parameters
     ----------
     path : pathlib.Path
         The folder.
     remedy : str
-        What to do if it is not fit.
+        What to do if it is not suitable.
 
     Raises
     ------
     ConfigError
-        It cannot be written, holds no links, keeps no locks, or is almost full.
+        The folder cannot be written, cannot hold links, does not support locks, or is almost full.
     """
     there = next(parent for parent in (path, *path.parents) if parent.exists())
     if not there.is_dir():
@@ -66,7 +68,7 @@ def folder(path: Path, remedy: str) -> str:
 
 
 def _lock(file: Path) -> None:
-    """Hold a lock, and see that nobody else can: some file systems let anybody."""
+    """Hold a lock, and check that it cannot be taken twice, which some file systems allow."""
     with filelock.FileLock(file, blocking=False):
         try:
             with filelock.FileLock(file, blocking=False):

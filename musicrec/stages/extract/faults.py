@@ -1,7 +1,7 @@
-"""Faults of musicrec itself: what they are called, how they are reported, and when to stop running into one.
+"""Faults of musicrec itself: how they are named and reported, and when a kind of file is no longer tried.
 
-A file that cannot be used is a ``DecodeError``. Any other exception is a defect of musicrec, or of a library that it
-calls. The song is not to blame, so it is tried again as soon as another version of either is installed.
+A file that cannot be used raises ``DecodeError``. Any other exception is a fault of musicrec or of a library that it
+calls, not of the song. So the song is tried again as soon as another version of either is installed.
 """
 
 import platform
@@ -17,30 +17,30 @@ from urllib.parse import unquote, urlsplit
 import musicrec
 from musicrec.schemas import Reason
 
-SONGS_UNTIL_STOP = 5  # that fail by one fault, before any other of their kind has come through
-LIBRARIES = ("av", "librosa", "numba", "numpy", "scipy", "soundfile", "soxr")  # that a song goes through
+SONGS_UNTIL_STOP = 5  # a kind of file stops after this many songs with one fault and none without a fault
+LIBRARIES = ("av", "librosa", "numba", "numpy", "scipy", "soundfile", "soxr")  # libraries that process a song
 PACKAGE = Path(musicrec.__file__).parent
 
 
 @cache
 def versions() -> str:
-    """Versions of everything that a song goes through, in one line."""
+    """Return the versions of everything that processes a song, in one line."""
     names = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return f"musicrec {musicrec.__version__}, Python {platform.python_version()}, {names}"
 
 
 def describe(error: Exception) -> str:
-    """One line about a fault: its type and the line of musicrec's code that met it, its message, and all versions.
+    """Describe a fault in one line: its type, the line of musicrec's code where it occurred, its message, the versions.
 
     Parameters
     ----------
     error : Exception
-        As caught, with its traceback.
+        The caught exception, with its traceback.
 
     Returns
     -------
     str
-        Such as ``TypeError at musicrec/audio/ffmpeg.py:68: open() got …; with musicrec 0.1.0, …``.
+        For example ``TypeError at musicrec/audio/ffmpeg.py:68: open() got …; with musicrec 0.1.0, …``.
     """
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(PACKAGE)]
     at = f" at {Path(frames[-1].filename).relative_to(PACKAGE.parent).as_posix()}:{frames[-1].lineno}" if frames else ""
@@ -49,23 +49,23 @@ def describe(error: Exception) -> str:
 
 
 def fault_name(reason: str | None, detail: str | None) -> str | None:
-    """What two songs that fail by the same fault have in common; None of an outcome that is no fault."""
+    """Return the name of a fault, which is the same for all songs with that fault; None if the outcome is no fault."""
     return (detail or "").partition(": ")[0] if reason == Reason.ERROR else None
 
 
 def is_outdated(reason: str | None, detail: str | None) -> bool:
-    """Whether an outcome is a fault of other versions than those installed, so that the song may come through now."""
+    """Return whether an outcome is a fault of versions that are no longer installed, so that the song may work now."""
     return reason == Reason.ERROR and not (detail or "").endswith(versions())
 
 
 def file_kind(uri: str) -> str:
-    """Such as ``.m4a``: songs of one kind take the same way through the decoders."""
+    """Return the kind of a file, such as ``.m4a``; files of one kind use the same decoders."""
     path = urlsplit(uri).path if "://" in uri else uri
     return PurePosixPath(unquote(path)).suffix.lower() or "files without an extension"
 
 
 class Verdict(NamedTuple):
-    """Kinds of files that have been found to work, and kinds that are no longer tried."""
+    """Kinds of files that are known to work, and kinds that are no longer tried."""
 
     works: frozenset[str] = frozenset()
     stopped: frozenset[str] = frozenset()
@@ -75,52 +75,52 @@ NO_VERDICT = Verdict()
 
 
 class Tally:
-    """How the songs of each kind have ended, and which kinds are therefore no longer tried."""
+    """Results of the songs of each kind of file, and the kinds that are no longer tried because of them."""
 
     def __init__(self) -> None:
         self._works: set[str] = set()
         self._faults: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def add(self, kind: str, fault: str | None, n: int = 1) -> None:
-        """Count `n` songs that have ended by a fault, or, for None, in any other way."""
+        """Count `n` songs with a fault, or without one if `fault` is None."""
         if fault is None:
             self._works.add(kind)
         else:
             self._faults[kind][fault] += n
 
     def update(self, seen: Mapping[tuple[str, str | None], int]) -> None:
-        """Add what another tally has seen: songs by kind and fault."""
+        """Add the counts of another tally: songs by kind and fault."""
         for (kind, fault), n in seen.items():
             self.add(kind, fault, n)
 
     def is_stopped(self, kind: str, elsewhere: Verdict = NO_VERDICT) -> bool:
-        """Whether no more songs of a kind are to be tried, by this tally and by the verdict of others."""
+        """Return whether songs of a kind are no longer tried, by this tally and by the verdict of others."""
         if kind in self._works | elsewhere.works:
             return False
         return kind in elsewhere.stopped or max(self._faults[kind].values(), default=0) >= SONGS_UNTIL_STOP
 
     @property
     def verdict(self) -> Verdict:
-        """For others that work on songs of the same kinds."""
+        """The verdict to pass to other workers."""
         return Verdict(frozenset(self._works), frozenset(kind for kind in list(self._faults) if self.is_stopped(kind)))
 
 
 class FaultySong(NamedTuple):
-    """A song that has failed by a fault of musicrec."""
+    """A song that failed because of a fault of musicrec."""
 
     uri: str
     detail: str
 
 
 def report(songs: Iterable[FaultySong], untried: Iterable[str] = ()) -> list[str]:
-    """One line for each fault, and one for each kind of file that is no longer tried.
+    """Return one line for each fault, and one for each kind of file that is no longer tried.
 
     Parameters
     ----------
     songs : iterable of FaultySong
-        That have failed.
+        The songs that failed.
     untried : iterable of str
-        URIs of songs that were left out, because others of their kind had failed alike.
+        URIs of songs that were not tried because others of their kind had failed with one fault.
     """
     by_fault: defaultdict[str | None, list[FaultySong]] = defaultdict(list)
     for song in songs:
@@ -132,7 +132,7 @@ def report(songs: Iterable[FaultySong], untried: Iterable[str] = ()) -> list[str
     ]
     left = Counter(map(file_kind, untried))
     lines += [
-        f"stopped trying {kind} after {SONGS_UNTIL_STOP} of {SONGS_UNTIL_STOP} failed alike: "
+        f"stopped trying {kind} after {SONGS_UNTIL_STOP} of {SONGS_UNTIL_STOP} failed in the same way: "
         f"{_songs(n)} left for a later run"
         for kind, n in sorted(left.items())
     ]

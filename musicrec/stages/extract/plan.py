@@ -1,4 +1,4 @@
-"""What a run of extract has to decode, and what it keeps."""
+"""The plan of an extract run: which tracks it decodes and which it keeps."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -16,31 +16,31 @@ from musicrec.store.store import Store
 from musicrec.store.table_parts import published_rows
 from musicrec.store.table_spec import Row, rows_of
 
-TRACK_S, DECODE_S = 0.004, 0.002  # CPU seconds of a track, and of each second of its clip; a long file's costs no more
-FETCH_BYTES_S = 20e6  # of a song elsewhere, which is fetched whole: here its size does count
+TRACK_S, DECODE_S = 0.004, 0.002  # CPU seconds per track, and per second of its clip; the file's length adds nothing
+FETCH_BYTES_S = 20e6  # bytes per second; a remote song is fetched whole, so its size does count
 
 
 class Plan(NamedTuple):
-    """What one run has to do: every track of the catalog is of one of four kinds."""
+    """The work of one run: every track of the catalog is in one of four lists."""
 
-    now: list[Wanted]  # to decode in this run
-    left: list[Wanted]  # to decode later: beyond the limit
+    now: list[Wanted]  # decoded in this run
+    left: list[Wanted]  # decoded in a later run: beyond the limit, or not tried
     kept: list[Wanted]  # up to date
     failed: list[Wanted]  # failed before, and not tried again
-    seconds_a_track: float | None  # that decoding took before, on one CPU
+    seconds_a_track: float | None  # mean decoding time so far, on one CPU
 
     @property
     def covered(self) -> list[Wanted]:
-        """Tracks that have an outcome when the run is over, in order of their ids."""
+        """Tracks that have an outcome at the end of the run, in order of their ids."""
         return sorted(self.now + self.kept + self.failed)
 
     @property
     def n_known(self) -> int:
-        """How many tracks have an outcome already."""
+        """Number of tracks that already have an outcome."""
         return len(self.kept) + len(self.failed)
 
     def without(self, untried: list[Wanted]) -> "Plan":
-        """The same, with some of the tracks left for a later run."""
+        """Return the plan with the tracks `untried` left for a later run."""
         later = set(untried)
         return self._replace(now=[track for track in self.now if track not in later], left=self.left + untried)
 
@@ -50,12 +50,12 @@ class Plan(NamedTuple):
         if not now:
             time = "none"
         elif self.seconds_a_track is None:
-            time = "unknown, nothing was decoded here before"
+            time = "unknown, as no song has been decoded yet"
         else:
-            time = f"about {now * self.seconds_a_track:.1f} s of one CPU, at {self.seconds_a_track:.3f} s a track"
+            time = f"about {now * self.seconds_a_track:.1f} s on one CPU, at {self.seconds_a_track:.3f} s per song"
         return (
-            f"extract would decode {now}, leave {left} for a later run, keep {kept} up to date and {failed} "
-            f"that failed before = {sum(sizes)}; time: {time}"
+            f"extract would decode {now} songs, leave {left} for a later run, keep {kept} that are up to date and "
+            f"{failed} that failed before = {sum(sizes)}; time: {time}"
         )
 
 
@@ -67,19 +67,19 @@ def plan(
     force: bool = False,
     limit: int | None = None,
 ) -> Plan:
-    """What :func:`extract` would do, its arguments being the same; nothing is written and Ray is not started.
+    """Plan what :func:`extract` would do with the same arguments. Nothing is written, and Ray is not started.
 
     Raises
     ------
     ConfigError
-        The settings differ from those OUT was made by and `force` is false.
+        The settings differ from those that OUT was made with, and `force` is false.
     """
     store.settings.check(settings, force=force)
     tracks = wanted_tracks(store, settings)
     published, staged = published_outcomes(store), read_staged(store.work, work_of(settings)).outcomes
     known, again = _known(store, settings, published, staged), failed_rows(published) if retry_failed else set()
     again |= {row for row, reason, detail in reasons_of(published) if is_outdated(reason, detail)}
-    again -= set(rows_of(staged))  # an unfinished run has tried these again
+    again -= set(rows_of(staged))  # an unfinished run has already tried these again
     open_ = [track for track in tracks if track.row not in known or track.row in again]
     now = open_[:limit]
     rest = sorted(set(tracks) - set(now))
@@ -94,7 +94,7 @@ def plan(
 
 
 def wanted_tracks(store: Store, settings: ExtractSettings) -> list[Wanted]:
-    """Every track of the catalog, in order of id, with the fingerprint of its content and the settings."""
+    """Return every track of the catalog, in order of id, with the fingerprint of its content and the settings."""
     names = ["track_id", "uri", "content_hash", "duration_s", "size_bytes"]
     columns = store.read("tracks", names).sort_by("track_id").to_pydict()
     return [
@@ -104,21 +104,24 @@ def wanted_tracks(store: Store, settings: ExtractSettings) -> list[Wanted]:
 
 
 def _work_s(settings: ExtractSettings, uri: str, duration_s: float | None, size_bytes: int | None) -> float:
-    """Seconds that a track may take: of a song here its clip counts, of one elsewhere how much is to be fetched."""
+    """Estimate the seconds of a track from the length of its clip, and for a remote song also from its size."""
     clip_s = min(settings.duration_s, duration_s or settings.duration_s)
     fetched_s = (size_bytes or 0) / FETCH_BYTES_S if is_remote(uri) else 0.0
     return TRACK_S + DECODE_S * clip_s + fetched_s
 
 
 def _known(store: Store, settings: ExtractSettings, published: pa.Table, staged: pa.Table) -> dict[Row, str]:
-    """Status of what has an outcome, and if that is ``ok`` stands in all tables; an unfinished run's shards count."""
+    """Return the status of each row with an outcome; a published ``ok`` counts only if all tables hold the row.
+
+    Outcomes that an unfinished run has staged count too.
+    """
     whole = set.intersection(*(published_rows(store, table.name) for table in tables_of(settings)))
     known = {row: status for row, status in _statuses(published) if status != OK or row in whole}
     return known | dict(_statuses(staged))
 
 
 def failed_rows(outcomes: pa.Table) -> set[Row]:
-    """Rows whose outcome is ``failed``."""
+    """Return the rows whose outcome is ``failed``."""
     return {row for row, status in _statuses(outcomes) if status == FAILED}
 
 
@@ -127,17 +130,17 @@ def _statuses(outcomes: pa.Table) -> Iterable[tuple[Row, str]]:
 
 
 def reasons_of(outcomes: pa.Table) -> Iterable[tuple[Row, str | None, str | None]]:
-    """Each row, and why it did not come through."""
+    """Yield each row with the reason and the detail of its outcome."""
     return zip(rows_of(outcomes), outcomes["reason"].to_pylist(), outcomes["detail"].to_pylist(), strict=True)
 
 
 def published_outcomes(store: Store) -> pa.Table:
-    """The outcomes of extract that are published; empty if there are none."""
+    """Return the published outcomes of extract; empty if there are none."""
     if not store.exists("outcomes"):
         return OUTCOMES.empty_table()
     return store.read("outcomes", filter=pc.field("stage") == ExtractSettings.stage).cast(OUTCOMES)
 
 
 def work_of(settings: ExtractSettings) -> str:
-    """Work folder of these settings: what was staged under others is never mistaken for theirs."""
+    """Return the work folder of these settings. Each fingerprint has its own, so shards are never mixed up."""
     return f"{settings.stage}/{settings.fingerprint()}"

@@ -1,9 +1,9 @@
-"""The second stage: decode each track once, compute what the tables hold of it, publish them with outcomes.
+"""The second stage: decode each track once, compute its rows, publish the tables with outcomes.
 
-The catalog's open tracks are cut into shards. A Ray task turns a shard into one staged Parquet file a table and one of
-outcomes, whole or not at all, with a row for every track, good or bad; when all shards are there, they join the tables
-published before. So a run that is killed anywhere is taken up where it stopped, and each track stands in the tables
-exactly once.
+The open tracks of the catalog are cut into shards. A Ray task turns a shard into staged Parquet files, one per table
+and one of outcomes, all or none of them; every track, good or bad, has an outcome. When all shards are staged, they are
+merged into the tables published before. So a run that is killed at any point continues where it stopped, and each track
+is in the tables exactly once.
 """
 
 import logging
@@ -41,15 +41,15 @@ from musicrec.store.store import Store
 from musicrec.store.table_parts import slices, tracks_per_part, write_version
 from musicrec.store.table_spec import Table, rows_of
 
-LEAST_S = 0.25  # of a shard: work that one CPU may have left when the others are done
-SHARDS_PER_CPU = 2  # that what is left to do would make: shards get shorter, and all CPUs end at about the same time
-MEMORY = 600 * 2**20  # bytes of a worker, its libraries included: benchmarks/extract/memory.py
-FEW = 4  # suspects at once, the second time: they may have died of the memory that they shared
+LEAST_S = 0.25  # smallest work of a shard, in seconds: one CPU may work this long after the others are done
+SHARDS_PER_CPU = 2  # the remaining work would make so many: shards get shorter, so that all CPUs finish together
+MEMORY = 600 * 2**20  # bytes per worker, with its libraries; measured by benchmarks/extract/memory.py
+FEW = 4  # tasks at once in the last pass: workers may have died because together they used too much memory
 
 
 @dataclass(frozen=True)
 class ExtractCounts(Counts):
-    """Counts of the tracks that have an outcome; `left` more are for a later run."""
+    """Counts of the tracks that have an outcome; `left` more tracks are for a later run."""
 
     left: int = 0
 
@@ -79,20 +79,21 @@ def extract(
     address : str, optional
         Ray cluster; embedded by default.
     retry_failed : bool
-        Try tracks again that failed before.
+        Try failed tracks again.
     max_failed_fraction : float
-        The stage fails if more than this share of the tracks that have an outcome failed.
+        The stage fails if more than this share of the tracks with an outcome failed.
     force : bool
-        Accept other settings than those OUT was made by, and compute what depends on them anew.
+        Accept settings that differ from those of OUT, and recompute what depends on them.
     limit : int, optional
-        Decode only so many tracks, the first by their id; the tables hold what is done, a later run goes on.
+        Decode at most this many tracks, in order of their id. The tables hold the finished tracks, and a later run
+        continues.
     seconds_per_file : float
-        A track that takes longer has failed.
+        A track fails if it takes longer.
 
     Raises
     ------
     ConfigError, MusicrecError
-        The settings differ and `force` is false; too many tracks failed.
+        The settings differ and `force` is false, or too many tracks failed.
     """
     todo = plan(store, settings, retry_failed=retry_failed, force=force, limit=limit)
     untried: list[Wanted] = []
@@ -111,7 +112,7 @@ def extract(
 
 
 def _report_faults(outcomes: pa.Table, now: list[Wanted], untried: list[Wanted]) -> tuple[str, ...]:
-    """Say loudly which songs of this run have failed by a fault of musicrec; return what was said."""
+    """Log as errors which songs of this run failed because of a fault of musicrec; return the lines."""
     uris = {track.track_id: track.uri for track in now}
     rows = outcomes.filter(pc.field("reason") == Reason.ERROR).select(["track_id", "detail"]).to_pylist()
     songs = [FaultySong(uris[row["track_id"]], row["detail"]) for row in rows if row["track_id"] in uris]
@@ -125,30 +126,30 @@ def _report_faults(outcomes: pa.Table, now: list[Wanted], untried: list[Wanted])
 
 
 class Shared(NamedTuple):
-    """What all shards of a run have in common."""
+    """Values that all shards of a run share."""
 
     out: AnyPath
     settings: ExtractSettings
     seconds_per_file: float
-    run: str  # a name that no other run has
+    run: str  # unique name of the run
 
 
 class ShardResult(NamedTuple):
-    """What has become of the tracks of a shard, beside their staged rows."""
+    """The result of a shard, beside its staged rows."""
 
     failed: int
-    lost: list[Wanted]  # were in a worker when it died
-    untried: list[Wanted]  # others of their kind have all failed by one fault of musicrec
-    seen: Counter[tuple[str, str | None]]  # tracks by kind of file, and by the fault that they met
+    lost: list[Wanted]  # tracks of a worker that died
+    untried: list[Wanted]  # not tried, as all others of their kind failed with one fault of musicrec
+    seen: Counter[tuple[str, str | None]]  # tracks by kind of file and fault
 
 
 def _extract_all(
     store: Store, settings: ExtractSettings, todo: list[Wanted], seconds_per_file: float, progress: Progress
 ) -> list[Wanted]:
-    """Stage every open track, but those that would only meet a fault of musicrec again, which are returned.
+    """Stage every open track; return those that were not tried because they would hit a known fault of musicrec.
 
-    Those that were in a worker when it died are run again each alone, once and once more. The second time is for the
-    innocent whose node was taken away. A file that took too long is not tried again.
+    Tracks of a worker that died are run again, each in a task of its own, up to two times. The second time is for
+    tracks whose node was taken away. A file that took too long is not tried again.
     """
     shared = ray.put(Shared(store.out, settings, seconds_per_file, run=uuid.uuid4().hex))
     task = _extract_shard.options(**task_options(MEMORY))
@@ -175,9 +176,9 @@ def _extract_all(
 
 
 def _shards(todo: list[Wanted], most: int) -> list[list[Wanted]]:
-    """Cut into shards of about equal work and at most so many tracks; no value in a table depends on it.
+    """Cut tracks into shards of similar work and at most `most` tracks; no value in a table depends on the cut.
 
-    They get shorter, and those with more work come first: a long song starts while there is other work beside it.
+    Shards get shorter, and those with more work come first, so that a long song runs while there is other work.
     """
     left = sum(track.work_s for track in todo)
     shards: list[list[Wanted]] = []
@@ -194,7 +195,7 @@ def _shards(todo: list[Wanted], most: int) -> list[list[Wanted]]:
 
 @ray.remote(num_cpus=1, max_retries=0)
 def _extract_shard(shard: list[Wanted], shared: Shared, verdict: Verdict) -> ShardResult:
-    """Stage one shard, leaving out kinds of files that only meet one and the same fault of musicrec."""
+    """Stage one shard; skip kinds of files that always hit the same fault of musicrec."""
     settings, store, tally = shared.settings, Store(shared.out), _tally(shared.run)
     _compile(settings.feature_sets, settings.n_mels)
     untried: list[Wanted] = []
@@ -221,13 +222,13 @@ def _extract_shard(shard: list[Wanted], shared: Shared, verdict: Verdict) -> Sha
 
 @lru_cache(maxsize=1)
 def _tally(run: str) -> Tally:
-    """What this worker has seen in a run; another run counts anew."""
+    """Return the tally of this worker for a run; another run starts a new one."""
     return Tally()
 
 
 @cache
 def _compile(feature_sets: tuple[str, ...], n_mels: int) -> None:
-    """Compile librosa's and our own loops."""
+    """Compile the loops of librosa and of musicrec."""
     with compiling():
         noise = np.random.default_rng(0).normal(size=22050).astype(np.float32)
         analysis = features.analyse(noise, 22050)
@@ -236,7 +237,7 @@ def _compile(feature_sets: tuple[str, ...], n_mels: int) -> None:
 
 
 def _after_loss(store: Store, settings: ExtractSettings, shard: list[Wanted], limit_s: float) -> ShardResult:
-    """Stage the track over which the watchdog ended a shard's worker, if it did; the others are to be run again."""
+    """Stage a failure for the track on which the watchdog ended the worker, if it did; the others are run again."""
     note = _note(store, settings, shard)
     here = isinstance(store.out, Path)
     number = stuck(note) if here else next(filter(None, on_every_node(stuck, note)), None)
@@ -249,7 +250,7 @@ def _after_loss(store: Store, settings: ExtractSettings, shard: list[Wanted], li
 
 
 def _note(store: Store, settings: ExtractSettings, shard: list[Wanted]) -> Path:
-    """Where the watchdog of a shard's worker writes: for an OUT in a bucket, on its node."""
+    """Return the file that the watchdog of a shard's worker writes; if OUT is in a bucket, it is on the node's disk."""
     folder = store.work.folder(work_of(settings))
     if not isinstance(folder, Path):
         folder = NODE_FOLDER / "notes"
@@ -274,7 +275,7 @@ def _stage_failure(store: Store, settings: ExtractSettings, track: Wanted, reaso
 
 
 def _publish(store: Store, settings: ExtractSettings, tracks: list[Wanted]) -> tuple[pa.Table, str]:
-    """Merge staged shards into the tables of before, unless these are as wanted.
+    """Merge staged shards into the published tables, unless these are up to date.
 
     Returns the outcomes of the stage, and the fingerprint of its tables.
     """
@@ -295,13 +296,13 @@ def _publish(store: Store, settings: ExtractSettings, tracks: list[Wanted]) -> t
 
 
 def _merged_outcomes(tracks: list[Wanted], published: pa.Table, staged: Staged) -> pa.Table:
-    """One outcome a track, in order of track; a staged one is newer than a published one."""
+    """Return one outcome per track, in order of track; a staged outcome replaces a published one."""
     both = pa.concat_tables([published, staged.outcomes])
     at = {row: i for i, row in enumerate(rows_of(both))}
     return both.take(pa.array([at[track.row] for track in tracks if track.row in at], pa.int64()))
 
 
 def withdraw(store: Store, wanted: list[Table]) -> None:
-    """Remove the optional tables that the settings no longer ask for: nobody would keep them up to date."""
+    """Remove the optional tables that the settings no longer ask for, as they would go out of date."""
     for name in OPTIONAL_TABLES - {table.name for table in wanted}:
         store.versions(name).remove()

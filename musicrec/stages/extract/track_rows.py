@@ -1,7 +1,7 @@
-"""One track, one row: its outcome, and where that is ``ok`` everything that the tables hold of it. Neither Ray nor OUT.
+"""Make the row of one track: its outcome and, if that is ``ok``, all its values for the tables. Without Ray or OUT.
 
-A run has one table for each of :func:`tables_of`. What they hold of a track is one dict: a value for each column, and
-for a table whose rows stand apart (:attr:`Table.is_apart`) the list of these under its name.
+A run makes the tables of :func:`tables_of`. The values of a track are one dict, with a value for each column. A table
+with rows of its own (:attr:`Table.is_apart`) has the list of its rows under its name.
 """
 
 import time
@@ -20,8 +20,8 @@ from musicrec.store.outcomes import Outcome
 from musicrec.store.table_spec import Row, Table
 
 SILENCE_PEAK = 1e-6  # -120 dB: below the last bit of 16-bit audio
-LOUDEST = 1e6  # full scale is 1, of integers kept as floats 2^15: beyond that a bit has flipped, and squares overflow
-IMAGE_BYTES = 64 * 1024  # of both PNGs of a track, about
+LOUDEST = 1e6  # full scale is 1, or 2^15 for integers kept as floats; above, a bit has flipped and squares may overflow
+IMAGE_BYTES = 64 * 1024  # approximate size of the two PNGs of a track
 ID_BYTES = 32
 LINEAGE = {"hop_length": features.HOP_LENGTH}
 MEL96_RATE, MEL96_SAMPLES = 12_000, 349_440  # 29.12 s: 1 366 frames (K. Choi et al., ICASSP 2017)
@@ -31,25 +31,25 @@ Samples = NDArray[np.float32]
 
 
 class Wanted(NamedTuple):
-    """A track as the tables should hold it: its file, and the fingerprint of content and settings."""
+    """A track that the tables should hold: its file, and the fingerprint of content and settings."""
 
     track_id: str
     uri: str
     fingerprint: str
     size_bytes: int = 0
-    work_s: float = 1.0  # that it is guessed to take, for sharing out; no value in a table depends on it
+    work_s: float = 1.0  # estimated seconds, used to cut shards; no value in a table depends on it
 
     @property
     def row(self) -> Row:
-        """What a row of this track is known by."""
+        """Key of this track's row."""
         return self.track_id, self.fingerprint
 
 
 def tables_of(settings: ExtractSettings) -> list[Table]:
-    """The tables that extract makes by `settings`; their schemas carry the footer of a part."""
+    """Return the tables that extract makes with `settings`; their schemas carry the footer of a part."""
     names = features.feature_names(settings.feature_sets)
     row_bytes = ID_BYTES + 4 * len(names)
-    longest_s = settings.duration_s + 1  # a recording that is itself a clip may be that much longer
+    longest_s = settings.duration_s + 1  # a file that is itself a clip may be up to a second longer
     frames = 1 + int(longest_s * settings.sample_rate) // features.HOP_LENGTH
     tables = [
         Table("features", features_schema(names), row_bytes, LINEAGE),
@@ -74,7 +74,7 @@ OPTIONAL_TABLES = frozenset({"segments", "images", "mel96"})
 
 
 def extract_track(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
-    """Row of one track: its outcome, and where that is ``ok`` what the tables hold of it.
+    """Make the row of one track: its outcome and, if that is ``ok``, its values for the tables.
 
     Parameters
     ----------
@@ -86,15 +86,15 @@ def extract_track(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
     Returns
     -------
     dict
-        Columns of ``outcomes``, and what :meth:`Table.of` reads. Whatever is wrong with the file, it is said here:
-        nothing is raised.
+        Columns of ``outcomes``, and what :meth:`Table.of` reads. Nothing is raised: the outcome says what is wrong with
+        the file.
     """
     started = time.perf_counter()
     try:
         row = _full_row(track, settings)
     except DecodeError as e:
         row = outcome_row(track, settings, FAILED, e.reason, e.detail)
-    except Exception as e:  # one file, whatever is wrong with it, must not cost the others
+    except Exception as e:  # a fault with one file must not stop the others
         row = outcome_row(track, settings, FAILED, Reason.ERROR, faults.describe(e))
     return row | {"seconds": time.perf_counter() - started}
 
@@ -102,7 +102,7 @@ def extract_track(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
 def outcome_row(
     track: Wanted, settings: ExtractSettings, status: str, reason: Reason | None = None, detail: str | None = None
 ) -> dict[str, Any]:
-    """Row of a track that has an outcome and nothing else."""
+    """Make the row of a track that has an outcome but no values."""
     return Outcome(track.track_id, settings.stage, status, reason, detail, track.fingerprint)._asdict()
 
 
@@ -114,11 +114,9 @@ def _full_row(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
         return outcome_row(track, settings, SKIPPED, Reason.TOO_SHORT, detail)
     peak = np.abs(y).max()
     if peak > LOUDEST:
-        return outcome_row(
-            track, settings, FAILED, Reason.CORRUPT, f"a sample of {peak:.0e}; expected -1 to 1, or thereabouts"
-        )
+        return outcome_row(track, settings, FAILED, Reason.CORRUPT, f"a sample of {peak:.0e}; expected about -1 to 1")
     if peak < SILENCE_PEAK:
-        return outcome_row(track, settings, SKIPPED, Reason.SILENT, "the whole clip lies below -120 dB")
+        return outcome_row(track, settings, SKIPPED, Reason.SILENT, "the whole clip is below -120 dB")
     analysis = features.analyse(y, rate)
     values = features.evaluate(analysis, settings.feature_sets)
     segments = _segments(y, settings)
@@ -132,14 +130,14 @@ def _full_row(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
 
 
 def _stored(mel: Samples) -> dict[str, Any]:
-    """Columns of a mel-spectrogram [n_mels, n_frames]."""
+    """Return the columns of a mel-spectrogram [n_mels, n_frames]."""
     return {"mel": mel.astype(np.float16).ravel(), "n_frames": mel.shape[1]}
 
 
 def _mel96(y: Samples, rate: int) -> Samples:
-    """Mel-spectrogram that the cnn and the crnn read, in dB below its loudest cell, [96, at most 1 366].
+    """Compute the mel-spectrogram that cnn and crnn read, in dB relative to its loudest cell, [96, at most 1 366].
 
-    Its 12 kHz come from the clip by soxr, at quality HQ; of a clip longer than 29.12 s it is the first so many.
+    soxr resamples the clip to 12 kHz at quality HQ. Only the first 29.12 s of a longer clip are used.
     """
     return features.mel(audio.resample(y, rate, MEL96_RATE)[:MEL96_SAMPLES], MEL96_RATE, **MEL96_FRAMES)
 
@@ -149,7 +147,7 @@ def _finite(values: dict[str, float]) -> bool:
 
 
 def _segments(y: Samples, settings: ExtractSettings) -> list[dict[str, float]]:
-    """Number, start and features of each whole segment of a clip."""
+    """Compute number, start and features of each whole segment of a clip."""
     length = round(settings.segment_s * settings.sample_rate)
     return [
         {"segment": i, "start_s": i * length / settings.sample_rate}

@@ -1,8 +1,8 @@
-"""All songs compared with each other on Ray: a task makes the lists of a few thousand songs, and stages them.
+"""Compare all songs with each other on Ray: a task makes the lists of a few thousand songs and stages them.
 
-Vectors and codes lie once on each node, in parts that a task looks at one after the other; what a node has no room for,
-Ray writes to its disk. Where only some songs changed since the published table was made, its lists are brought up to
-date instead.
+Each node holds the vectors and codes once, in parts that a task reads one after the other. If a node runs out of
+memory, Ray writes parts to its disk. If only some songs have changed since the published table was made, its lists are
+brought up to date instead.
 """
 
 from functools import cache
@@ -46,26 +46,26 @@ from musicrec.store.store import Store
 Array = NDArray[Any]
 
 SONGS_PER_SHARD = 8192
-SONGS_PER_PART = 131_072  # a multiple of PANEL and of the songs of a shard; 100 MB at 128 coordinates
+SONGS_PER_PART = 131_072  # a multiple of PANEL and of SONGS_PER_SHARD; 100 MB at 128 coordinates
 RECALL_SAMPLE = 1000
-MEMORY = 800 * 2**20  # bytes of a worker, its libraries and the part it looks at included
-MEMORY_ON_DEVICE = 3 * 2**30  # TensorFlow and its driver of the GPU too
-KEPT = 6  # times the bytes of all vectors: what a task holds that looks at all of them, and at what was kept
+MEMORY = 800 * 2**20  # bytes per worker, with its libraries and one part
+MEMORY_ON_DEVICE = 3 * 2**30  # the same with TensorFlow and the GPU driver
+KEPT = 6  # a task that reads all vectors and the kept lists holds this many times the bytes of the vectors
 
 
 def compare(store: Store, settings: SimilarSettings, vectors: Vectors, *, gpu: bool = False) -> Compared:
-    """Lists of all songs by the settings.
+    """Make the lists of all songs.
 
     Parameters
     ----------
     store : Store
-        OUT; unfinished work is staged there, and what the published table kept is read from it.
+        OUT; unfinished work is staged there, and the kept lists of the published table are read from there.
     settings : SimilarSettings
-        How many, which metric, which rules.
+        Length of the lists, metric and rules.
     vectors : Vectors
         The songs.
     gpu : bool
-        Give each task that makes lists of all songs a GPU. What changed since the night before needs none.
+        Give a GPU to each task that makes lists of all songs. Bringing lists up to date needs none.
     """
     screen = check(1, settings.metric, DEVICE if gpu else None)
     _compile(settings)
@@ -88,7 +88,7 @@ def compare(store: Store, settings: SimilarSettings, vectors: Vectors, *, gpu: b
 
 @cache
 def _compile(settings: SimilarSettings, screen: str | None = None) -> None:
-    """Compile all loops, for arrays of this process and for those in shared memory."""
+    """Compile all loops, for arrays in this process and in shared memory."""
     with compiling():
         noise = np.random.default_rng(0).normal(size=(256, LANES)).astype(np.float32)
         rows, n = np.arange(len(noise)), 4
@@ -108,13 +108,13 @@ def _compile(settings: SimilarSettings, screen: str | None = None) -> None:
 
 
 class Plan(NamedTuple):
-    """What the tasks of a run have in common."""
+    """Values that all tasks of a run share."""
 
     settings: SimilarSettings
     projection: Projection
     clusters: Clusters
     n_songs: int
-    depth: int  # songs of a list, spare ones included
+    depth: int  # length of a list, with its spare songs
     probes: int | None
     songs_per_shard: int
     songs_per_part: int
@@ -131,8 +131,8 @@ def _exact(store: Store, settings: SimilarSettings, vectors: Vectors, depth: int
     )
     lists = _lists_on_ray(store, settings, vectors, plan, new_lists(projection, given.rows(places), places, 0))
     how = {"exact": True, "screen": screen}
-    of_nights = "product" if screen == DEVICE else screen  # the same codes, on a processor
-    return Compared(as_lists(lists, n_songs, depth), how, Kept(projection._replace(screen=of_nights), lists, depth))
+    cpu_screen = "product" if screen == DEVICE else screen  # a refresh reads the same codes on a CPU
+    return Compared(as_lists(lists, n_songs, depth), how, Kept(projection._replace(screen=cpu_screen), lists, depth))
 
 
 def _approximate(store: Store, settings: SimilarSettings, vectors: Vectors, depth: int, screen: str) -> Compared:
@@ -150,7 +150,7 @@ def _approximate(store: Store, settings: SimilarSettings, vectors: Vectors, dept
 
 
 def _memory(vectors: Vectors) -> int:
-    """Bytes of a worker whose task holds all vectors, and as much again a few times."""
+    """Return the bytes of a worker whose task holds all vectors and several times as much beside them."""
     return MEMORY + KEPT * vectors.matrix.nbytes
 
 
@@ -163,19 +163,19 @@ def _recall(matrix: Array, ids: Array, settings: SimilarSettings) -> float:
 def _lists_on_ray(
     store: Store, settings: SimilarSettings, vectors: Vectors, plan: Plan, lists: CandidateLists
 ) -> CandidateLists:
-    """The lists, filled and in order."""
+    """Fill the lists in tasks on Ray; return them sorted."""
     made_of = [store.footer("embeddings")["fingerprint"], digest(vectors.names["track_id"].to_pylist())]
     how = [
         settings.metric,
         plan.projection.screen,
         *map(str, (plan.depth, plan.probes, plan.songs_per_shard, settings.code_version)),
     ]
-    name = digest([*made_of, *how])  # titles and limits change no list
+    name = digest([*made_of, *how])  # titles and limits are left out, as they change no list
     shared = ray.put(plan)
     firsts = range(0, plan.n_songs, plan.songs_per_shard)
     parts = [
-        ray.put(take_places(lists, *some, 0, with_panels=True))
-        for some in slices(0, len(lists.songs), plan.songs_per_part)
+        ray.put(take_places(lists, start, stop, 0, with_panels=True))
+        for start, stop in slices(0, len(lists.songs), plan.songs_per_part)
     ]
     gpu = plan.projection.screen == DEVICE
     task = _stage_lists.options(**task_options(MEMORY_ON_DEVICE if gpu else MEMORY, gpu=gpu))
@@ -200,7 +200,7 @@ def _lists_on_ray(
 
 @ray.remote(num_cpus=1)
 def _stage_lists(out: AnyPath, name: str, plan: Plan, parts: list[Any], first: int) -> None:
-    """Stage the lists of the songs in the places from `first` on."""
+    """Stage the lists of one shard: the songs in the places from `first` on."""
     _compile(plan.settings, plan.projection.screen)
     n, own = plan.depth, first // plan.songs_per_part
     start = first - own * plan.songs_per_part
@@ -217,13 +217,13 @@ def _stage_lists(out: AnyPath, name: str, plan: Plan, parts: list[Any], first: i
 
 
 def _refreshed(store: Store, settings: SimilarSettings, vectors: Vectors, made_by: dict[str, Any]) -> Compared | None:
-    """Lists brought up to date from those of the published table; None if there are none of the same making."""
+    """Bring the published table's lists up to date; None if there are none or they were made in another way."""
     if not store.exists("similar"):
         return None
     folder = store.path("similar")
     try:
         songs_before = Sidecar(local_version(folder)).songs["track_id"]
-    except SchemaError:  # damaged: to be made anew
+    except SchemaError:  # damaged, so all lists are made again
         return None
     today = vectors.names["track_id"]
     value_set = songs_before.cast(today.type).combine_chunks()
@@ -253,38 +253,40 @@ def _refresh(
 
 def _by_rules(store: Store, settings: SimilarSettings, vectors: Vectors, pool: Lists) -> Lists:
     songs = known_of(store, vectors)
-    matrix, about, n_songs = ray.put(vectors.matrix), ray.put((songs, pool)), len(vectors.matrix)
-    of_songs = _of_songs.remote(matrix, about, settings) if settings.hubness != "none" else None  # once for all tasks
+    matrix, songs_and_pool, n_songs = ray.put(vectors.matrix), ray.put((songs, pool)), len(vectors.matrix)
+    hubness = _of_songs.remote(matrix, songs_and_pool, settings) if settings.hubness != "none" else None  # once for all
     task = _refine.options(**task_options(MEMORY))
     blocks = slices(0, n_songs, SONGS_PER_SHARD)
-    refined = dict(run_tasks(settings.stage, lambda rows: task.remote(matrix, about, settings, of_songs, rows), blocks))
+    refined = dict(
+        run_tasks(settings.stage, lambda rows: task.remote(matrix, songs_and_pool, settings, hubness, rows), blocks)
+    )
     return Lists(*(np.concatenate(arrays) for arrays in zip(*(refined[rows] for rows in sorted(refined)), strict=True)))
 
 
 @ray.remote(num_cpus=1)
-def _of_songs(matrix: Array, about: tuple[Songs, Lists], settings: SimilarSettings) -> Statistics:
+def _of_songs(matrix: Array, songs_and_pool: tuple[Songs, Lists], settings: SimilarSettings) -> Statistics:
     _compile(settings)
-    return statistics_of(matrix, settings, about[1])
+    return statistics_of(matrix, settings, songs_and_pool[1])
 
 
 @ray.remote(num_cpus=1)
 def _refine(
     matrix: Array,
-    about: tuple[Songs, Lists],
+    songs_and_pool: tuple[Songs, Lists],
     settings: SimilarSettings,
-    of_songs: Statistics | None,
+    hubness: Statistics | None,
     rows: tuple[int, int],
 ) -> Lists:
     _compile(settings)
-    songs, pool = about
-    some = slice(*rows)
+    songs, pool = songs_and_pool
+    block = slice(*rows)
     return refine(
-        matrix, songs, settings, (pool.ids[some], pool.scores[some]), rows=np.arange(*rows), of_songs=of_songs
+        matrix, songs, settings, (pool.ids[block], pool.scores[block]), rows=np.arange(*rows), of_songs=hubness
     )
 
 
 def known_of(store: Store, vectors: Vectors) -> Songs:
-    """What rules look at, of each song."""
+    """Read what the rules need to know about each song."""
     columns = ["track_id", "artist_id", "album", "recording", "content_hash", "genre", "duration_s"]
     track_ids = vectors.names["track_id"]
     tracks = store.read("tracks", columns)

@@ -1,4 +1,4 @@
-"""The gate: what a new table of similar songs must satisfy to be published."""
+"""The gate: the conditions that a new table of similar songs must meet to be published."""
 
 from typing import Any
 
@@ -15,15 +15,15 @@ from musicrec.similarity import Lists, check_lists, churn, quality
 from musicrec.similarity.rules import score_range
 from musicrec.store.store import Store
 
-SONGS_PER_N_FOR_HUBS = 20  # a catalog smaller than 20·n is full of hubs by arithmetic alone
+SONGS_PER_N_FOR_HUBS = 20  # with fewer than 20·n songs, even the mean song is in over 5 % of the lists
 
 
 def gate(store: Store, settings: SimilarSettings, track_ids: pa.ChunkedArray, lists: Lists) -> dict[str, float | None]:
-    """Figures of the new table; PublishError if one is outside its limit."""
+    """Return the figures of the new table; raise PublishError if one is outside its limit."""
     ids, scores = lists
     n_songs = len(track_ids)
     if ids.shape != (n_songs, min(settings.n, n_songs - 1)):
-        raise PublishError(f"similar: {ids.shape} lists for {n_songs} songs; not every song has its list")
+        raise PublishError(f"similar: lists of shape {ids.shape} for {n_songs} songs; not every song has a list")
     short_lists = check_lists(ids, scores, score_range(settings))
     figures = quality(ids)
     changed = _churn(store, track_ids, ids)
@@ -37,14 +37,14 @@ def gate(store: Store, settings: SimilarSettings, track_ids: pa.ChunkedArray, li
     for figure, value, passes, limit in limits:
         if not passes:
             raise PublishError(
-                f"similar: {figure} is {value:.3f}, its limit {limit:g}; the table before stays published; "
-                f"look at the embeddings, or change the limit"
+                f"similar: {figure} is {value:.3f}, its limit {limit:g}; the previous table stays published; "
+                f"check the embeddings, or change the limit"
             )
     return {"songs": n_songs, "short_lists": short_lists, **figures._asdict(), "churn": changed}
 
 
 def _churn(store: Store, track_ids: pa.ChunkedArray, ids: NDArray[np.int32]) -> float | None:
-    """Churn against the published table; None if there is none, or a damaged one, than which any is better."""
+    """Return the churn against the published table; None if there is none or it is damaged."""
     try:
         ids_before, lists_before = published_lists(store)
     except SchemaError:
@@ -55,13 +55,13 @@ def _churn(store: Store, track_ids: pa.ChunkedArray, ids: NDArray[np.int32]) -> 
 
 
 def published_lists(store: Store) -> tuple[pa.ChunkedArray, NDArray[np.int32]]:
-    """Track ids and lists, int32 [N, n], of the published table, mapped."""
+    """Return track ids and lists, int32 [N, n], of the published table, memory-mapped."""
     sidecar = Sidecar(local_version(store.path("similar")))
     return sidecar.songs["track_id"], sidecar.neighbours
 
 
 def describe(lineage: dict[str, Any]) -> str:
-    """The gate's figures in one line, and how the lists came about."""
+    """Describe in one line the figures of the gate and how the lists were made."""
     figures, how = lineage.get("gate", {}), lineage.get("compared", {})
     shown = {"coverage": "coverage", "max_hub_share": "largest hub", "churn": "churn"}
     parts = [f"{words} {figures[name]:.3f}" for name, words in shown.items() if figures.get(name) is not None]

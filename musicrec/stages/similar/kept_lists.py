@@ -1,6 +1,6 @@
-"""Lists of all songs on their way to the table, and what is kept of them for the refresh of tomorrow.
+"""Lists of all songs before they are published, and what is kept of them for the next refresh.
 
-That lies beside the published table, in its version's folder.
+The kept lists are in the folder of the published version.
 """
 
 import json
@@ -17,31 +17,31 @@ from musicrec.similarity.search.exact import Lists
 from musicrec.similarity.search.refresh import Kept
 from musicrec.similarity.search.screens import available
 
-FOLDER = "_kept"  # Parquet readers pass over names with an underscore
+FOLDER = "_kept"  # Parquet readers ignore names that begin with an underscore
 ABOUT = "about.json"
 PROJECTION_ARRAYS = ("centre", "axes")
 
 
 class Compared(NamedTuple):
-    """Lists of all songs, and how they came about."""
+    """Lists of all songs, and how they were made."""
 
     lists: Lists
     how: Mapping[str, Any] = MappingProxyType({})  # for the footer
-    kept: Kept | None = None  # for tomorrow; None of approximate lists
-    made_by: Mapping[str, Any] = MappingProxyType({})  # what lists that can be kept up to date have in common
+    kept: Kept | None = None  # for the next refresh; None for approximate lists
+    made_by: Mapping[str, Any] = MappingProxyType({})  # a refresh needs lists with the same values
 
 
 def save(kept: Kept, folder: AnyPath, made_by: Mapping[str, Any]) -> None:
-    """Write what is kept into a new folder.
+    """Write kept lists into a new folder.
 
     Parameters
     ----------
     kept : Kept
-        Lists that are in order.
+        Lists that are sorted.
     folder : pathlib.Path or upath.UPath
-        It is made.
+        Folder to create.
     made_by : mapping
-        What lists that could be kept have in common, for :func:`load`.
+        How the lists were made; :func:`load` compares it.
     """
     arrays = {name: array for name, array in kept.lists._asdict().items() if isinstance(array, np.ndarray)}
     arrays["keys"] = arrays["keys"][:, : kept.lists.depth]  # without the room for candidates
@@ -55,7 +55,7 @@ def save(kept: Kept, folder: AnyPath, made_by: Mapping[str, Any]) -> None:
 
 
 def load(folder: AnyPath, made_by: Mapping[str, Any]) -> Kept | None:
-    """Read what was kept; None if nothing was by the same means, or not whole, or in a form of another machine."""
+    """Read kept lists; None if they are missing, incomplete, made in another way, or unsuited to this processor."""
     try:
         about = json.loads(read_bytes(folder / ABOUT))
         if about["made_by"] != made_by:

@@ -1,4 +1,4 @@
-"""From lists of similar songs to the published table: the gate, Parquet parts, the sidecar, the swap."""
+"""Publish lists of similar songs as a table: the gate, Parquet parts, the sidecar, the swap of versions."""
 
 import pyarrow as pa
 import pyarrow.ipc
@@ -11,31 +11,31 @@ from musicrec.stages.similar.gate import gate
 from musicrec.stages.similar.kept_lists import FOLDER, Compared, save
 from musicrec.store.store import Store
 
-VERSIONS_KEPT = 3  # before the published one
+VERSIONS_KEPT = 3  # older versions that stay on disk beside the published one
 
 
 def publish_lists(
     store: Store, settings: SimilarSettings, fingerprint: str, names: pa.Table, compared: Compared
 ) -> None:
-    """Publish the lists of some songs as ``similar``, if they pass the gate.
+    """Publish lists as the table ``similar``, if they pass the gate.
 
     Parameters
     ----------
     store : Store
-        OUT, with the ``embeddings`` that the lists were made of.
+        OUT, with the ``embeddings`` that the lists were made from.
     settings : SimilarSettings
-        By which they were made, and the limits of the gate.
+        Settings that the lists were made with, and the limits of the gate.
     fingerprint : str
-        Name of what made them.
+        Fingerprint of the table.
     names : pyarrow.Table
         ``SIDECAR_COLUMNS`` of the songs, by ascending track_id.
     compared : Compared
-        Lists of each of `names`; what they keep for tomorrow stands beside the table as long as it is published.
+        Lists of the songs in `names`. Their kept lists stay beside the table as long as it is published.
 
     Raises
     ------
     PublishError
-        They did not pass, or the disk is full; the table before stays published.
+        The lists did not pass the gate, or the table could not be written; the previous table stays published.
     """
     figures = gate(store, settings, names["track_id"], compared.lists)
     made_of = store.footer("embeddings")
@@ -53,13 +53,13 @@ def publish_lists(
         _keep_only_newest(store)
     except OSError as e:
         raise PublishError(
-            f"similar: the table could not be written to {store.out} ({e}); what is published stays whole; "
-            f"make room there and run it again"
+            f"similar: the table could not be written to {store.out} ({e}); the published table is unchanged; "
+            f"free space there and run it again"
         ) from e
 
 
 def _keep_only_newest(store: Store) -> None:
-    """Remove from older versions what a refresh would need: it is as large as the vectors, and no longer of use."""
+    """Remove the kept lists of older versions: they are as large as the vectors, and no refresh reads them."""
     versions = store.versions("similar")
     for name in versions.on_disk():
         if name != versions.published:

@@ -1,7 +1,7 @@
-"""The fifth stage: the most similar songs of every song, published once the table has passed its gate.
+"""The fifth stage: find the most similar songs of every song, and publish the table if it passes its gate.
 
-Beside the Parquet parts a version carries a sidecar for lookups: the same lists as mapped arrays, and the names of the
-songs.
+Beside its Parquet parts, a version has a sidecar for lookups: the same lists as memory-mapped arrays, and the names of
+the songs.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from musicrec.store.versions import Withdrawn
 
 @dataclass(frozen=True)
 class SimilarCounts(Counts):
-    """Counts, and what became of the table: which version is published now, and its figures."""
+    """Counts, and which version of the table is published now, with its figures."""
 
     table: str
 
@@ -38,25 +38,26 @@ def similar(
 ) -> SimilarCounts:
     """Compute the top-N table of the published embeddings and publish it.
 
-    A table that a rollback has withdrawn is not published again while it would be made of the same, unless `force`.
+    A table that a rollback has withdrawn is not published again while its inputs and settings stay the same, unless
+    `force` is true.
 
     Parameters
     ----------
     store : Store
         OUT, with ``tracks`` and ``embeddings``.
     settings : SimilarSettings
-        How many, which metric, and the limits of the gate.
+        Length of the lists, metric, rules, and the limits of the gate.
     address : str, optional
         Ray cluster; embedded by default.
     gpu : bool
-        Give each task that compares all songs a GPU.
+        Give a GPU to each task that compares all songs.
     force : bool
-        Publish a withdrawn table too.
+        Publish the table even if it was withdrawn.
 
     Raises
     ------
     PublishError
-        The new table did not pass its gate; the one before stays published.
+        The new table did not pass its gate; the previous one stays published.
     SchemaError
         The embeddings cannot be compared with each other.
     """
@@ -83,7 +84,7 @@ def _bring_up_to_date(
     gpu: bool,
     force: bool,
 ) -> tuple[int, Withdrawn | None]:
-    """Publish the table that a fingerprint names; return how many songs were compared, and what stays withdrawn."""
+    """Publish the table with this fingerprint; return how many songs were compared, and the version if withdrawn."""
     versions = store.versions("similar")
     withdrawn = versions.withdrawn_as(fingerprint)
     if _is_published(store, fingerprint):
@@ -100,7 +101,7 @@ def _bring_up_to_date(
 
 
 def _is_published(store: Store, fingerprint: str) -> bool:
-    """Whether the table that a fingerprint names is published; a damaged one is to be made again."""
+    """Return whether the table with this fingerprint is published and not damaged."""
     if not store.exists("similar") or store.footer("similar")["fingerprint"] != fingerprint:
         return False
     try:
@@ -111,7 +112,7 @@ def _is_published(store: Store, fingerprint: str) -> bool:
 
 
 def _outcomes(store: Store, left_out: dict[str, Reason], otherwise: Reason) -> pa.Table:
-    """What became of every song of the catalog in the published table."""
+    """Return the outcome of every song of the catalog in the published table."""
     listed = set(published_lists(store)[0].to_pylist())
     name = store.footer("similar")["fingerprint"]
     return outcomes_table(
@@ -123,7 +124,7 @@ def _outcomes(store: Store, left_out: dict[str, Reason], otherwise: Reason) -> p
 
 
 def _describe(store: Store, withdrawn: Withdrawn | None) -> str:
-    """Which version is published, and why not the one that the embeddings would give."""
+    """Say which version is published and, if the newest one is withdrawn, why it is not that one."""
     published = store.versions("similar").published
     if withdrawn:
         return (

@@ -20,14 +20,14 @@ class Vectors(NamedTuple):
 
     names: pa.Table  # SIDECAR_COLUMNS, by ascending track_id
     matrix: NDArray[np.float32]  # [N, d], a row for each of `names`
-    left_out: dict[str, Reason]  # reason, by track id, of songs with a vector that cannot be compared
+    left_out: dict[str, Reason]  # reason by track id, for songs whose vector cannot be compared
 
 
 def read_vectors(store: Store) -> Vectors:
-    """Vectors of the published embeddings.
+    """Read the vectors of the published embeddings.
 
-    A song whose vector is missing, NaN or infinite is left out. A vector of zeros is compared: it has cosine 0 with
-    every other.
+    A song whose vector is missing, or contains NaN or infinity, is left out. A vector of zeros is compared: it has
+    cosine 0 with every other vector.
 
     Raises
     ------
@@ -51,18 +51,18 @@ def read_vectors(store: Store) -> Vectors:
 
 
 def _where(table: pa.Table, mask: pa.ChunkedArray) -> pa.Table:
-    """Some rows of a table, which is not copied if it is all of them."""
+    """Select rows of a table; it is not copied if all rows are selected."""
     return table if pc.all(mask).as_py() else table.filter(mask)
 
 
 def _in_order(table: pa.Table) -> pa.Table:
-    """A table by ascending id, which is not copied if it was."""
+    """Sort a table by ascending id; it is not copied if it is sorted already."""
     ids = table["track_id"].combine_chunks()
     return table if pc.all(pc.less_equal(ids[:-1], ids[1:])).as_py() else table.sort_by("track_id")
 
 
 def _check(store: Store, embeddings: pa.Table) -> None:
-    """Raise SchemaError unless each song has one vector, all of them of one model and one length."""
+    """Raise SchemaError unless each song has one vector, and all vectors are of one model and one length."""
     where = store.out / "embeddings"
     remedy = f"delete {where} and run: musicrec embed {store.out}"
     models = sorted(map(str, pc.unique(embeddings["model_id"]).to_pylist()))
@@ -78,6 +78,6 @@ def _check(store: Store, embeddings: pa.Table) -> None:
 
 
 def _finite(matrix: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which rows hold neither NaN nor infinity."""
+    """Return which rows contain neither NaN nor infinity."""
     blocks = [np.isfinite(matrix[i : i + BLOCK_ROWS]).all(axis=1) for i in range(0, len(matrix), BLOCK_ROWS)]
     return np.concatenate([np.empty(0, bool), *blocks])

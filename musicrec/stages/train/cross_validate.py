@@ -1,8 +1,8 @@
-"""Judge models: train each on every fold of two splits, and keep what it says of the songs it has not seen.
+"""Evaluate models: train each on every fold of two splits, and keep its predictions for the held-out songs.
 
-In the random split a song, with all its clips, stands on one side; in the artist split an artist does. A training on
-one fold is one Ray task, which stages its answers. They stay in the work folder, so that no training is done twice.
-Models that were judged before on the same songs and folds stay in the tables.
+In the random split, all clips of a recording are on the same side; in the artist split, all songs of an artist. Each
+training run on one fold is a Ray task, which stages its predictions. They stay in the work folder, so that no training
+run is repeated. Models that were evaluated before on the same songs and folds stay in the tables.
 """
 
 from collections.abc import Sequence
@@ -36,32 +36,32 @@ TABLES = {"evaluation": EVALUATION, "curves": CURVES}
 
 
 class Unit(NamedTuple):
-    """One training: of which model, on which part of which split."""
+    """One training run: a model, and a fold of a split."""
 
-    settings: TrainSettings  # with nothing left open; the seed is that of the fold's split too
+    settings: TrainSettings  # with the model's defaults filled in; its seed also makes the folds
     split: str
     fold: int
     folds: int
 
     @property
     def label(self) -> dict[str, Any]:
-        """Columns that name it."""
+        """Columns that identify the training run."""
         return {"model": self.settings.model, "split": self.split, "seed": self.settings.seed, "fold": self.fold}
 
 
 def evaluate(
     store: Store, settings: EvaluateSettings, train: TrainSettings, *, address: str | None = None
 ) -> pd.DataFrame:
-    """Judge models by cross-validation and publish ``evaluation``, ``curves`` and ``scores``.
+    """Evaluate models by cross-validation and publish ``evaluation``, ``curves`` and ``scores``.
 
     Parameters
     ----------
     store : Store
-        OUT, with what the models read.
+        OUT, with the tables that the models read.
     settings : EvaluateSettings
         Which models, folds and seeds.
     train : TrainSettings
-        How each is trained; model and seed apart.
+        How each model is trained. The model is replaced by each of `settings`, and the seed is the first seed.
     address : str, optional
         Ray cluster; embedded by default.
 
@@ -73,12 +73,12 @@ def evaluate(
     Raises
     ------
     ConfigError, ModelError
-        OUT lacks what a model reads; the songs do not suffice.
+        OUT lacks what a model reads, or there are too few songs.
     """
-    asked = [with_defaults(train.model_copy(update={"model": model})) for model in settings.models]
-    songs = {table_of(one): load_training_set(store, one) for one in asked}
-    about = next(iter(songs.values()))
-    units = {_name(store, unit, about): unit for unit in _units(asked, settings)}
+    train_settings = [with_defaults(train.model_copy(update={"model": model})) for model in settings.models]
+    songs = {table_of(each): load_training_set(store, each) for each in train_settings}
+    first_songs = next(iter(songs.values()))
+    units = {_name(store, unit, first_songs): unit for unit in _units(train_settings, settings)}
     if todo := missing(store, settings.stage, units):
         connect(address)
         for table in sorted({table_of(units[name].settings) for name in todo}):
@@ -91,36 +91,36 @@ def evaluate(
             lambda name, unit: _train_and_test.remote(store.out, name, unit),
             lambda unit: progress.advance(1, unit.settings.model),
         )
-    published = _publish(store, settings, about, units)
+    published = _publish(store, settings, first_songs, units)
     store.settings.record(settings)
     clear_unpacked(store)
     return published
 
 
-def _units(asked: Sequence[TrainSettings], settings: EvaluateSettings) -> list[Unit]:
-    """All trainings; the long ones, of the models that are named last, are not all left to the end."""
+def _units(train_settings: Sequence[TrainSettings], settings: EvaluateSettings) -> list[Unit]:
+    """Return all training runs, with the models mixed, so that a slow model's runs do not all come last."""
     return [
-        Unit(one.model_copy(update={"seed": one.seed + seed}), split, fold, settings.folds)
+        Unit(each.model_copy(update={"seed": each.seed + seed}), split, fold, settings.folds)
         for seed in range(settings.seeds)
         for fold in range(settings.folds)
         for split in SPLITS
-        for one in asked
+        for each in train_settings
     ]
 
 
 def _name(store: Store, unit: Unit, songs: TrainingSet) -> str:
-    """Name of a training by all that it depends on."""
+    """Return the name of a training run: a fingerprint of everything that its result depends on."""
     data = digest(songs.track_ids, songs.groups, songs.recordings, [songs.classes[i] for i in songs.y])
     made = store.footer(table_of(unit.settings))["fingerprint"]
     return unit.settings.fingerprint(made, data, unit.split, str(unit.fold), str(unit.folds))
 
 
-# --- a training ---------------------------------------------------------------------------------------------------
+# --- a training run -----------------------------------------------------------------------------------------------
 
 
 @ray.remote(num_cpus=1)
 def _train_and_test(out: AnyPath, name: str, unit: Unit) -> None:
-    """Stage what a model says of the songs of one fold, and its learning curve."""
+    """Stage a model's predictions for the songs of one fold, and its learning curve."""
     from musicrec.models.network import one_thread
     from musicrec.models.training import train_model
 
@@ -175,9 +175,9 @@ class _Shuffled(Sequence[NDArray[Any]]):
 
 
 def _publish(store: Store, settings: EvaluateSettings, songs: TrainingSet, units: dict[str, Unit]) -> pd.DataFrame:
-    """Publish the three tables, with the models that were judged before on the same songs and folds."""
-    same = digest(songs.track_ids, songs.groups, songs.recordings)
-    lineage = {"classes": songs.classes, "folds": settings.folds, "songs": same}
+    """Publish the three tables, with the models that were evaluated before on the same songs and folds."""
+    songs_digest = digest(songs.track_ids, songs.groups, songs.recordings)
+    lineage = {"classes": songs.classes, "folds": settings.folds, "songs": songs_digest}
     trained: dict[str, Any] = {
         str(unit.settings.model): unit.settings.model_dump(mode="json", exclude={"seed"}) for unit in units.values()
     }
@@ -191,7 +191,7 @@ def _publish(store: Store, settings: EvaluateSettings, songs: TrainingSet, units
     predictions = content["evaluation"].to_pandas()
     content["scores"] = pa.Table.from_pandas(_scores(store, predictions, songs.classes), SCORES, preserve_index=False)
     trained = _trained_before(store, lineage) | trained
-    fingerprint = settings.fingerprint(digest(list(units)), same)
+    fingerprint = settings.fingerprint(digest(list(units)), songs_digest)
     for table, rows in content.items():
         version = store.new_version(table, settings, fingerprint, **lineage, trained=trained)
         version.write_part(rows)
@@ -202,29 +202,29 @@ def _publish(store: Store, settings: EvaluateSettings, songs: TrainingSet, units
 def _before(store: Store, table: str, lineage: dict[str, Any], fresh: pa.Table) -> pa.Table:
     if not _is_comparable(store, table, lineage):
         return fresh.slice(0, 0)
-    judged = pc.unique(fresh["model"])
-    return store.read(table, filter=~pc.field("model").isin(judged)).cast(fresh.schema)
+    evaluated = pc.unique(fresh["model"])
+    return store.read(table, filter=~pc.field("model").isin(evaluated)).cast(fresh.schema)
 
 
 def _is_comparable(store: Store, table: str, lineage: dict[str, Any]) -> bool:
-    """Whether a published table is of the same songs, genres and folds."""
+    """Return whether a published table has the same songs, genres and folds."""
     return store.exists(table) and lineage.items() <= store.footer(table)["lineage"].items()
 
 
 def _trained_before(store: Store, lineage: dict[str, Any]) -> dict[str, Any]:
-    """How the models that stay in the tables were trained."""
+    """Return how the models that stay in the tables were trained."""
     comparable = _is_comparable(store, "evaluation", lineage)
     trained: dict[str, Any] = store.footer("evaluation")["lineage"].get("trained", {}) if comparable else {}
     return trained
 
 
 def _fused(answers: pa.Table, fused: str, classes: list[str]) -> pa.Table:
-    """What several models say together: the mean of their probabilities, each song's scaled to sum to 1."""
+    """Combine several models: the mean of their probabilities, which are first scaled to sum to 1 for each song."""
     key = ["split", "seed", "fold", "track_id", "genre"]
     rows = answers.filter(pc.field("model").isin(fused.split("+"))).to_pandas()
     rows["probabilities"] = [p / max(p.sum(), np.finfo(np.float32).tiny) for p in rows["probabilities"]]
-    together = rows.groupby(key, sort=True)["probabilities"].apply(lambda several: np.mean(list(several), axis=0))
-    frame = together.reset_index().assign(model=fused)
+    means = rows.groupby(key, sort=True)["probabilities"].apply(lambda vectors: np.mean(list(vectors), axis=0))
+    frame = means.reset_index().assign(model=fused)
     frame["predicted"] = [classes[int(np.argmax(p))] for p in frame["probabilities"]]
     return pa.Table.from_pandas(frame[EVALUATION.names], EVALUATION, preserve_index=False)
 

@@ -1,8 +1,8 @@
-"""Networks on Ray Train: data-parallel workers, checkpoints, and a training that goes on where it was stopped.
+"""Train networks on Ray Train: data-parallel workers, checkpoints, and training that continues where it stopped.
 
 Every worker reads the published songs itself and takes its share of each batch. Worker 0 reports checkpoints; the last
-one holds the finished model folder. A run is known by its model: after a lost worker, or a killed driver, it goes on
-from its last checkpoint. The driver never imports TensorFlow.
+one holds the finished model folder. A run has the name of its model id. After a lost worker or a killed driver, it
+continues from its last checkpoint. The driver never imports TensorFlow.
 """
 
 import json
@@ -26,7 +26,7 @@ from musicrec.settings import TrainSettings
 from musicrec.store.store import Store
 
 SECONDS_BETWEEN_LOOKS = 0.5
-RESTARTS = 2  # of the worker group, after a worker was lost
+RESTARTS = 2  # restarts of the worker group after a worker is lost
 WORKER_GROUP_START_TIMEOUT_S = "240"  # importing TensorFlow on a busy node takes longer than Ray's 60 s
 STATE_FILE, HISTORY_FILE = "state.npz", "history.json"
 Work = Callable[..., None]
@@ -42,25 +42,25 @@ def fit_on_ray(
     gpu: bool,
     checkpoint_s: float,
 ) -> AnyPath:
-    """Train a network on some workers; return the folder of the last checkpoint, which holds the finished model.
+    """Train a network on workers; return the folder of the last checkpoint, which holds the finished model.
 
     Parameters
     ----------
     store : Store
         OUT; checkpoints go to its work folder.
     settings : TrainSettings
-        With nothing left open.
+        Settings with the model's defaults filled in.
     model_id : str
         Name of the run.
     work : callable
         What each worker does: called with `store`, `settings`, `model_id`, the folder to write the model to, and
         rank, world, start and on_epoch of :func:`musicrec.models.fitting.fit`.
     workers : int
-        How many.
+        Number of workers.
     gpu : bool
-        Whether each gets a GPU.
+        Whether each worker gets a GPU.
     checkpoint_s : float
-        Seconds between checkpoints, at least; the last epoch always makes one.
+        Least number of seconds between checkpoints. The finished model is always a checkpoint.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def fit_on_ray(
         backend_config=TensorFlowConfig(),
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
         run_config=RunConfig(
-            name=model_id,  # a run of the same name goes on from its last checkpoint
+            name=model_id,  # a run with the same name continues from its last checkpoint
             storage_path=path_string(folder),
             storage_filesystem=arrow_file_system(folder),
             failure_config=FailureConfig(max_failures=RESTARTS),
@@ -108,14 +108,14 @@ def fit_on_ray(
         result = fitting.result()
     except TrainingFailedError as e:
         last = str(e.__cause__ or e).strip().splitlines()[-1]
-        raise MusicrecError(f"train: {last}; run the same command again to go on from the last checkpoint") from e
+        raise MusicrecError(f"train: {last}; run the same command again to continue from the last checkpoint") from e
     if result.checkpoint is None:
         raise MusicrecError("train: the workers ended without a model; see the logs of the Ray session")
     return folder / model_id / result.checkpoint.path.rstrip("/").rpartition("/")[2]
 
 
 def _in_background(call: Callable[[], Any]) -> "Future[Any]":
-    """Result of a call that runs in a thread which does not keep an interrupted program from ending."""
+    """Run a call in a daemon thread, which lets an interrupted program end; return a future of its result."""
     future: Future[Any] = Future()
 
     def run() -> None:
@@ -129,7 +129,7 @@ def _in_background(call: Callable[[], Any]) -> "Future[Any]":
 
 
 def _show(last_epoch: AnyPath, progress: Progress) -> None:
-    """Bring the progress up to the last epoch that worker 0 has written down."""
+    """Advance the progress to the last epoch that worker 0 has recorded."""
     if last_epoch.exists():
         epoch = json.loads(read_bytes(last_epoch))
         note = f"test accuracy {epoch['test_accuracy']:.3f}"
@@ -142,7 +142,7 @@ def _show(last_epoch: AnyPath, progress: Progress) -> None:
 
 
 def _on_worker(config: dict[str, Any]) -> None:
-    """Train, report checkpoints, and on worker 0 write the model folder into the last one."""
+    """Train and report checkpoints; worker 0 writes the model folder into the last one."""
     from ray.train import Checkpoint, get_checkpoint, get_context, report
     from ray.train.collective import broadcast_from_rank_zero
 
@@ -161,7 +161,7 @@ def _on_worker(config: dict[str, Any]) -> None:
         if world > 1:
             due = broadcast_from_rank_zero(due)
         if not due or metrics["epoch"] == settings.epochs:  # the finished model is the last checkpoint
-            return  # nor is anything else reported: Ray takes a report every two seconds
+            return  # nothing else is reported either, as Ray takes one report every two seconds
         last_checkpoint = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             is_written = rank == 0 and _written(Path(folder), snapshot())
@@ -176,7 +176,7 @@ def _on_worker(config: dict[str, Any]) -> None:
 
 
 def _written(folder: Path, snapshot: Any) -> bool:  # noqa: ANN401 - Snapshot
-    """Write a checkpoint. A full disk costs the checkpoint, not the training: the one before stays."""
+    """Write a checkpoint; return whether it was written. If the disk is full, training goes on with the one before."""
     try:
         np.savez(folder / STATE_FILE, *snapshot.arrays)
         (folder / HISTORY_FILE).write_text(json.dumps(snapshot.history), encoding="utf-8")
@@ -187,7 +187,7 @@ def _written(folder: Path, snapshot: Any) -> bool:  # noqa: ANN401 - Snapshot
 
 
 def _snapshot(checkpoint: Any) -> Any:  # noqa: ANN401 - of Ray, a Snapshot
-    """State in a checkpoint; None without one, or where it holds a finished model."""
+    """Read the state in a checkpoint; None if there is no checkpoint, or it holds a finished model."""
     from musicrec.models.fitting import Snapshot
 
     if checkpoint is None:

@@ -1,4 +1,4 @@
-"""The third stage: train a genre model and publish its folder. Networks train on Ray Train, others as one task."""
+"""The third stage: train a genre model and publish its folder. Networks train on Ray Train, others in one task."""
 
 import time
 from pathlib import Path
@@ -57,17 +57,17 @@ def train(
     address : str, optional
         Ray cluster; embedded by default.
     workers : int
-        Data-parallel workers of a network; apart from the masks of dropout, any number gives the same network to float
-        tolerance. A classical model takes one.
+        Number of data-parallel workers of a network. Except for the masks of dropout, any number gives the same network
+        to float tolerance. A classical model uses one worker.
     gpu : bool
         Whether each worker of a network gets a GPU.
     checkpoint_s : float
-        Seconds between checkpoints of a network; after a crash, training goes on from the last one.
+        Seconds between checkpoints of a network. After a crash, training continues from the last one.
 
     Raises
     ------
     ConfigError, ModelError
-        OUT lacks what the model reads; the songs do not suffice to train on.
+        OUT lacks what the model reads, or there are too few songs to train on.
     """
     full = with_defaults(settings)
     if workers > (full.batch_size or 0):
@@ -80,7 +80,7 @@ def train(
     name = f"models/{full.model}"
     is_current = _published_id(store, name) == model_id
     if not is_current:
-        held_out(songs, full.test_fraction, full.seed)  # songs that cannot be split are said before Ray starts
+        held_out(songs, full.test_fraction, full.seed)  # if the songs cannot be split, fail before Ray starts
         connect(address)
         if full.model in NETWORKS:
             unpack_as_task(store, table_of(full))
@@ -99,14 +99,14 @@ def train(
 
 
 def keep(store: Store, settings: TrainSettings) -> Counts:
-    """Leave the published model as it is, and account for the songs of the catalog as it is now.
+    """Leave the published model as it is, and write an outcome for every song of the current catalog.
 
     Parameters
     ----------
     store : Store
         OUT, with the model.
     settings : TrainSettings
-        Which model it is.
+        Which model.
     """
     model_id = read_card(store.path(f"models/{settings.model}"))["model_id"]
     before = {
@@ -120,7 +120,7 @@ def keep(store: Store, settings: TrainSettings) -> Counts:
 
 
 def _published_id(store: Store, name: str) -> str | None:
-    """Id of the published model; None if there is none that can be read."""
+    """Return the id of the published model; None if there is none or it cannot be read."""
     try:
         return str(read_card(store.path(name))["model_id"]) if store.exists(name) else None
     except ModelError:
@@ -139,8 +139,8 @@ def _outcomes(store: Store, songs: TrainingSet, model_id: str) -> pa.Table:
 
 
 def unpack_as_task(store: Store, table: str) -> None:
-    """Unpack a table of spectrograms or pictures on some node of the cluster."""
-    if table != "features" and isinstance(store.out, Path):  # of a bucket's OUT each node unpacks what it reads
+    """Unpack a table of spectrograms or images in a task on the cluster."""
+    if table != "features" and isinstance(store.out, Path):  # if OUT is in a bucket, each node unpacks its own copy
         _run_alone(ray.remote(num_cpus=1)(_unpack), store.out, table)
 
 
@@ -149,7 +149,7 @@ def _unpack(out: AnyPath, table: str) -> None:
 
 
 def _fit_as_task(store: Store, settings: TrainSettings, model_id: str) -> AnyPath:
-    """Train in one task, which needs no second worker; return the folder that holds the finished model."""
+    """Train in a single task; return the folder that holds the finished model."""
     folder = store.work.folder(settings.stage) / f"{model_id}-{time.time_ns()}"
     with Progress(f"train {settings.model}", 1) as progress:
         _run_alone(ray.remote(num_cpus=1)(_fit_in_task), store.out, settings, model_id, folder)
@@ -158,7 +158,7 @@ def _fit_as_task(store: Store, settings: TrainSettings, model_id: str) -> AnyPat
 
 
 def _fit_in_task(out: AnyPath, settings: TrainSettings, model_id: str, folder: AnyPath) -> None:
-    with write_folder(folder) as local:  # it may be there from a worker that died
+    with write_folder(folder) as local:  # the folder may exist from a worker that died
         fit_and_write(Store(out), settings, model_id, local)
 
 
@@ -170,20 +170,20 @@ def _run_alone(task: Any, *arguments: Any) -> None:  # noqa: ANN401 - a remote f
 
 
 def fit_and_write(store: Store, settings: TrainSettings, model_id: str, folder: Path, **how: Any) -> None:  # noqa: ANN401
-    """Train and, as worker 0, write the model folder.
+    """Train a model and, on worker 0, write the model folder.
 
     Parameters
     ----------
     store : Store
         OUT, with the songs.
     settings : TrainSettings
-        With nothing left open.
+        Settings with the model's defaults filled in.
     model_id : str
-        For the card.
+        Id for the card.
     folder : pathlib.Path
-        Existing.
+        Existing folder.
     **how
-        Of :func:`musicrec.models.training.train_model`.
+        As for :func:`musicrec.models.training.train_model`.
     """
     from musicrec.models.training import train_model
 
@@ -207,7 +207,7 @@ def fit_and_write(store: Store, settings: TrainSettings, model_id: str, folder: 
 
 
 def card_of(store: Store, settings: TrainSettings, classes: list[str], model_id: str) -> dict[str, Any]:
-    """Card of a model that is going to be trained."""
+    """Return the card of a model before its training."""
     return {
         "model": settings.model,
         "model_id": model_id,
@@ -221,15 +221,19 @@ def card_of(store: Store, settings: TrainSettings, classes: list[str], model_id:
 def _write_model(
     folder: Path, model: Model, songs: TrainingSet, test: NDArray[np.bool_], history: list[dict[str, float]]
 ) -> None:
-    """Write the folder. A network of spectrograms or pictures is asked for test songs alone: the others take long."""
-    of_features = model.card["input"]["reads"] == "features"
-    rows = np.flatnonzero(test | of_features)
-    probabilities = model.predict_proba(songs.X if of_features else Chosen(songs.X, rows))
+    """Write the model folder.
+
+    A model of features predicts all songs. A network of spectrograms or images predicts the test songs only, as the
+    others would take long.
+    """
+    reads_features = model.card["input"]["reads"] == "features"
+    rows = np.flatnonzero(test | reads_features)
+    probabilities = model.predict_proba(songs.X if reads_features else Chosen(songs.X, rows))
     predicted = probabilities.argmax(axis=1)
     hits, tested = predicted == songs.y[rows], test[rows]
     model.card["metrics"] = {
         "test_accuracy": float(hits[tested].mean()),
-        "train_accuracy": float(hits[~tested].mean()) if of_features else history[-1]["accuracy"],
+        "train_accuracy": float(hits[~tested].mean()) if reads_features else history[-1]["accuracy"],
         "n_test": int(test.sum()),
         "n_train": int((~test).sum()),
         "grouped_by_artist": songs.grouped_by_artist,

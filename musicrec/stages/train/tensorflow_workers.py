@@ -11,7 +11,7 @@ from ray.train.backend import Backend, BackendConfig
 
 @dataclass
 class TensorFlowConfig(BackendConfig):
-    """Give every worker of a Ray Train run the TF_CONFIG of its group, without importing TensorFlow here."""
+    """Configuration that gives every worker of a Ray Train run its TF_CONFIG, without importing TensorFlow here."""
 
     @property
     def backend_cls(self) -> type[Backend]:

@@ -1,6 +1,6 @@
-"""Beside the chain: search the hyper-parameters of a classical model; each candidate on each inner fold is a Ray task.
+"""Search the hyper-parameters of a classical model, outside the chain: one Ray task per candidate and inner fold.
 
-The songs that `musicrec train` tests on, with the same seed and test fraction, are not looked at.
+The songs that `musicrec train` tests on, with the same seed and test fraction, are not used.
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ NAME = "tuning"
 def tune(store: Store, settings: TuneSettings, *, address: str | None = None) -> pa.Table:
     """Try every candidate of the model's grid on inner folds of the training songs, and publish ``tuning``.
 
-    Rows of other models stay in the table where they come from the same songs, features and folds.
+    Rows of other models stay in the table if they come from the same songs, features and folds.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def tune(store: Store, settings: TuneSettings, *, address: str | None = None) ->
     Raises
     ------
     ConfigError, ModelError
-        The features lack the set; the songs do not suffice to be split.
+        OUT does not have the feature set, or there are too few songs to split.
     """
     tried = candidates(settings.model)
     names = ("model", "feature_set", "test_fraction", "seed")
@@ -65,30 +65,30 @@ def tune(store: Store, settings: TuneSettings, *, address: str | None = None) ->
 
 
 def _searched(store: Store, settings: TuneSettings, songs: TrainingSet) -> str:
-    """Name of what candidates are compared on: songs, features and folds."""
-    which = settings.model_dump_json(exclude={"model"})
+    """Return a fingerprint of what candidates are compared on: songs, features and folds."""
+    setup = settings.model_dump_json(exclude={"model"})
     genres = [songs.classes[i] for i in songs.y]
-    return digest([which, store.footer("features")["fingerprint"], digest(songs.track_ids, songs.groups, genres)])
+    return digest([setup, store.footer("features")["fingerprint"], digest(songs.track_ids, songs.groups, genres)])
 
 
 def _comparable(store: Store, searched: str) -> pa.Table:
-    """Rows of the published table that come from the same songs, features and folds."""
+    """Return the rows of the published table that come from the same songs, features and folds."""
     if store.exists(NAME) and store.footer(NAME)["lineage"]["searched"] == searched:
         return store.read(NAME).cast(TUNING)
     return TUNING.empty_table()
 
 
 def _search(settings: TuneSettings, songs: TrainingSet, tried: list[Candidate]) -> pa.Table:
-    """Score every candidate on every fold, in as many tasks."""
+    """Score every candidate on every fold, each in its own task."""
     learn = ~held_out(songs, settings.test_fraction, settings.seed)
     folds = inner_folds(songs, learn, settings.folds, settings.seed)
-    known, split = ray.put((np.asarray(songs.X), songs.y)), ray.put(folds)
+    data, shared_folds = ray.put((np.asarray(songs.X), songs.y)), ray.put(folds)
     keys = [(i, k) for i in range(len(tried)) for k in range(len(folds))]
     scores: dict[tuple[int, int], tuple[float, float]] = {}
     with Progress(f"tune {settings.model}", len(keys)) as progress:
         for key, result in run_tasks(
             "tune",
-            lambda key: _score.remote(settings, tried[key[0]], known, split, key[1]),
+            lambda key: _score.remote(settings, tried[key[0]], data, shared_folds, key[1]),
             keys,
             lambda key: tried[key[0]],
         ):
@@ -101,7 +101,5 @@ def _search(settings: TuneSettings, songs: TrainingSet, tried: list[Candidate]) 
 
 
 @ray.remote(num_cpus=1)
-def _score(
-    settings: TuneSettings, candidate: Candidate, known: Songs, folds: list[Fold], k: int
-) -> tuple[float, float]:
-    return score(settings.model, candidate, known, folds[k], settings.seed)
+def _score(settings: TuneSettings, candidate: Candidate, data: Songs, folds: list[Fold], k: int) -> tuple[float, float]:
+    return score(settings.model, candidate, data, folds[k], settings.seed)

@@ -185,8 +185,8 @@ def test_a_plan_tells_what_would_be_done_and_writes_nothing(synthetic: Path, tmp
     total = len(store.track_ids())
     before = files(store.out)
     assert str(plan(store, SETTINGS)) == (
-        f"extract would decode {total}, leave 0 for a later run, keep 0 up to date and 0 that failed before = {total}; "
-        "time: unknown, nothing was decoded here before"
+        f"extract would decode {total} songs, leave 0 for a later run, keep 0 that are up to date and "
+        f"0 that failed before = {total}; time: unknown, as no song has been decoded yet"
     )
     assert files(store.out) == before
     extract(store, SETTINGS, limit=30)
@@ -197,7 +197,7 @@ def test_a_plan_tells_what_would_be_done_and_writes_nothing(synthetic: Path, tmp
     todo = plan(store, SETTINGS, limit=4)
     assert [len(tracks) for tracks in todo[:4]] == [4, total - 34, 30 - failed, failed]
     assert todo.seconds_a_track == pytest.approx(seconds)
-    assert f"about {4 * seconds:.1f} s of one CPU" in str(todo)
+    assert f"about {4 * seconds:.1f} s on one CPU" in str(todo)
     assert files(store.out) == before
     with pytest.raises(ConfigError, match="--force"):
         plan(store, ExtractSettings(n_mels=40))

@@ -119,8 +119,8 @@ def test_the_report_has_a_line_for_each_fault_and_each_kind_that_was_stopped() -
         "Please report this line and, if you may, the file /m/0.m4a",
         "1 song failed because of a bug in musicrec, not in the files: KeyError at b.py:2: 'x'; with all. "
         "Please report this line and, if you may, the file /m/x.ogg",
-        "stopped trying .m4a after 5 of 5 failed alike: 95 songs left for a later run",
-        "stopped trying .wma after 5 of 5 failed alike: 1 song left for a later run",
+        "stopped trying .m4a after 5 of 5 failed in the same way: 95 songs left for a later run",
+        "stopped trying .wma after 5 of 5 failed in the same way: 1 song left for a later run",
     ]
     assert faults.report([]) == []
 

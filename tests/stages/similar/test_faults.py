@@ -183,7 +183,7 @@ def rolled_back(store, publish_vectors, capsys):
     similar(store, SETTINGS)
     code, said, _ = command(capsys, "rollback", store.out)
     assert code == 0
-    assert re.match(r"similar: 00001-\w+ is published in place of 00002-\w+\nwithdrawn: 00002-", said)
+    assert re.match(r"similar: 00001-\w+ is published instead of 00002-\w+\nwithdrawn: 00002-", said)
     return store
 
 
