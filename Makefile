@@ -22,7 +22,7 @@ demo: setup
 # A file's tests run in one process, which makes what they share once. FAST=1: without those that start Ray or TensorFlow.
 # A process that crashes ends the run: what it had left would be waited for for ever.
 test: setup
-	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --max-worker-restart 0 $(if $(FAST),--fast)
+	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 $(if $(FAST),--fast)
 
 test-slow: setup
 	$(BIN)/pytest -m slow --timeout=1800

@@ -26,6 +26,11 @@ pytest_plugins = ["s3.fixtures"]
 hypothesis.settings.register_profile("musicrec", deadline=None)  # a busy machine is no fault; --timeout ends what hangs
 hypothesis.settings.load_profile("musicrec")
 
+LONGEST = (
+    "test_bucket", "test_nightly", "test_failures", "test_doctor", "test_chain", "test_contract", "test_top_n",
+    "test_clustering", "test_classical", "test_fitting", "test_all_pairs", "test_kills", "test_start", "test_parts",
+    "test_recommend", "test_formats",
+)  # fmt: skip
 NO_ENGINE = Path(__file__).parent / "no_engine"
 
 
@@ -74,10 +79,15 @@ def several_may_compile() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that share the session's Ray."""
+    """Mark the tests that share the session's Ray, and begin with the files that take longest.
+
+    Processes take file by file. Were a long one the last, the others would end before it.
+    """
     for item in items:
         if "ray_session" in getattr(item, "fixturenames", ()):
             item.add_marker("engine")
+    turn = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: turn.get(item.path.stem, len(turn)))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 :func:`run` and :func:`refresh` are the commands of the same names, for Python.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Any
@@ -75,6 +76,7 @@ def refresh(
     *,
     settings: StageValues | None = None,
     deadline_s: float | None = None,
+    max_removed_fraction: float = 0.5,
     show: Callable[[str], None] = print,
     **how: Any,  # noqa: ANN401
 ) -> AnyPath:
@@ -92,10 +94,13 @@ def refresh(
         Settings of each stage, by the name of the stage. What is not given is as in the last run, or the default.
     deadline_s : float, optional
         Seconds after which the run ends; the next run goes on from there.
+    max_removed_fraction : float, optional
+        Largest share of its songs, from 0 to 1, that the source may have lost. If it lost more, the run fails and
+        changes nothing.
     show : callable, optional
         Called with a line about each stage when the stage ends.
     **how
-        Options as for :func:`run`, such as ``max_removed_fraction=0.1``.
+        Other options as for :func:`run`.
 
     Returns
     -------
@@ -108,6 +113,8 @@ def refresh(
         As for :func:`run`.
     DeadlinePassed
         The deadline has passed. What is done is kept; the next run goes on from there.
+    CatalogError
+        The source is missing, or lost too many songs.
     PublishError
         The new table of similar songs did not pass its gate. The one before it stays published.
 
@@ -123,11 +130,13 @@ def refresh(
     store.create()
     with store.lock():
         chosen = chain.chain_settings(store, _with_source(settings, source)).of_a_night()
-        return chain.refresh(store, chosen, deadline_s=deadline_s, show=show, **how)
+        return chain.refresh(
+            store, chosen, deadline_s=deadline_s, max_removed_fraction=max_removed_fraction, show=show, **how
+        )
 
 
 def _with_source(settings: StageValues | None, source: str | PathLike[str] | None) -> StageValues:
     given = dict(settings or {})
     if source is not None:
-        given["catalog"] = {**given.get("catalog", {}), "source": str(source)}
+        given["catalog"] = {**given.get("catalog", {}), "source": os.path.expanduser(source)}  # noqa: PTH111 - s3:// too
     return given
