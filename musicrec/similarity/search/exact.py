@@ -1,9 +1,9 @@
 """Exact top-N of every song against all songs, in a total order: score descending, then song number.
 
-Each pair is compared once, blocks of rows and panels of columns at a time. A screen of short codes (:mod:`bounds`)
-drops most pairs; the others are scored in float64 by one fixed order of summation, and rounded to float32 before they
-are ranked: scores that a reader sees as equal are ties. So the result is the same for any screen, any block size, any
-split of the rows and either order of a pair.
+Each pair is compared once, a block of rows with a panel of columns at a time. A screen of short codes (:mod:`bounds`)
+drops most pairs. The others are scored in float64, in one fixed order of summation, and rounded to float32 before they
+are ranked, so that scores which look equal are ties. The result is the same for any screen, block size and split of the
+rows, and for either order of a pair.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,12 +24,12 @@ from musicrec.similarity.search.starting_limits import start_from_clusters
 
 METRICS = {"cosine": candidates.COSINE, "euclidean": candidates.EUCLIDEAN, "inner": candidates.INNER}
 
-BLOCK_ROWS = 768  # whose codes stay in a core's cache while all columns pass
+BLOCK_ROWS = 768  # the codes of so many rows stay in a core's cache while all columns pass
 WINDOWS = (128, 512, 2048)  # similar songs are compared first: a list that starts with good candidates takes few others
 PRODUCT_COLUMNS = 2048
-FEW_ROWS, NEAR = 2048, 512  # rows from which on it pays to find songs near them; places before and after
+FEW_ROWS, NEAR = 2048, 512  # from so many rows on, clustering pays; places before and after a block to compare first
 LARGE = 2.0**40
-ROOM_TO_GROW, SHARE_OF_PLACES = 1.25, 0.02  # times the length of the longest song; places for more songs
+ROOM_TO_GROW, SHARE_OF_PLACES = 1.25, 0.02  # factor by which the longest vector may grow; share of places for new songs
 
 
 class Lists(NamedTuple):
@@ -47,21 +47,21 @@ def top_n(
     rows: tuple[int, int] | NDArray[np.integer[Any]] | None = None,
     screen: str | None = None,
 ) -> Lists:
-    """The `n` most similar rows of every row, itself excepted.
+    """Return the `n` most similar other rows of every row.
 
     Parameters
     ----------
     vectors : array-like
         [N, d], finite; float32 is read as it is, all else as float64. A zero vector has cosine 0 with every other.
     n : int
-        How many; where fewer other rows exist, all of them.
+        Length of a list; where fewer other rows exist, it holds all of them.
     metric : {"cosine", "euclidean", "inner"}
         The score is the cosine, in [-1, 1], minus the Euclidean distance, or the inner product.
     rows : (int, int) or array of int, optional
         Compute only the lists of rows start … stop-1, or of these rows.
     screen : {"amx", "vnni", "product", "tensorflow"}, optional
-        How pairs are screened; the fastest of this machine's processor by default, "tensorflow" on a GPU. It changes no
-        result.
+        How pairs are screened: by default the fastest way of this machine's processor; "tensorflow" for a GPU. The
+        result is the same.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def top_n(
 
 
 def check(n: int, metric: str, screen: str | None) -> str:
-    """Name of the screen to use; ConfigError if what is asked for does not exist."""
+    """Return the name of the screen to use; raise ConfigError if what is asked for does not exist."""
     if metric not in METRICS:
         raise ConfigError(f"unknown metric {metric!r}; expected one of {', '.join(METRICS)}")
     if n < 1:
@@ -100,7 +100,7 @@ def check(n: int, metric: str, screen: str | None) -> str:
 
 
 def prepare(vectors: ArrayLike, metric: str) -> Vectors:
-    """Vectors as the kernels read them; ValueError unless they are a finite matrix."""
+    """Return vectors as the kernels read them; raise ValueError unless they are a finite matrix."""
     matrix = padded(vectors)
     largest = candidates.largest_magnitude(matrix)
     if np.isinf(largest):
@@ -117,7 +117,7 @@ def prepare(vectors: ArrayLike, metric: str) -> Vectors:
 
 
 def padded(vectors: ArrayLike) -> NDArray[Any]:
-    """Vectors as float32 or float64 [N, d], d a multiple of LANES; ValueError unless they are a matrix."""
+    """Return vectors as float32 or float64 [N, d], d a multiple of LANES; raise ValueError unless they are a matrix."""
     matrix = np.asarray(vectors)
     matrix = np.ascontiguousarray(matrix, np.float32 if matrix.dtype == np.float32 else np.float64)
     if matrix.ndim != 2:
@@ -127,7 +127,7 @@ def padded(vectors: ArrayLike) -> NDArray[Any]:
 
 
 def empty(rows: int, n: int) -> Lists:
-    """Room for lists."""
+    """Return memory for lists."""
     return Lists(np.empty((rows, n), np.int32), np.empty((rows, n), np.float32))
 
 
@@ -135,7 +135,7 @@ def empty(rows: int, n: int) -> Lists:
 
 
 def new_lists(projection: Projection, given: Vectors, songs: NDArray[np.int64], n: int) -> CandidateLists:
-    """Songs whose lists are empty; `n` = 0 for songs that only stand in others', number -1 for room without a song."""
+    """Return songs with empty lists; `n` = 0 if they only enter other lists, number -1 for a place without a song."""
     encoded = bounds.encode(projection, given)
     limits = np.full(len(encoded.offsets), candidates.MOST, encoded.offsets.dtype)
     lists = CandidateLists(
@@ -158,13 +158,13 @@ def new_lists(projection: Projection, given: Vectors, songs: NDArray[np.int64], 
 
 
 def finish(projection: Projection, lists: CandidateLists, n_songs: int, n: int) -> Lists:
-    """The `n` best of each list, in the rows of the songs."""
+    """Sort all lists; return the `n` best of each, in the rows of the songs."""
     candidates.put_in_order(projection.scale, lists)
     return as_lists(lists, n_songs, n)
 
 
 def as_lists(lists: CandidateLists, n_songs: int, n: int) -> Lists:
-    """The `n` best of lists that are in order, in the rows of their songs."""
+    """Return the `n` best of each sorted list, in the rows of the songs."""
     done = empty(n_songs, n)
     candidates.read_out(lists, done.ids, done.scores)
     return done
@@ -185,8 +185,8 @@ class Block(NamedTuple):
 def compare_blocks(
     projection: Projection, a: CandidateLists, b: CandidateLists, blocks: Iterable[Block], *, is_same: bool = False
 ) -> None:
-    """Compare rows of `a` with columns of `b`. With `is_same`, both are one, and each pair is compared once."""
-    available()  # tiles want a permission in each process
+    """Compare rows of `a` with columns of `b`; with `is_same`, both are the same and each pair is compared once."""
+    available()  # each process has to ask for the use of AMX tiles
     a, b = candidates.as_read(a), candidates.as_read(b)
     if projection.screen == DEVICE:
         from musicrec.similarity.search.gpu_screen import compare_on_gpu  # TensorFlow takes seconds to import
@@ -213,9 +213,9 @@ def _compare_products(
 
 
 def with_room(projection: Projection, order: NDArray[np.int64]) -> tuple[Projection, NDArray[np.int64]]:
-    """Room for other songs: a projection for songs that lie farther out, and places with the number -1."""
+    """Make room for new songs: let the projection hold longer vectors, and append places with the number -1."""
     longest = projection.longest * ROOM_TO_GROW
-    if projection.metric == candidates.COSINE:  # of vectors of length one, none is longer about the centre
+    if projection.metric == candidates.COSINE:  # no vector of length one lies farther from the centre
         longest = max(projection.longest, min(longest, 1.0 + float(np.linalg.norm(projection.centre))))
     vacant = np.full(int(len(order) * SHARE_OF_PLACES) + PANEL, -1)
     return projection._replace(longest=longest), np.concatenate([order, vacant])
@@ -224,9 +224,9 @@ def with_room(projection: Projection, order: NDArray[np.int64]) -> tuple[Project
 def all_pairs(
     given: Vectors, n: int, metric: int, screen: str, *, can_grow: bool = False
 ) -> tuple[Projection, CandidateLists]:
-    """Compare all songs with each other; their lists of `n`, not in order yet.
+    """Compare all songs with each other; return their lists of `n`, not sorted yet.
 
-    With `can_grow`, there is room for other songs too: places, and codes for songs that lie farther out.
+    With `can_grow`, leave room for new songs: free places, and codes that hold longer vectors.
     """
     projection = bounds.fit(given, metric, n, screen)
     clusters = cluster(projection, given)
@@ -242,7 +242,7 @@ def all_pairs(
 
 
 def triangle(n_songs: int) -> Iterator[Iterator[Block]]:
-    """Blocks that cover each pair once: those within small windows, then within larger ones, then all others."""
+    """Yield blocks that cover each pair once: within small windows, then within larger ones, then all others."""
     sizes = [0, *(size for size in WINDOWS if size < n_songs), n_songs]
     for inner, size in pairwise(sizes):
         yield (
@@ -255,7 +255,7 @@ def triangle(n_songs: int) -> Iterator[Iterator[Block]]:
 
 
 def slices(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
-    """(start, stop) of consecutive slices of a size."""
+    """Yield (start, stop) of consecutive slices of a size."""
     return ((first, min(first + size, stop)) for first in range(start, stop, size))
 
 
@@ -263,21 +263,21 @@ def _some_rows(given: Vectors, n: int, metric: int, screen: str, rows: NDArray[n
     projection = bounds.fit(given, metric, n, screen)
     if len(rows) < FEW_ROWS:
         order, starts = np.arange(len(given.values)), np.empty(0, np.int64)
-    else:  # as in all pairs, lists that begin with similar songs take few others
+    else:  # as for all pairs: lists that begin with similar songs take few others
         _, order, starts = cluster(projection, given)
     place = np.argsort(order)[rows]
     by_place = np.argsort(place, kind="stable")
     places = place[by_place]
     a = new_lists(projection, given.rows(rows[by_place]), rows[by_place], n)
     b = new_lists(projection, given.rows(order), order, 0)
-    if (np.diff(places) > 0).all():  # no song is two rows
+    if (np.diff(places) > 0).all():  # no song is asked for twice
         start_from_clusters(projection, a, np.searchsorted(places, starts))
     compare_blocks(projection, a, b, _near_first(places, len(order)))
     return finish(projection, a._replace(songs=by_place), len(rows), n)
 
 
 def _near_first(places: NDArray[np.int64], n_songs: int) -> Iterator[Block]:
-    """Blocks of rows, in order of their places: first with the songs between and around these, then with all others."""
+    """Yield blocks of rows in order of place: first with the songs between and around them, then with all others."""
     for first, last in slices(0, len(places), BLOCK_ROWS):
         start = max(0, int(places[first]) - NEAR) // PANEL * PANEL
         stop = min(n_songs, (int(places[last - 1]) + NEAR) // PANEL * PANEL)
