@@ -15,12 +15,12 @@ from musicrec.schemas import Reason
 Samples = NDArray[np.float32]
 
 CLIP_SLACK_S = 1.0  # clips cut to 30 s are often some frames longer (GTZAN: 30.013 s); all of such a clip is used
-PREROLL_S = 0.5  # an mp3 or AAC frame needs those before it: what follows a seek is garbled at first
+PREROLL_S = 0.5  # an mp3 or AAC frame needs those before it: the first samples after a seek are garbled
 BLOCK_FRAMES = 65_536
 
 
 def clip_window(n: float, rate: int, offset_s: float, duration_s: float) -> tuple[int, int]:
-    """First and last-plus-one frame of the clip in a recording of `n` frames (infinite: longer than we read)."""
+    """Return first and last-plus-one frame of the clip in a recording of `n` frames (infinite: longer than we read)."""
     offset, duration = round(offset_s * rate), round(duration_s * rate)
     if n <= duration + round(CLIP_SLACK_S * rate):
         return 0, int(n)
@@ -30,7 +30,7 @@ def clip_window(n: float, rate: int, offset_s: float, duration_s: float) -> tupl
 
 
 def settling_length(rate: int, offset_s: float, duration_s: float) -> int:
-    """Frames after which more of a recording no longer changes which stretch of it the clip is."""
+    """Return the number of frames after which the rest of a recording no longer decides where the clip lies."""
     duration = round(duration_s * rate)
     return duration + max(round(offset_s * rate), round(CLIP_SLACK_S * rate) + 1)
 
@@ -38,7 +38,7 @@ def settling_length(rate: int, offset_s: float, duration_s: float) -> int:
 def mix_down(frames: NDArray[Any], out: Samples) -> None:
     """Write the mean of the channels of `frames` [n_frames, n_channels] to `out` [n_frames].
 
-    One pass a channel: numpy's mean over an axis of length two takes almost as long as decoding an mp3.
+    This takes one pass for each channel: numpy's mean over an axis of length two takes almost as long as decoding mp3.
     """
     out[:] = frames[:, 0]
     for channel in frames.T[1:]:
@@ -48,7 +48,7 @@ def mix_down(frames: NDArray[Any], out: Samples) -> None:
 
 
 def read_through(blocks: Iterator[Samples], rate: int, offset_s: float, duration_s: float, limits: Limits) -> Samples:
-    """Clip of a song whose length is only known once it has been read.
+    """Return the clip of a song whose length is only known once it has been read.
 
     Parameters
     ----------
@@ -78,6 +78,6 @@ def read_through(blocks: Iterator[Samples], rate: int, offset_s: float, duration
         if n >= settled:
             break
         if n > most:
-            raise DecodeError(Reason.TOO_LARGE, f"no end after {limits.max_decoded_s:g} s; at most so much is decoded")
+            raise DecodeError(Reason.TOO_LARGE, f"no end after {limits.max_decoded_s:g} s, the most that is decoded")
     start, stop = clip_window(math.inf if n >= settled else n, rate, offset_s, duration_s)
     return np.concatenate([np.zeros(0, np.float32), *kept])[start - first : stop - first]

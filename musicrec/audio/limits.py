@@ -1,4 +1,4 @@
-"""How much of one file is read at most, and which audio is taken for music."""
+"""Limits on how much of one file is read, and on which audio is accepted."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from musicrec.schemas import Reason
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on one song: what lies beyond is a ``DecodeError``, whatever a header claims.
+    """Bounds on one song; beyond them, a ``DecodeError`` is raised, whatever a header claims.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class Limits:
     min_rate_hz, max_rate_hz : int
         Sample rates that are read.
     max_decoded_s : float
-        Music that is decoded, in seconds, where a clip is only found by reading from the start.
+        Most music that is decoded, in seconds, where a clip is only found by reading from the start.
     """
 
     max_bytes: int = 4 << 30

@@ -1,4 +1,4 @@
-"""Where songs are: a URI becomes a file on this machine, for as long as it is read."""
+"""URIs of songs: each becomes a file on this machine for as long as it is read."""
 
 import re
 import tempfile
@@ -15,13 +15,13 @@ REMOTE_SCHEMES = frozenset({"http", "https", "s3"})
 
 
 def is_remote(uri: str) -> bool:
-    """Whether the song has to be fetched before it can be read: ``http://``, ``https://`` or ``s3://``."""
+    """Return whether a song must be fetched before it can be read: ``http://``, ``https://`` or ``s3://``."""
     scheme, separator, _ = uri.partition("://")
     return bool(separator) and scheme.lower() in REMOTE_SCHEMES
 
 
 def local_path(uri: str) -> Path:
-    """Path of a ``file://`` URI or of a plain path.
+    """Return the path of a ``file://`` URI or of a plain path.
 
     Raises
     ------
@@ -34,13 +34,13 @@ def local_path(uri: str) -> Path:
     if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
         place = f"{parts.scheme}://{parts.netloc}"
         expected = "expected a path, file:///path, http://, https:// or s3://"
-        raise DecodeError(Reason.UNSUPPORTED, f"{place} is no place songs are read from; {expected}")
+        raise DecodeError(Reason.UNSUPPORTED, f"songs cannot be read from {place}; {expected}")
     return Path(unquote(parts.path, errors="surrogateescape"))
 
 
 @contextmanager
 def local_file(uri: str, limits: Limits) -> Iterator[Path]:
-    """Readable file, not empty, that holds what `uri` names; what had to be fetched is removed afterwards.
+    """Yield a readable file, not empty, that holds what `uri` names; a fetched file is removed afterwards.
 
     Parameters
     ----------

@@ -1,13 +1,13 @@
 """Named feature sets: which columns, in which order, and how each is computed from a clip's analysis.
 
 ``iiitd41`` is the set of the 12-genre reference system, ``gtzan57`` that of the public GTZAN table; both keep the
-names of their tables. Two remarks on those tables:
+column names of their tables. Two remarks on those tables:
 
 - The GTZAN table was made by a librosa before 0.9, which padded frames by reflection, and its tempo is the beat
   tracker's. Over the 14 untouched originals the median relative difference is 4e-4; it is above 1e-3 in mfcc7_var,
   mfcc13, 14, 16, 17, 18 and 20_mean, and in harmony_mean and perceptr_mean, which are means of a signal around zero.
-- The reference system states 2048 samples a frame, and so do we; its own table was made with 1024, except flux, tempo
-  and harmony: mel_spec differs by about 6 dB.
+- The reference system states 2048 samples per frame, and so do we. Its own table was made with 1024, except for flux,
+  tempo and harmony, so mel_spec differs by about 6 dB.
 
 ``fma518`` is the set of the FMA dataset (Defferrard et al., ISMIR 2017; ``features.csv`` and ``features.py`` of
 github.com/mdeff/fma): seven statistics of each of 74 rows. A column is named by the three levels of FMA's header, as in
@@ -52,10 +52,10 @@ class Feature(NamedTuple):
     name: str
     quantity: str
     statistic: Callable[[Rows], Values]
-    row: int | None = None  # of a quantity with several rows, such as mfcc; of all of them together if None
+    row: int | None = None  # row of a quantity that has several, such as mfcc; None: all rows together
 
     def value(self, analysis: "Analysis") -> float:
-        """The feature of one clip."""
+        """Return the feature of one clip."""
         return _values(analysis, [self])[self.name]
 
 
@@ -93,7 +93,7 @@ def _kurtosis(rows: Rows) -> Values:
 
 
 def _standardised(rows: Rows) -> NDArray[np.float64]:
-    """Deviations from the mean in standard deviations; zero where a row moves by no more than float32 rounds."""
+    """Return deviations from the mean in standard deviations; zero where a row varies by float32 rounding alone."""
     mean, std = _mean(rows)[:, None], _std(rows)[:, None]
     return np.divide(rows - mean, std, out=np.zeros(rows.shape), where=std > np.finfo(np.float32).eps * np.abs(mean))
 
@@ -130,7 +130,7 @@ def _fma(name: str, quantity: str, n_rows: int) -> list[Feature]:
     ]
 
 
-TONAL = ("chroma_cens", "chroma_cqt", "tonnetz", "windowed_rms")  # quantities of Tonal; the others are Analysis's
+TONAL = ("chroma_cens", "chroma_cqt", "tonnetz", "windowed_rms")  # quantities of Tonal; all others belong to Analysis
 
 FEATURE_SETS: dict[str, list[Feature]] = {
     "iiitd41": [
@@ -176,7 +176,7 @@ FEATURE_SETS: dict[str, list[Feature]] = {
 
 
 def feature_names(feature_sets: str | Sequence[str]) -> list[str]:
-    """Columns of one or several feature sets, each name once, in the sets' order.
+    """Return the columns of one or several feature sets, each name once, in the sets' order.
 
     Raises
     ------
@@ -187,16 +187,16 @@ def feature_names(feature_sets: str | Sequence[str]) -> list[str]:
 
 
 def evaluate(analysis: "Analysis", feature_set: str | Sequence[str]) -> dict[str, float]:
-    """Features of an analysed clip, one value a column, in the order of :func:`feature_names`."""
+    """Return the features of an analysed clip, one value for each column, in the order of :func:`feature_names`."""
     return _values(analysis, _features(feature_set))
 
 
 def _values(analysis: "Analysis", features: Sequence[Feature]) -> dict[str, float]:
-    """One value a feature; each statistic of a quantity is computed once, for all its rows."""
+    """Return one value for each feature; each statistic of a quantity is computed once, for all its rows."""
 
     @cache
     def tonal() -> "Tonal":
-        from musicrec.features.tonal import Tonal  # takes seconds
+        from musicrec.features.tonal import Tonal  # the import takes seconds
 
         return Tonal(analysis)
 
