@@ -1,4 +1,4 @@
-"""The project's own network: a small residual network of short excerpts, whose mean counts."""
+"""The project's own network: a small residual network for short excerpts, whose mean counts."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ SHARPNESS = 10.0  # logits of unit vectors lie within ± this times the norm of 
 
 
 def build(shape: tuple[int, ...], n_classes: int, settings: TrainSettings) -> "keras.Model":
-    """Untrained network; the embedding is a unit vector of 128 numbers.
+    """Return the untrained network; the embedding is a unit vector of 128 numbers.
 
     Parameters
     ----------
