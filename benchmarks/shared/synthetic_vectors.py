@@ -1,4 +1,4 @@
-"""Vectors to measure neighbours on: clusters as songs form them, and inputs that are hard to find neighbours in."""
+"""Synthetic vectors: clusters as songs form them, and inputs in which neighbours are hard to find."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,7 +18,7 @@ COPIES, NEAR_COPIES, NEARNESS = 2000, 3000, 1e-4
 class Kind(NamedTuple):
     """How clustered vectors are spread."""
 
-    rank: int  # dimensions that the clusters and the songs in them take
+    rank: int  # dimensions that the clusters and their songs use
     decay: float  # the k-th of these has a variance in proportion to k ** -decay
     between: float  # share of the variance that lies between clusters
     noise: float  # share that lies in all dimensions alike
@@ -32,7 +32,7 @@ KINDS = {
 
 
 def clustered(kind: Kind, n_songs: int, d: int, seed: int = 0) -> Matrix:
-    """Unit vectors [n_songs, d] in clusters of sizes by Zipf, each with a spectrum of its own; randomly rotated."""
+    """Make unit vectors [n_songs, d] in clusters of sizes by Zipf, each with its own spectrum; randomly rotated."""
     rng = np.random.default_rng(seed)
     n_clusters, rank = max(8, int(kind.density * n_songs**0.5)), min(kind.rank, d)
     sizes = np.arange(1, n_clusters + 1) ** -ZIPF
@@ -56,7 +56,7 @@ def clustered(kind: Kind, n_songs: int, d: int, seed: int = 0) -> Matrix:
 
 
 def unit(vectors: NDArray[np.floating]) -> Matrix:
-    """The vectors [N, d] at length 1."""
+    """Scale the vectors [N, d] to length 1."""
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
