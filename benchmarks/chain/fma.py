@@ -53,7 +53,7 @@ class Look(NamedTuple):
     seconds: float
     stage: str
     driver_mb: float
-    worker_mb: float  # of the largest
+    worker_mb: float  # the largest worker's
     store_mb: float
     tracks: int  # decoded
 
@@ -179,7 +179,7 @@ def run(folder: Path, options: Namespace) -> Watch:
     return watch
 
 
-# --- what it tells ----------------------------------------------------------------------------------------------------
+# --- the report -------------------------------------------------------------------------------------------------------
 
 
 def report(watch: Watch, store: Store, n_tracks: int) -> None:
@@ -236,7 +236,7 @@ def draw(watch: Watch, file: Path) -> None:
     for stage in dict.fromkeys(look.stage for look in watch.looks if look.stage):
         start = next(look.seconds for look in watch.looks if look.stage == stage) / 60
         axes.axvline(start, color="lightgrey", linewidth=0.8)
-        side = "left" if stage != "publish" else "right"  # of its line: similar follows in half a minute
+        side = "left" if stage != "publish" else "right"  # similar follows in half a minute
         axes.annotate(stage, (start, 0.99), xycoords=("data", "axes fraction"), rotation=90, va="top", ha=side)
     figure.legend(loc="outside lower center", ncols=4)
     axes.set_title("musicrec on a simulated catalog in FMA's layout")

@@ -149,7 +149,7 @@ def undisturbed(arguments: list[str], log: Path) -> float:
 
 @contextmanager
 def watched(out: str, folder: Path) -> Iterator[Path]:
-    """Have a reader look at the tables; yield the file with what it has seen, which exists afterwards."""
+    """Let a reader look at the tables; yield the file with what it has seen, which exists afterwards."""
     spawn = multiprocessing.get_context("spawn")
     is_over, seen = spawn.Event(), folder / "seen.json"
     reader = spawn.Process(target=watch, args=(out, is_over, seen), daemon=True)

@@ -97,7 +97,7 @@ def _describe(ours: pa.Table, theirs: pa.Table) -> str:
 
 
 def leftovers(out: str) -> Iterator[str]:
-    """What a run that has ended well should not have left: temporary files, work, too many versions, damaged ones."""
+    """Yield what a successful run should not have left: temporary files, work, too many versions, damaged ones."""
     fs, root = fsspec.core.url_to_fs(out)
     names = [name.removeprefix(root).strip("/") for name in fs.find(root, withdirs=True)]
     for name in names:

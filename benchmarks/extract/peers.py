@@ -94,7 +94,7 @@ OURS: dict[str, Function] = {
 
 
 def with_tensorflow() -> list[Row]:
-    """Compiled functions over tf.signal, with librosa's mel filters."""
+    """Return compiled functions over tf.signal, with librosa's mel filters."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
@@ -148,7 +148,7 @@ def with_tensorflow() -> list[Row]:
 
 
 def with_essentia() -> list[Row]:
-    """Essentia's standard algorithms, frame by frame; its streaming mode takes samples one by one and is far slower."""
+    """Return essentia's standard algorithms, frame by frame; its streaming mode, sample by sample, is far slower."""
     import essentia
 
     essentia.log.infoActive = essentia.log.warningActive = False
@@ -218,7 +218,7 @@ def with_essentia() -> list[Row]:
 
 
 def with_audioflux() -> list[Row]:
-    """AudioFlux over its C library; its frames are not centred, so the samples are padded as ours."""
+    """Return audioflux' functions over its C library; its frames are not centred, so samples are padded as ours are."""
     import audioflux as af
     from audioflux.type import (
         SpectralDataType,

@@ -55,7 +55,7 @@ from musicrec.store.lineage import digest
 from musicrec.store.store import Store
 
 K, RECALL_K = 5, 10
-COMPONENTS = 10  # of PCA
+COMPONENTS = 10  # principal components
 REFERENCE = {  # P@5, MAP, skewness, antihubs, Robin Hood
     "cosine": (0.444, 0.284, 1.59, 0.109, 0.342),
     "mutual_proximity": (0.440, 0.280, 0.85, 0.056, 0.279),

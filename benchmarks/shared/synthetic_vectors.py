@@ -64,14 +64,14 @@ def unit(vectors: NDArray[np.floating]) -> Matrix:
 
 
 def copies(n_songs: int, d: int) -> Matrix:
-    """One song many times among others: more ties than a list is long."""
+    """Make vectors with many copies of one song: more ties than a list is long."""
     vectors = clustered(KINDS["harder"], n_songs, d)
     vectors[np.random.default_rng(1).choice(n_songs, COPIES, replace=False)] = vectors[0]
     return vectors
 
 
 def near_copies(n_songs: int, d: int) -> Matrix:
-    """One song many times, each a little changed: scores that 8 bits do not tell apart, and float32 hardly."""
+    """Make vectors with many near-copies of one song: 8 bits cannot distinguish their scores, float32 hardly can."""
     vectors, rng = clustered(KINDS["harder"], n_songs, d), np.random.default_rng(2)
     changed = vectors[0] + NEARNESS * rng.standard_normal((NEAR_COPIES, d))
     vectors[rng.choice(n_songs, NEAR_COPIES, replace=False)] = unit(changed)
@@ -79,17 +79,17 @@ def near_copies(n_songs: int, d: int) -> Matrix:
 
 
 def narrow_cone(n_songs: int, d: int) -> Matrix:
-    """All songs alike: the largest part of each vector is common to all."""
+    """Make vectors that are all similar: the largest part of each is common to all."""
     return unit(np.random.default_rng(3).standard_normal((n_songs, d)) + 3)
 
 
 def noise(n_songs: int, d: int) -> Matrix:
-    """Nothing to find: no clusters, no axis that counts more than another."""
+    """Make vectors with nothing to find: no clusters, and no axis that matters more than another."""
     return unit(np.random.default_rng(4).standard_normal((n_songs, d)))
 
 
 def heavy_tails(n_songs: int, d: int) -> Matrix:
-    """A few coordinates many times as large as all others."""
+    """Make vectors with a few coordinates that are many times as large as all others."""
     return unit(np.random.default_rng(5).standard_normal((n_songs, d)) ** 3)
 
 

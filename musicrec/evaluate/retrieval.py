@@ -109,11 +109,11 @@ class Retrieval(NamedTuple):
     The first two count only songs that have something to find: with an artist filter, no song of a genre of one artist.
     """
 
-    precision: Accuracy  # at k, of the same genre
-    mean_average_precision: Accuracy  # of the same genre
+    precision: Accuracy  # share of the first k that have the song's genre
+    mean_average_precision: Accuracy  # a hit is a song of the same genre
     same_artist: float  # share of the first k that are by the song's own artist
     diversity: float  # within the first k
-    hubs: Quality  # of the first k
+    hubs: Quality  # hubness of the first k
 
 
 def retrieval(ids: Ids, genres: ArrayLike, artists: ArrayLike, vectors: ArrayLike, k: int) -> Retrieval:

@@ -58,7 +58,7 @@ def harmonic(padded: Array, n_samples: int, magnitude: Array, n_fft: int, hop_le
 
 @lru_cache(maxsize=2)  # each is as long as a clip
 def _inverse_window_sum(n_frames: int, n_fft: int, hop_length: int) -> Array:
-    """One over the sum of the squared windows at each sample; one where no window reaches."""
+    """Return one over the sum of the squared windows at each sample; one where no window reaches."""
     squares = fourier.hann(n_fft).reshape(-1, hop_length) ** 2
     total = np.zeros((n_frames + len(squares) - 1, hop_length))
     for hop, square in enumerate(squares):

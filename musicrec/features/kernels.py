@@ -46,7 +46,7 @@ def magnitude(y, hop_length, plan, out):
 @kernel
 def _magnitudes(points, roots, out, row):
     half = len(roots) // 2
-    re, im = load(points, 0), load(points, 1)  # of two real bins, their half sum and half difference
+    re, im = load(points, 0), load(points, 1)  # half the sum and half the difference of two real bins
     first, last = as_in(out, re + im), as_in(out, re - im)
     store(out, row, maximum(first, -1 * first))
     store(out, row + half, maximum(last, -1 * last))

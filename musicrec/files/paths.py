@@ -29,7 +29,8 @@ S3: dict[str, Any] = {
     "config_kwargs": {
         "connect_timeout": 10,
         "read_timeout": 60,
-        "retries": {"mode": "standard", "total_max_attempts": 8},  # of timeouts, throttling, 5xx; takes seconds in all
+        # Timeouts, throttling and 5xx are retried, for some seconds in all.
+        "retries": {"mode": "standard", "total_max_attempts": 8},
     },
 }
 

@@ -18,7 +18,7 @@ REMEDIES = {  # by the name of the error, from the server or from the client lib
     "NoCredentialsError": "no key was given; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
     "AccessDenied": REFUSED,
     "Forbidden": REFUSED,
-    "403": REFUSED,  # the answer to a request whose answer has no body
+    "403": REFUSED,  # a HEAD request is answered without a body
     "PermissionError": REFUSED,
     "EndpointConnectionError": SILENT,
     "ConnectTimeoutError": SILENT,

@@ -31,8 +31,8 @@ class About(NamedTuple):
     name: str
     what: str
     reads: str  # table, or feature set
-    parameters: int | None  # of a network for so many genres; the size of other models depends on the songs
-    genres: int | None  # how many the publication had
+    parameters: int | None  # None for models whose size depends on the songs
+    genres: int | None  # for which the parameters are counted: as many as the publication had
 
 
 def about() -> list[About]:

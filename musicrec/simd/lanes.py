@@ -362,7 +362,7 @@ def lane_sum(typing, x):
     return types.float64(x), generate
 
 
-SIGNIFICAND_BITS, EXPONENT_BIAS = 23, 127  # of float32
+SIGNIFICAND_BITS, EXPONENT_BIAS = 23, 127  # the layout of float32
 
 
 @intrinsic

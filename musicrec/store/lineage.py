@@ -12,7 +12,8 @@ from musicrec.schemas import SCHEMA_VERSION
 from musicrec.settings import StageSettings
 
 FOOTER_KEY = b"musicrec"
-FOOTER_FILE = "_common_metadata"  # Parquet's name for a footer without rows; each version has its own, for older parts
+# Parquet's name for a footer without rows. A version has one of its own, because its parts may be older.
+FOOTER_FILE = "_common_metadata"
 
 
 def made_by(settings: StageSettings, **lineage: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -51,7 +51,7 @@ def build(shape: tuple[int, ...], n_classes: int, settings: TrainSettings) -> "k
         return layers.BatchNormalization(momentum=MOMENTUM, synchronized=True, name=f"{name}_norm")(x)
 
     def block(x: Tensor, width: int, name: str, strides: int) -> Tensor:
-        """Two convolutions beside a shortcut (He et al., CVPR 2016)."""
+        """Apply two convolutions beside a shortcut (He et al., CVPR 2016)."""
         y = layers.Activation("relu")(convolution(x, width, f"{name}_a", strides))
         y = convolution(y, width, f"{name}_b")
         if strides > 1:

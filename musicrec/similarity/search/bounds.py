@@ -65,9 +65,9 @@ class Projection(NamedTuple):
 
     def about_centre(self, given: Vectors) -> tuple[Matrix, NDArray[np.float64]]:
         """Return the centred vectors [N, d], and each song's own term of a similarity [N]."""
-        about, own = np.empty(given.values.shape, np.float32), np.empty(len(given.values))
-        codes.about_centre(*given[:2], self.metric, self.centre, about, own)
-        return about, own
+        centred, own = np.empty(given.values.shape, np.float32), np.empty(len(given.values))
+        codes.about_centre(*given[:2], self.metric, self.centre, centred, own)
+        return centred, own
 
     def coordinates(self, given: Vectors) -> Matrix:
         """Return the coordinates [N, p] of vectors on the axes."""
@@ -192,7 +192,7 @@ def encode(projection: Projection, given: Vectors) -> Codes:
     write = codes.scale if is_product else codes.quantise
     for first in range(0, n_songs, BLOCK_ROWS):
         block = slice(first, min(first + BLOCK_ROWS, n_songs))
-        about, own = projection.about_centre(given.rows(block))
-        on_axes, rest = project(about, projection.axes)
+        centred, own = projection.about_centre(given.rows(block))
+        on_axes, rest = project(centred, projection.axes)
         write(on_axes, rest, own, projection.step, projection.longest, written[block], starts[block], offsets[block])
     return Codes(written, starts, offsets)

@@ -9,7 +9,7 @@ from musicrec.simd.lanes import LANES, as_in, kernel, lane_sum, load_at, spread,
 from musicrec.similarity.search.candidates import COSINE, EUCLIDEAN
 from musicrec.similarity.search.screens import PANEL
 
-ROUNDING = 4e-6  # of float32 sums, relative to the longest vector, with room to spare
+ROUNDING = 4e-6  # bound on the rounding of float32 sums, relative to the longest vector, with room to spare
 
 
 @kernel

@@ -37,8 +37,8 @@ def start_from_clusters(projection: Projection, lists: CandidateLists, starts: N
     for start, stop in pairwise(np.unique(np.clip(starts, 0, len(lists.songs)))):
         for first in range(start, stop, AT_ONCE):
             rows = slice(first, min(first + AT_ONCE, stop))
-            about, own = _about_centre(projection, lists, rows)
-            lists.limits[rows] = _limits(projection, about @ about.T + own.astype(np.float32), own, lists.depth + 1)
+            centred, own = _about_centre(projection, lists, rows)
+            lists.limits[rows] = _limits(projection, centred @ centred.T + own.astype(np.float32), own, lists.depth + 1)
 
 
 def guess_from_sample(projection: Projection, new: CandidateLists, lists: CandidateLists) -> NDArray[Any]:
