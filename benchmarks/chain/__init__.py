@@ -1,1 +1,1 @@
-"""The whole chain: its time, nights, a catalog of FMA's size, killed processes."""
+"""The whole chain: its time, nightly runs, a catalog of FMA's size, killed processes."""

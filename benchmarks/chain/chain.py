@@ -17,7 +17,7 @@ STARTS = 5
 
 
 def timed(*arguments: object) -> float:
-    """Wall seconds of one musicrec command."""
+    """Return the wall seconds of one musicrec command."""
     started = time.perf_counter()
     command = [sys.executable, "-m", "musicrec", *map(str, arguments)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -25,7 +25,7 @@ def timed(*arguments: object) -> float:
 
 
 def main() -> None:
-    """Print first run, second run, their ratio, and the starts of lookup and --help beside Python's own."""
+    """Print first run, second run, their ratio, and the start times of lookup and --help beside Python's own."""
     with tempfile.TemporaryDirectory() as folder:
         out, source = Path(folder) / "out", Path(folder) / "synthetic"
         if sys.argv[1:]:

@@ -1,13 +1,13 @@
-"""A simulated catalog of FMA's size through catalog, extract and similar: time, memory and disk, and what is left.
+"""A simulated catalog of FMA's size through catalog, extract and similar: time, memory and disk.
 
-The catalog has FMA's layout and 106 574 tracks; its files are links to some forty real clips, encoded for this as FMA's
-are, so that every track is read, hashed, decoded and written as any other (from memory, not from a disk: the pool is
-small). As many tracks are decoded as the hours given allow; the rest is extrapolated from the steady rate, which leaves
-the first tenth of the time out. Lists of similar songs are made of synthetic vectors, one for each track: forty clips
-have forty vectors, and lists of equal songs would be another problem.
+The catalog has FMA's layout and 106 574 tracks. Its files are links to some forty real clips, encoded as FMA's are, so
+that every track is read, hashed, decoded and written as any other (from memory, not from a disk: the pool is small). As
+many tracks are decoded as the hours given allow; the rest is extrapolated from the steady rate, which leaves out the
+first tenth of the time. Lists of similar songs are made from synthetic vectors, one for each track: forty clips have
+only forty vectors, and lists of equal songs would be another problem.
 
-Memory is the resident set of the driver and of the largest worker, what they share included, and what Ray's object
-store holds, every few seconds; it is drawn over time with the tracks done. Flat means that a line fitted to the second
+Memory is the resident set of the driver and of the largest worker, including what they share, and what Ray's object
+store holds, every few seconds. It is drawn over time with the tracks done. Flat means that a line fitted to the second
 half of extract grows by less than the bar over all tracks.
 """
 
@@ -44,7 +44,7 @@ from musicrec.store.store import Store
 
 SECONDS_BETWEEN_LOOKS = 3.0
 DIMENSIONS = 128
-BAR_GROWTH_MB = 100.0  # of the driver and of the largest worker, over all tracks
+BAR_GROWTH_MB = 100.0  # most that the driver and the largest worker may grow over all tracks
 
 
 class Look(NamedTuple):
@@ -53,7 +53,7 @@ class Look(NamedTuple):
     seconds: float
     stage: str
     driver_mb: float
-    worker_mb: float  # of the largest
+    worker_mb: float  # the largest worker's
     store_mb: float
     tracks: int  # decoded
 
@@ -87,7 +87,7 @@ class Watch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Note what a stage takes."""
+        """Measure what a stage takes."""
         self._stage, started, cpu = name, time.monotonic(), self._meter.seconds() or 0
         with redirect_stderr(StringIO()):
             yield
@@ -96,7 +96,7 @@ class Watch:
         self.stages.append(Stage(name, time.monotonic() - started, used))
 
     def look(self) -> None:
-        """Look now."""
+        """Take a look now."""
         workers = [0.0]
         for pid in descendants(os.getpid()):
             try:
@@ -112,7 +112,7 @@ class Watch:
             self.look()
 
     def _decoded(self) -> int:
-        """Tracks whose outcome is staged; each file is read once."""
+        """Count the tracks whose outcome is staged; each file is read once."""
         work = self._store.out / "_work" / ExtractSettings.stage
         for file in set(work.glob("*/*.parquet")) - self._rows.keys():
             self._rows[file] = pq.read_metadata(file).num_rows
@@ -120,13 +120,13 @@ class Watch:
 
 
 def resident_mb(pid: int) -> float:
-    """Resident memory of a process, what it shares with others included, in MB."""
+    """Return the resident memory of a process, including what it shares with others, in MB."""
     match = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(match[1]) / 1000 if match else 0.0
 
 
 def store_mb() -> float:
-    """What Ray's object store holds, in MB."""
+    """Return what Ray's object store holds, in MB."""
     import ray
 
     name = "object_store_memory"
@@ -134,13 +134,13 @@ def store_mb() -> float:
 
 
 def extract_for(store: Store, watch: Watch, hours: float, limit: int | None) -> None:
-    """Decode till the time is over, or somebody interrupts, then publish what there is."""
+    """Decode until the time is over or somebody interrupts, then publish what there is."""
     with watch.stage("extract"):
         try:
             with deadline(hours * 3600):
                 extract(store, ExtractSettings(), limit=limit)
         except (DeadlinePassed, KeyboardInterrupt):
-            time.sleep(SECONDS_BETWEEN_LOOKS)  # tasks that had begun end
+            time.sleep(SECONDS_BETWEEN_LOOKS)  # let tasks that had begun end
     if not store.exists("mel"):
         with watch.stage("publish"):
             extract(store, ExtractSettings(), limit=0)
@@ -179,7 +179,7 @@ def run(folder: Path, options: Namespace) -> Watch:
     return watch
 
 
-# --- what it tells ----------------------------------------------------------------------------------------------------
+# --- the report -------------------------------------------------------------------------------------------------------
 
 
 def report(watch: Watch, store: Store, n_tracks: int) -> None:
@@ -214,7 +214,7 @@ def report(watch: Watch, store: Store, n_tracks: int) -> None:
 
 
 def slope(looks: list[Look], of: Callable[[Look], float]) -> float:
-    """Growth of something a second, of a line fitted by least squares."""
+    """Return the growth of something per second, by a line fitted by least squares."""
     seconds, values = np.array([(look.seconds, of(look)) for look in looks]).T
     return float(np.polyfit(seconds, values, 1)[0])
 
@@ -236,7 +236,7 @@ def draw(watch: Watch, file: Path) -> None:
     for stage in dict.fromkeys(look.stage for look in watch.looks if look.stage):
         start = next(look.seconds for look in watch.looks if look.stage == stage) / 60
         axes.axvline(start, color="lightgrey", linewidth=0.8)
-        side = "left" if stage != "publish" else "right"  # of its line: similar follows in half a minute
+        side = "left" if stage != "publish" else "right"  # similar follows in half a minute
         axes.annotate(stage, (start, 0.99), xycoords=("data", "axes fraction"), rotation=90, va="top", ha=side)
     figure.legend(loc="outside lower center", ncols=4)
     axes.set_title("musicrec on a simulated catalog in FMA's layout")

@@ -1,4 +1,4 @@
-"""A simulated catalog in the layout of FMA: real audio below names that it never had."""
+"""A simulated catalog in the layout of FMA: real audio under invented names."""
 
 import csv
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from benchmarks.shared.common import audio_files
 
-TRACKS = 106_574  # of fma_full and fma_large
+TRACKS = 106_574  # as many as fma_full and fma_large have
 LAST_ID = 155_320  # ids have gaps
-CLIP_S, RATE = 30, 44_100  # of a clip of fma_large
-COMPRESSION = 0.15  # of libsndfile at a constant rate: 256 kbit/s, FMA's most frequent
+CLIP_S, RATE = 30, 44_100  # as clips of fma_large have
+COMPRESSION = 0.15  # libsndfile's level at a constant rate: 256 kbit/s, FMA's most frequent
 HEAD = """\
 ,album,artist,artist,set,track,track
 ,title,id,name,split,genre_top,title
@@ -27,7 +27,7 @@ Samples = NDArray[np.float32]
 
 
 def write_catalog(folder: Path, data: Path, n_tracks: int, n_clips: int) -> float:
-    """Write the catalog, its clips as links to a pool of real ones beside it; return megabytes of audio that it lists.
+    """Write the catalog, its clips as links to a pool of real ones beside it; return the megabytes of audio it lists.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def write_catalog(folder: Path, data: Path, n_tracks: int, n_clips: int) -> floa
 
 
 def write_pool(folder: Path, data: Path, n_clips: int) -> list[Path]:
-    """Different clips as FMA has them: mp3 of 30 s, 44.1 kHz, stereo, 256 kbit/s, cut out of real recordings."""
+    """Write different clips as FMA has them: mp3 of 30 s, 44.1 kHz, stereo, 256 kbit/s, cut from real recordings."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{number:04d}.mp3" for number in range(n_clips)]
     if not files[-1].exists():
@@ -66,7 +66,7 @@ def write_pool(folder: Path, data: Path, n_clips: int) -> list[Path]:
 
 
 def clips(data: Path) -> Iterator[Samples]:
-    """Thirty seconds after thirty seconds of each recording, [samples, 2]; of mono the right channel is 10 ms late."""
+    """Yield each recording in pieces of thirty seconds, [samples, 2]; of mono, the right channel is 10 ms late."""
     for path in [*audio_files(data / "songs"), *audio_files(data / "gtzan", (".wav", ".flac"))]:
         for block in sf.blocks(path, CLIP_S * sf.info(path).samplerate, dtype="float32", always_2d=True):
             samples = soxr.resample(block, sf.info(path).samplerate, RATE)

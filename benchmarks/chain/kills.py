@@ -1,11 +1,11 @@
-"""The chain under kill -9: a process at random, at a moment at random, and the same command again.
+"""The chain under kill -9: a random process is killed at a random moment, and the same command is given again.
 
 A synthetic catalog changes from run to run. Each run is done twice: left alone into one OUT, and into another OUT with
-one process killed at a moment that is uniform over the time the first one took: the driver, the raylet, the gcs_server,
-a worker that waits or one that works. The command is given again until it ends with 0, at once or, every other time,
-when what was left of Ray has ended. Then all tables must be those of the OUT that was left alone, value by value, each
-song once. A reader looks at the published tables several times a second and must only ever see whole ones, each equal
-to one of the other OUT.
+one process killed, at a moment that is uniform over the time the first one took. It may be the driver, the raylet, the
+gcs_server, an idle worker or a busy one. The command is given again until it ends with 0: at once or, every other time,
+when what was left of Ray has ended. Then all tables must equal those of the OUT that was left alone, value by value,
+with each song once. A reader looks at the published tables several times a second. It must only see whole ones, each
+equal to one of the other OUT.
 """
 
 import json
@@ -34,8 +34,8 @@ from musicrec.stages.catalog.synthetic import write_catalog
 
 RUN_EVERY = 10  # runs: the others are a refresh, which trains nothing
 MOST_RESTARTS = 3
-LIMIT_S = 400.0  # of one command: longer is a hang
-ENDING_S = 5.0  # that Ray is given to end by itself
+LIMIT_S = 400.0  # a command that takes longer hangs
+ENDING_S = 5.0  # Ray has so long to end by itself
 KINDS = ("driver", "raylet", "gcs_server", "idle worker", "busy worker")
 
 
@@ -43,7 +43,7 @@ KINDS = ("driver", "raylet", "gcs_server", "idle worker", "busy worker")
 
 
 def change(source: Path, pool: Path, number: int, rng: np.random.Generator) -> str:
-    """Add, change and remove a few songs; break one now and then. Returns how many, in words."""
+    """Add, change and remove a few songs; sometimes break one. Return how many, in words."""
     songs, others = sorted(source.glob("*/*.*")), sorted(p for p in pool.glob("*/*.*") if p.stat().st_size > 10_000)
     n_added, n_changed, n_removed = rng.integers(1, 4, 3)
     picked = [songs[i] for i in rng.permutation(len(songs))[: n_changed + n_removed]]
@@ -66,7 +66,7 @@ def change(source: Path, pool: Path, number: int, rng: np.random.Generator) -> s
 
 @dataclass
 class Run:
-    """A run of the chain that was killed at one moment; if it had ended before, `kind` is None."""
+    """A run of the chain, one process of which was killed; if it had ended before, `kind` is None."""
 
     number: int
     what: str  # command and changes of the catalog
@@ -83,7 +83,7 @@ class Run:
     faults: list[str] = field(default_factory=list)
 
     def row(self) -> list[object]:
-        """For the table."""
+        """Return the row of the table."""
         ended = "hung" if self.code is None else self.code
         times = [f"{seconds:.1f}" for seconds in (self.undisturbed_s, self.moment_s, self.seconds)]
         found = [len(self.found.lost), len(self.found.doubled), len(self.faults)]
@@ -134,7 +134,7 @@ def disturbed(arguments: list[str], run: Run, log: Path, rng: np.random.Generato
 
 
 def undisturbed(arguments: list[str], log: Path) -> float:
-    """Give a command and leave it alone; its seconds. On a busy machine Ray may take too long to start: then again."""
+    """Give a command, leave it alone and return its seconds; try again where Ray is too slow to start."""
     for _ in range(1 + MOST_RESTARTS):
         command, started = Command(arguments, log), time.monotonic()
         code, seconds = command.wait(LIMIT_S), time.monotonic() - started
@@ -149,7 +149,7 @@ def undisturbed(arguments: list[str], log: Path) -> float:
 
 @contextmanager
 def watched(out: str, folder: Path) -> Iterator[Path]:
-    """Have a reader look at the tables; yields the file of what it has seen, which is there afterwards."""
+    """Let a reader look at the tables; yield the file with what it has seen, which exists afterwards."""
     spawn = multiprocessing.get_context("spawn")
     is_over, seen = spawn.Event(), folder / "seen.json"
     reader = spawn.Process(target=watch, args=(out, is_over, seen), daemon=True)
@@ -163,7 +163,7 @@ def watched(out: str, folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def ray_of_its_own() -> Iterator[None]:
-    """Let Ray keep its files in a folder that goes afterwards, apart from all other Rays."""
+    """Let Ray keep its files in a temporary folder, apart from all other Rays."""
     os.environ.pop("RAY_ADDRESS", None)
     with tempfile.TemporaryDirectory(prefix="kills-", ignore_cleanup_errors=True) as folder:
         os.environ["RAY_TMPDIR"] = folder
@@ -171,7 +171,7 @@ def ray_of_its_own() -> Iterator[None]:
 
 
 class Runs:
-    """Runs on a changing catalog, and what the tables of each were when nothing was killed."""
+    """Runs on a changing catalog, and the tables of each run in which nothing was killed."""
 
     def __init__(self, folder: Path, seed: int, songs_per_style: int) -> None:
         self.source, self.pool, self.logs = (folder / name for name in ("songs", "pool", "logs"))
@@ -182,7 +182,7 @@ class Runs:
         write_catalog(self.pool, songs_per_style=songs_per_style, seconds=1.5, seed=seed + 1)
 
     def __call__(self, number: int) -> Run:
-        """Do one."""
+        """Do one run."""
         rng = np.random.default_rng((self.seed, number))
         changes = change(self.source, self.pool, number, rng) if number else "new"
         options = ["-n", "10", "--epochs", "8"] if number % RUN_EVERY == 0 else []
@@ -201,7 +201,7 @@ class Runs:
         return run
 
     def reader_faults(self, seen: dict[str, Any]) -> list[str]:
-        """What the reader complained of, and what it saw that no undisturbed run has published, in that order."""
+        """Return the reader's complaints, then the tables it saw that no undisturbed run published in that order."""
         faults = [f"reader {way}: {fault}" for way, told in seen["faults"].items() for fault in told]
         for way, contents in seen["contents"].items():
             rest = iter(self.contents[WAYS[way][0]])
@@ -230,7 +230,7 @@ def main() -> None:
 
 
 def report(done: list[Run], seen: dict[str, Any], reader_faults: list[str]) -> int:
-    """Print the tables and the verdict; the exit code."""
+    """Print the tables and the verdict; return the exit code."""
     print()
     print_table(HEAD, [run.row() for run in done])
     hits = Counter((run.kind, run.stage) for run in done if run.kind)

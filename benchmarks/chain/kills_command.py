@@ -1,4 +1,4 @@
-"""A musicrec command as processes: which there are, of which kind, and what is left of them."""
+"""The processes of a musicrec command: which there are, of which kind, and what is left of them."""
 
 import os
 import re
@@ -26,7 +26,7 @@ class Command:
         self._started = time.monotonic()
 
     def wait(self, seconds: float) -> int | None:
-        """Exit code; None if it has not ended `seconds` after its start."""
+        """Return the exit code; None if it has not ended `seconds` after its start."""
         while True:
             ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if ended:
@@ -37,17 +37,17 @@ class Command:
 
     @property
     def stage(self) -> str:
-        """The stage that it is at: those before have told their counts."""
+        """The stage that it is at: those before have printed their counts."""
         ended = set(re.findall(r"^(?:\d\d:\d\d:\d\dZ )?(\w+): ", self._told.read_text(), re.MULTILINE))
         return next((stage for stage in STAGES if stage not in ended), "end")
 
     @property
     def complaint(self) -> str:
-        """The last line that it said on standard error."""
+        """The last line that it wrote to standard error."""
         return next(iter(self._complaints.read_text().strip().splitlines()[::-1]), "")
 
     def processes(self) -> dict[str, list[int]]:
-        """Its processes by kind, those of Ray's other services left out."""
+        """Return its processes by kind, without those of Ray's other services."""
         found: dict[str, list[int]] = {}
         for pid in self._members():
             with suppress(OSError):  # it has just ended
@@ -58,7 +58,7 @@ class Command:
         return found
 
     def clean_up(self, seconds: float) -> int:
-        """Wait until nothing of it is left, at most so long, then kill the rest; how many these were."""
+        """Wait at most so long until none of its processes is left, then kill the rest; return how many these were."""
         if self._process.returncode is not None:
             return 0  # it was cleaned up before
         end = time.monotonic() + seconds
@@ -72,7 +72,7 @@ class Command:
         return len(rest)
 
     def _members(self) -> list[int]:
-        """Processes of its session that run."""
+        """Return the running processes of its session."""
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
@@ -83,7 +83,7 @@ class Command:
 
 
 def _kind(words: list[str]) -> str | None:
-    """What a process is, by its command line."""
+    """Return the kind of a process, by its command line."""
     name, title = Path(words[0]).name, words[0]
     if name in ("raylet", "gcs_server"):
         return name

@@ -28,7 +28,7 @@ class BrokenError(Exception):
 
 
 def read_with_musicrec(out: str) -> pa.Table:
-    """All lists, as a service asks for them."""
+    """Read all lists, as a service asks for them."""
     table = SimilarTable(out)
     ids = [song.track_id for song in table.songs()]
     some = ids[:: max(1, len(ids) // 7)]
@@ -41,7 +41,7 @@ def read_with_musicrec(out: str) -> pa.Table:
 
 
 def read_with_arrow(out: str) -> pa.Table:
-    """All rows, the files of one version, and what its footer says of it."""
+    """Read all rows; check that the files are of one version, and its footer."""
     dataset = pads.dataset(f"{out}/similar", format="parquet")
     rows = dataset.to_table()
     versions = {Path(file).stem.split("-", 2)[2] for file in dataset.files}
@@ -54,14 +54,14 @@ def read_with_arrow(out: str) -> pa.Table:
 
 
 def read_with_pandas(out: str) -> pa.Table:
-    """All rows."""
+    """Read all rows."""
     rows = pa.Table.from_pandas(pd.read_parquet(f"{out}/similar"), SIMILAR, preserve_index=False)
     _require_lists(rows)
     return rows
 
 
 def read_features(out: str) -> pa.Table:
-    """All rows of another table."""
+    """Read all rows of another table."""
     rows = pa.Table.from_pandas(pd.read_parquet(f"{out}/features"), preserve_index=False)
     _require(len(set(rows["track_id"].to_pylist())) == rows.num_rows, "a song stands twice")
     return rows
@@ -81,7 +81,7 @@ def _require(holds: bool, otherwise: str) -> None:
 
 
 def _require_lists(rows: pa.Table) -> None:
-    """Every song has its list, of one length, ranks from 1 on, of songs that have lists themselves."""
+    """Require a list for every song, all of one length, with ranks from 1 on, of songs that have lists themselves."""
     table = rows.to_pandas()
     songs = set(table["track_id"])
     sizes = table.groupby("track_id").size()
@@ -99,13 +99,13 @@ def watch(out: str, is_over: Event, seen: Path) -> None:
     Parameters
     ----------
     out : str
-        OUT; it need not be there yet.
+        OUT; it need not exist yet.
     is_over : multiprocessing.Event
-        Tells to stop.
+        Set to stop.
     seen : pathlib.Path
-        Receives, by way of reading: ``looks``, ``swapped`` (a file was gone when it was to be opened: of a reader that
-        knows nothing of versions, see :mod:`musicrec.store.versions`), ``contents`` (each new digest, in order),
-        ``faults``.
+        Receives, by way of reading: ``looks``; ``swapped``, how often a file was gone when it was to be opened, by a
+        reader that knows nothing of versions (see :mod:`musicrec.store.versions`); ``contents``, each new digest, in
+        order; and ``faults``.
     """
     looks, swapped = Counter[str](), Counter[str]()
     contents, faults = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)

@@ -1,4 +1,4 @@
-"""What must hold of the tables of an OUT whose runs were killed, beside those of one that was left alone."""
+"""Checks of the tables of an OUT whose runs were killed, against those of one that was left alone."""
 
 import hashlib
 from collections import Counter
@@ -32,19 +32,19 @@ VERSIONS_KEPT = {"similar": 3}  # before the published one; of others, one
 
 
 class Accounts(NamedTuple):
-    """Songs that stand in a table too seldom or too often."""
+    """Songs that a table holds too seldom or too often."""
 
     lost: list[str]
     doubled: list[str]
 
 
 def read(out: str, name: str) -> pa.Table:
-    """A published table as a tool reads it that knows nothing of musicrec."""
+    """Read a published table as a tool does that knows nothing of musicrec."""
     return pq.read_table(f"{out}/{name}")
 
 
 def content(table: pa.Table, keys: list[str]) -> pa.Table:
-    """Values of a table in order of its keys, without times and footer."""
+    """Return the values of a table in order of its keys, without times and footer."""
     return (
         table.drop_columns([name for name in TIMES if name in table.schema.names])
         .replace_schema_metadata()
@@ -53,12 +53,12 @@ def content(table: pa.Table, keys: list[str]) -> pa.Table:
 
 
 def digest(table: pa.Table, keys: list[str]) -> str:
-    """Name of the values of a table, in whatever order its rows are."""
+    """Return a digest of the values of a table, whatever the order of its rows."""
     return hashlib.blake2b(repr(content(table, keys).to_pydict()).encode(), digest_size=8).hexdigest()
 
 
 def accounts(out: str, source: Path) -> Accounts:
-    """Compare tables with the files of the source, one row a song and stage."""
+    """Compare tables with the files of the source: one row for each song and stage."""
     songs = Counter(str(path) for path in source.rglob("*") if path.suffix in AUDIO_EXTENSIONS)
     tracks, outcomes = read(out, "tracks").to_pydict(), read(out, "outcomes")
     found = {"tracks": Counter(tracks["uri"])}
@@ -77,7 +77,7 @@ def accounts(out: str, source: Path) -> Accounts:
 
 
 def differences(out: str, control: str) -> Iterator[str]:
-    """Tables whose rows or values are not those of another OUT."""
+    """Yield the tables whose rows or values are not those of another OUT."""
     for name, keys in KEYS.items():
         ours, theirs = content(read(out, name), keys), content(read(control, name), keys)
         if not ours.equals(theirs):
@@ -97,7 +97,7 @@ def _describe(ours: pa.Table, theirs: pa.Table) -> str:
 
 
 def leftovers(out: str) -> Iterator[str]:
-    """What a run that has ended well should not have left: temporary files, work, too many versions, damaged ones."""
+    """Yield what a successful run should not have left: temporary files, work, too many versions, damaged ones."""
     fs, root = fsspec.core.url_to_fs(out)
     names = [name.removeprefix(root).strip("/") for name in fs.find(root, withdirs=True)]
     for name in names:
@@ -122,7 +122,7 @@ def leftovers(out: str) -> Iterator[str]:
 
 
 def _damage(out: str, version: str) -> str | None:
-    """What is wrong with a version that a rollback would offer."""
+    """Return what is wrong with a version that a rollback would offer."""
     try:
         SimilarTable(f"{out}/_versions/similar/{version}")
     except Exception as e:  # whatever it is

@@ -1,9 +1,9 @@
 """Nights after a first run: CPU seconds of `musicrec refresh` when one song in a hundred changed, and when none did.
 
-The songs are simulated: each is thirty seconds cut somewhere out of real recordings, encoded one after the other as
-FMA's clips are, with the genre of a folder that means nothing. The first run decodes all of them and trains mlp; on
-the nights after it a third of the hundredth part each is added, changed and removed. CPU time is of the command with
-all of its Ray, the start of both included, as a scheduler would see it.
+The songs are simulated: each is thirty seconds cut somewhere from real recordings, encoded one after the other as FMA's
+clips are, in a folder whose genre means nothing. The first run decodes all of them and trains mlp. On each later night
+a third of one per cent is added, as many are changed and as many removed. CPU time is that of the command with all of
+its Ray, the start of both included, as a scheduler would see it.
 """
 
 import json
@@ -23,13 +23,13 @@ from benchmarks.chain.fma_layout import GENRES, write_pool
 from benchmarks.shared.common import one_thread, parser, print_machine, print_table, verdict
 from musicrec.monitor.cpu_time import CpuMeter
 
-CLIP_BYTES = 960_000  # of 30 s at 256 kbit/s
-SYNC, FRAME_BYTES = b"\xff\xfb", 144 * 256_000 // 44_100  # of a frame of MPEG-1 Layer III, which may have one byte more
+CLIP_BYTES = 960_000  # 30 s at 256 kbit/s
+SYNC, FRAME_BYTES = b"\xff\xfb", 144 * 256_000 // 44_100  # a frame of MPEG-1 Layer III may have one byte more
 BAR_CHANGED, BAR_NOTHING_S = 0.05, 60.0
 
 
 class Night(NamedTuple):
-    """What one run of the command took, and what it says of itself."""
+    """What one run of the command took, and its own report."""
 
     name: str
     wall_s: float
@@ -70,7 +70,7 @@ class Songs:
 
 
 def frame_starts(recordings: bytes) -> Iterator[int]:
-    """Where frames begin; a file that begins elsewhere takes its readers long to make sense of."""
+    """Yield where frames begin; a file that begins elsewhere takes its readers long to find the first one."""
     at = recordings.index(SYNC)
     while recordings.startswith(SYNC, at):
         yield at

@@ -1,8 +1,8 @@
-"""File to features and mel-spectrogram: musicrec beside librosa called feature by feature, as everybody does.
+"""File to features and mel-spectrogram: musicrec beside librosa, called feature by feature as usual.
 
-One line a group of files. Times are CPU time on one core, medians over files, the two interleaved in alternating
-order. Exactness is against librosa's values: a mean may be off by a share of its standard deviation over time, a
-variance by a share of itself.
+There is one line for each group of files. Times are CPU time on one core, medians over files, the two interleaved in
+alternating order. Exactness is against librosa's values: a mean may be off by a share of its standard deviation over
+time, a variance by a share of itself.
 """
 
 import tempfile
@@ -32,7 +32,7 @@ Values = dict[str, float]
 
 
 class Comparison(NamedTuple):
-    """What one file gave."""
+    """The result of one file."""
 
     librosa_s: float
     musicrec_s: float
@@ -43,7 +43,7 @@ class Comparison(NamedTuple):
 
 
 def with_librosa(path: Path) -> tuple[Values, Any]:
-    """The gtzan57 set and the mel-spectrogram by librosa's public functions with their defaults."""
+    """Compute the gtzan57 set and the mel-spectrogram by librosa's public functions with their defaults."""
     seconds = librosa.get_duration(path=path)
     window = {} if seconds <= CLIP_S + 1 else {"offset": min(OFFSET_S, seconds - CLIP_S), "duration": CLIP_S}
     y, _ = librosa.load(path, sr=RATE, mono=True, **window)
@@ -66,13 +66,13 @@ def with_librosa(path: Path) -> tuple[Values, Any]:
 
 
 def with_musicrec(path: Path) -> tuple[Values, Any]:
-    """The same, as the extract stage computes it."""
+    """Compute the same as the extract stage does."""
     analysis = features.analyse(audio.load(str(path), sample_rate=RATE, offset_s=OFFSET_S, duration_s=CLIP_S), RATE)
     return features.evaluate(analysis, "gtzan57"), analysis.mel(128)
 
 
 def compare(path: Path, turn: int) -> Comparison:
-    """Both on one file; who comes first changes with `turn`."""
+    """Run both on one file; which comes first changes with `turn`."""
     calls: list[Callable[[Path], tuple[Values, Any]]] = [with_librosa, with_musicrec]
     ran = {call: cpu(lambda c=call: c(path)) for call in calls[:: -1 if turn % 2 else 1]}
     (theirs, their_mel), librosa_s = ran[with_librosa]
@@ -84,14 +84,14 @@ def compare(path: Path, turn: int) -> Comparison:
 
 
 def deviation(name: str, mine: float, theirs: Values) -> float:
-    """How far a value is from librosa's, as a multiple of its tolerance."""
+    """Return how far a value is from librosa's, as a multiple of its tolerance."""
     scale = np.sqrt(theirs[name.replace("_mean", "_var")]) if name.endswith("_mean") else abs(theirs[name])
     return float(abs(mine - theirs[name]) / max(scale, 1e-12) / TOLERANCE_OF.get(name, TOLERANCE))
 
 
 @contextmanager
 def mp3_made_here(originals: list[Path]) -> Iterator[list[Path]]:
-    """One mp3 for each original, 44.1 kHz stereo: it and the next two in a row, the right channel 10 ms late."""
+    """Make an mp3 for each original, 44.1 kHz stereo: it and the next two in a row, the right channel 10 ms late."""
     with tempfile.TemporaryDirectory() as folder:
         pieces = [soxr.resample(*sf.read(path, dtype="float32"), 44100) for path in originals]
         files = []
@@ -103,7 +103,7 @@ def mp3_made_here(originals: list[Path]) -> Iterator[list[Path]]:
 
 
 def report(name: str, files: list[Path], repeats: int) -> tuple[list[object], str]:
-    """Row of one group, and what there is to say about its bar and its worst file."""
+    """Return the row of one group, and a remark on its bar and its worst file."""
     for path in files[:WARM_UP_FILES]:
         compare(path, 0)
     runs = [(path, compare(path, turn)) for turn in range(repeats) for path in files]
@@ -121,7 +121,7 @@ def report(name: str, files: list[Path], repeats: int) -> tuple[list[object], st
 
 
 def main() -> None:
-    """Print one table with a row a group of files."""
+    """Print one table with a row for each group of files."""
     p = parser(__doc__, "python -m benchmarks.extract.extract --groups wav mp3")
     choices = ("wav", "flac", "mp3", "made", "clips")
     p.add_argument(

@@ -1,8 +1,8 @@
 """Peak memory of the extract stage: a worker's and the driver's, for catalogs of any size and for a three-hour file.
 
-Each line is one run of the stage in a new process with two Ray workers; the peak is VmHWM of Linux, which counts the
-libraries and what they share as well. Flat means: no more for a larger catalog or a longer file. Catalogs list real
-clips over and over; the long file is synthetic, three hours of thirty seconds of chords in noise, again and again.
+Each line is one run of the stage in a new process with two Ray workers. The peak is VmHWM of Linux, which includes the
+libraries and what processes share. Flat means: no more for a larger catalog or a longer file. Catalogs list real clips
+over and over. The long file is synthetic: thirty seconds of chords in noise, repeated for three hours.
 """
 
 import logging
@@ -28,7 +28,7 @@ from musicrec.settings import ExtractSettings
 from musicrec.stages.extract.stage import extract
 from musicrec.store.store import Store
 
-RATE = 48000  # at which an mp3 of constant rate has frames of one size
+RATE = 48000  # at this rate, an mp3 of constant bit rate has frames of one size
 LONG_HOURS = 3
 BLOCK_S = 30
 SECONDS_BETWEEN_LOOKS = 0.2
@@ -64,7 +64,7 @@ def measure(out: Path) -> Peaks:
 
 
 def watch_workers(driver: int, peaks: dict[int, float], ended: Event) -> None:
-    """Note the peak memory of each Ray worker below the driver until the run has ended; a peak outlasts its moment."""
+    """Note the peak memory of each Ray worker below the driver until the run has ended."""
     while True:
         last = ended.wait(SECONDS_BETWEEN_LOOKS)
         for pid in descendants(driver):
@@ -78,7 +78,7 @@ def watch_workers(driver: int, peaks: dict[int, float], ended: Event) -> None:
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """Every process below one."""
+    """Yield every process below one."""
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
             found = children.read_text().split()
@@ -90,7 +90,7 @@ def descendants(pid: int) -> Iterator[int]:
 
 
 def peak_mb(pid: int) -> float:
-    """Largest resident memory that a process has had, in MB."""
+    """Return the largest resident memory that a process has had, in MB."""
     match = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(match[1]) / 1000 if match else 0.0
 
@@ -102,7 +102,7 @@ def write_long(file: Path) -> None:
     tone = np.sin(2 * np.pi * t * (220 * 2 ** (np.floor(2 * t) % 12 / 12)))
     block = (0.2 * tone + 0.05 * rng.normal(size=(len(t), 2))).astype(np.float32)
     n_blocks = LONG_HOURS * 3600 // BLOCK_S
-    if file.suffix == ".mp3":  # encoding them all takes minutes: frames of a constant size stand well in a row
+    if file.suffix == ".mp3":  # encoding them all takes minutes; frames of constant size can be repeated
         encoded = BytesIO()
         sf.write(encoded, block, RATE, format="MP3", bitrate_mode="CONSTANT", compression_level=0.6)
         raw = encoded.getvalue()
@@ -116,7 +116,7 @@ def write_long(file: Path) -> None:
 
 
 def run(clips: list[Path], n: int) -> tuple[Peaks, float]:
-    """Peaks of the stage over `n` tracks, and the size of their audio in MB."""
+    """Return the peaks of the stage over `n` tracks, and the size of their audio in MB."""
     size_mb = sum(clips[i % len(clips)].stat().st_size for i in range(n)) / 1e6
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, mp_context=spawn) as pool:
@@ -124,7 +124,7 @@ def run(clips: list[Path], n: int) -> tuple[Peaks, float]:
 
 
 def run_long(kind: str) -> tuple[Peaks, float]:
-    """The same over one long file of a kind, made for this."""
+    """Return the same for one long file of a kind, made for this."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"synthetic.{kind}"
         write_long(file)
@@ -132,7 +132,7 @@ def run_long(kind: str) -> tuple[Peaks, float]:
 
 
 def main() -> None:
-    """Print one line a run."""
+    """Print one line for each run."""
     p = parser(__doc__, "python -m benchmarks.extract.memory --files 1 100 --formats flac")
     p.add_argument("--files", type=int, nargs="*", default=[1, 100, 5000], help="catalog sizes (default 1 100 5000)")
     formats = ("wav", "flac", "mp3")

@@ -1,12 +1,13 @@
-"""What essentia, TensorFlow's tf.signal and audioflux compute, beside musicrec's same quantity.
+"""Quantities computed by essentia, TensorFlow's tf.signal and audioflux, beside the same quantities by musicrec.
 
-One line a peer and quantity: CPU time of one core from samples (or, for decoding, from a file) to the quantity,
-medians over clips, the two interleaved in alternating order; float32, frames of 2048 samples every 512. A ratio above
-1 means that musicrec is faster. `r` is the median correlation of their values with ours over the clips: near 1 means
-the same quantity. For a tempo it is the share of clips on which both agree within 4 %, octaves apart allowed.
+There is one line for each peer and quantity: CPU time of one core from samples (or, for decoding, from a file) to the
+quantity, medians over clips, the two interleaved in alternating order; float32, frames of 2048 samples every 512. A
+ratio above 1 means that musicrec is faster. `r` is the median correlation of their values with ours over the clips:
+near 1 means the same quantity. For a tempo it is the share of clips on which both agree within 4 %, or are octaves
+apart.
 
-The peers are no dependencies: they are installed into the folder of --peers, or a temporary one, and looked for after
-everything that musicrec needs itself.
+The peers are not dependencies: they are installed into the folder of --peers, or a temporary one, and are searched
+after everything that musicrec needs itself.
 """
 
 import importlib
@@ -50,14 +51,14 @@ class Row(NamedTuple):
     quantity: str
     theirs: Function
     remark: str = ""
-    reference: Function | None = None  # what r compares their values with, if not ours
+    reference: Function | None = None  # what r compares their values with, if not with ours
 
 
 # --- ours ---------------------------------------------------------------------------------------------------------
 
 
 def of_analysis(*names: str) -> Function:
-    """Quantities of an analysis of samples; the mel-spectrogram by its own name."""
+    """Make a function from samples to quantities of their analysis; the mel-spectrogram is called ``mel``."""
 
     def compute(y: Array) -> Array:
         analysis = features.analyse(y, RATE)
@@ -68,7 +69,7 @@ def of_analysis(*names: str) -> Function:
 
 
 def decode(path: Path) -> Array:
-    """The clip of a track, as the extract stage takes it."""
+    """Decode the clip of a track, as the extract stage does."""
     return audio.load(str(path), sample_rate=RATE, offset_s=OFFSET_S, duration_s=CLIP_S)
 
 
@@ -93,7 +94,7 @@ OURS: dict[str, Function] = {
 
 
 def with_tensorflow() -> list[Row]:
-    """Compiled functions over tf.signal, with librosa's mel filters."""
+    """Return compiled functions over tf.signal, with librosa's mel filters."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
@@ -147,7 +148,7 @@ def with_tensorflow() -> list[Row]:
 
 
 def with_essentia() -> list[Row]:
-    """Essentia's standard algorithms, frame by frame; its streaming mode takes samples one by one and is far slower."""
+    """Return essentia's standard algorithms, frame by frame; its streaming mode, sample by sample, is far slower."""
     import essentia
 
     essentia.log.infoActive = essentia.log.warningActive = False
@@ -217,7 +218,7 @@ def with_essentia() -> list[Row]:
 
 
 def with_audioflux() -> list[Row]:
-    """AudioFlux over its C library; its frames are not centred, so the samples are padded as ours."""
+    """Return audioflux' functions over its C library; its frames are not centred, so samples are padded as ours are."""
     import audioflux as af
     from audioflux.type import (
         SpectralDataType,
@@ -308,7 +309,7 @@ PEERS: dict[str, Callable[[], list[Row]]] = {
 
 
 def likeness(mine: Array, theirs: Array) -> float:
-    """Correlation of two quantities over what they have in common; NaN where their shapes have nothing to compare."""
+    """Return the correlation of two quantities over the frames of both; NaN where their rows differ in number."""
     mine, theirs = np.atleast_2d(mine), np.atleast_2d(theirs)
     if mine.shape[0] != theirs.shape[0]:
         return float("nan")
@@ -318,13 +319,13 @@ def likeness(mine: Array, theirs: Array) -> float:
 
 
 def same_tempo(mine: Array, theirs: Array) -> float:
-    """1 if two tempi agree, octaves apart allowed, else 0."""
+    """Return 1 if two tempi agree or are octaves apart, else 0."""
     ratio = float(np.ravel(theirs)[0]) / float(np.ravel(mine)[0])
     return float(any(abs(ratio / factor - 1) < TEMPO_TOLERANCE for factor in SAME_TEMPO))
 
 
 def compare(row: Row, inputs: list[Any], repeats: int) -> list[object]:
-    """Cells of one line: quantity, both times, ratio, likeness, remark."""
+    """Return the cells of one line: quantity, both times, ratio, likeness, remark."""
     ours = OURS[row.quantity]
     times: dict[Function, list[float]] = {ours: [], row.theirs: []}
     like = []
@@ -344,7 +345,7 @@ def compare(row: Row, inputs: list[Any], repeats: int) -> list[object]:
 
 
 def lines_of(peer: str, inputs: dict[str, list[Any]], repeats: int) -> list[list[object]]:
-    """All lines of a peer; one line that says why where it cannot be had."""
+    """Return all lines of a peer; if it cannot be imported, one line that says why."""
     try:
         rows = PEERS[peer]()
     except ImportError as e:
@@ -364,7 +365,7 @@ def lines_of(peer: str, inputs: dict[str, list[Any]], repeats: int) -> list[list
 
 @contextmanager
 def peers_in(folder: Path | None, wanted: list[str]) -> Iterator[None]:
-    """Have the peers importable: from the folder, where they are installed if they are not there yet."""
+    """Make the peers importable from the folder; install those that are not there yet."""
     with tempfile.TemporaryDirectory() as temporary:
         target = folder or Path(temporary)
         for name in wanted:
@@ -376,7 +377,7 @@ def peers_in(folder: Path | None, wanted: list[str]) -> Iterator[None]:
 
 
 def install(name: str, target: Path) -> None:
-    """Install one peer, and nothing else, into a folder; say so where there is no wheel for this Python."""
+    """Install one peer, without dependencies, into a folder; print a line if there is no wheel for this Python."""
     command = [
         sys.executable,
         "-m",
@@ -397,7 +398,7 @@ def install(name: str, target: Path) -> None:
 
 
 def main() -> None:
-    """Print one table, a line a peer and quantity."""
+    """Print one table, with a line for each peer and quantity."""
     p = parser(__doc__, "python -m benchmarks.extract.peers --peers ../peers --only essentia --clips 5")
     p.add_argument(
         "--peers", type=Path, help="folder the peers are installed into and kept in (default: a temporary one)"
@@ -421,7 +422,7 @@ def main() -> None:
 
 
 def installed(name: str) -> bool:
-    """Whether a package is there."""
+    """Return whether a package is installed."""
     try:
         version(name)
     except PackageNotFoundError:

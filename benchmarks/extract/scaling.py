@@ -1,13 +1,13 @@
 """The extract stage on Ray: two workers against one, Ray's own share of the time, and the start on a fresh node.
 
 workers   wall time of the whole stage with two workers and with one (a task that only waits holds the other), in turns,
-          Ray running and everything compiled; medians. Below it, what the machine can give: two plain processes
-          that share the same tracks, against one; nothing is written, Ray takes no part.
+          Ray running and everything compiled; medians. Below it, the machine's own limit: two plain processes that
+          share the same tracks, against one, without Ray and without writing anything.
 overhead  wall time of the stage with one worker against a plain loop of `extract_track` over the same files, in turns;
           medians. The bar is for a loop that computes and writes nothing: writing and publishing the tables counts as
           overhead. Ray's part of it shows beside a loop that writes the same tables, 256 tracks a file.
 cold      a new process with an empty numba cache: seconds from its start to the first extracted track, and for the
-          second; and the same once more, with the cache that the first has left.
+          second one; then the same with the cache that this process has left.
 
 The files are real clips, listed again and again through a manifest until there are enough of them.
 """
@@ -63,7 +63,7 @@ class Stage(NamedTuple):
     """Seconds of one run of the extract stage."""
 
     wall_s: float
-    tracks_s: float  # of it inside of tracks, summed over them
+    tracks_s: float  # seconds inside tracks, summed over them
 
 
 def run_stage(template: Path) -> Stage:
@@ -79,7 +79,7 @@ def run_stage(template: Path) -> Stage:
 
 
 def loop_seconds(template: Path, *, write: bool = False) -> float:
-    """Wall seconds of extracting the same tracks one by one in this process; `write` their tables too."""
+    """Return the wall seconds of extracting the same tracks one by one in this process; `write` their tables too."""
     tracks = Store(template).read("tracks", ["track_id", "uri"]).to_pylist()
     wanted = [Wanted(track["track_id"], track["uri"], "") for track in tracks]
     with tempfile.TemporaryDirectory(dir=template.parent) as folder:
@@ -91,12 +91,12 @@ def loop_seconds(template: Path, *, write: bool = False) -> float:
 
 
 def computed(wanted: list[Wanted]) -> set[str]:
-    """Statuses of tracks whose rows are thrown away."""
+    """Extract tracks and throw their rows away; return the statuses."""
     return {extract_track(track, SETTINGS)["status"] for track in wanted}
 
 
 def written(wanted: list[Wanted], folder: Path) -> set[str]:
-    """Statuses of tracks whose rows are written so many at a time, with the options of the stage."""
+    """Extract tracks and write their rows, some at a time, with the options of the stage; return the statuses."""
     statuses = set()
     for start in range(0, len(wanted), TRACKS_A_FILE):
         rows = [extract_track(track, SETTINGS) for track in wanted[start : start + TRACKS_A_FILE]]
@@ -113,7 +113,7 @@ def written(wanted: list[Wanted], folder: Path) -> set[str]:
 
 
 def with_one_worker(call: Callable[[], Result]) -> Result:
-    """Result of a call while a task that only waits holds one of the two workers; both stay warm for the next call."""
+    """Make a call while a task that only waits holds one of the two workers; both stay warm for the next call."""
     import ray
 
     @ray.remote(num_cpus=1)
@@ -134,7 +134,7 @@ def with_one_worker(call: Callable[[], Result]) -> Result:
 
 
 def halves_seconds(processes: list[Executor], wanted: list[Wanted]) -> float:
-    """Wall seconds of extracting tracks in plain processes that share them."""
+    """Return the wall seconds of extracting tracks in plain processes that share them."""
 
     def share() -> set[str]:
         parts = [wanted[i :: len(processes)] for i in range(len(processes))]
@@ -148,7 +148,7 @@ def halves_seconds(processes: list[Executor], wanted: list[Wanted]) -> float:
 
 
 def plain_processes(template: Path, repeats: int) -> list[object]:
-    """Row of two plain processes against one."""
+    """Return the row of two plain processes against one."""
     tracks = Store(template).read("tracks", ["track_id", "uri"]).to_pylist()
     wanted = [Wanted(track["track_id"], track["uri"], "") for track in tracks]
     one, two = [], []
@@ -164,7 +164,7 @@ def plain_processes(template: Path, repeats: int) -> list[object]:
 
 
 def workers(template: Path, repeats: int) -> list[list[object]]:
-    """Rows of two workers against one, and of what the machine can give."""
+    """Return the rows of two workers against one, and of two plain processes against one."""
     one, two = [], []
     for _ in range(repeats):
         one.append(with_one_worker(lambda: run_stage(template)).wall_s)
@@ -176,7 +176,7 @@ def workers(template: Path, repeats: int) -> list[list[object]]:
 
 
 def overhead(template: Path, repeats: int) -> list[list[object]]:
-    """Rows of the stage with one worker against the plain loops, and against what it spends inside of tracks."""
+    """Return the rows of the stage with one worker against the plain loops, and against its time inside tracks."""
     stage, loop, writing, tracks = [], [], [], []
     for _ in range(repeats):
         loop.append(loop_seconds(template))
@@ -192,14 +192,14 @@ def overhead(template: Path, repeats: int) -> list[list[object]]:
 
 
 def compared(name: str, stage: list[float], other: list[float], bar: float | None = None) -> list[object]:
-    """Row of the stage with one worker against something else."""
+    """Return the row of the stage with one worker against something else."""
     share = median(stage) / median(other) - 1
     judged = "" if bar is None else f"≤ {bar:.0%} {verdict(share <= bar)}"
     return [f"one worker / {name}", f"{median(stage):.2f}", f"{median(other):.2f}", f"{share:+.1%}", judged]
 
 
 def cold(clips: list[Path], cache: str) -> list[float]:
-    """Seconds to the first track of a new process with this numba cache, and from the first to the second."""
+    """Return the seconds to the first track of a new process with this numba cache, and from there to the second."""
     started = time.time()
     command = [sys.executable, "-c", COLD, *map(str, clips[:2])]
     environment = os.environ | {"NUMBA_CACHE_DIR": cache}

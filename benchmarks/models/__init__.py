@@ -1,1 +1,1 @@
-"""Training and embedding beside plain Keras, and the figures of the reference systems."""
+"""Training and embedding beside plain Keras, and our figures beside those of the reference systems."""

@@ -1,14 +1,14 @@
 """Silhouette and Davies-Bouldin index of the reference system's clusterings beside ours, on its public feature table.
 
-StandardScaler → PCA to two components → clusters, of all 960 songs × 41 features; the genres are looked at afterwards
-only. `reported` is what the reference's authors printed, `found` what their own clusters show. ± is the standard
-deviation over random 80 % of the songs in random order, with new seeds: the table holds 960 of the reference's 1 200
-songs, so a figure cannot come back closer than that. `agrees`: ours is within two of these of `found`; DBSCAN's
-figure hangs so much on single songs that this says little of it.
+StandardScaler → PCA to two components → clusters, of all 960 songs × 41 features; the genres are only looked at
+afterwards. `reported` is what the reference's authors printed, `found` what their own clusters show. ± is the standard
+deviation over random 80 % of the songs in random order, with new seeds. The table holds 960 of the reference's 1 200
+songs, so no figure can be reproduced more closely than that. `agrees` means that ours is within two standard deviations
+of `found`. DBSCAN's figure depends so much on single songs that this says little about it.
 
-MISTAKE     the gaussian mixture measured as the reference reported it: the cluster was added to the points as a third
-            coordinate before they were measured, so the clusters lie apart because they are told apart. No result.
-denser      DBSCAN at eps .6 × √(1200 / 960): as many neighbours within reach as 1 200 songs would have.
+MISTAKE     the gaussian mixture measured as the reference reported it: the cluster's number was added to the points as
+            a third coordinate before they were measured, so the clusters lie apart by construction. No result.
+denser      DBSCAN at eps .6 × √(1200 / 960): as many neighbours within eps as 1 200 songs would have.
 """
 
 import sys
@@ -50,7 +50,7 @@ def clustered(name: str, X: NDArray[np.float64], genres: NDArray[np.object_], se
 
 
 def spread(name: str, X: NDArray[np.float64], genres: NDArray[np.object_], repeats: int) -> NDArray[np.float64]:
-    """Standard deviations of silhouette and Davies-Bouldin index over random songs, orders and seeds."""
+    """Return the standard deviations of silhouette and Davies-Bouldin index over random songs, orders and seeds."""
     figures = []
     for seed in range(repeats):
         rows = np.random.default_rng(seed).permutation(len(X))[: round(SHARE * len(X))]
@@ -59,7 +59,7 @@ def spread(name: str, X: NDArray[np.float64], genres: NDArray[np.object_], repea
 
 
 def row(name: str, ours: Quality, deviations: NDArray[np.float64] | None = None) -> list[str]:
-    """One line of the table."""
+    """Return one line of the table."""
     cells = [name, str(ours.n_clusters), str(ours.noise)]
     nothing = (np.nan, np.nan)
     for i, figure in enumerate((ours.silhouette, ours.davies_bouldin)):
@@ -73,7 +73,7 @@ def row(name: str, ours: Quality, deviations: NDArray[np.float64] | None = None)
 
 
 def shown(value: float | None) -> str:
-    """Three digits, or nothing."""
+    """Return a figure with three digits, or nothing."""
     return "" if value is None or np.isnan(value) else f"{value:.3f}"
 
 

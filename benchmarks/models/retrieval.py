@@ -1,27 +1,26 @@
 """What lists of similar songs find, and how they spread over the catalog: by features and by embeddings.
 
-P@5 and MAP are of the same genre, with a 95 % bootstrap interval over artists, over the songs that have something to
-find: a genre of one artist offers nothing to those who filter by artist. `artist` is the share of the first five that
-are by the song's own artist. Hubness is that of the first five: skewness of N_5, antihubs (songs in no list), Robin
-Hood index. `diversity` is the mean of 1 - cosine over the pairs
-of a list, for every line in the space of standardised features. Low hubness alone means nothing: look at the line of
-random rankings.
+P@5 and MAP count songs of the same genre, with a 95 % bootstrap interval over artists. They are means over the songs
+that have something to find: with an artist filter, a genre of one artist offers nothing. `artist` is the share of the
+first five that are by the song's own artist. Hubness is that of the first five: skewness of N_5, antihubs (songs in no
+list), Robin Hood index. `diversity` is the mean of 1 - cosine over the pairs of a list, for every line in the space of
+standardised features. Low hubness alone means nothing: look at the line of random rankings.
 
 GTZAN       the public table of 57 features, standardised, cosine, songs whose artist the artist folds know. `reference`
             is of the whole table of 1 000 songs, of which 948 have an artist; the public copy that is read here holds
-            910, of which 862 do. So a figure can come back within its interval, no closer.
+            910, of which 862 do. So a figure can be reproduced within its interval, not more closely.
 OUT         an OUT of songs and crops, such as of gtzan and gtzan_crops, with features (and mel, mel96 for the networks
             that read them). Each embedding is of songs that its model has not seen: artists are split into folds, so
             that a crop is where its song is; a model is trained on all folds but one and embeds that one. Embeddings of
             two trainings cannot be compared, so a song is looked for within its fold only, by every line of the table;
-            fewer folds leave more songs to choose from, and fewer to train on. Statistics of features and PCA are those
-            of the training songs too. N_5 is counted within a fold, over all folds together.
+            fewer folds leave more songs to choose from, and fewer to train on. Statistics of features and PCA come from
+            the training songs alone. N_5 is counted within a fold, over all folds together.
             crop → song: whether a crop has its song among the first ten; song → crop: the other way round.
-            The last table is the price of leaving that out: the same networks asked of songs they were trained on.
+            The last table shows what happens without folds: the same networks on songs they were trained on.
 
-A network of spectrograms takes some minutes a fold: --epochs crnn=5 says how long it learns, and --window-s crnn=6.13
-that it does so from excerpts of that length: most clips here last two or three seconds, and are repeated to fill one.
-What a fold gave is kept in --keep, so that a run which was stopped goes on, and several can train side by side.
+A network of spectrograms takes some minutes for each fold: --epochs crnn=5 sets how long it learns, and --window-s
+crnn=6.13 the length of its excerpts. Most clips here last two or three seconds, and are repeated to fill an excerpt.
+The vectors of a fold are kept in --keep, so that a stopped run can go on, and several can train side by side.
 """
 
 import sys
@@ -56,7 +55,7 @@ from musicrec.store.lineage import digest
 from musicrec.store.store import Store
 
 K, RECALL_K = 5, 10
-COMPONENTS = 10  # of PCA
+COMPONENTS = 10  # principal components
 REFERENCE = {  # P@5, MAP, skewness, antihubs, Robin Hood
     "cosine": (0.444, 0.284, 1.59, 0.109, 0.342),
     "mutual_proximity": (0.440, 0.280, 0.85, 0.056, 0.279),
@@ -70,7 +69,7 @@ Ids = NDArray[np.int32]
 
 
 class Judged(NamedTuple):
-    """Songs to be found, and the space in which lists are called diverse."""
+    """Songs to be found, and the space in which the diversity of lists is measured."""
 
     genres: Array
     artists: Array
@@ -78,11 +77,11 @@ class Judged(NamedTuple):
 
     @property
     def codes(self) -> Songs:
-        """As the rules read them."""
+        """The songs as the rules read them."""
         return songs_of({"artist_id": self.artists.tolist()})
 
     def take(self, rows: Array) -> "Judged":
-        """Those of some rows."""
+        """Return some of the songs."""
         return Judged(*(column[rows] for column in self))
 
 
@@ -97,7 +96,7 @@ class Embedding(NamedTuple):
 def ranking(
     vectors: Array | None, songs: Songs, metric: Metric = "cosine", *, filtered: bool, hubness: Hubness = "none"
 ) -> Ids:
-    """All other songs, from the most similar on, or in random order; with a filter, none by the song's own artist."""
+    """Rank all other songs by similarity, or in random order; with a filter, none is by the song's own artist."""
     everybody = np.arange(len(songs.artist))
     rules = Rules(n=len(everybody) - 1, metric=metric, no_same_artist=filtered, hubness=hubness)
     if vectors is not None:
@@ -107,7 +106,7 @@ def ranking(
 
 
 def shown(judged: Retrieval) -> list[str]:
-    """Cells of a line."""
+    """Return the cells of a line."""
     cells = [str(judged.precision.n)]
     for figure in (judged.precision, judged.mean_average_precision):
         cells += [f"{figure.mean:.3f}", f"{figure.low:.3f}–{figure.high:.3f}"]
@@ -120,7 +119,7 @@ def shown(judged: Retrieval) -> list[str]:
 
 
 def table_gtzan(data: Path) -> None:
-    """Print the reference beside ours, and what else there is to say of the same lists."""
+    """Print the reference's figures beside ours, then all other figures of the same lists."""
     file, splits = data / "tables" / "gtzan_kaggle_features_30s_910rows.csv", data / "tables" / "gtzan_splits"
     if not file.is_file():
         sys.exit(f"no table {file}; expected the public features of GTZAN: give --data or set MUSICREC_DATA")
@@ -145,7 +144,7 @@ def table_gtzan(data: Path) -> None:
 
 
 def beside(reference: tuple[float, ...], ours: Retrieval) -> list[str]:
-    """Cells of the reference and of ours, in turns."""
+    """Return the cells of the reference and of ours, in turns."""
     of = ours.hubs
     figures = (ours.precision.mean, ours.mean_average_precision.mean, of.hub_skew, of.antihub_share, of.robin_hood)
     shown_as = ("{:.3f}", "{:.3f}", "{:.2f}", "{:.1%}", "{:.3f}")
@@ -156,7 +155,7 @@ def beside(reference: tuple[float, ...], ours: Retrieval) -> list[str]:
 
 
 def tables_out(store: Store, asked: Namespace) -> None:
-    """Print what each embedding finds within the folds, and what the networks find of their own training songs."""
+    """Print what each embedding finds within the folds, and what the networks find among their own training songs."""
     songs = load_training_set(store, with_defaults(TrainSettings()))
     parts = list(folds(songs.y, songs.groups, asked.folds, asked.seed))
     print(
@@ -179,7 +178,7 @@ def tables_out(store: Store, asked: Namespace) -> None:
 
 
 def of_features(store: Store, track_ids: list[str], parts: list[Part]) -> Iterator[Embedding]:
-    """Features as they are, and by PCA, by what is learned of the training songs."""
+    """Yield features as they are, and by PCA; scaling and PCA are fitted on the training songs."""
     table = store.read("features").to_pandas().set_index("track_id").loc[track_ids]
     spaces: list[tuple[str, str, Metric, int]] = [
         ("iiitd41", "iiitd41", "cosine", 0),
@@ -200,7 +199,7 @@ def of_features(store: Store, track_ids: list[str], parts: list[Part]) -> Iterat
 def of_network(
     store: Store, settings: TrainSettings, track_ids: list[str], parts: list[Part], keep: Path | None
 ) -> tuple[Embedding, Embedding]:
-    """Embeddings of the songs of each fold by the network trained on the others; and of its training songs."""
+    """Return embeddings of the songs of each fold by the network trained on the others, and of its training songs."""
     table = table_of(settings)
     if table != "features":
         unpack(store, table)
@@ -218,7 +217,7 @@ def of_network(
             unseen.append(kept["unseen"])
             trained.append(kept["trained"])
             continue
-        few = np.isin(np.arange(len(test)), np.flatnonzero(test)[:2])  # of the learning curve, which nobody looks at
+        few = np.isin(np.arange(len(test)), np.flatnonzero(test)[:2])  # for the learning curve, which nobody looks at
         model = train_model(songs, learn, few, settings, card_of(store, settings, songs.classes, f"fold-{i}"))
         for vectors, rows in ((unseen, test), (trained, learn)):
             vectors.append(model.embed(Chosen(songs.X, np.flatnonzero(rows))))
@@ -261,7 +260,7 @@ def print_found(store: Store, songs: TrainingSet, parts: list[Array], found: lis
 
 
 def ways(found: list[Embedding]) -> Iterator[tuple[Embedding, bool, Hubness]]:
-    """Vectors, artist filter, method against hubs: of every line of a table."""
+    """Yield vectors, artist filter and method against hubs for every line of a table."""
     for one in (Embedding("random", "cosine", []), *found):
         yield one, False, "none"
         yield one, True, "none"
@@ -270,7 +269,7 @@ def ways(found: list[Embedding]) -> Iterator[tuple[Embedding, bool, Hubness]]:
 
 
 def side_by_side(of_parts: list[Ids]) -> Ids:
-    """Lists of several catalogs as those of one that holds them one after the other."""
+    """Join the lists of several catalogs into those of one catalog that holds them one after the other."""
     starts = np.cumsum([0, *map(len, of_parts)])
     ids = np.full((starts[-1], max(part.shape[1] for part in of_parts)), -1, np.int32)
     for start, part in zip(starts, of_parts, strict=False):
@@ -279,7 +278,7 @@ def side_by_side(of_parts: list[Ids]) -> Ids:
 
 
 def of_model(text: str) -> tuple[str, str]:
-    """``("crnn", "5")`` of ``crnn=5``."""
+    """Return ``("crnn", "5")`` for ``crnn=5``."""
     model, _, value = text.partition("=")
     return model, value
 

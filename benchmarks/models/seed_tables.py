@@ -2,11 +2,11 @@
 
 Accuracy in %, with a 95 % bootstrap interval over songs, or over artists where the split knows them; a song that is
 tested in several repeats counts once. ± is the standard deviation over repeats (splits). `reported` is what the
-reference's authors printed, `found` what their saved models show; a figure of ours is judged against `found`, or the
-reference figure of the split: within the interval, above or below it.
+reference's authors printed, `found` what their saved models show. Our interval is compared with `found`, or with the
+reference figure of the split: it may hold the figure, or lie above or below it.
 
 12 genres   stratified 5-fold cross-validation of 960 songs × 41 features, repeated with new seeds. The table names
-            neither songs nor artists, so artists stand on both sides and every figure flatters.
+            neither songs nor artists, so artists stand on both sides and every figure is too high.
 GTZAN       910 songs × 57 features. random: 80 / 20, 20 times. filtered: the fault-filtered split, train → test.
             artist: three folds without an artist on both sides. Rows are matched by file name; songs of a split that
             the table lacks are left out. The reference figures are of the whole table of 1 000 songs and of classifiers
@@ -15,13 +15,13 @@ GTZAN       910 songs × 57 features. random: 80 / 20, 20 times. filtered: the f
 mlp         the reference network of 46 732 parameters: `mlp` as it was, on standardised features; `logarithmic` and
             `whitened` with another input transform and nothing else; `dropout .5` with more of it too, chosen on inner
             folds of the 12 genres (four in each training part of one cross-validation; accuracy on whitened input: .2
-            77.2, .4 77.9, .5 78.3, .6 78.3). 36 settings were tried so, by a NumPy twin of this network. Nine were
-            seen on outer folds too; the highest there (dropout .5, input noise .6, 200 epochs: 81.0) is not what
-            inner folds prefer (78.2), so it is not taken.
+            77.2, .4 77.9, .5 78.3, .6 78.3). 36 settings were tried in this way, by a NumPy twin of this network.
+            Nine were seen on outer folds too; the highest there (dropout .5, input noise .6, 200 epochs: 81.0) is not
+            what inner folds prefer (78.2), so it is not used.
 
 ``whitened_svm`` is this project's own: its steps and C, gamma were chosen on the 12 genres, so its plain line there is
-optimistic. `nested` chooses C and gamma on inner folds of each training part; that it is logarithms and whitening
-that are tuned at all was still learned from this table, for mlp as well. GTZAN's 57 features had no part in any choice.
+optimistic. `nested` chooses C and gamma on inner folds of each training part; but the choice of logarithms and
+whitening was still made on this table, for mlp as well. GTZAN's 57 features had no part in any choice.
 
 The second system's table, CNN and CRNN on seven genres of FMA, cannot be measured here: its audio is not in the data.
 """
@@ -53,7 +53,7 @@ from musicrec.settings import TrainSettings
 FOLDS = 5
 NETWORK_REPEATS = 3  # a network takes minutes
 BEST_REPORTED = 80.83
-FIRST_SEED = 1000  # of seeds by which nothing was chosen
+FIRST_SEED = 1000  # nothing was chosen with seeds from here on
 GRID = {"C": [1.0, 3.0, 10.0], "gamma": [0.003, 0.01, 0.03]}
 
 NETWORKS: dict[str, tuple[scaling.Kind, float]] = {  # input transform, dropout
@@ -92,14 +92,14 @@ class Songs(NamedTuple):
 
 
 class Keras(ClassifierMixin, BaseEstimator):
-    """The reference network with its settings, as scikit-learn would have it.
+    """The reference network with its settings, as a scikit-learn classifier.
 
     Parameters
     ----------
     inputs : str
         Transform of the features, one of :data:`musicrec.models.scaling.KINDS`.
     dropout : float
-        After each dense layer.
+        Dropout after each dense layer.
     """
 
     def __init__(self, inputs: scaling.Kind = "standardised", dropout: float = 0.2) -> None:
@@ -119,12 +119,12 @@ class Keras(ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X: NDArray[np.float64]) -> NDArray[np.object_]:
-        """Likeliest genre."""
+        """Return the likeliest genre."""
         return self.classes_[self.model_.predict_proba(np.asarray(X, np.float32)).argmax(axis=1)]
 
 
 def nested(n: int) -> GridSearchCV:
-    """The project's own model with C and gamma chosen on inner folds."""
+    """Return the project's own model with C and gamma chosen on inner folds."""
     pipeline = build("whitened_svm", n)
     classifier = pipeline.steps[-1][0]
     grid = {f"{classifier}__{name}": values for name, values in GRID.items()}
@@ -132,7 +132,7 @@ def nested(n: int) -> GridSearchCV:
 
 
 def plain(name: str, n: int) -> Pipeline:
-    """A classifier of all features, standardised."""
+    """Return a classifier of all features, standardised."""
     classifier = RandomForestClassifier(300, random_state=0) if name == "random_forest" else build(name, n)[-1]
     return make_pipeline(StandardScaler(), classifier)
 
@@ -142,7 +142,7 @@ def _network(inputs: scaling.Kind, dropout: float, n: int) -> Keras:
 
 
 def models(with_mlp: bool) -> dict[str, Build]:
-    """What is measured, by name."""
+    """Return the models that are measured, by name."""
     chosen: dict[str, Build] = {name: partial(build, name) for name in CLASSICAL}
     chosen["whitened_svm, nested"] = nested
     if with_mlp:
@@ -154,7 +154,7 @@ def models(with_mlp: bool) -> dict[str, Build]:
 
 
 def table_12(file: Path, chosen: dict[str, Build], repeats: int) -> None:
-    """Print the reference's table, reported and found and ours; once more without songs that stand twice in it."""
+    """Print the reference's figures and ours on its table; once more without songs that stand twice in it."""
     table = pd.read_csv(file)
     twins = table.duplicated(features.feature_names("iiitd41"))
     rows, means = [], {}
@@ -176,7 +176,7 @@ def table_12(file: Path, chosen: dict[str, Build], repeats: int) -> None:
 
 
 def cross_validated(make: Build, table: pd.DataFrame, repeats: int) -> tuple[Accuracy, float]:
-    """Accuracy of a repeated cross-validation, and its standard deviation over repeats."""
+    """Return the accuracy of a repeated cross-validation, and its standard deviation over repeats."""
     X, y = table[features.feature_names("iiitd41")].to_numpy(), table["genre"].to_numpy(object)
     hits = []
     for seed in range(FIRST_SEED, FIRST_SEED + repeats):
@@ -210,7 +210,7 @@ def tables_gtzan(file: Path, splits: Path, chosen: dict[str, Build], repeats: in
 def gtzan_row(
     name: str, make: Build, songs: Songs, split: list[Fold], *, groups: NDArray[np.object_] | None, column: int
 ) -> list[str]:
-    """One line of a table."""
+    """Return one line of a table."""
     hits = predict_folds(make, songs.X, songs.y, split[:FOLDS] if name in NETWORKS else split)
     spread = float(np.nanmean(hits, axis=1).std()) if len(hits) > 1 else np.nan
     reference = REFERENCE_GTZAN.get(family(name), ("", np.nan, np.nan))[column]
@@ -219,7 +219,7 @@ def gtzan_row(
 
 
 def read_gtzan(file: Path, folds: Path) -> Songs:
-    """The public table; a song whose artist the folds do not know is an artist of its own."""
+    """Read the public table; a song whose artist is not in the folds has an artist of its own."""
     table = pd.read_csv(file)
     known = {
         song_of(line): line.split("\t")[1].strip()
@@ -233,12 +233,12 @@ def read_gtzan(file: Path, folds: Path) -> Songs:
 
 
 def song_of(line: str) -> str:
-    """``blues.00012`` of ``blues/blues.00012.wav`` and of ``./blues_00012.wav<TAB>blues``."""
+    """Return ``blues.00012`` for ``blues/blues.00012.wav`` and for ``./blues_00012.wav<TAB>blues``."""
     return Path(line.split("\t", maxsplit=1)[0].strip()).stem.replace("_", ".")
 
 
 def rows_of(songs: Songs, file: Path) -> NDArray[np.intp]:
-    """Rows of the table that a split's file lists."""
+    """Return the rows of the table that a split's file lists."""
     row = {name: i for i, name in enumerate(songs.names)}
     listed: Iterable[str] = map(song_of, file.read_text().splitlines())
     return np.array([row[name] for name in listed if name in row])
@@ -248,7 +248,7 @@ def rows_of(songs: Songs, file: Path) -> NDArray[np.intp]:
 
 
 def table_fma() -> None:
-    """Say what is reported of the second system, and that it is not measured."""
+    """Print what is reported of the second system, and that it is not measured here."""
     print("FMA, 7 genres × 1 000 clips: not measured, this audio is not in the data; reported:")
     print_table(
         ["model", "parameters", "reported", "ours"],
@@ -260,7 +260,7 @@ def table_fma() -> None:
 
 
 def shown(ours: tuple[Accuracy, float], reference: float) -> list[str]:
-    """Cells: mean, interval, spread over repeats, and where the interval lies beside the reference (in %)."""
+    """Return cells: mean, interval, spread over repeats, and where the interval lies beside the reference (in %)."""
     (mean, low, high, _), spread = ours
     where = "above" if 100 * low > reference else "below" if 100 * high < reference else "within"
     return [
@@ -272,17 +272,17 @@ def shown(ours: tuple[Accuracy, float], reference: float) -> list[str]:
 
 
 def family(name: str) -> str:
-    """Whose reference a model of this name is judged by: a network's is that of ``mlp``."""
+    """Return the name of the model whose reference figure counts: for a network, ``mlp``."""
     return "mlp" if name in NETWORKS else name
 
 
 def percent(share: float) -> str:
-    """A share in %."""
+    """Return a share in %."""
     return f"{100 * share:.1f}"
 
 
 def number(value: float) -> str:
-    """A figure in %, or nothing."""
+    """Return a figure in %, or nothing."""
     return "" if np.isnan(value) else f"{value:.1f}"
 
 

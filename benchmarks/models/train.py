@@ -1,10 +1,10 @@
-"""Training and embedding by a network: what the way of the data costs beside the network itself.
+"""Training and embedding by a network: what reading and preparing the data costs beside the network itself.
 
-training    songs per second of an epoch of `musicrec train` (songs in an unpacked table on disk, excerpts cut by
-            chance, this project's step; a test of one song is counted in) beside Keras' own `fit` on ready arrays in
-            memory: the same network, optimizer, loss and batches, in turns; medians of the epochs after the first.
-            What Keras lacks is left out on our side too: SpecAugment and the contrastive loss. Keras may compile by
-            XLA, and does unless told otherwise: `fit` is measured both ways, the bar is for the faster.
+training    songs per second of an epoch of `musicrec train` (songs in an unpacked table on disk, random excerpts, this
+            project's step; a test of one song is included) beside Keras' own `fit` on ready arrays in memory: the same
+            network, optimizer, loss and batches, in turns; medians of the epochs after the first. What Keras lacks is
+            left out on our side too: SpecAugment and the contrastive loss. Keras compiles by XLA unless told
+            otherwise: `fit` is measured both ways, and the bar is for the faster.
 embedding   seconds of what `musicrec embed` does (Parquet, excerpts, forward pass, table) beside the forward pass
             alone on ready arrays, part by part in turns; everything compiled before.
 peak        operations per second of training, and where there is a GPU their share of its peak.
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     import keras
 
 BAR_TRAINING, BAR_EMBEDDING = 0.9, 1.1
-PASSES = 3  # of the network in a step, by their cost: forward once, backward twice
+PASSES = 3  # a step costs as much as three: forward once, backward twice
 SPECTROGRAMS = ("cnn", "crnn", "resnet")
 
 
@@ -56,12 +56,12 @@ class Subject(NamedTuple):
     read: Reader
 
     def build(self) -> "keras.Model":
-        """The network, untrained."""
+        """Return the network, untrained."""
         return NETWORKS[self.settings.model].build(self.read.shape, len(self.songs.classes), self.settings)
 
 
 def subject(store: Store, name: str, **settings: Any) -> Subject:  # noqa: ANN401 - settings
-    """A network on the songs of OUT, without what Keras' `fit` cannot do."""
+    """Return a network and the songs of OUT, without what Keras' `fit` cannot do."""
     full = with_defaults(TrainSettings(model=name, spec_augment=False, contrastive=0.0, **settings))
     unpack(store, table_of(full))
     songs = load_training_set(store, full)
@@ -93,7 +93,7 @@ class Plain:
 
 
 def training(of: Subject, rows: list[int]) -> list[float]:
-    """Median seconds of an epoch of ours, of Keras and of Keras with XLA, in turns; the first is the warm-up."""
+    """Return the median seconds of an epoch of ours, of Keras and of Keras with XLA, in turns; the first is warm-up."""
     from musicrec.models.batches import Batches
     from musicrec.models.fitting import Tested, fit
 
@@ -122,7 +122,7 @@ def training(of: Subject, rows: list[int]) -> list[float]:
 
 
 def print_training(of: Subject, rows: list[int], peak_tflops: float | None) -> None:
-    """Print songs per second of the three, and what they are of the peak."""
+    """Print the songs per second of the three, and our share of the peak."""
     ours, plain, xla = (len(rows) / seconds for seconds in training(of, rows))
     ratio = ours / max(plain, xla)
     cells = [f"{rate:.1f}" for rate in (ours, plain, xla)]
@@ -134,7 +134,7 @@ def print_training(of: Subject, rows: list[int], peak_tflops: float | None) -> N
 
 
 def share(tflops: float, peak_tflops: float | None) -> str:
-    """What part of the GPU's peak that is."""
+    """Return the share of the GPU's peak, in words."""
     import tensorflow as tf
 
     if not tf.config.list_physical_devices("GPU"):
@@ -143,7 +143,7 @@ def share(tflops: float, peak_tflops: float | None) -> str:
 
 
 def operations(network: "keras.Model") -> float:
-    """Floating-point operations of a forward pass of one example: convolutions and matrix products."""
+    """Count the floating-point operations of a forward pass of one example: convolutions and matrix products."""
     total = 0.0
     for layer in network.layers:
         kernels = sum(math.prod(w.shape) for w in layer.trainable_variables if "kernel" in w.name)
@@ -156,7 +156,7 @@ def operations(network: "keras.Model") -> float:
 
 
 def embedding(store: Store, of: Subject, clips: int) -> tuple[int, float, float]:
-    """How many clips were embedded, and seconds: as the embed stage does it, and of the forward pass alone."""
+    """Return how many clips were embedded, and the seconds of the embed stage's way and of the forward pass alone."""
     from musicrec.models.inference import at_once, compiled
 
     trained = Network(of.build(), of.card)
@@ -174,7 +174,7 @@ def embedding(store: Store, of: Subject, clips: int) -> tuple[int, float, float]
 
 
 def parts(store: Store, table: str, clips: int) -> list[tuple[Path, bool]]:
-    """The largest part of a table for warming up, then parts in turn until they hold so many clips."""
+    """Return the largest part of a table for warming up, then parts in turn until they hold so many clips."""
     files = [Path(part) for part in store.dataset(table).files]
     rows = [pq.read_metadata(file).num_rows for file in files]
     n = 1 + next(i for i, total in enumerate(accumulate(cycle(rows))) if total >= clips)
@@ -183,7 +183,7 @@ def parts(store: Store, table: str, clips: int) -> list[tuple[Path, bool]]:
 
 
 def embedded(trained: Network, part: Path) -> pa.Table:
-    """Embeddings of the songs of a part, as a task of the embed stage makes them."""
+    """Return the embeddings of the songs of a part, as a task of the embed stage makes them."""
     return pa.concat_tables([_embedded(trained, rows) for rows in ahead(_batches(trained, part))])
 
 
@@ -196,7 +196,7 @@ def print_embedding(store: Store, of: Subject, clips: int) -> None:
 
 
 def made(out: Path, clips: list[Path]) -> Store:
-    """OUT with the spectrograms of the clips."""
+    """Make an OUT with the spectrograms of the clips."""
     store = Store(catalogued(out, clips, len(clips)))
     with redirect_stderr(StringIO()):
         extract(store, ExtractSettings(mel96=True))

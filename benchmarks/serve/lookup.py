@@ -1,11 +1,11 @@
 """One song's list out of a table of a million songs: the mapped sidecar and the Parquet table, beside databases.
 
-The table is synthetic: each song's neighbours are drawn from all songs, which is the hardest there is to compress, and
-its scores fall as those of an embedding do. Everybody answers from the same content with the ids and scores of one
-song, and every answer is compared with what was written.
+The table is synthetic: each song's neighbours are drawn from all songs, which is the hardest to compress, and its
+scores fall as those of an embedding do. All ways read the same content and return the ids and scores of one song. Every
+answer is compared with what was written.
 
-warm: one table held open, asked for songs in random order, in turns of all.
-cold: the files dropped from the page cache, the table opened and asked for one song; imports are not counted.
+warm: one table is held open and asked for songs in random order; all ways take turns.
+cold: the files are dropped from the page cache, the table is opened and asked for one song; imports are not counted.
 """
 
 import gc
@@ -39,7 +39,7 @@ Ask = Callable[[str], Any]
 
 
 class Peer(NamedTuple):
-    """Who answers, how its table is opened, and how often it is asked in one turn."""
+    """A way to read the table: its name, how the table is opened, and how often it is asked in one turn."""
 
     name: str
     opened: Callable[[Path], AbstractContextManager[Ask]]
@@ -51,14 +51,14 @@ class Peer(NamedTuple):
 
 @contextmanager
 def sidecar_rows(folder: Path) -> Iterator[Ask]:
-    """Rows and scores, where they are mapped: read by whoever looks at them."""
+    """Answer with rows and scores as views of the mapped file: they are read when somebody looks at them."""
     table = SimilarTable(folder / "table")
     yield lambda track_id: table.neighbours(track_id, 1 << 30)
 
 
 @contextmanager
 def sidecar_copied(folder: Path) -> Iterator[Ask]:
-    """Rows and scores, read."""
+    """Answer with rows and scores, copied."""
     table = SimilarTable(folder / "table")
 
     def ask(track_id: str) -> object:
@@ -70,7 +70,7 @@ def sidecar_copied(folder: Path) -> Iterator[Ask]:
 
 @contextmanager
 def sidecar_ids(folder: Path) -> Iterator[Ask]:
-    """Ids and scores as Python has them."""
+    """Answer with ids and scores as Python objects."""
     table = SimilarTable(folder / "table")
 
     def ask(track_id: str) -> object:
@@ -82,14 +82,14 @@ def sidecar_ids(folder: Path) -> Iterator[Ask]:
 
 @contextmanager
 def sidecar_songs(folder: Path) -> Iterator[Ask]:
-    """Ids, titles, artists, genres and scores, of ten."""
+    """Answer with ids, titles, artists, genres and scores of ten songs."""
     table = SimilarTable(folder / "table")
     yield lambda track_id: table.similar(track_id, 10)
 
 
 @contextmanager
 def pyarrow_parquet(folder: Path) -> Iterator[Ask]:
-    """A dataset held open."""
+    """Answer from a dataset that is held open."""
     dataset = pads.dataset(folder / "table", format="parquet")
 
     def ask(track_id: str) -> object:
@@ -101,13 +101,13 @@ def pyarrow_parquet(folder: Path) -> Iterator[Ask]:
 
 @contextmanager
 def duckdb_parquet(folder: Path) -> Iterator[Ask]:
-    """A query of the Parquet files, their footers kept."""
+    """Answer by a query of the Parquet files, with cached footers."""
     yield from _duckdb(":memory:", f"'{folder}/table/*.parquet'", "SET parquet_metadata_cache = true")
 
 
 @contextmanager
 def duckdb_native(folder: Path) -> Iterator[Ask]:
-    """A table of DuckDB's own, with an index."""
+    """Answer from a table of DuckDB's own, with an index."""
     yield from _duckdb(str(folder / "similar.duckdb"), "similar_songs", "SET threads = 1")
 
 
@@ -120,7 +120,7 @@ def _duckdb(file: str, table: str, setting: str) -> Iterator[Ask]:
 
 @contextmanager
 def sqlite(folder: Path) -> Iterator[Ask]:
-    """What `musicrec export` writes."""
+    """Answer from the file that `musicrec export` writes."""
     with closing(sqlite3.connect(f"file:{folder}/similar.sqlite?mode=ro", uri=True)) as database:
         query = f"SELECT {COLUMNS} FROM similar_songs WHERE track_id = ? ORDER BY rank"
         yield lambda track_id: _columns(database.execute(query, (track_id,)).fetchall())
@@ -128,7 +128,7 @@ def sqlite(folder: Path) -> Iterator[Ask]:
 
 @contextmanager
 def polars_parquet(folder: Path) -> Iterator[Ask]:
-    """A lazy scan of the Parquet files."""
+    """Answer by a lazy scan of the Parquet files."""
     import polars as pl
 
     def ask(track_id: str) -> object:
@@ -160,7 +160,7 @@ PEERS = [
 
 
 def warm(peers: list[Peer], folder: Path, track_ids: list[str]) -> dict[str, tuple[float, float]]:
-    """p50 and p99 in seconds of each, asked in turns; the first turn, in which files are read, is not counted."""
+    """Return p50 and p99 in seconds of each way, in turns; the first turn, in which files are read, is not counted."""
     rng = np.random.default_rng(2)
     seconds: dict[str, list[float]] = {peer.name: [] for peer in peers}
     opened = [(peer, peer.opened(folder)) for peer in peers]
@@ -178,7 +178,7 @@ def warm(peers: list[Peer], folder: Path, track_ids: list[str]) -> dict[str, tup
 
 
 def cold(peers: list[Peer], folder: Path, track_ids: list[str]) -> dict[str, tuple[float, float]]:
-    """p50 and p99 in seconds of opening and one answer, with nothing of the files in memory before."""
+    """Return p50 and p99 in seconds of opening and one answer, with nothing of the files in memory before."""
     rng = np.random.default_rng(3)
     seconds: dict[str, list[float]] = {peer.name: [] for peer in peers}
     for turn in range(COLD + 1):  # the first, in which libraries start up, is not counted
@@ -195,7 +195,7 @@ def cold(peers: list[Peer], folder: Path, track_ids: list[str]) -> dict[str, tup
 
 
 def drop(folder: Path) -> None:
-    """Have the system forget the files it read; none may be mapped."""
+    """Drop the files from the page cache; none may be mapped."""
     for file in folder.rglob("*"):
         if file.is_file():
             handle = os.open(file, os.O_RDONLY)
@@ -205,7 +205,7 @@ def drop(folder: Path) -> None:
 
 
 def check(peers: list[Peer], folder: Path, track_ids: list[str], found: Lists) -> None:
-    """Raise AssertionError unless everybody gives what was written."""
+    """Raise AssertionError unless all ways return what was written."""
     ids, scores = found
     for row in (0, len(ids) // 3, len(ids) - 1):
         written = [track_ids[i] for i in ids[row]], scores[row].tolist()
@@ -221,7 +221,7 @@ def check(peers: list[Peer], folder: Path, track_ids: list[str], found: Lists) -
 
 
 def batches(folder: Path, track_ids: list[str]) -> list[tuple[str, float]]:
-    """Median seconds for many songs at once."""
+    """Return the median seconds for many songs at once."""
     import polars as pl
 
     table, rng = SimilarTable(folder / "table"), np.random.default_rng(4)
@@ -245,7 +245,7 @@ def batches(folder: Path, track_ids: list[str]) -> list[tuple[str, float]]:
 
 
 def start(folder: Path, track_id: str) -> float:
-    """Median seconds of `musicrec lookup` from its start to its end, nothing of the table in memory before."""
+    """Return the median seconds of `musicrec lookup`, start to end, with nothing of the table in memory before."""
     command = [sys.executable, "-m", "musicrec", "lookup", str(folder / "table"), track_id]
     seconds = []
     for _ in range(STARTS):
@@ -258,12 +258,12 @@ def start(folder: Path, track_id: str) -> float:
 
 
 def in_words(seconds: float) -> str:
-    """Seconds, as µs or ms."""
+    """Return seconds as µs or ms."""
     return f"{seconds * 1e6:.1f} µs" if seconds < 1e-3 else f"{seconds * 1e3:.1f} ms"
 
 
 def main() -> None:
-    """Write the table in all its forms, ask everybody, print."""
+    """Write the table in all its forms, measure all ways to read it, and print."""
     p = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     p.add_argument("--songs", type=int, default=1_000_000, help="songs of the table (default: %(default)s)")
     p.add_argument("-n", type=int, default=50, help="neighbours of each (default: %(default)s)")
@@ -277,7 +277,7 @@ def main() -> None:
 
 
 def peers_at(folder: Path) -> None:
-    """Have Polars importable, installed if it is not there yet; it is no dependency."""
+    """Make Polars importable, and install it if it is not there yet; it is not a dependency."""
     if not (folder / "polars").is_dir():
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), "polars"]
         subprocess.run(command, check=True)
@@ -285,7 +285,7 @@ def peers_at(folder: Path) -> None:
 
 
 def report(folder: Path, n_songs: int, n: int) -> None:
-    """Print what it takes to write, to keep and to ask."""
+    """Print the times to write and to ask, and the sizes."""
     folder.mkdir()
     songs, found = songs_called(SHAPES["fma/000123.mp3"], n_songs), lists(n_songs, n, n_songs)
     track_ids = songs["track_id"].to_pylist()

@@ -1,1 +1,1 @@
-"""What the benchmarks share: data, timers, printed tables, synthetic vectors and lists."""
+"""Helpers of the benchmarks: data, timers, printed tables, synthetic vectors and lists."""

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the data they run on, one thread, CPU time, and tables."""
+"""Helpers of the benchmarks: the data they run on, one thread, CPU time, and tables."""
 
 import csv
 import os
@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 
 def parser(description: str | None, example: str) -> ArgumentParser:
-    """Command line of a benchmark, with ``--data`` and an example."""
+    """Make the command line of a benchmark, with ``--data`` and an example."""
     made = ArgumentParser(
         description=description, epilog=f"example:\n  {example}", formatter_class=RawDescriptionHelpFormatter
     )
@@ -41,7 +41,7 @@ def parser(description: str | None, example: str) -> ArgumentParser:
 
 
 def audio_files(folder: Path, extensions: Iterable[str] = AUDIO_EXTENSIONS) -> list[Path]:
-    """Audio files below a folder, sorted; ends the program with one line if there are none."""
+    """Return the audio files below a folder, sorted; end the program with one line if there are none."""
     files = sorted(path for path in folder.rglob("*") if path.suffix in set(extensions))
     if not files:
         sys.exit(f"no audio in {folder}; expected {', '.join(sorted(extensions))}: give --data or set MUSICREC_DATA")
@@ -58,7 +58,7 @@ def write_manifest(file: Path, clips: list[Path], n: int) -> None:
 
 
 def catalogued(out: Path, clips: list[Path], n: int) -> Path:
-    """OUT with a catalog of `n` tracks and nothing else."""
+    """Make an OUT with a catalog of `n` tracks and nothing else."""
     store = Store(out)
     store.create()
     manifest = out.with_suffix(".csv")
@@ -69,28 +69,28 @@ def catalogued(out: Path, clips: list[Path], n: int) -> Path:
 
 
 def evenly(items: Sequence[Result], n: int | None) -> list[Result]:
-    """At most `n` of the items, spread over all of them; all for None."""
+    """Return at most `n` of the items, spread over all of them; all for None."""
     if n is None or n >= len(items):
         return list(items)
     return [items[i * len(items) // n] for i in range(n)]
 
 
 def one_thread() -> None:
-    """Start this program again with one thread a library, unless it was started so: they ask when they are loaded."""
+    """Start this program again with one thread for each library, unless it was: they read the number when loaded."""
     if all(os.environ.get(name) == "1" for name in THREAD_VARIABLES):
         return
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | dict.fromkeys(THREAD_VARIABLES, "1"))
 
 
 def cpu(call: Callable[[], Result]) -> tuple[Result, float]:
-    """Result of a call, and the CPU seconds of this process, all its threads counted."""
+    """Return the result of a call, and the CPU seconds of this process with all its threads."""
     started = time.process_time()
     result = call()
     return result, time.process_time() - started
 
 
 def wall(call: Callable[[], Result]) -> tuple[Result, float]:
-    """Result of a call, and its wall seconds."""
+    """Return the result of a call, and its wall seconds."""
     started = time.perf_counter()
     result = call()
     return result, time.perf_counter() - started
@@ -106,7 +106,7 @@ def print_machine(*packages: str) -> None:
 
 
 def processor() -> str:
-    """Name of the processor, as the system gives it."""
+    """Return the name of the processor, as the system gives it."""
     try:
         names = [
             line.split(":")[1].strip()
@@ -127,5 +127,5 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
 
 
 def verdict(ok: bool) -> str:
-    """Whether a bar was reached."""
+    """Return whether a bar was reached, in words."""
     return "reached" if ok else "NOT reached"

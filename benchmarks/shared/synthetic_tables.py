@@ -1,4 +1,4 @@
-"""Synthetic tables of similar songs, which lookup.py asks, and what such a table weighs in other forms."""
+"""Synthetic tables of similar songs for lookup.py, and the size of such a table in other forms."""
 
 import shutil
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ Lists = tuple[NDArray[np.int32], NDArray[np.float32]]
 
 
 def lists(n_songs: int, n: int, of: int) -> Lists:
-    """Neighbours of `n_songs` songs among `of`, and falling cosines: a list's first, and how fast it falls, differ."""
+    """Draw neighbours of `n_songs` songs among `of`, and falling cosines; their start and slope differ by list."""
     rng = np.random.default_rng(0)
     ids, scores = np.empty((n_songs, n), np.int32), np.empty((n_songs, n), np.float32)
     for start in range(0, n_songs, SAMPLE):
@@ -40,7 +40,7 @@ def lists(n_songs: int, n: int, of: int) -> Lists:
 
 
 def songs_called(shape: str, n_songs: int) -> pa.Table:
-    """Songs with ids of some shape, and titles of which some are shared."""
+    """Make songs with ids of some shape, and titles, some of which are shared."""
     rng = np.random.default_rng(1)
     parts = [rng.integers(0, most, n_songs) for most in (30_000, 8, 20, 2**32, 2**16, 2**12, 2**16, 2**48)]
     track_ids = sorted(shape.format(i, *(part[i] for part in parts)) for i in range(n_songs))
@@ -57,19 +57,19 @@ def songs_called(shape: str, n_songs: int) -> pa.Table:
 
 
 def write(folder: Path, songs: pa.Table, found: Lists) -> Path:
-    """The version of a table, as `musicrec similar` writes it."""
+    """Write the version of a table as `musicrec similar` does."""
     folder.mkdir()
     table_writer.write_table(Version("similar", folder, made_by(SimilarSettings(n=found[0].shape[1]))), songs, *found)
     return folder
 
 
 def bytes_a_song(folder: Path, n_songs: int, pattern: str = "*.parquet") -> float:
-    """Bytes of some files, for each song."""
+    """Return the size of some files in bytes for each song."""
     return sum(file.stat().st_size for file in folder.glob(pattern)) / n_songs
 
 
 def sizes_by_id(folder: Path, n_songs: int, n: int) -> Iterator[tuple[str, str, str, str]]:
-    """Bytes a song for ids of several shapes: published, with dictionaries as Parquet has them, and as lists."""
+    """Yield the bytes per song for ids of several shapes: as published, with Parquet's dictionaries, and as lists."""
     found = lists(SAMPLE, n, n_songs)
     for name, shape in SHAPES.items():
         track_ids = songs_called(shape, n_songs)["track_id"]

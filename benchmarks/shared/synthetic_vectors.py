@@ -1,4 +1,4 @@
-"""Vectors to measure neighbours on: clusters as songs form them, and inputs that are hard to find neighbours in."""
+"""Synthetic vectors: clusters as songs form them, and inputs in which neighbours are hard to find."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,7 +18,7 @@ COPIES, NEAR_COPIES, NEARNESS = 2000, 3000, 1e-4
 class Kind(NamedTuple):
     """How clustered vectors are spread."""
 
-    rank: int  # dimensions that the clusters and the songs in them take
+    rank: int  # dimensions that the clusters and their songs use
     decay: float  # the k-th of these has a variance in proportion to k ** -decay
     between: float  # share of the variance that lies between clusters
     noise: float  # share that lies in all dimensions alike
@@ -32,7 +32,7 @@ KINDS = {
 
 
 def clustered(kind: Kind, n_songs: int, d: int, seed: int = 0) -> Matrix:
-    """Unit vectors [n_songs, d] in clusters of sizes by Zipf, each with a spectrum of its own; randomly rotated."""
+    """Make unit vectors [n_songs, d] in clusters of sizes by Zipf, each with its own spectrum; randomly rotated."""
     rng = np.random.default_rng(seed)
     n_clusters, rank = max(8, int(kind.density * n_songs**0.5)), min(kind.rank, d)
     sizes = np.arange(1, n_clusters + 1) ** -ZIPF
@@ -56,7 +56,7 @@ def clustered(kind: Kind, n_songs: int, d: int, seed: int = 0) -> Matrix:
 
 
 def unit(vectors: NDArray[np.floating]) -> Matrix:
-    """The vectors [N, d] at length 1."""
+    """Scale the vectors [N, d] to length 1."""
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -64,14 +64,14 @@ def unit(vectors: NDArray[np.floating]) -> Matrix:
 
 
 def copies(n_songs: int, d: int) -> Matrix:
-    """One song many times among others: more ties than a list is long."""
+    """Make vectors with many copies of one song: more ties than a list is long."""
     vectors = clustered(KINDS["harder"], n_songs, d)
     vectors[np.random.default_rng(1).choice(n_songs, COPIES, replace=False)] = vectors[0]
     return vectors
 
 
 def near_copies(n_songs: int, d: int) -> Matrix:
-    """One song many times, each a little changed: scores that 8 bits do not tell apart, and float32 hardly."""
+    """Make vectors with many near-copies of one song: 8 bits cannot distinguish their scores, float32 hardly can."""
     vectors, rng = clustered(KINDS["harder"], n_songs, d), np.random.default_rng(2)
     changed = vectors[0] + NEARNESS * rng.standard_normal((NEAR_COPIES, d))
     vectors[rng.choice(n_songs, NEAR_COPIES, replace=False)] = unit(changed)
@@ -79,17 +79,17 @@ def near_copies(n_songs: int, d: int) -> Matrix:
 
 
 def narrow_cone(n_songs: int, d: int) -> Matrix:
-    """All songs alike: the largest part of each vector is common to all."""
+    """Make vectors that are all similar: the largest part of each is common to all."""
     return unit(np.random.default_rng(3).standard_normal((n_songs, d)) + 3)
 
 
 def noise(n_songs: int, d: int) -> Matrix:
-    """Nothing to find: no clusters, no axis that counts more than another."""
+    """Make vectors with nothing to find: no clusters, and no axis that matters more than another."""
     return unit(np.random.default_rng(4).standard_normal((n_songs, d)))
 
 
 def heavy_tails(n_songs: int, d: int) -> Matrix:
-    """A few coordinates many times as large as all others."""
+    """Make vectors with a few coordinates that are many times as large as all others."""
     return unit(np.random.default_rng(5).standard_normal((n_songs, d)) ** 3)
 
 

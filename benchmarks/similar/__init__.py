@@ -1,1 +1,1 @@
-"""All-pairs top-N beside other libraries, up to a million songs, and from night to night."""
+"""All-pairs top-N beside other libraries, up to a million songs, and nightly refreshes."""

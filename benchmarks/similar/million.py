@@ -16,8 +16,8 @@ from benchmarks.shared.synthetic_vectors import KINDS, Matrix, clustered
 from benchmarks.similar.neighbours import Product, Run, in_common, measured, warm_up
 from musicrec.similarity import top_n
 
-SMALLER = (16, 4, 1)  # parts of all songs, to see how times grow
-BUSY = 16  # part that all cores work on at once
+SMALLER = (16, 4, 1)  # divisors of all songs, to see how times grow
+BUSY = 16  # all cores work at once on such a part of the songs
 PROBES, RECALLED = (8, 16, 32, 64), 10_000  # lists whose recall is counted
 PROJECTED, CORES, CORES_PER_NODE = (10_000_000, 100_000_000), (64, 1024), 64
 BAR_EXACT, BAR_GIB, BAR_RECALL, BAR_APPROXIMATE = 0.20, 6, 0.95, 0.3
@@ -26,7 +26,7 @@ Cells = tuple[object, ...]
 
 
 def million(n_songs: int, options: Namespace) -> None:
-    """Print what so many songs take, each kind in a process of its own, whose peak memory is that of the run."""
+    """Print what so many songs take; each kind runs in a process of its own, so that its peak memory is the run's."""
     spawn = multiprocessing.get_context("spawn")
     for kind in options.kinds:
         with ProcessPoolExecutor(1, mp_context=spawn) as alone:
@@ -46,7 +46,7 @@ def million(n_songs: int, options: Namespace) -> None:
 
 
 def seconds_of(kind: str, n_songs: int, d: int, n: int) -> float:
-    """CPU seconds of the lists of some songs."""
+    """Return the CPU seconds of the lists of some songs."""
     vectors = clustered(KINDS[kind], n_songs, d)
     warm_up(vectors, n)
     return cpu(lambda: top_n(vectors, n))[1]
@@ -72,9 +72,9 @@ def one_kind(kind: str, n_songs: int, options: Namespace) -> tuple[float, float 
 
 
 def approximate(kind: str, vectors: Matrix, exact: Run, n: int) -> float | None:
-    """Print time and recall by how many clusters are looked through.
+    """Print time and recall by the number of clusters that are compared.
 
-    Returns the CPU nanoseconds of a pair where the fewest that will do are; None if no number will.
+    Returns the CPU nanoseconds of a pair for the smallest number with enough recall; None if there is none.
     """
     from musicrec.similarity.search.approximate import top_n_approximate
 
@@ -93,29 +93,29 @@ def approximate(kind: str, vectors: Matrix, exact: Run, n: int) -> float | None:
 
 
 def pairs_in_clusters(n_songs: int) -> float:
-    """Pairs that meet in the approximate regime, but for a factor: clusters are as many as the root of the songs."""
+    """Return the pairs that approximate search compares, but for a factor: clusters grow as the root of the songs."""
     return float(n_songs) ** 1.5
 
 
 def projection(name: str, ns_per_pair: float, pairs: Callable[[int], float], d: int, n: int) -> Iterator[Cells]:
-    """Lines of what more songs would take on more cores.
+    """Yield lines with what more songs would take on more cores.
 
     Parameters
     ----------
     name : str
         What is projected.
     ns_per_pair : float
-        CPU nanoseconds of a core, per pair as `pairs` counts them. A task makes the lists of its own songs alone: exact
-        pairs, which meet once where both songs are at hand, meet twice, and take at most twice the time.
+        CPU nanoseconds of a core, per pair as `pairs` counts them. A task makes only the lists of its own songs. So
+        exact pairs, compared once where both songs are in one task, are compared twice and take at most twice the time.
     pairs : function
-        Pairs that meet, of a number of songs.
+        From a number of songs to the pairs that are compared.
     d, n : int
         Length of the vectors, float32, and of the lists, with 8 bytes an entry.
 
     Notes
     -----
-    A pair takes as long as where it was measured; that fewer come near a list among more songs is left out. Every node
-    reads all vectors once, every list is written once, and nothing else is moved.
+    A pair is taken to cost as much as where it was measured, although among more songs fewer pairs come near a list.
+    Every node reads all vectors once, every list is written once, and nothing else is moved.
     """
     for n_songs in PROJECTED:
         for cores in CORES:
@@ -125,11 +125,11 @@ def projection(name: str, ns_per_pair: float, pairs: Callable[[int], float], d: 
 
 
 def in_gb(size: float) -> str:
-    """Bytes, as GB."""
+    """Return bytes as GB."""
     return f"{size / 1e9:.0f} GB"
 
 
 def peak_gib() -> float:
-    """Peak memory of this process, as Linux has it: from its start, its libraries included."""
+    """Return the peak memory of this process since its start, libraries included, as Linux reports it."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(found[1]) / 2**20 if found else float("nan")

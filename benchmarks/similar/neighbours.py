@@ -1,4 +1,4 @@
-"""What the top-N benchmark shares out: the unit of its times, the methods beside ours, and float64 brute force."""
+"""Parts of the top-N benchmark: the unit of its times, the methods beside ours, and float64 brute force."""
 
 import os
 import time
@@ -16,10 +16,10 @@ from musicrec.similarity import Lists, top_n
 from musicrec.similarity.search.screens import available
 
 PROBE_S, PROBE_ROWS, PROBE_COLUMNS = 0.3, 512, 2048
-BLOCK_ROWS = 512  # of a peer that takes rows in blocks given to it
-SLOW_ROWS, SLOWEST_ROWS = 4096, 1024  # of peers that are too slow for all rows
-BY_ROWS = 25_000  # rows of ours at once
-CHECKED = 200  # rows in which ids are counted that a peer and ours have in common
+BLOCK_ROWS = 512  # for peers that do not make blocks themselves
+SLOW_ROWS, SLOWEST_ROWS = 4096, 1024  # for peers that are too slow for all rows
+BY_ROWS = 25_000  # rows that we compute at once
+CHECKED = 200  # rows in which a peer's ids are compared with ours
 
 BY_PRODUCT_ROWS = "musicrec, product, by rows"
 FAISS, SEED = "faiss IndexFlatIP", "cosine_similarity, argsort (the seed)"
@@ -30,7 +30,7 @@ Ids = NDArray[Any]  # [rows, n]
 
 
 class Product:
-    """The float32 matrix product alone, of a block of some vectors with block after block of the same."""
+    """The float32 matrix product alone: a block of some vectors times block after block of the same vectors."""
 
     def __init__(self, vectors: Matrix) -> None:
         self._vectors, self._at = vectors, 0
@@ -38,7 +38,7 @@ class Product:
         self._out = np.empty((len(self._rows), self._columns), np.float32)
 
     def ns_per_pair(self) -> float:
-        """CPU nanoseconds of a pair, as fast as this core is now."""
+        """Return the CPU nanoseconds of a pair at the present speed of this core."""
         blocks, started = 0, time.process_time()
         while (took := time.process_time() - started) < PROBE_S:
             np.matmul(self._rows, self._vectors[self._at : self._at + self._columns].T, out=self._out)
@@ -76,12 +76,12 @@ class Runs(list[Run]):
 
     @property
     def result(self) -> Any:  # noqa: ANN401 - what the method gives
-        """What the last run gave."""
+        """Result of the last run."""
         return self[-1].result
 
 
 def measured(call: Callable[[], Any], product: Product, pairs: float) -> Run:
-    """Run once between two looks at the product; `pairs` are ordered ones, N² for all songs."""
+    """Run once between two measurements of the product; `pairs` are ordered ones, N² for all songs."""
     before = product.ns_per_pair()
     result, seconds = cpu(call)
     return Run(result, seconds, seconds * 1e9 / pairs / (0.5 * (before + product.ns_per_pair())))
@@ -98,12 +98,12 @@ class Method(NamedTuple):
     call: Callable[[int], Any]
 
     def ids(self, result: Any) -> Ids:  # noqa: ANN401 - what the method gives
-        """Row numbers in what a call gave."""
+        """Return the row numbers in the result of a call."""
         return result.ids if isinstance(result, Lists) else result
 
 
 def in_turns(methods: Sequence[Method], vectors: Matrix, repeats: int) -> dict[str, Runs]:
-    """Run all methods in turns, so that a busy moment hits all; who compiles has done so before."""
+    """Run all methods in turns, so that a busy moment hits all; everything is compiled before."""
     product, runs = Product(vectors), {method.name: Runs() for method in methods}
     for _ in range(repeats):
         for method in methods:
@@ -113,7 +113,7 @@ def in_turns(methods: Sequence[Method], vectors: Matrix, repeats: int) -> dict[s
 
 
 def ours(vectors: Matrix, n: int) -> Iterator[Method]:
-    """Each screen, where a pair meets once for both its songs; and products by rows, where each row meets all songs."""
+    """Yield each screen, which compares a pair once for both songs; and products by rows, which compares it twice."""
     for screen in available():
         warm_up(vectors, n, screen=screen)
         yield Method(f"musicrec, {screen}", len(vectors), lambda _, screen=screen: top_n(vectors, n, screen=screen))
@@ -122,19 +122,19 @@ def ours(vectors: Matrix, n: int) -> Iterator[Method]:
 
 
 def warm_up(vectors: Matrix, n: int, **how: Any) -> None:  # noqa: ANN401 - arguments of top_n
-    """Have the functions compiled that a run needs."""
+    """Compile the functions that a run needs."""
     top_n(vectors[: 4 * n], n, **how)
 
 
 def by_rows(vectors: Matrix, n: int, n_rows: int) -> Lists:
-    """Lists by float32 products, some rows at a time."""
+    """Return lists by float32 products, some rows at a time."""
     parts = [np.arange(first, min(first + BY_ROWS, n_rows)) for first in range(0, n_rows, BY_ROWS)]
     found = [top_n(vectors, n, rows=part, screen="product") for part in parts]
     return Lists(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
 def peers(vectors: Matrix, n: int) -> Iterator[Method]:
-    """What others offer. They find a song itself, too, and so look for one more."""
+    """Yield the methods of others. They find the song itself too, and so look for one more."""
     n_songs = len(vectors)
     if find_spec("faiss"):
         yield Method(FAISS, n_songs, with_faiss(vectors, n + 1))
@@ -146,7 +146,7 @@ def peers(vectors: Matrix, n: int) -> Iterator[Method]:
 
 
 def with_faiss(vectors: Matrix, n: int) -> Callable[[int], Ids]:
-    """The exact index of inner products; its blocks are its own."""
+    """Return the search of faiss' exact index of inner products, which makes blocks itself."""
     import faiss
 
     faiss.omp_set_num_threads(1)
@@ -156,7 +156,7 @@ def with_faiss(vectors: Matrix, n: int) -> Callable[[int], Ids]:
 
 
 def with_tensorflow(vectors: Matrix, n: int) -> Callable[[int], Ids]:
-    """A compiled product and selection."""
+    """Return a compiled product and selection."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
@@ -173,7 +173,7 @@ def with_tensorflow(vectors: Matrix, n: int) -> Callable[[int], Ids]:
 
 
 def with_sklearn(vectors: Matrix, n: int, metric: str) -> Callable[[int], Ids]:
-    """Nearest neighbours by brute force; its blocks are its own."""
+    """Return nearest neighbours by brute force, which makes blocks itself."""
     from sklearn.neighbors import NearestNeighbors
 
     index = NearestNeighbors(n_neighbors=n, algorithm="brute", metric=metric, n_jobs=1).fit(vectors)
@@ -181,14 +181,14 @@ def with_sklearn(vectors: Matrix, n: int, metric: str) -> Callable[[int], Ids]:
 
 
 def with_argsort(vectors: Matrix, n: int, kind: Literal["quicksort", "stable"] = "quicksort") -> Callable[[int], Ids]:
-    """The seed's way, all cosines of a song sorted; block by block, or its matrix of all pairs would not fit."""
+    """Return the seed's way: sort all cosines of a song; block by block, as a matrix of all pairs would not fit."""
     from sklearn.metrics.pairwise import cosine_similarity
 
     return in_blocks(lambda rows: np.argsort(-cosine_similarity(rows, vectors), axis=1, kind=kind)[:, :n], vectors)
 
 
 def in_blocks(some: Callable[[Matrix], Ids], vectors: Matrix) -> Callable[[int], Ids]:
-    """Function of a number of rows from one of a block of them."""
+    """Make a function of a number of rows from a function of a block of rows."""
 
     def call(n_rows: int) -> Ids:
         return np.concatenate(
@@ -202,12 +202,12 @@ def in_blocks(some: Callable[[Matrix], Ids], vectors: Matrix) -> Callable[[int],
 
 
 def in_common(ids: Ids, others: Ids) -> float:
-    """Share of the ids of lists [rows, n] that others have, too, in whatever order."""
+    """Return the share of the ids of lists [rows, n] that others have too, in any order."""
     return float(np.mean([np.isin(a, b).mean() for a, b in zip(ids, others, strict=True)]))
 
 
 def brute_force(vectors: Matrix, rows: NDArray[np.int64], n: int) -> Lists:
-    """Lists of some rows: cosines in float64, rounded to float32, sorted by score and then by row number."""
+    """Return the lists of some rows: cosines in float64, rounded to float32, sorted by score, then by row number."""
     songs = vectors.astype(np.float64)
     norms = np.sqrt(np.einsum("ij,ij->i", songs, songs))
     found = Lists(np.empty((len(rows), n), np.int32), np.empty((len(rows), n), np.float32))
@@ -221,6 +221,6 @@ def brute_force(vectors: Matrix, rows: NDArray[np.int64], n: int) -> Lists:
 
 
 def differing(a: Lists, b: Lists) -> int:
-    """Number of lists that are not the same: an id, the order, or a bit of a score."""
+    """Return how many lists differ: in an id, in the order, or in a bit of a score."""
     same = (a.ids == b.ids) & (a.scores.view(np.int32) == b.scores.view(np.int32))
     return int((~same.all(axis=1)).sum())

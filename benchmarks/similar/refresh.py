@@ -2,8 +2,8 @@
 
 Each night 1 % of the songs change: half of these have another vector, a quarter are new, a quarter are gone. The last
 night is a take-down: the songs of one region of the space, 5 % of all, are gone at once, as when a label withdraws its
-catalog. One core; data synthetic and clustered, no real songs. The full run is the median of those between the nights,
-which are also what lists are compared with.
+catalog. Everything runs on one core. The data are synthetic and clustered, not real songs. The time of a full run is
+the median of those between the nights, with which the lists are compared.
 """
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
@@ -25,7 +25,7 @@ BARS = {100_000: 0.04, 1_000_000: 0.025}
 
 
 def next_night(vectors: Matrix, fresh: Matrix, rng: np.random.Generator) -> tuple[Matrix, NDArray[np.int64]]:
-    """Vectors of the next night, and the row that each song had."""
+    """Return the vectors of the next night, and the row that each song had."""
     n_changed, n_new = len(fresh) // 2, len(fresh) // 4
     vectors = vectors.copy()
     vectors[rng.choice(len(vectors), n_changed, replace=False)] = fresh[:n_changed]
@@ -36,7 +36,7 @@ def next_night(vectors: Matrix, fresh: Matrix, rng: np.random.Generator) -> tupl
 
 
 def take_down(vectors: Matrix, rng: np.random.Generator) -> tuple[Matrix, NDArray[np.int64]]:
-    """Vectors without the songs nearest to one of them, and the row that each song had."""
+    """Return the vectors without the songs nearest to one of them, and the row that each song had."""
     nearness = vectors @ vectors[rng.integers(len(vectors))]
     kept = np.sort(np.argsort(-nearness, kind="stable")[int(TAKE_DOWN * len(vectors)) :])
     return vectors[kept], kept

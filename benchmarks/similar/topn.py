@@ -1,11 +1,11 @@
 """Exact all-pairs top-N beside the float32 matrix product alone, faiss, scikit-learn, TensorFlow and the seed's way.
 
 The unit of all times is that product: NumPy's of two float32 matrices on the same core, block by block over the same
-vectors, right before and right after each run, scaled to as many pairs. One core: every library is given one thread,
-and CPU time counts all threads of the process. Medians; all methods run in turns.
+vectors, right before and right after each run, scaled to as many pairs. Everything runs on one core: every library is
+given one thread, and CPU time counts all threads of the process. Figures are medians; all methods run in turns.
 
-The data are synthetic and clustered, no real songs: clusters of sizes by Zipf, each with a decaying spectrum of its
-own, 0.5 % exact duplicates, unit length. `low-dimensional` takes 20 dimensions and a little noise, `harder` takes all.
+The data are synthetic and clustered, not real songs: clusters of sizes by Zipf, each with a decaying spectrum of its
+own, 0.5 % exact duplicates, unit length. `low-dimensional` uses 20 dimensions and a little noise, `harder` uses all.
 
 tables:
   screens      every screen of this machine and the peers, slow ones on some of the rows, scaled to all; our lists of
@@ -76,7 +76,7 @@ def screens(n_songs: int, options: Namespace) -> None:
 
 
 def times(method: Method, runs: Runs, n_songs: int, first: Lists) -> tuple[object, ...]:
-    """Cells of a method's times, and the share of our ids that it finds."""
+    """Return the cells of a method's times, and the share of our ids that it finds."""
     seconds = runs.seconds * n_songs / method.rows
     found = method.ids(runs.result)[:CHECKED]
     ratios = (f"{ratio:.3f}" for ratio in (runs.ratio, *runs.spread))
@@ -84,7 +84,7 @@ def times(method: Method, runs: Runs, n_songs: int, first: Lists) -> tuple[objec
 
 
 def faults(result: object, rows: NDArray[np.int64], exact: Lists, first: Lists) -> tuple[object, object]:
-    """Lists that are not the exact ones, and lists of all that are not those of the first screen; blank for peers."""
+    """Count the lists that are not exact, and those of all that differ from the first screen's; blank for peers."""
     if not isinstance(result, Lists):
         return "", ""
     return differing(Lists(result.ids[rows], result.scores[rows]), exact), differing(result, first)
@@ -143,7 +143,7 @@ def sizes(n_songs: int, options: Namespace) -> None:
 
 
 def of_length(vectors: Matrix, n: int) -> Method:
-    """Our fastest lists of `n`."""
+    """Return our fastest method for lists of `n`."""
     warm_up(vectors, n)
     return Method(str(n), len(vectors), lambda _: top_n(vectors, n))
 
@@ -152,7 +152,7 @@ def of_length(vectors: Matrix, n: int) -> Method:
 
 
 def some_rows(n_songs: int) -> NDArray[np.int64]:
-    """Rows that are compared with brute force."""
+    """Return the rows that are compared with brute force."""
     return np.sort(np.random.default_rng(7).choice(n_songs, min(EXACT, n_songs), replace=False))
 
 
@@ -201,7 +201,7 @@ def main() -> None:
 
 
 def have_faiss(folder: Path) -> None:
-    """Have faiss importable, installed if it is not there yet; it is no dependency."""
+    """Make faiss importable, and install it if it is not there yet; it is not a dependency."""
     if not (folder / "faiss").is_dir():
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), "faiss-cpu"]
         subprocess.run(command, check=True)

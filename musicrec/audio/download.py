@@ -14,16 +14,16 @@ from musicrec.errors import DecodeError
 from musicrec.schemas import Reason
 
 CONNECT_TIMEOUT_S = 10
-READ_TIMEOUT_S = 60  # without a single byte
+READ_TIMEOUT_S = 60  # without a byte from the server
 PAUSES_S = (0.5, 2.0)  # before the second and the third attempt
-PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})  # of HTTP: another attempt may succeed
+PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})  # after these, another attempt may succeed
 GONE = 410
 
 
 def fetch(uri: str, path: Path, limits: Limits) -> None:
-    """Write the object to `path`.
+    """Fetch the object into `path`.
 
-    What passes by itself (a lost connection, a timeout, a busy server) is tried again.
+    A failure that may pass (a lost connection, a timeout, a busy server) is retried.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def fetch(uri: str, path: Path, limits: Limits) -> None:
     path : pathlib.Path
         File to write; it may be left half-written on failure.
     limits : Limits
-        How many bytes are taken, and how long fetching may last.
+        The most bytes that are fetched, and the most time.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def fetch(uri: str, path: Path, limits: Limits) -> None:
         With reason ``missing``, ``unreadable`` or ``too_large``.
     """
     meter = _Meter(limits)
-    pauses_s = () if _scheme(uri) == "s3" else PAUSES_S  # s3fs makes further attempts of its own
+    pauses_s = () if _scheme(uri) == "s3" else PAUSES_S  # s3fs retries by itself
     for pause_s in (*pauses_s, None):
         try:
             file_system(uri, limits).get_file(uri, str(path), callback=meter)
@@ -57,7 +57,7 @@ def fetch(uri: str, path: Path, limits: Limits) -> None:
 
 
 def file_system(uri: str, limits: Limits) -> Any:  # noqa: ANN401 - fsspec is untyped
-    """The file system that serves a URI, with our timeouts; fsspec keeps one for each process."""
+    """Return the file system that serves a URI, with our timeouts; fsspec keeps one for each process."""
     if _scheme(uri) == "s3":
         config = {
             "connect_timeout": CONNECT_TIMEOUT_S,
@@ -80,13 +80,13 @@ class _Meter(Callback):
         self.deadline = time.monotonic() + limits.max_download_s
 
     def set_size(self, size: int | None) -> None:
-        """Told before the first byte what the server says the size is."""
+        """Check the size that the server states before the first byte."""
         super().set_size(size)
-        self.value = 0  # of this attempt
+        self.value = 0  # each attempt counts its own bytes
         self._check(size or 0)
 
     def relative_update(self, inc: int = 1) -> None:
-        """Told after each chunk how many bytes it had."""
+        """Count the bytes of a chunk."""
         super().relative_update(inc)
         self._check(self.value)
 
@@ -103,19 +103,19 @@ def _scheme(uri: str) -> str:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether another attempt may succeed."""
+    """Return whether another attempt may succeed."""
     if isinstance(error, aiohttp.ClientResponseError):
         return error.status in PASSING_STATUS
     return isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | TimeoutError)
 
 
 def _place(uri: str) -> str:
-    """The URI for people: without a password or the signature of a query."""
+    """Return the URI for messages: without a password, and without a query, which may hold a signature."""
     return repr(re.split("[?#]", re.sub(r"//[^/]*@", "//", uri))[0])
 
 
 def _describe(error: Exception, uri: str) -> str:
-    """The error in one line, without the query of any URL, or a name and password."""
+    """Return the error in one line, without the query of any URL and without a name and password."""
     if isinstance(error, aiohttp.ClientResponseError):
         return f"HTTP {error.status} {error.message}"
     if isinstance(error, TimeoutError):

@@ -1,8 +1,8 @@
-"""Encode samples as a file of a named format: by libsndfile, or by FFmpeg (PyAV) what libsndfile does not write.
+"""Encode samples as an audio file: by libsndfile, or by FFmpeg (PyAV) for formats that libsndfile does not write.
 
-This is for songs that musicrec makes itself: those of the demo, and those by which `musicrec doctor` tries the
-decoders. Of one version of the libraries, equal samples give equal bytes, except in ogg and opus: libsndfile gives each
-of their streams a random number.
+This is for songs that musicrec makes itself: those of the demo, and those with which `musicrec doctor` tests the
+decoders. With one version of the libraries, equal samples give equal bytes, except in ogg and opus: libsndfile gives
+each of their streams a random number.
 """
 
 import io
@@ -21,7 +21,7 @@ class Format(NamedTuple):
     Attributes
     ----------
     suffix : str
-        Of the file's name.
+        Ending of the file's name.
     container : str
         Name of the file type: libsndfile's format, or FFmpeg's muxer.
     codec : str
@@ -29,7 +29,7 @@ class Format(NamedTuple):
     rates : tuple of int
         Sample rates that it holds, in Hz, the usual one first; empty for any.
     options : mapping of str to str
-        Of FFmpeg's muxer.
+        Options of FFmpeg's muxer.
     """
 
     suffix: str
@@ -61,12 +61,12 @@ BY_FFMPEG = {
 FORMATS = BY_LIBSNDFILE | BY_FFMPEG
 
 LAYOUTS = {1: "mono", 2: "stereo"}
-BITS_PER_CHANNEL = 96_000  # a second, of encoders that ask for a number
-LEAST_BYTES = 2  # of a sample that an encoder is given
+BITS_PER_CHANNEL = 96_000  # per second, for encoders that need a bit rate
+LEAST_BYTES = 2  # an encoder gets samples of at least this size
 
 
 def encode(samples: Samples, sample_rate: int, form: str, **tags: str) -> bytes:
-    """Content of an audio file.
+    """Return the content of an audio file.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def encode(samples: Samples, sample_rate: int, form: str, **tags: str) -> bytes:
 
 
 def can_encode(form: str) -> bool:
-    """Whether the libraries that are installed were built with the format's encoder."""
+    """Return whether the installed libraries were built with the format's encoder."""
     how = FORMATS[form]
     if form in BY_LIBSNDFILE:
         return how.container in sf.available_formats() and sf.check_format(how.container, how.codec)
@@ -135,7 +135,7 @@ def _by_ffmpeg(samples: Samples, rate: int, how: Format, tags: Mapping[str, str]
     import av
 
     content, layout = io.BytesIO(), LAYOUTS[samples.shape[1]]
-    exact = {"fflags": "+bitexact"}  # no time of day, no random number of a track
+    exact = {"fflags": "+bitexact"}  # no date, and no random number for a track
     with av.open(content, "w", format=how.container, container_options={**exact, **how.options}) as file:
         file.metadata.update(tags)
         stream = file.add_stream(how.codec, rate=rate, layout=layout, format=_sample_format(how.codec))
@@ -151,7 +151,7 @@ def _by_ffmpeg(samples: Samples, rate: int, how: Format, tags: Mapping[str, str]
 
 
 def _sample_format(codec: str) -> str:
-    """The first that the encoder takes of 16 bits or more: FFmpeg would take the first, which may have 8."""
+    """Return the encoder's first sample format of 16 bits or more: FFmpeg's choice is the first, which may have 8."""
     import av
 
     formats = av.Codec(codec, "w").audio_formats or []

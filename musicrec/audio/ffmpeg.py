@@ -1,11 +1,11 @@
 """Decode by FFmpeg (PyAV) what libsndfile does not read: m4a, aac, alac, wma, opus in webm, the sound of a video.
 
 The clip is the one that decoding from the very start gives: the encoder's delay is dropped as FFmpeg drops it. Only
-where the container tells each packet's place to the sample (mp4 and its kin) is the way to the clip cut short by a
-seek; then the samples are the same but for the noise that AAC draws at random, where its encoder left noise out.
+where the container states the position of each packet to the sample (mp4 and related formats) does a seek shorten the
+way to the clip. The samples are then the same, except for the random noise by which AAC replaces noise.
 
-An mp4 also says to the sample where its sound ends. FFmpeg 8 plays the last packet to its end all the same, FFmpeg 9
-does so for Opus and PCM; here the end is the container's, whichever FFmpeg decodes.
+An mp4 also states to the sample where its sound ends. FFmpeg 8 plays the last packet to its end all the same, and
+FFmpeg 9 does so for Opus and PCM. Here the end is the container's, whichever FFmpeg decodes.
 """
 
 import math
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from av import AudioFrame, AudioResampler, AudioStream, FFmpegError, Packet
     from av.container import InputContainer
 
-MOST_AHEAD_S = 10.0  # that a seek may land before the clip; from further away the song is read through, within limits
-CONTAINERS = (  # none that names other files, as a playlist does, and none that takes a text for music
+MOST_AHEAD_S = 10.0  # where a seek lands further before the clip, the song is read from its start, within limits
+CONTAINERS = (  # none that names other files, as a playlist does, and none that reads text as music
     *("aac", "ac3", "aiff", "amr", "ape", "asf", "avi", "au", "caf", "dsf", "dts", "eac3", "flac", "flv", "matroska"),
     *("mov", "mp3", "mpc", "mpc8", "mpeg", "mpegts", "ogg", "shn", "tak", "tta", "voc", "w64", "wav", "wv", "xwma"),
 )
 
 
 def decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tuple[Samples, int]:
-    """Clip of a file at the file's own rate; arguments and result as of :func:`musicrec.audio.libsndfile.decode`.
+    """Return the clip of a file at the file's own rate, as :func:`musicrec.audio.libsndfile.decode` does.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def _undecodable() -> DecodeError:
 def _read_by_seeking(
     container: "InputContainer", stream: "AudioStream", offset_s: float, duration_s: float, limits: Limits
 ) -> tuple[Samples, int] | None:
-    """Clip and rate; None where decoding from the start could give another clip."""
+    """Return clip and rate; None where decoding from the start could give another clip."""
     if not _is_mp4(container):
         return None
     first = next(_frames(container, stream), None)
@@ -119,7 +119,7 @@ def _is_mp4(container: "InputContainer") -> bool:
 
 
 def _frames(container: "InputContainer", stream: "AudioStream") -> Iterator["AudioFrame"]:
-    """Frames from where the container stands up to the end of the song."""
+    """Yield frames from where the container stands up to the end of the song."""
     decoded = _decoded(container, stream)
     return _up_to_the_end(decoded, stream) if _is_mp4(container) else (frame for _, frame in decoded)
 
@@ -127,7 +127,7 @@ def _frames(container: "InputContainer", stream: "AudioStream") -> Iterator["Aud
 def _decoded(
     container: "InputContainer", stream: "AudioStream"
 ) -> Iterator[tuple["Packet[AudioStream]", "AudioFrame"]]:
-    """Frames from where the container stands, each with its packet.
+    """Yield frames from where the container stands, each with its packet.
 
     Packets that cannot be decoded are left out at the start (where a stream was cut into) and at the end (where it
     was cut off); between others they make the file corrupt.
@@ -160,7 +160,7 @@ def _decoded(
 def _up_to_the_end(
     decoded: Iterator[tuple["Packet[AudioStream]", "AudioFrame"]], stream: "AudioStream"
 ) -> Iterator["AudioFrame"]:
-    """Frames of an mp4, the last one cut where the container says that the sound ends.
+    """Yield the frames of an mp4; cut the last one where the container says that the sound ends.
 
     It says so twice: by the length of the track, which an edit list may shorten, and by that of the last packet.
     """
@@ -177,11 +177,11 @@ def _up_to_the_end(
     starts_and_lengths = (stream.start_time or 0, stream.duration), (packet.pts, packet.duration)
     ends = [start + length for start, length in starts_and_lengths if start is not None and length]
     left = [round((end - frame.pts) * stream.time_base * frame.sample_rate) for end in ends]
-    yield _cut(frame, min((n for n in left if n > 0), default=frame.samples))  # 0 or less: a length that is not true
+    yield _cut(frame, min((n for n in left if n > 0), default=frame.samples))  # 0 or less: the length is wrong
 
 
 def _cut(frame: "AudioFrame", n: int) -> "AudioFrame":
-    """The first `n` samples of a frame, or all if it has no more."""
+    """Return the first `n` samples of a frame, or all if it has no more."""
     from av import AudioFifo
 
     if n >= frame.samples:
@@ -190,13 +190,13 @@ def _cut(frame: "AudioFrame", n: int) -> "AudioFrame":
     queue = AudioFifo()
     queue.write(frame)
     cut = queue.read(n)
-    assert cut is not None  # as the queue holds so many
+    assert cut is not None  # the queue holds so many
     cut.pts = pts
     return cut
 
 
 def _unbroken(frames: Iterator["AudioFrame"], tick: Fraction) -> Iterator["AudioFrame"]:
-    """Frames up to the first that does not start exactly where the one before it ended."""
+    """Yield frames up to the first that does not start exactly where the one before it ended."""
     origin, n = None, 0
     for frame in frames:
         if frame.pts is None:
@@ -209,7 +209,7 @@ def _unbroken(frames: Iterator["AudioFrame"], tick: Fraction) -> Iterator["Audio
 
 
 def _mono_blocks(frames: Iterator["AudioFrame"]) -> Iterator[Samples]:
-    """The frames mixed down and put together: a thousand small ones cost more than their decoding."""
+    """Yield the frames mixed down and joined: a thousand small ones would cost more than their decoding."""
     from av import AudioFifo, AudioResampler
 
     queue, to_float, kind = AudioFifo(), AudioResampler(format="flt"), ""
@@ -238,7 +238,7 @@ def _kind(frame: "AudioFrame") -> str:
 
 
 def _first(n: int, blocks: Iterator[Samples]) -> Samples:
-    """The first `n` samples, or all if there are fewer."""
+    """Return the first `n` samples, or all if there are fewer."""
     taken: list[Samples] = []
     for block in blocks:
         taken.append(block[:n])

@@ -1,4 +1,4 @@
-"""Decode by libsndfile: wav, flac, ogg, opus, mp3 and its kin, faster than FFmpeg does."""
+"""Decode wav, flac, ogg, opus, mp3 and related formats by libsndfile, which is faster than FFmpeg."""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from musicrec.schemas import Reason
 
 
 def decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tuple[Samples, int]:
-    """Clip of a file at the file's own rate.
+    """Return the clip of a file at the file's own rate.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tu
     offset_s, duration_s : float
         Start and length of the clip, in seconds; see :func:`musicrec.audio.load`.
     limits : Limits
-        What is refused.
+        Beyond these, a file is refused.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def _open(path: Path, limits: Limits) -> Iterator[sf.SoundFile]:
 
 
 def _read_by_seeking(file: sf.SoundFile, offset_s: float, duration_s: float) -> Samples | None:
-    """Clip at the file's own rate; None if the header promised more than there is, and the clip may lie elsewhere."""
+    """Return the clip at the file's own rate; None if the file ends before its header says, so the clip may move."""
     start, stop = clip_window(max(file.frames, 0), file.samplerate, offset_s, duration_s)
     preroll = min(start, round(PREROLL_S * file.samplerate))
     clip = np.empty(stop - start + preroll, np.float32)
@@ -99,7 +99,7 @@ def _mono_blocks(file: sf.SoundFile) -> Iterator[Samples]:
 
 def _read_mono(file: sf.SoundFile, out: Samples) -> int:
     """Read on into `out`, mixed down; return how many frames there were."""
-    is_16_bit = file.subtype == "PCM_16"  # much faster to read as they are, and as exact
+    is_16_bit = file.subtype == "PCM_16"  # much faster to read as integers, and as exact
     buffer = np.empty((BLOCK_FRAMES, file.channels), np.int16 if is_16_bit else np.float32)
     n = 0
     while n < len(out):

@@ -1,4 +1,4 @@
-"""The time by which a run is to end. Stages look at it where stopping leaves whole work behind, and nowhere else."""
+"""The deadline of a run. Stages check it only where stopping leaves no work half done."""
 
 import math
 import time
@@ -13,7 +13,7 @@ _end: ContextVar[float] = ContextVar("end", default=math.inf)
 
 @contextmanager
 def deadline(seconds: float | None) -> Iterator[None]:
-    """Give what is done inside so many seconds from now; None for as long as it takes."""
+    """Set a deadline so many seconds from now for the work inside; None for no deadline."""
     token = _end.set(math.inf if seconds is None else time.monotonic() + seconds)
     try:
         yield
@@ -22,11 +22,11 @@ def deadline(seconds: float | None) -> Iterator[None]:
 
 
 def seconds_left() -> float | None:
-    """Seconds till the deadline, 0 if it has passed; None if there is none."""
+    """Return the seconds until the deadline, 0 if it has passed; None if there is none."""
     return None if _end.get() == math.inf else max(0.0, _end.get() - time.monotonic())
 
 
 def check_deadline() -> None:
-    """Raise DeadlinePassed if it has."""
+    """Raise DeadlinePassed if the deadline has passed."""
     if seconds_left() == 0:
         raise DeadlinePassed

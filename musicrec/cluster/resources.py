@@ -1,4 +1,4 @@
-"""Which Ray cluster a run uses, and how much of it beside the jobs of others."""
+"""Which Ray cluster a run uses, and how many of its CPUs."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ _most: ContextVar[int | None] = ContextVar("most", default=None)
 
 @contextmanager
 def at_most(cpus: int | None) -> Iterator[None]:
-    """Let what is done inside use so many CPUs, as many tasks at a time; None for all that are free."""
+    """Let the work inside use at most so many CPUs, and as many tasks at a time; None for all that are free."""
     token = _most.set(cpus)
     try:
         yield
@@ -19,15 +19,15 @@ def at_most(cpus: int | None) -> Iterator[None]:
 
 
 def most_cpus() -> int | None:
-    """CPUs that this run may use; None for all that are free."""
+    """Return how many CPUs this run may use; None for all that are free."""
     return _most.get()
 
 
 def address_of(address: str | None) -> str:
-    """What :func:`ray.init` is given: the address, or the environment's ``RAY_ADDRESS``, or ``local``."""
+    """Return the address for :func:`ray.init`: the given one, or the environment's ``RAY_ADDRESS``, or ``local``."""
     return address or os.environ.get("RAY_ADDRESS") or "local"
 
 
 def is_embedded(address: str | None = None) -> bool:
-    """Whether Ray runs inside this process."""
+    """Return whether this process starts a Ray of its own."""
     return address_of(address) == "local"

@@ -1,4 +1,4 @@
-"""The little of Ray that the stages share: connect, and run tasks with a bounded number in flight."""
+"""What the stages share of Ray: connecting, and running tasks with a bounded number in flight."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ Item = TypeVar("Item")
 
 
 class WorkerLost(NamedTuple):
-    """Instead of a result: the task's process died, retries included."""
+    """Stands for the result of a task whose process died, retries included."""
 
     cause: str
 
@@ -29,7 +29,7 @@ class WorkerLost(NamedTuple):
 EMBEDDED: dict[str, Any] = {
     "include_dashboard": False,
     "_system_config": {
-        # Seconds after which a driver ends that has lost its Ray; Ray's own minute is for a head on another machine.
+        # A driver that has lost its Ray ends after so many seconds; Ray's own minute is for a head on another machine.
         "gcs_rpc_server_reconnect_timeout_s": 15,
         # A driver that waits for the first workers waits for ever when one dies as it starts (ray-project/ray#40131).
         "prestart_worker_first_driver": False,
@@ -70,7 +70,7 @@ def connect(address: str | None = None) -> None:
 def run_bounded(
     submit: Callable[[Item], "ray.ObjectRef[Any]"], items: Iterable[Item], *, at_once: int | None = None
 ) -> Iterator[tuple[Item, Any | WorkerLost]]:
-    """Run one task an item, a few more at a time than there are CPUs, and yield results as they come.
+    """Run one task for each item, a few more at a time than there are CPUs, and yield results as they come.
 
     Parameters
     ----------
@@ -79,12 +79,13 @@ def run_bounded(
     items : iterable
         May be long: it is read only as tasks finish.
     at_once : int, optional
-        Tasks in flight, if not as many as keep the cluster busy; at most :func:`musicrec.cluster.resources.most_cpus`.
+        Tasks in flight; by default enough to keep the cluster busy. There are never more than
+        :func:`musicrec.cluster.resources.most_cpus`.
 
     Yields
     ------
     item, result
-        What the task returned, or :class:`WorkerLost` if it took its process with it, retries included.
+        What the task returned, or :class:`WorkerLost` if its process died, retries included.
 
     Raises
     ------
@@ -115,7 +116,7 @@ def run_tasks(
     items: Iterable[Item],
     name: Callable[[Item], object] = str,
 ) -> Iterator[tuple[Item, Any]]:
-    """Run one task an item, as :func:`run_bounded` does, for a stage that cannot go on without each result.
+    """Run one task for each item, as :func:`run_bounded` does, for a stage that needs every result.
 
     Parameters
     ----------
@@ -124,7 +125,7 @@ def run_tasks(
     submit : callable
         Starts the task of one item.
     items : iterable
-        One task each.
+        The items; each is one task.
     name : callable, optional
         What the error message calls an item.
 
@@ -145,23 +146,23 @@ def run_tasks(
 
 
 def cpus() -> int:
-    """CPUs of the cluster as it is now that this run may use, at least one."""
+    """Return how many CPUs of the cluster this run may use now, at least one."""
     return max(1, min(int(ray.cluster_resources().get("CPU", 1)), most_cpus() or sys.maxsize))
 
 
 def _window(at_once: int | None) -> int:
-    """Tasks to keep in flight; enough of them for an autoscaler to see a need, unless the run may not use more."""
+    """Return how many tasks to keep in flight: enough for an autoscaler to see a need, unless the run may use fewer."""
     return min(at_once or max(LEAST_TASKS, TASKS_PER_CPU * cpus()), most_cpus() or sys.maxsize)
 
 
 def task_options(memory: int, *, gpu: bool = False) -> dict[str, Any]:
-    """What a task asks Ray for beside its CPU, as options of the task.
+    """Return what a task asks Ray for beside its CPU, as options of the task.
 
     Parameters
     ----------
     memory : int
-        Bytes that it takes. On nodes that have less it asks for what they have: it may do with that, but would wait
-        for ever for more.
+        Bytes that the task takes. If no node has so many, it asks for the most that a node has: that may be enough,
+        and for more it would wait for ever.
     gpu : bool
         Whether it asks for a GPU too.
 
@@ -191,7 +192,7 @@ def _result(reference: "ray.ObjectRef[Any]") -> Any | WorkerLost:  # noqa: ANN40
 
 
 def on_every_node(function: Callable[..., Any], *arguments: Any) -> list[Any]:  # noqa: ANN401 - whatever it returns
-    """What a short function returns on each node; of those that do not answer, nothing."""
+    """Run a short function on each node; return the results, without those of nodes that do not answer."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     task = ray.remote(num_cpus=0, max_retries=0)(function)
@@ -210,6 +211,6 @@ def on_every_node(function: Callable[..., Any], *arguments: Any) -> list[Any]:  
 
 @contextmanager
 def compiling() -> Iterator[None]:
-    """Let one process of a node compile loops at a time; the others wait, and find them on disk."""
+    """Let only one process of a node compile loops at a time; the others wait, and find the result on disk."""
     with FileLock(Path(tempfile.gettempdir()) / f"musicrec-compile-{os.getuid()}.lock"):
         yield

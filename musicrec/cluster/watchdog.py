@@ -1,7 +1,7 @@
-"""A watch over work that may never end: a process stuck in one piece of it ends itself, and leaves a note of which.
+"""A watchdog for work that may never end: a process that is stuck in one piece of it notes which, and ends itself.
 
-Python's faulthandler keeps the time in a thread of its own that needs no interpreter lock, so that not even native code
-that spins with the lock held can stop it.
+Python's faulthandler keeps the time in a thread of its own that does not need the interpreter lock. So not even native
+code that spins with the lock held can stop it.
 """
 
 import faulthandler
@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 SECONDS_PER_FILE = 300.0  # unless the command says otherwise
-REARM_S = 1.0  # pieces begun within so long share one alarm: each is a thread, and costs as much as a song's loudness
+REARM_S = 1.0  # pieces begun within so long share an alarm, a thread that costs as much as the loudness of a song
 SIGN = "Timeout ("  # how faulthandler begins what it writes
 
 
@@ -23,9 +23,9 @@ class Watchdog:
     Parameters
     ----------
     note : pathlib.Path
-        File that names each piece as it begins. It goes when all are done, and stays if the process dies.
+        File that names each piece as it begins. It is removed when all are done, and stays if the process dies.
     limit_s : float
-        Seconds that a piece may take, and up to one more.
+        Seconds that a piece may take; the alarm comes up to a second later.
     """
 
     def __init__(self, note: Path, limit_s: float) -> None:
@@ -52,7 +52,7 @@ class Watchdog:
 
 
 def stuck(note: Path) -> str | None:
-    """The piece of work that took too long; None if the process died of something else, or never began."""
+    """Return the piece of work that took too long; None if the process died of something else, or never began."""
     try:
         lines = note.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:

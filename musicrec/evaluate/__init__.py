@@ -1,4 +1,4 @@
-"""How good results are, with intervals (pure: arrays and data frames in, figures out)."""
+"""Measures of how good results are, with intervals: arrays and data frames in, figures out."""
 
 from musicrec.evaluate.classification import Accuracy, accuracy, predict_folds
 from musicrec.evaluate.comparison import compare, difference, mcnemar

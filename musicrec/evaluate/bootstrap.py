@@ -1,4 +1,4 @@
-"""Percentile bootstrap over groups: whole artists are drawn anew, never single songs of one."""
+"""Percentile bootstrap over groups: whole artists are resampled, never single songs of an artist."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ RESAMPLES = 2000
 
 
 def artist_groups(artists: pd.Series, track_ids: Iterable[str]) -> pd.Series:
-    """Artist of each song, by track id; a song whose artist is not known stands for itself.
+    """Return the artist of each song, by track id; a song whose artist is not known is a group of its own.
 
     Parameters
     ----------
@@ -25,13 +25,13 @@ def artist_groups(artists: pd.Series, track_ids: Iterable[str]) -> pd.Series:
 
 
 def draw_groups(n_groups: int, seed: int = 0) -> NDArray[np.int64]:
-    """How often each group is drawn, int [RESAMPLES, n_groups]; every row adds up to `n_groups`."""
+    """Draw groups at random: how often each one is drawn, int [RESAMPLES, n_groups]; rows add up to `n_groups`."""
     return np.random.default_rng(seed).multinomial(n_groups, np.full(n_groups, 1 / n_groups), RESAMPLES)
 
 
 def interval(resampled: ArrayLike) -> tuple[float, float]:
-    """95 % percentile interval of a figure over draws; draws that leave it undefined do not count."""
+    """Return the 95 % percentile interval of a figure over draws; draws that leave it undefined do not count."""
     values = np.asarray(resampled, np.float64)
-    known = values[~np.isnan(values)]
-    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
+    defined = values[~np.isnan(values)]
+    low, high = np.quantile(defined, [0.025, 0.975]) if len(defined) else (np.nan, np.nan)
     return float(low), float(high)

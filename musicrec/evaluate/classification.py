@@ -23,7 +23,7 @@ class Accuracy(NamedTuple):
 def predict_folds(
     build: Callable[[int], Any], X: NDArray[Any], y: NDArray[Any], folds: Iterable[Fold]
 ) -> list[NDArray[np.float64]]:
-    """Train on each fold anew and test on what it holds out.
+    """Train a new model for each fold and test it on what the fold holds out.
 
     Parameters
     ----------
@@ -49,19 +49,19 @@ def predict_folds(
 
 
 def accuracy(hits: ArrayLike, groups: ArrayLike | None = None, seed: int = 0) -> Accuracy:
-    """Mean accuracy of folds or repeats, with a percentile bootstrap interval.
+    """Return the mean accuracy of folds or repeats, with a percentile bootstrap interval.
 
     A song that is tested several times counts once, by its mean: repeating a cross-validation adds no songs. The
-    interval is that of songs, or artists, drawn anew; it does not hold the chance of training again.
+    interval comes from resampled songs, or artists. It does not include the chance in training again.
 
     Parameters
     ----------
     hits : array_like
-        [n_folds, n] as of :func:`predict_folds`; songs that no fold tests are left out.
+        [n_folds, n] as :func:`predict_folds` returns them; songs that no fold tests are left out.
     groups : array_like, optional
         Artist of each song, [n]; whole artists are drawn. Without it, songs are.
     seed : int
-        Of the draws.
+        Seed of the draws.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How good clusters are: in themselves, over numbers of clusters and components, and beside the genres.
+"""Measures of clusters: by themselves, over numbers of clusters and components, and beside the genres.
 
 Conventions: points are [n, d]; clusters are integers [n], -1 for noise. Noise counts as a cluster of its own, as in
 scikit-learn and in the reference system. With one cluster, or as many as songs, the measures are not defined: None.
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-MOST_COMPARED = 10_000  # songs: a silhouette compares every two
+MOST_COMPARED = 10_000  # songs: a silhouette compares every pair
 
 Cluster = Callable[[NDArray[np.float64], int | None], NDArray[Any]]
 
@@ -27,14 +27,14 @@ class Quality(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """How far clusters are the genres; 1 where they are the same."""
+    """How well clusters match the genres; 1 where they are the same."""
 
     adjusted_rand: float  # 0 by chance
     mutual_information: float  # normalised by the mean of both entropies; 0 where independent
 
 
 def quality(points: ArrayLike, clusters: ArrayLike, seed: int = 0) -> Quality:
-    """Silhouette (Rousseeuw 1987) and Davies-Bouldin index (Davies and Bouldin 1979) of a clustering.
+    """Return silhouette (Rousseeuw 1987) and Davies-Bouldin index (Davies and Bouldin 1979) of a clustering.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def quality(points: ArrayLike, clusters: ArrayLike, seed: int = 0) -> Quality:
     clusters : array_like
         Cluster of each point, [n].
     seed : int
-        Of the songs that are judged where there are more than 10 000.
+        Seed of the sample that is judged where there are more than 10 000 songs.
     """
     from sklearn.metrics import davies_bouldin_score, silhouette_score
 
@@ -58,7 +58,7 @@ def quality(points: ArrayLike, clusters: ArrayLike, seed: int = 0) -> Quality:
 
 
 def agreement(clusters: ArrayLike, genres: ArrayLike) -> Agreement:
-    """Adjusted Rand index (Hubert and Arabie 1985) and normalised mutual information of clusters [n] and genres [n]."""
+    """Return adjusted Rand index (Hubert, Arabie 1985) and normalised mutual information of clusters and genres [n]."""
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
     return Agreement(
@@ -75,22 +75,22 @@ def sweep(
     most: int = MOST_COMPARED,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Quality over numbers of principal components and of clusters.
+    """Return the quality over numbers of principal components and of clusters.
 
     Parameters
     ----------
     X : numpy.ndarray
         Standardised features [n, n_features].
     algorithms : mapping
-        Name → what gives points [n, components] and a number of clusters their clusters.
+        Name → function that takes points [n, components] and a number of clusters, and returns their clusters.
     components : sequence of int
-        Principal components; more than X has are left out.
+        Numbers of principal components; more than X has are left out.
     numbers : iterable of int or None
         Numbers of clusters to ask for, None where the algorithm finds it; those not below n are left out.
     most : int
-        Songs at most, drawn by the seed.
+        The most songs; of more, some are drawn.
     seed : int
-        Of the draw.
+        Seed of the draw.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def sweep(
     held = [c for c in components if c <= min(X.shape)]
     asked = [number for number in numbers if number is None or number < len(X)]
     rows = []
-    with threadpool_limits(1):  # for work as small as this, threads wait longer than they help
+    with threadpool_limits(1):  # for such small work, threads cost more than they save
         points = PCA(max(held, default=1), svd_solver="covariance_eigh").fit_transform(X)
         for (name, cluster), c, number in itertools.product(algorithms.items(), held, asked):
             q = quality(points[:, :c], cluster(points[:, :c], number))

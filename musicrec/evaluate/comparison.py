@@ -12,7 +12,7 @@ from musicrec.evaluate.classification import Accuracy, accuracy
 
 
 class McNemar(NamedTuple):
-    """Songs that only one of two models names right, means over pairs of runs, and the exact p-value."""
+    """How many songs only one of two models names right, the mean over pairs of runs, and the exact p-value."""
 
     only_first: float
     only_second: float
@@ -20,13 +20,13 @@ class McNemar(NamedTuple):
 
 
 def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
-    """Exact McNemar test of two models on the same songs.
+    """Do the exact McNemar test of two models on the same songs.
 
     Every run of one model is tested against every run of the other: adding up runs would count songs several times,
     and a majority vote of runs would judge an ensemble that nobody has. Twice the median of these p-values is a p-value
-    itself, however they depend on each other (Rüger 1978). With one run each it is McNemar's test as known.
+    itself, however they depend on each other (Rüger 1978). With one run each it is the usual McNemar test.
 
-    Songs of one artist are not independent, which this test takes them to be: see :func:`difference` too.
+    The test takes songs to be independent, but those of one artist are not: see :func:`difference` too.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
 
 
 def difference(first: ArrayLike, second: ArrayLike, groups: ArrayLike | None = None, seed: int = 0) -> Accuracy:
-    """Accuracy of one model minus that of another on the same songs, with a paired bootstrap over artists.
+    """Return the accuracy of one model minus that of another on the same songs, with a paired bootstrap over artists.
 
     Parameters
     ----------
@@ -53,14 +53,14 @@ def difference(first: ArrayLike, second: ArrayLike, groups: ArrayLike | None = N
     groups : array_like, optional
         Artist of each song, [n_songs].
     seed : int
-        Of the draws.
+        Seed of the draws.
     """
     a, b = (np.atleast_2d(np.asarray(hits, np.float64)).mean(axis=0) for hits in (first, second))
     return accuracy(a - b, groups, seed)
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """p-values of several tests, raised so that all of them together err as seldom as one (Holm 1979)."""
+    """Raise the p-values of several tests so that together they err no more often than one (Holm 1979)."""
     p = np.asarray(p_values, np.float64)
     order = np.argsort(p, kind="stable")
     raised = np.empty(len(p))
@@ -69,7 +69,7 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
 
 
 def hits_of(predictions: pd.DataFrame) -> pd.DataFrame:
-    """1 where a song was named right, 0 where wrong; a row for each seed, a column for each song.
+    """Return 1 where a song was named right, 0 where wrong; a row for each seed, a column for each song.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def hits_of(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare(predictions: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
-    """Every two models on the songs that both of them were tested on.
+    """Compare every two models on the songs that both were tested on.
 
     Parameters
     ----------

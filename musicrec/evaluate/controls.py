@@ -1,8 +1,8 @@
-"""Controls: what can be named without listening, and what a model still knows when its songs are spoilt.
+"""Controls: how well genres can be named without listening, and how well from songs whose frames are shuffled.
 
-Where the source of a file (its format, its collection) goes along with the genre, a model may learn the source and look
-as if it knew the music. Two questions tell: how well does the source alone name the genre, and how well do the features
-tell the source? Both out of fold, beside always naming the commonest.
+Where the source of a file (its format, its collection) goes with the genre, a model may learn the source and seem to
+know the music. Two figures show whether it can: how often the source alone names the right genre, and how often the
+features name the right source. Both are measured out of fold, beside always naming the commonest.
 """
 
 from pathlib import PurePosixPath
@@ -14,13 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 
 Answers = NDArray[np.object_]
 
-SHUFFLED = ", frames shuffled"  # ends the name of a model that heard the frames of its test songs in random order
+SHUFFLED = ", frames shuffled"  # ends the name of a model that was tested on songs with their frames in random order
 CONSTANT, SOURCE_ALONE = "always the commonest genre", "source of the file alone"
 CONSTANT_SOURCE, SOURCE_HEARD = "always the commonest source", "source from the features"
 
 
 def file_type(uri: str) -> str:
-    """``mp3`` of ``https://example.org/songs/one.MP3?key=1``; empty where the name has no ending."""
+    """Return ``mp3`` for ``https://example.org/songs/one.MP3?key=1``; nothing where the name has no suffix."""
     path = urlsplit(uri).path if "://" in uri else uri
     return PurePosixPath(path).suffix[1:].lower()
 

@@ -1,4 +1,4 @@
-"""How well each genre is named: precision, recall, F1, ROC and AUC.
+"""Measures of how well each genre is named: precision, recall, F1, ROC and AUC.
 
 Conventions
 -----------
@@ -27,14 +27,14 @@ FALSE_POSITIVE_RATES = np.linspace(0, 1, 201)
 
 
 class Runs(NamedTuple):
-    """What one model answered on one split; n rows."""
+    """The answers of one model on one split; n rows."""
 
     truth: Flags  # [n, k]: one true in each row
     named: Flags  # [n, k]: at most one
     probabilities: Floats  # [n, k]: NaN where the model gave none
     seed: Indices  # [n]: 0 to n_seeds - 1
-    network: Indices  # [n]: of fold and seed
-    group: Indices  # [n]: of the artist
+    network: Indices  # [n]: number of the network, one for each fold and seed
+    group: Indices  # [n]: number of the artist
 
     @property
     def thresholded(self) -> Flags:
@@ -43,7 +43,7 @@ class Runs(NamedTuple):
 
 
 def arrange(predictions: pd.DataFrame, groups: pd.Series, classes: Sequence[str]) -> Runs:
-    """Arrays of the rows of one model and split.
+    """Return the rows of one model and split as arrays.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def _codes(values: pd.Series) -> Indices:
 
 
 def _stack(probabilities: pd.Series, k: int) -> Floats:
-    """[n, k]; NaN for a song that has none."""
+    """Return the probabilities as [n, k]; NaN for a song that has none."""
     rows = [np.full(k, np.nan) if p is None or np.ndim(p) == 0 else np.asarray(p, np.float64) for p in probabilities]
     if any(len(row) != k for row in rows):
         wrong = next(len(row) for row in rows if len(row) != k)
@@ -87,7 +87,7 @@ def _stack(probabilities: pd.Series, k: int) -> Floats:
 
 
 def accuracy_of_seeds(runs: Runs) -> Floats:
-    """Share of songs named right by each seed, [n_seeds]."""
+    """Return the share of songs named right by each seed, [n_seeds]."""
     right = (runs.truth & runs.named).any(axis=1)
     return np.bincount(runs.seed, right) / np.bincount(runs.seed)
 
@@ -95,14 +95,14 @@ def accuracy_of_seeds(runs: Runs) -> Floats:
 def rates(
     truth: Flags, named: Flags, seed: Indices, group: Indices, weights: NDArray[np.floating]
 ) -> tuple[Floats, Floats, Floats]:
-    """Precision, recall and F1 of each genre in each draw, means over seeds.
+    """Return precision, recall and F1 of each genre in each draw, means over seeds.
 
     Parameters
     ----------
     truth, named : numpy.ndarray
         Whether a song has a genre, and whether the model named it, [n, k].
     seed, group : numpy.ndarray
-        Of each row, [n].
+        Seed and artist of each row, [n].
     weights : numpy.ndarray
         [n_groups, n_draws].
 
@@ -127,26 +127,26 @@ def rates(
 def auc(
     positive: Flags, probability: Floats, network: Indices, group: Indices, weights: NDArray[np.floating]
 ) -> Floats:
-    """Area under the ROC curve in each draw: share of pairs that are in order, ties counted half.
+    """Return the area under the ROC curve in each draw: the share of pairs that are in order, ties counted half.
 
     A pair is a song of the genre and one of another, scored by the same network. A song without a probability loses
-    all its pairs, as it is named wrong.
+    all its pairs, as if it were named wrong.
 
     Parameters
     ----------
     positive : numpy.ndarray
         Whether a song has the genre, [n].
     probability : numpy.ndarray
-        That it has, as the model says, [n].
+        The model's probability that it has, [n].
     network, group : numpy.ndarray
-        Of each row, [n].
+        Network and artist of each row, [n].
     weights : numpy.ndarray
         [n_groups, n_draws].
 
     Returns
     -------
     numpy.ndarray
-        [n_draws], in [0, 1]; NaN where no network met both kinds of song, or no song has a probability.
+        [n_draws], in [0, 1]; NaN where no network was tested on both kinds of song, or no song has a probability.
     """
     if np.isnan(probability).all():
         return np.full(weights.shape[1], np.nan)
@@ -166,7 +166,7 @@ def auc(
 
 
 def roc(positive: Flags, probability: Floats, network: Indices) -> Floats:
-    """True-positive rate at each of FALSE_POSITIVE_RATES, mean over the networks that met both kinds of song."""
+    """Return the true-positive rate at each of FALSE_POSITIVE_RATES, the mean over networks tested on both kinds."""
     from sklearn.metrics import roc_curve
 
     ranked = np.clip(_worst_if_missing(positive, probability), -1, 2)  # probabilities are within 0 and 1
@@ -180,14 +180,14 @@ def roc(positive: Flags, probability: Floats, network: Indices) -> Floats:
 
 
 def confusion(runs: Runs) -> Floats:
-    """Songs of each genre (rows) by the genre named (columns), [k, k], mean over seeds."""
+    """Count the songs of each genre (rows) by the genre named (columns), [k, k], mean over seeds."""
     return runs.truth.T.astype(np.float64) @ runs.named / (int(runs.seed.max()) + 1)
 
 
 def mean(values: Floats, axis: int) -> Floats:
-    """Mean of what is not NaN; NaN where nothing is left."""
-    known = (~np.isnan(values)).sum(axis=axis)
-    return np.nansum(values, axis=axis) / np.where(known == 0, np.nan, known)
+    """Return the mean of what is not NaN; NaN where nothing is left."""
+    n_defined = (~np.isnan(values)).sum(axis=axis)
+    return np.nansum(values, axis=axis) / np.where(n_defined == 0, np.nan, n_defined)
 
 
 def _worst_if_missing(positive: Flags, probability: Floats) -> Floats:

@@ -1,15 +1,15 @@
-"""How good lists of similar songs are: what they find, and how they spread over the catalog.
+"""Measures of lists of similar songs: what they find, and how they spread over the catalog.
 
 Conventions
 -----------
-Lists are ``ids``, int32 [n_songs, k]: row numbers, best first, -1 where a list has no more. Labels (genre, artist,
-recording) are an array [n_songs]; songs without one (None, NaN or empty) are like no other song. A list is judged by
-its song, so figures are float64 [n_songs], NaN for a song by which it cannot be judged.
+Lists are ``ids``, int32 [n_songs, k]: row numbers, best first, -1 after the end of a list. Labels (genre, artist,
+recording) are an array [n_songs]; a song without one (None, NaN or empty) matches no other. Figures are float64
+[n_songs], one for each list, NaN where a list cannot be judged.
 
 Metrics
 -------
 Precision at k, average precision of a whole ranking, recall at k; diversity within a list; hubness. Two songs of one
-artist are often from one session: without an artist filter, genre figures are in part those of recognising it
+artist are often from one session: without an artist filter, genre figures in part measure how well it is recognised
 (Flexer, Schnitzer: "Effects of album and artist filters in audio similarity computed for very large music databases",
 Computer Music Journal 34(3), 2010).
 """
@@ -28,20 +28,20 @@ Figures = NDArray[np.float64]
 
 
 def alike(ids: Ids, labels: ArrayLike) -> NDArray[np.bool_]:
-    """Which songs of a list have the label of its song, bool of the shape of `ids`."""
+    """Return which songs of a list have the label of its song, bool of the shape of `ids`."""
     codes = _codes(labels)
     own = codes[:, None]
     return (ids >= 0) & (own >= 0) & (codes[ids] == own)
 
 
 def precision_at_k(ids: Ids, labels: ArrayLike, k: int) -> Figures:
-    """Share of the first `k` songs of a list that have the label of its song; what is missing is no hit."""
+    """Return the share of the first `k` songs of a list that have the label of its song; a missing one is no hit."""
     figures = alike(ids[:, :k], labels).sum(axis=1) / k
     return np.where(_codes(labels) >= 0, figures, np.nan)
 
 
 def average_precision(ids: Ids, labels: ArrayLike) -> Figures:
-    """Mean, over all songs of its label in a list, of the precision down to each of them.
+    """Return the mean precision of a list, down to each song in it that has the label of the list's song.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def average_precision(ids: Ids, labels: ArrayLike) -> Figures:
 
 
 def recall_at_k(ids: Ids, labels: ArrayLike, k: int, wanted: ArrayLike | None = None) -> Figures:
-    """Share of the songs with its label that the first `k` of a song's list hold; of at most `k` of them.
+    """Return the share of the songs with a song's label that the first `k` of its list hold; at most `k` count.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def recall_at_k(ids: Ids, labels: ArrayLike, k: int, wanted: ArrayLike | None = 
     k : int
         How many are looked at.
     wanted : array_like, optional
-        bool [n_songs], which songs count when they are found, such as whole clips; all, unless given.
+        bool [n_songs], which songs count when they are found, such as whole clips; by default all.
     """
     codes = _codes(labels)
     counts = np.ones(len(codes), bool) if wanted is None else np.asarray(wanted, bool)
@@ -79,9 +79,9 @@ def recall_at_k(ids: Ids, labels: ArrayLike, k: int, wanted: ArrayLike | None = 
 
 
 def diversity(ids: Ids, vectors: ArrayLike) -> Figures:
-    """Intra-list diversity: mean of 1 - cosine over all pairs of songs of a list.
+    """Return the intra-list diversity: the mean of 1 - cosine over all pairs of songs of a list.
 
-    Figures of several embeddings are compared in one space, such as that of the features, not each in its own.
+    To compare several embeddings, measure all in one space, such as that of the features, not each in its own.
     """
     x = np.asarray(vectors, np.float64)
     norm = np.sqrt((x * x).sum(axis=1, keepdims=True))
@@ -92,12 +92,12 @@ def diversity(ids: Ids, vectors: ArrayLike) -> Figures:
         total += np.where(there[:, k : k + 1], unit[ids[:, k]], 0)
     itself = np.where(there, (norm[:, 0] > 0)[ids], False).sum(axis=1)
     n = there.sum(axis=1)
-    cosines = (total * total).sum(axis=1) - itself  # of all ordered pairs
+    cosines = (total * total).sum(axis=1) - itself  # the sum over all ordered pairs
     return np.where(n > 1, 1 - cosines / np.maximum(1, n * (n - 1)), np.nan)
 
 
 def random_rankings(n_songs: int, seed: int = 0) -> Ids:
-    """All other songs in random order, int32 [n_songs, n_songs - 1]: the baseline."""
+    """Return all other songs in random order, int32 [n_songs, n_songs - 1]: the baseline."""
     others = np.tile(np.arange(max(0, n_songs - 1), dtype=np.int32), (n_songs, 1))
     others += others >= np.arange(n_songs)[:, None]
     return np.random.default_rng(seed).permuted(others, axis=1)
@@ -106,14 +106,14 @@ def random_rankings(n_songs: int, seed: int = 0) -> Ids:
 class Retrieval(NamedTuple):
     """Figures of lists: means over songs, the first two with their interval over artists.
 
-    The first two are of songs that have something to find: with an artist filter, not those of a genre of one artist.
+    The first two count only songs that have something to find: with an artist filter, no song of a genre of one artist.
     """
 
-    precision: Accuracy  # at k, of the same genre
-    mean_average_precision: Accuracy  # of the same genre
+    precision: Accuracy  # share of the first k that have the song's genre
+    mean_average_precision: Accuracy  # a hit is a song of the same genre
     same_artist: float  # share of the first k that are by the song's own artist
     diversity: float  # within the first k
-    hubs: Quality  # of the first k
+    hubs: Quality  # hubness of the first k
 
 
 def retrieval(ids: Ids, genres: ArrayLike, artists: ArrayLike, vectors: ArrayLike, k: int) -> Retrieval:
@@ -128,7 +128,7 @@ def retrieval(ids: Ids, genres: ArrayLike, artists: ArrayLike, vectors: ArrayLik
     vectors : array_like
         [n_songs, d], space in which diversity is measured.
     k : int
-        How many songs of a list are looked at, but for the average precision.
+        How many songs of a list are looked at; the average precision looks at all.
 
     Raises
     ------
@@ -149,12 +149,12 @@ def retrieval(ids: Ids, genres: ArrayLike, artists: ArrayLike, vectors: ArrayLik
 
 
 def _mean(figures: Figures) -> float:
-    known = figures[~np.isnan(figures)]
-    return float(known.mean()) if len(known) else float("nan")
+    defined = figures[~np.isnan(figures)]
+    return float(defined.mean()) if len(defined) else float("nan")
 
 
 def _codes(labels: ArrayLike) -> NDArray[np.int64]:
-    """Equal numbers for equal labels, -1 for none."""
+    """Return equal numbers for equal labels, -1 for none."""
     values = np.asarray(labels)
     codes = pd.factorize(values, use_na_sentinel=True)[0]
     return np.where(values == "", -1, codes)

@@ -14,7 +14,7 @@ from musicrec.schemas import SCORES
 
 
 class Score(NamedTuple):
-    """One figure; without a genre it is of all genres, each of which weighs the same."""
+    """One figure: of one genre, or of all where the genre is None."""
 
     metric: str
     genre: str | None
@@ -25,21 +25,21 @@ class Score(NamedTuple):
 
 
 def scores(predictions: pd.DataFrame, artists: pd.Series, classes: Sequence[str] | None = None) -> pd.DataFrame:
-    """Scores of each model on each split.
+    """Return the scores of each model on each split.
 
     ``accuracy``; ``precision``, ``recall``, ``f1`` and ``auc`` of each genre and, genre null, their mean; the same but
     AUC with every genre named whose probability is above one half, as ``precision_at_half`` and so on;
     ``accuracy_std``, the standard deviation of accuracy over seeds, where there are several. A song counts once, by its
-    mean over seeds. Intervals are those of artists drawn anew; they do not hold the chance of training again.
+    mean over seeds. Intervals come from resampled artists; they do not include the chance in training again.
 
     Parameters
     ----------
     predictions : pandas.DataFrame
         Columns of ``musicrec.schemas.EVALUATION``.
     artists : pandas.Series
-        Artist by track id; a song without one stands for itself.
+        Artist by track id; a song without one is a group of its own.
     classes : sequence of str, optional
-        Genres in the order of the probabilities; left out, the genres tested, in alphabetical order.
+        Genres in the order of the probabilities; by default the genres tested, in alphabetical order.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def control_scores(
     artists: pd.Series,
     features: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Scores of the controls on the folds of each split, to be added to those of the models.
+    """Return the scores of the controls on the folds of each split, to be added to those of the models.
 
     ``accuracy`` of naming the genre by its frequency and by the source of the file alone; ``source_accuracy`` of naming
     the source by its frequency and from the features.
@@ -73,7 +73,7 @@ def control_scores(
     sources, artists : pandas.Series
         Source (:func:`~musicrec.evaluate.controls.file_type`, say) and artist by track id.
     features : pandas.DataFrame, optional
-        A row for each track id; songs that have none are not asked for their source.
+        A row for each track id; the source of songs that have none is not predicted.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The table of scores in few lines."""
+"""A summary of the table of scores in a few lines."""
 
 import pandas as pd
 
@@ -10,27 +10,27 @@ CELL = f"{'accuracy %  [95 %]':<21}{'F1 %':>6}{'AUC':>7}"
 
 
 def ranked(scores: pd.DataFrame, split: str) -> list[str]:
-    """Models that were tested on a split, the most accurate first; controls are not among them."""
+    """Return the models that were tested on a split, the most accurate first; controls are not among them."""
     overall = scores[scores["genre"].isna() & (scores["metric"] == "accuracy") & (scores["split"] == split)]
     models = overall[~overall["model"].isin(CONTROLS)]
     return list(models.sort_values(["value", "model"], ascending=[False, True])["model"])
 
 
 def hardest_split(scores: pd.DataFrame) -> str:
-    """``artist`` where models were tested on it, else the first split there is."""
+    """Return ``artist`` where models were tested on it, else the first split there is."""
     held = sorted(set(scores["split"]))
     return "artist" if "artist" in held or not held else held[0]
 
 
 def best_and_worst(scores: pd.DataFrame, model: str, split: str) -> tuple[str, str] | None:
-    """Genres that a model names best and worst by F1; None unless two genres were tested."""
+    """Return the genres that a model names best and worst by F1; None unless two genres were tested."""
     wanted = (scores["model"] == model) & (scores["split"] == split) & (scores["metric"] == "f1")
     f1 = scores[wanted].dropna(subset=["genre", "value"]).sort_values(["value", "genre"], ascending=[False, True])
     return (str(f1["genre"].iloc[0]), str(f1["genre"].iloc[-1])) if len(f1) > 1 else None
 
 
 def summary(scores: pd.DataFrame) -> str:
-    """Plain text for a terminal: models and controls by splits, then the best and worst genre of each model.
+    """Return plain text for a terminal: models and controls by splits, then the best and worst genre of each model.
 
     Parameters
     ----------
@@ -82,5 +82,5 @@ def _source_lines(scores: pd.DataFrame, split: str) -> list[str]:
     if SOURCE_HEARD not in rows.index:
         return []
     named_source, commonest = 100 * rows[SOURCE_HEARD], 100 * rows[CONSTANT_SOURCE]
-    line = "The features tell the source of the file for {:.1f} % of songs; the commonest is {:.1f} %."
+    line = "The features give away the source of the file for {:.1f} % of songs; the commonest source has {:.1f} %."
     return [line.format(named_source, commonest)]

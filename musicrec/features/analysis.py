@@ -22,9 +22,9 @@ N_MFCC = 20
 CROSSING_THRESHOLD = 1e-10  # samples closer to zero have no sign
 ROLLOFF_SHARE = 0.85
 TUNING_RANGE_HZ = (150.0, 4000.0)  # where spectral peaks are taken for pitches
-PEAK_THRESHOLD = 0.1  # of the loudest bin of the frame
-TUNINGS = 100  # of a semitone
-TOP_DB = 80.0  # what is fainter than the loudest cell by more counts as so much fainter
+PEAK_THRESHOLD = 0.1  # a peak is louder than this share of the loudest bin in its frame
+TUNINGS = 100  # steps of a semitone
+TOP_DB = 80.0  # cells further below the loudest one are raised to this distance from it
 POWER_FLOOR = 1e-10
 
 
@@ -52,7 +52,7 @@ class Analysis:
 
     @cached_property
     def _padded(self) -> Array:
-        """The clip between zeros, with room for the frames that fill up the last block."""
+        """The clip padded by zeros, with room for the frames that fill up the last block."""
         first, last = self.n_fft // 2, self.n_fft // 2 + len(self.y)
         padded = empty(max(last, (self.n_blocks * LANES - 1) * self.hop_length + self.n_fft))
         padded[:first], padded[first:last], padded[last:] = 0, self.y, 0
@@ -140,7 +140,7 @@ class Analysis:
 
     @cached_property
     def tuning_of_magnitude(self) -> float:
-        """Deviation from A440, in semitones, that most peaks of the magnitude share; at times another one."""
+        """Deviation from A440, in semitones, that most peaks of the magnitude share; it may differ."""
         return self._tuning(squared=False)
 
     def _tuning(self, *, squared: bool) -> float:
@@ -166,13 +166,13 @@ class Analysis:
     # --- mel scale ----------------------------------------------------------------------------------------------
 
     def mel_power(self, n_mels: int) -> Array:
-        """Power of mel bands, [n_mels, n_frames]."""
+        """Return the power of mel bands, [n_mels, n_frames]."""
         bands = self._rows(n_mels)
         kernels.filter_bank(self._spectrum, *filter_banks.mel(self.sample_rate, self.n_fft, n_mels), bands)
         return bands[:, : self.n_frames]
 
     def mel(self, n_mels: int) -> Array:
-        """Mel-spectrogram in dB below its loudest cell, [n_mels, n_frames] in [-80, 0]."""
+        """Return the mel-spectrogram in dB below its loudest cell, [n_mels, n_frames] in [-80, 0]."""
         mel = self.mel_decibels if n_mels == N_MELS else decibels(self.mel_power(n_mels))
         return mel - mel.max()
 
@@ -217,6 +217,6 @@ class Analysis:
 
 
 def decibels(power: Array) -> Array:
-    """Power in dB re 1, at most 80 dB below the largest of all: ``power_to_db``."""
+    """Return power in dB re 1, at most 80 dB below the largest of all, as librosa's ``power_to_db`` does."""
     level: Array = 10 * np.log10(np.maximum(power, np.float32(POWER_FLOOR)))
     return np.maximum(level, level.max() - np.float32(TOP_DB))

@@ -1,6 +1,7 @@
-"""Filters and bands that depend on the settings alone, made once a process.
+"""Filters and bands that depend on the settings alone; each is made once in a process.
 
-Of librosa, only what loads without compiling is used: most of it compiles loops on its first import, for 20 seconds.
+Only those parts of librosa are used that load without compiling. The others compile loops for 20 seconds when they are
+first imported.
 """
 
 from functools import lru_cache
@@ -15,17 +16,17 @@ from scipy.fft import dct
 Array = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
-SEMITONES = 12  # of an octave
+SEMITONES = 12  # in an octave
 CHROMA_CENTRE_OCTAVE, CHROMA_WIDTH_OCTAVES = 5.0, 2.0
-A_TO_C = 3  # semitones from the pitch class that octaves are counted from to the first row
+A_TO_C = 3  # semitones from A, from which octaves are counted, to C, the first row
 CONTRAST_OCTAVES = 6
 CONTRAST_LOWEST_HZ = 200.0
-CONTRAST_SHARE = 0.02  # of a band's bins that make its peak, and its valley
+CONTRAST_SHARE = 0.02  # share of a band's bins whose mean is its peak, and its valley
 
 
 @lru_cache(maxsize=16)
 def mel(sample_rate: int, n_fft: int, n_mels: int) -> tuple[Indices, Indices, Array]:
-    """Mel filters without their zeros: first bin and width of each, and weights [n_mels, widest] from there on."""
+    """Return the mel filters without their zeros: first bin and width of each, and weights [n_mels, widest]."""
     dense = mel_filters(sr=sample_rate, n_fft=n_fft, n_mels=n_mels)
     starts, widths = (dense > 0).argmax(axis=1), (dense > 0).sum(axis=1)
     weights = np.zeros((n_mels, widths.max()), np.float32)
@@ -36,17 +37,17 @@ def mel(sample_rate: int, n_fft: int, n_mels: int) -> tuple[Indices, Indices, Ar
 
 @lru_cache(maxsize=8)
 def cosines(n_bands: int, n_coefficients: int) -> Array:
-    """First rows of the orthonormal cosine transform (type 2), [n_coefficients, n_bands]."""
+    """Return the first rows of the orthonormal cosine transform (type 2), [n_coefficients, n_bands]."""
     transform: Array = dct(np.eye(n_bands, dtype=np.float32), axis=0, norm="ortho")[:n_coefficients]
     return transform
 
 
 @lru_cache(maxsize=128)
 def chroma(sample_rate: int, n_fft: int, tuning: float) -> Array:
-    """Pitch-class filters [12, n_bins], C first, at a tuning, one of a hundred.
+    """Return pitch-class filters [12, n_bins], C first, at one of a hundred tunings.
 
-    A bin goes to the pitch classes near its frequency, by a bell as wide as the bin itself, and counts by how near it
-    lies to the fifth octave (D. Ellis, "Chroma feature analysis and synthesis", 2007); its filters in librosa.
+    A bin is spread over the pitch classes near its frequency by a bell as wide as the bin itself, and weighs more the
+    nearer it lies to the fifth octave (D. Ellis, "Chroma feature analysis and synthesis", 2007). They are librosa's.
     """
     frequencies = fft_frequencies(sr=sample_rate, n_fft=n_fft)[1:]
     semitones = SEMITONES * hz_to_octs(frequencies, tuning=tuning, bins_per_octave=SEMITONES)
@@ -63,10 +64,10 @@ def chroma(sample_rate: int, n_fft: int, tuning: float) -> Array:
 
 @lru_cache(maxsize=8)
 def octave_bands(sample_rate: int, n_fft: int) -> tuple[Indices, Indices]:
-    """Bands of the spectral contrast: bins [n_bands, 2], from and up to, and how many make a peak, [n_bands].
+    """Return the bands of the spectral contrast: bins [n_bands, 2], from and up to, and how many make a peak [n_bands].
 
-    As in librosa, a band begins one bin early, the last reaches to the end, and the share is of all a band's bins,
-    whereas its last bin is left to the band above.
+    As in librosa, a band begins one bin early, and the last band reaches to the end. The share is of all bins of a
+    band, but its last bin is left to the band above.
     """
     frequencies = fft_frequencies(sr=sample_rate, n_fft=n_fft)
     edges = [0.0, *(CONTRAST_LOWEST_HZ * 2.0**octave for octave in range(CONTRAST_OCTAVES + 1))]

@@ -18,7 +18,7 @@ from musicrec.simd.memory import empty
 
 
 class Plan(NamedTuple):
-    """What transforms of one length and precision need; the last three are scratch, used anew for each block."""
+    """What transforms of one length and precision need; the last three are scratch, reused for each block."""
 
     window: NDArray[np.floating]  # [n_fft]
     roots: NDArray[np.floating]  # [n_fft, 2]: exp(-2πi k / n_fft) of the even k, then of the first half of all k
@@ -33,24 +33,24 @@ def plan(window: NDArray[np.float64], dtype: DTypeLike) -> Plan:
     Raises
     ------
     ConfigError
-        Its length is not a power of two from 32 on.
+        The length of the window is not a power of two, or is below 32.
     """
     n_fft = len(window)
     if n_fft < 2 * LANES or n_fft & (n_fft - 1):
-        raise ConfigError(f"n_fft {n_fft}: frames have a power of two of samples, at least {2 * LANES}")
+        raise ConfigError(f"n_fft {n_fft}: expected a power of two, at least {2 * LANES} samples")
     points, other_points = empty(n_fft, LANES, dtype=dtype), empty(n_fft, LANES, dtype=dtype)
     return Plan(window.astype(dtype), _roots(n_fft).astype(dtype), points, other_points, empty(LANES, LANES))
 
 
 @lru_cache(maxsize=8)
 def hann(n: int) -> NDArray[np.float64]:
-    """Periodic Hann window, librosa's default."""
+    """Return the periodic Hann window, librosa's default."""
     window: NDArray[np.float64] = get_window("hann", n, fftbins=True)
     return window
 
 
 def inverse_window(window: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Window for the frames that come back from :func:`set_bins`: scaled, and with the sign of the odd samples."""
+    """Return the window for frames that come back from :func:`set_bins`: scaled, and odd samples with their sign."""
     return window / (len(window) // 2) * np.resize([1, -1], len(window))
 
 
@@ -62,7 +62,7 @@ def _roots(n_fft: int) -> NDArray[np.float64]:
 
 @kernel
 def take_frames(y, start, hop_length, plan):
-    """Put sixteen frames of float32 samples, the first from `start` on, under the window and into ``plan.points``."""
+    """Write sixteen frames of float32 samples, the first from `start` on, times the window to ``plan.points``."""
     for i in range(0, len(plan.window), LANES):
         transpose(y, start + i, hop_length, plan.tile, 0, LANES)
         for j in range(LANES):
@@ -71,7 +71,7 @@ def take_frames(y, start, hop_length, plan):
 
 @kernel
 def add_frames(points, window, tile, sums, start, hop_length, n_frames):
-    """Add up to sixteen frames under a window to the samples they came from, the first from `start` on."""
+    """Add up to sixteen frames, times a window, to the samples they came from, the first from `start` on."""
     for i in range(0, len(window), LANES):
         for j in range(LANES):
             store(tile, j, load(points, i + j) * window[i + j])
@@ -83,9 +83,9 @@ def add_frames(points, window, tile, sums, start, hop_length, n_frames):
 
 @kernel
 def transform(x, y, roots):
-    """Transform of the n / 2 complex numbers in `x`, with `y` as scratch: the array that holds it, and the other one.
+    """Transform the n / 2 complex numbers in `x`, with `y` as scratch; return the array of the result, then the other.
 
-    Afterwards :func:`bins` tells the spectrum of the n real samples.
+    Afterwards :func:`bins` gives the spectrum of the n real samples.
     """
     length, stride = len(roots) // 2, 1
     while length >= 4:
@@ -136,7 +136,7 @@ def _radix_2(x, y, stride):
 
 @kernel
 def bins(points, roots, k):
-    """Bins k and n / 2 - k of sixteen real frames of n samples, 1 ≤ k ≤ n / 4, as lanes re, im, re, im."""
+    """Return bins k and n / 2 - k of sixteen real frames of n samples, 1 ≤ k ≤ n / 4, as lanes re, im, re, im."""
     half = len(roots) // 2
     root_re, root_im = roots[half + k]
     a_re, a_im = load(points, 2 * k), load(points, 2 * k + 1)
@@ -153,9 +153,9 @@ def bins(points, roots, k):
 
 @kernel
 def set_bins(points, roots, k, a_re, a_im, b_re, b_im):
-    """Put bins back in the place of the numbers they came from, conjugate, to be transformed the other way round.
+    """Write conjugate bins back in the place of the numbers they came from, for the inverse transform.
 
-    ``transform`` then gives n / 2 times the conjugate of the samples in pairs: the odd ones with the other sign.
+    ``transform`` then gives n / 2 times the conjugate of the samples in pairs: the odd ones have the opposite sign.
     """
     half = len(roots) // 2
     root_re, root_im = roots[half + k]

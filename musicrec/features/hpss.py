@@ -15,26 +15,26 @@ from musicrec.simd.memory import empty
 
 Array = NDArray[np.float32]
 
-WINDOW = 31  # frames, and bins
+WINDOW = 31  # length of the medians, in frames and in bins
 MARGIN = WINDOW // 2
-EVEN_SPLIT = np.float32(1e-30)  # lets the two parts share what has neither
+EVEN_SPLIT = np.float32(1e-30)  # splits evenly what has neither part
 
 _medians = group_of_medians(WINDOW)
 
 
 def harmonic(padded: Array, n_samples: int, magnitude: Array, n_fft: int, hop_length: int) -> Array:
-    """Harmonic part of a clip; the rest is the percussive one, because the two masks add up to one.
+    """Return the harmonic part of a clip; the rest is the percussive one, because the two masks add up to one.
 
     Parameters
     ----------
     padded : numpy.ndarray
         float32: the clip between zeros, n_fft / 2 before it and room for the last block of frames after it.
     n_samples : int
-        Of the clip.
+        Length of the clip.
     magnitude : numpy.ndarray
         float32 [n_blocks, n_fft / 2 + 1, LANES], the spectrum's absolute value, in lanes.
     n_fft, hop_length : int
-        Samples of a frame, samples between frames; the former is a multiple of the latter.
+        Samples of a frame, and between frames; `n_fft` is a multiple of `hop_length`.
 
     Returns
     -------
@@ -56,9 +56,9 @@ def harmonic(padded: Array, n_samples: int, magnitude: Array, n_fft: int, hop_le
     return part
 
 
-@lru_cache(maxsize=2)  # as long as a clip each
+@lru_cache(maxsize=2)  # each is as long as a clip
 def _inverse_window_sum(n_frames: int, n_fft: int, hop_length: int) -> Array:
-    """One over the sum of the squared windows at each sample; one where no window reaches."""
+    """Return one over the sum of the squared windows at each sample; one where no window reaches."""
     squares = fourier.hann(n_fft).reshape(-1, hop_length) ** 2
     total = np.zeros((n_frames + len(squares) - 1, hop_length))
     for hop, square in enumerate(squares):
@@ -89,7 +89,7 @@ def _add_harmonic_frames(y, n_frames, hop_length, magnitude, frames, plan, windo
 
 @kernel
 def _mirrored_frames(magnitude, n_frames, frames):
-    """Magnitude with a frame's bins side by side, continued by reflection over time, [.., n_rows]."""
+    """Write the magnitude with the bins of each frame side by side, extended by reflection in time, [.., n_rows]."""
     n_blocks, n_bins, _ = magnitude.shape
     n_rows = frames.shape[1]
     column = np.zeros((n_rows, LANES), np.float32)
@@ -107,7 +107,7 @@ def _mirrored_frames(magnitude, n_frames, frames):
 
 @kernel
 def _mirror_bins(magnitude, block, column):
-    """One block's bins, continued by reflection at both ends."""
+    """Write the bins of one block, extended by reflection at both ends."""
     n_bins = magnitude.shape[1]
     for row in range(n_bins + 2 * MARGIN):
         store(column, row, load(magnitude, block * n_bins + _mirrored(row - MARGIN, n_bins)))
@@ -115,14 +115,14 @@ def _mirror_bins(magnitude, block, column):
 
 @kernel
 def _mirrored(i, n):
-    """Index at i when n items are continued by reflection, the item at the edge included."""
+    """Return the index of item i when n items are extended by reflection, the item at the edge included."""
     i %= 2 * n
     return min(i, 2 * n - 1 - i)
 
 
 @kernel
 def _mask(points, roots, steady, broad):
-    """Keep the share of the spectrum that is steady, ready to be transformed back."""
+    """Keep the share of the spectrum that is steady, ready for the inverse transform."""
     half = len(roots) // 2
     re, im = load(points, 0), load(points, 1)
     first, last = (re + im) * _share(steady, broad, 0), (re - im) * _share(steady, broad, half)

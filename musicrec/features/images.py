@@ -1,7 +1,7 @@
-"""Pictures of a clip for networks that look at it: 256 × 256 pixels, red, green and blue, made in memory from arrays.
+"""Pictures of a clip as the input of networks: 256 × 256 pixels, red, green and blue, made in memory from arrays.
 
-matplotlib gives the colours and Pillow resizes and packs; both are imported when a picture is made. Pictures for people
-are in :mod:`musicrec.report.clip_figure`.
+matplotlib gives the colours, Pillow resizes and compresses; both are imported when a picture is made. Pictures for
+people are in :mod:`musicrec.report.clip_figure`.
 """
 
 import io
@@ -19,16 +19,16 @@ PAPER, INK = (255, 255, 255), (47, 102, 144)
 
 
 def spectrogram_image(mel_db: NDArray[np.floating]) -> Image:
-    """Mel-spectrogram as a picture, time to the right, low frequencies at the bottom, -80 dB black, 0 dB bright.
+    """Return the mel-spectrogram as a picture: time to the right, low frequencies at the bottom.
 
-    Both axes are resampled linearly. Where many frames share a column, it is their mean in dB, and frames near the
-    column's middle weigh more (a triangle two columns wide), so that nothing short is passed over.
+    -80 dB is black, 0 dB is bright. Both axes are resampled linearly. Where many frames share a column, it is their
+    mean in dB. Frames near the middle of the column weigh more (a triangle two columns wide). No short event is lost.
 
     Parameters
     ----------
     mel_db : numpy.ndarray
-        Float [n_mels, n_frames] in [-80, 0], as of :func:`musicrec.features.mel`; at least one band and one frame.
-        What lies outside the range is shown as its ends.
+        Float [n_mels, n_frames] in [-80, 0], as :func:`musicrec.features.mel` returns it; at least one band and one
+        frame. Values outside the range are clipped.
 
     Returns
     -------
@@ -53,14 +53,14 @@ def spectrogram_image(mel_db: NDArray[np.floating]) -> Image:
 
 @lru_cache(maxsize=1)
 def _colours() -> Image:
-    """The colour map, uint8 [256, 3]."""
+    """Return the colour map, uint8 [256, 3]."""
     from matplotlib import colormaps
 
     return np.ascontiguousarray(colormaps[COLOUR_MAP](np.arange(256), bytes=True)[:, :3], np.uint8)
 
 
 def waveform_image(y: NDArray[np.floating]) -> Image:
-    """Waveform as a picture: in each column a bar from the least to the largest of its samples.
+    """Return the waveform as a picture: each column is a bar from the least to the largest of its samples.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def waveform_image(y: NDArray[np.floating]) -> Image:
 
 
 def envelope(y: NDArray[np.floating], n_columns: int) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Least and largest sample of each of so many equal stretches of time, both [n_columns].
+    """Return the least and the largest sample in each of so many equal stretches of time, both [n_columns].
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def envelope(y: NDArray[np.floating], n_columns: int) -> tuple[NDArray[np.floati
 
 
 def to_png(image: Image) -> bytes:
-    """Picture as a PNG file; with a palette, at half the size, where there are no more than 256 colours.
+    """Return a picture as a PNG file; with a palette, at half the size, if it has at most 256 colours.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def to_png(image: Image) -> bytes:
 
 
 def from_png(png: bytes) -> Image:
-    """Picture of a PNG file: uint8 [height, width, 3]."""
+    """Return the picture in a PNG file: uint8 [height, width, 3]."""
     from PIL import Image as Picture
 
     with Picture.open(io.BytesIO(png), formats=["PNG"]) as picture:

@@ -30,12 +30,12 @@ from musicrec.simd.lanes import (
 
 TINY = np.float32(np.finfo(np.float32).tiny)
 FLATNESS_FLOOR = np.float32(1e-10)  # librosa's amin: power below it counts as this much
-SIGNIFICANDS_AT_ONCE = 64  # multiplied before a logarithm is taken: each is below two, the product below 2^64
+SIGNIFICANDS_AT_ONCE = 64  # multiplied before a logarithm is taken: each is below 2, so the product is below 2^64
 
 
 @kernel
 def magnitude(y, hop_length, plan, out):
-    """``abs(stft(...))`` of the frames that begin at sample 0, hop_length, … of `y`."""
+    """Write ``abs(stft(...))`` of the frames that begin at sample 0, hop_length, … of `y`."""
     n_blocks, n_bins, _ = out.shape
     for block in range(n_blocks):
         fourier.take_frames(y, block * LANES * hop_length, hop_length, plan)
@@ -46,7 +46,7 @@ def magnitude(y, hop_length, plan, out):
 @kernel
 def _magnitudes(points, roots, out, row):
     half = len(roots) // 2
-    re, im = load(points, 0), load(points, 1)  # of two real bins, their half sum and half difference
+    re, im = load(points, 0), load(points, 1)  # half the sum and half the difference of two real bins
     first, last = as_in(out, re + im), as_in(out, re - im)
     store(out, row, maximum(first, -1 * first))
     store(out, row + half, maximum(last, -1 * last))
@@ -60,7 +60,7 @@ def _magnitudes(points, roots, out, row):
 
 @kernel
 def centroid_bandwidth_rolloff(magnitude, share, centroid, bandwidth, rolloff):
-    """``spectral_centroid``, ``spectral_bandwidth`` and ``spectral_rolloff``, in bins, [n_blocks * LANES] each."""
+    """Write ``spectral_centroid``, ``spectral_bandwidth`` and ``spectral_rolloff``, in bins, [n_blocks * LANES]."""
     n_blocks, n_bins, _ = magnitude.shape
     for block in range(n_blocks):
         row = block * n_bins
@@ -85,9 +85,9 @@ def centroid_bandwidth_rolloff(magnitude, share, centroid, bandwidth, rolloff):
 
 @kernel
 def flatness(magnitude, out):
-    """``spectral_flatness``, geometric over arithmetic mean of the power, [n_blocks * LANES].
+    """Write ``spectral_flatness``, the geometric over the arithmetic mean of the power, [n_blocks * LANES].
 
-    The logarithm is summed as exponents, and as significands multiplied together.
+    Exponents are added and significands are multiplied, so that few logarithms are taken.
     """
     n_blocks, n_bins, _ = magnitude.shape
     products = np.empty(LANES, np.float32)
@@ -115,7 +115,7 @@ def flatness(magnitude, out):
 
 @kernel
 def peaks_and_valleys(magnitude, bands, counts, peaks, valleys):
-    """Means of the largest and smallest magnitudes of each band, as in ``spectral_contrast``, [n_bands, …].
+    """Write the means of the largest and of the smallest magnitudes of each band (``spectral_contrast``), [n_bands, …].
 
     ``bands`` int64 [n_bands, 2]: first bin and last plus one. ``counts`` int64 [n_bands]: how many values are averaged.
     """
@@ -129,7 +129,7 @@ def peaks_and_valleys(magnitude, bands, counts, peaks, valleys):
                 store(least, i, spread(np.float32(np.inf)))
             for k in range(bands[band, 0], bands[band, 1]):
                 high = low = load(magnitude, block * n_bins + k)
-                for i in range(count):  # each finds its place, and what it displaces moves on
+                for i in range(count):  # each value finds its place, and the one it displaces moves on
                     held = load(most, i)
                     store(most, i, maximum(held, high))
                     high = minimum(held, high)
@@ -146,9 +146,9 @@ def peaks_and_valleys(magnitude, bands, counts, peaks, valleys):
 
 @kernel
 def filter_bank(magnitude, starts, widths, weights, out):
-    """Weighted sums of power over the bins of each filter, [n_filters, n_blocks * LANES].
+    """Write weighted sums of power over the bins of each filter, [n_filters, n_blocks * LANES].
 
-    ``starts``, ``widths`` int64 [n_filters]: first bin, and number of them. ``weights`` [n_filters, widest].
+    ``starts``, ``widths`` int64 [n_filters]: first bin, and number of bins. ``weights`` [n_filters, widest].
     """
     n_blocks, n_bins, _ = magnitude.shape
     for block in range(n_blocks):
@@ -162,7 +162,7 @@ def filter_bank(magnitude, starts, widths, weights, out):
 
 @kernel
 def spectral_peaks(magnitude, squared, n_frames, first, last, threshold):
-    """``piptrack``: interpolated bin and height of the local maxima of magnitude or power, float32 in no order.
+    """Return interpolated bin and height of the local maxima of magnitude or power (``piptrack``), float32, unsorted.
 
     Bins `first` … `last` - 1 are searched for what is above `threshold` times the largest of the frame.
     """
@@ -201,7 +201,7 @@ def spectral_peaks(magnitude, squared, n_frames, first, last, threshold):
 
 @kernel
 def pitch_classes(magnitude, weights, out):
-    """Weighted sums of power over all bins: raw ``chroma_stft``, [12, n_blocks * LANES]."""
+    """Write weighted sums of power over all bins: raw ``chroma_stft``, [12, n_blocks * LANES]."""
     n_blocks, n_bins, _ = magnitude.shape
     power = np.empty((n_bins, LANES), np.float32)
     for block in range(n_blocks):
@@ -224,9 +224,10 @@ def pitch_classes(magnitude, weights, out):
 
 @kernel
 def energy_and_crossings(y, n_fft, hop_length, threshold):
-    """``rms`` (padded by zeros) and ``zero_crossing_rate`` (padded by the edge values) of centred frames, [n_frames].
+    """Return ``rms`` (padded by zeros) and ``zero_crossing_rate`` (padded by edge values) of centred frames.
 
-    Each hop of samples is summed once and serves all frames it lies in; `n_fft` is a multiple of ``2 * hop_length``.
+    Both are [n_frames]. Each hop of samples is summed once, for all the frames it lies in; `n_fft` is a multiple of
+    ``2 * hop_length``.
     """
     n = len(y)
     n_frames, hops = 1 + n // hop_length, n_fft // hop_length
@@ -237,7 +238,7 @@ def energy_and_crossings(y, n_fft, hop_length, threshold):
         crossings[place] = _crossings(y[first:last], -threshold)
         at_start[place] = _crossings(y[max(first - 1, 0) : first + 1], -threshold)
     rms, rate = np.empty(n_frames, np.float32), np.empty(n_frames)
-    for t in range(n_frames):  # a frame's first sample has none before it
+    for t in range(n_frames):  # the first sample of a frame has no other before it
         rms[t] = math.sqrt(energy[t : t + hops].sum() / n_fft)
         rate[t] = (crossings[t : t + hops].sum() + at_start[t + 1 : t + hops].sum()) / n_fft
     return rms, rate
@@ -245,7 +246,7 @@ def energy_and_crossings(y, n_fft, hop_length, threshold):
 
 @kernel
 def _energy(y):
-    """Sum of squares."""
+    """Return the sum of squares."""
     total = spread(np.float32(0))
     whole = len(y) // LANES * LANES
     for i in range(0, whole, LANES):
@@ -259,7 +260,7 @@ def _energy(y):
 
 @kernel
 def _crossings(y, threshold):
-    """How often neighbours lie on different sides of a threshold."""
+    """Return how often neighbours lie on different sides of a threshold."""
     total = spread(np.float32(0))
     whole = (len(y) - 1) // LANES * LANES
     for i in range(0, whole, LANES):
@@ -273,9 +274,9 @@ def _crossings(y, threshold):
 
 @kernel
 def autocorrelation_spectrum(envelope, n_frames, window, plan):
-    """``tempogram`` before it is transformed back, summed over frames: float32 [n_fft / 2 + 1, LANES], to be added up.
+    """Return the spectrum of ``tempogram``, summed over frames: float32 [n_fft / 2 + 1, LANES], lanes not added up yet.
 
-    It is the power of each windowed stretch of the envelope, over its sum of squares.
+    It is the power of each windowed stretch of the envelope, divided by its sum of squares.
     """
     n_bins = len(plan.window) // 2 + 1
     total, spectrum = np.zeros((n_bins, LANES), np.float32), np.empty((n_bins, LANES), np.float32)
@@ -287,7 +288,7 @@ def autocorrelation_spectrum(envelope, n_frames, window, plan):
             x = load(plan.points, i)
             squares += x * x
         inside[n_frames - start :] = 0
-        weight = load(inside, 0) / (squares + less(squares, TINY))  # without an onset there is nothing to divide
+        weight = load(inside, 0) / (squares + less(squares, TINY))  # no division by zero where there is no onset
         points, _ = fourier.transform(plan.points, plan.other_points, plan.roots)
         _magnitudes(points, plan.roots, spectrum, 0)
         for k in range(n_bins):
@@ -298,7 +299,7 @@ def autocorrelation_spectrum(envelope, n_frames, window, plan):
 
 @kernel
 def means_and_variances(rows):
-    """Mean and variance of each float32 row, in float64, about the row's first value so that nothing cancels."""
+    """Return mean and variance of each float32 row, in float64, about its first value so that nothing cancels."""
     n_rows, n = rows.shape
     means, variances = np.empty(n_rows), np.empty(n_rows)
     whole = n // LANES * LANES

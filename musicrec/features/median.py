@@ -3,8 +3,8 @@
 Neighbouring windows share most of their values. Sixteen medians are found together: what all sixteen windows have in
 common is sorted once, only the ranks that can still be a median are kept, and the rest is merged in while the group
 is halved again and again (A. Adams, "Fast median filters using separable sorting networks", ACM TOG 40(4), 2021; here
-in one dimension). The network has no branches and is written out as instructions, so that it runs in the registers;
-what leads to no median is left out by the compiler.
+in one dimension). The network has no branches and is written out as instructions, so that it runs in the registers; the
+compiler removes what leads to no median.
 """
 
 from typing import Any
@@ -55,7 +55,7 @@ class _Network:
         return self._split(range(GROUP), self.sort(self.rows[shared.start : shared.stop]), shared, 0)
 
     def _split(self, group: range, ranked: Values, covered: range, rank: int) -> Values:
-        """Medians of a group of windows that all cover `covered`, whose sorted values from `rank` on are `ranked`."""
+        """Return the medians of windows that all cover `covered`, whose sorted values from `rank` on are `ranked`."""
         middle, missing = self.window // 2, self.window - len(covered)
         ranked = ranked[max(0, middle - missing - rank) : middle + 1 - rank]  # the others cannot be a median any more
         rank = max(rank, middle - missing)
@@ -69,14 +69,14 @@ class _Network:
         return medians
 
     def sort(self, values: Values) -> Values:
-        """Batcher's merge sort."""
+        """Sort by Batcher's merge sort."""
         if len(values) < 2:
             return values
         middle = len(values) // 2
         return self.merge(self.sort(values[:middle]), self.sort(values[middle:]))
 
     def merge(self, a: Values, b: Values) -> Values:
-        """Batcher's odd-even merge of two sorted lists."""
+        """Merge two sorted lists by Batcher's odd-even merge."""
         if not a or not b:
             return a + b
         if len(a) == len(b) == 1:

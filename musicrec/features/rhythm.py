@@ -12,18 +12,18 @@ Array = NDArray[np.float32]
 
 TEMPO_WINDOW_S = 8.0
 EXPECTED_BPM, SPREAD_OCTAVES, FASTEST_BPM = 120.0, 1.0, 320.0
-CORRELATION_GAIN = 1e6  # before the logarithm that is weighed against what is expected
+CORRELATION_GAIN = 1e6  # applied before the logarithm, to which the expectation is added
 
 
 def onset_strength(decibels: Array, n_fft: int, hop_length: int) -> Array:
-    """Mean rise of the mel bands from frame to frame, in dB, float32 [n_frames].
+    """Return the mean rise of the mel bands from frame to frame, in dB, float32 [n_frames].
 
     Parameters
     ----------
     decibels : numpy.ndarray
         float32 [n_mels, n_frames].
     n_fft, hop_length : int
-        Samples of a frame, samples between frames: an onset stands in the middle of the frame that it begins.
+        Samples of a frame, and between frames. An onset is placed at the middle of the frame that begins with it.
     """
     n_frames = decibels.shape[1]
     rise = np.maximum(np.diff(decibels, axis=1), 0).mean(axis=0)
@@ -32,7 +32,7 @@ def onset_strength(decibels: Array, n_fft: int, hop_length: int) -> Array:
 
 
 def tempo(onset_strength: Array, sample_rate: int, hop_length: int) -> float:
-    """Tempo, in beats a minute: the lag that most stretches of the onset strength repeat at, near what is usual.
+    """Return the tempo, in beats per minute: the lag at which the onset strength repeats best, near what is usual.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def tempo(onset_strength: Array, sample_rate: int, hop_length: int) -> float:
 
 
 def mean_tempogram(onset_strength: Array, window: int) -> NDArray[np.float64]:
-    """Local autocorrelation of the onset strength, largest value 1, averaged over all frames.
+    """Return the local autocorrelation of the onset strength, largest value 1, averaged over all frames.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def mean_tempogram(onset_strength: Array, window: int) -> NDArray[np.float64]:
         because an autocorrelation is largest at lag zero, where it is the sum of squares.
     """
     n_frames = len(onset_strength)
-    n_fft = 1 << (2 * window - 1).bit_length()  # no lag comes round again
+    n_fft = 1 << (2 * window - 1).bit_length()  # so long that no lag wraps around
     envelope = np.pad(onset_strength, window // 2, mode="linear_ramp", end_values=0)
     plan = fourier.plan(np.pad(fourier.hann(window), (0, n_fft - window)), np.float32)
     power = kernels.autocorrelation_spectrum(np.pad(envelope, (0, n_fft + LANES)), n_frames, window, plan)

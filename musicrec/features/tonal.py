@@ -1,4 +1,4 @@
-"""What FMA's feature set needs beside the others: pitch classes by a constant-Q transform, loudness under a window.
+"""What only FMA's feature set needs: pitch classes by a constant-Q transform, and loudness under a window.
 
 The transform is librosa's, to rounding, in an eighth of its time. Its seven octaves are the same twelve filters, of 256
 samples, applied to a signal whose rate is halved from one octave to the next. So each octave is one product of a matrix
@@ -30,12 +30,12 @@ SPARSITY = 0.01  # share of a filter's spectrum that librosa leaves out
 
 
 class Tonal:
-    """Quantities of one clip that only FMA's set asks for, each computed once, when it is first asked for.
+    """Quantities of one clip that only FMA's set needs; each is computed once, when it is first asked for.
 
     Parameters
     ----------
     analysis : Analysis
-        Of the clip.
+        Analysis of the clip.
     """
 
     def __init__(self, analysis: "Analysis") -> None:
@@ -71,12 +71,12 @@ class Tonal:
 
 
 def constant_q(y: Array, sample_rate: int, tuning: float = 0.0) -> Array:
-    """Magnitude of the constant-Q transform: seven octaves from C1, in semitones (Schörkhuber & Klapuri, 2010).
+    """Return the magnitude of the constant-Q transform: seven octaves from C1, in semitones (Schörkhuber & Klapuri).
 
     Parameters
     ----------
     y : numpy.ndarray
-        float32 [n_samples], at least one; of any length, as it is padded by zeros on both sides.
+        float32 [n_samples], at least one; any length will do, because it is padded by zeros on both sides.
     sample_rate : int
         In Hz; above 8 600, so that the highest filter lies below half of it.
     tuning : float
@@ -103,7 +103,9 @@ def constant_q(y: Array, sample_rate: int, tuning: float = 0.0) -> Array:
 
 @lru_cache(maxsize=128)
 def _octave_filters(sample_rate: int, tuning: float) -> tuple[Array, int]:
-    """Filters of the highest octave, [n_taps, 24]: twelve real parts, twelve imaginary; and how often to halve before.
+    """Return the filters of the highest octave [n_taps, 24], twelve real and twelve imaginary parts, and halvings.
+
+    The second value is how often to halve the sample rate before.
 
     librosa multiplies spectra, and leaves out of a filter's spectrum the faintest bins. Both are linear in the
     samples, so the filters are transformed back to the taps that do the same.
@@ -111,7 +113,7 @@ def _octave_filters(sample_rate: int, tuning: float) -> tuple[Array, int]:
     low = librosa.note_to_hz("C1") * 2.0 ** (tuning / SEMITONES)
     frequencies = librosa.cqt_frequencies(N_OCTAVES * SEMITONES, fmin=low)
     _, highest = wavelet_lengths(freqs=frequencies, sr=sample_rate)
-    # As librosa, with an octave to spare, and so that the lowest octave still has a whole hop.
+    # As in librosa: with an octave to spare, and so that the lowest octave still has a whole hop.
     halvings = min(
         max(0, math.ceil(math.log2(sample_rate / 2 / highest)) - 2), int(math.log2(HOP_LENGTH)) - N_OCTAVES + 1
     )
@@ -124,7 +126,7 @@ def _octave_filters(sample_rate: int, tuning: float) -> tuple[Array, int]:
 
 
 def _resampled(y: Array, halvings: int) -> Array:
-    """Samples at half the rate, so many times, of the same energy."""
+    """Halve the sample rate so many times; the energy stays the same."""
     if halvings == 0:
         return y
     half: Array = librosa.resample(y, orig_sr=2**halvings, target_sr=1, res_type="soxr_hq", scale=True)

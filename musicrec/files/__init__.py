@@ -1,1 +1,1 @@
-"""Folders and buckets by the same calls: paths, Parquet files, and errors of S3 in one line."""
+"""The same calls for folders and buckets: paths, Parquet files, and errors of S3 in one line."""

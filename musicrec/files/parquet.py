@@ -23,23 +23,23 @@ def write_parquet(path: AnyPath, table: pa.Table) -> None:
 
 
 def read_parquet(path: AnyPath, columns: list[str] | None = None) -> pa.Table:
-    """All rows of a file, or of the files of a folder; some columns of them."""
+    """Read all rows of a file, or of the files of a folder; all columns by default."""
     return pq.read_table(path_string(path), columns=columns, filesystem=arrow_file_system(path))
 
 
 def open_parquet(path: AnyPath) -> pq.ParquetFile:
-    """A file to be read batch by batch; a context manager."""
+    """Open a file to be read batch by batch; a context manager."""
     return pq.ParquetFile(path_string(path), filesystem=arrow_file_system(path))
 
 
 def rows_in(path: AnyPath) -> int:
-    """How many rows a file holds."""
+    """Return how many rows a file holds."""
     with open_parquet(path) as file:
         return int(file.metadata.num_rows)
 
 
 def open_dataset(files: AnyPath | Sequence[AnyPath]) -> "pads.Dataset":
-    """A file, the files of a folder, or some files, to be read piece by piece."""
+    """Open a file, the files of a folder, or some files, to be read piece by piece."""
     import pyarrow.dataset as pads  # imports pandas: too slow for a lookup that does not need it
 
     several = files if isinstance(files, Sequence) else [files]
@@ -49,5 +49,5 @@ def open_dataset(files: AnyPath | Sequence[AnyPath]) -> "pads.Dataset":
 
 
 def arrow_file_system(path: AnyPath) -> pa.fs.FileSystem | None:
-    """What Arrow reads and writes a path by; None on this machine."""
+    """Return the file system by which Arrow reads and writes a path; None on this machine."""
     return None if isinstance(path, Path) else pa.fs.PyFileSystem(pa.fs.FSSpecHandler(path.fs))

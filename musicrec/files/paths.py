@@ -1,7 +1,7 @@
 """Files and folders on this machine or in a bucket: each appears complete or not at all, whatever fails meanwhile.
 
-A path is a :class:`pathlib.Path`, or for what lies behind ``s3://`` a ``UPath``, which has the same methods. What
-differs is told here: a file on this machine is written beside its place and renamed, an object is put as a whole.
+A path is a :class:`pathlib.Path`, or behind ``s3://`` a ``UPath``, which has the same methods. What differs is handled
+here: a file on this machine is written under a temporary name and renamed, an object is uploaded as a whole.
 """
 
 import os
@@ -23,19 +23,20 @@ if TYPE_CHECKING:
 else:
     AnyPath = Path  # UPath takes a while to import, and only a bucket needs it
 
-AT_ONCE = 16  # requests to a bucket, of an operation on a folder
+AT_ONCE = 16  # parallel requests to a bucket, in an operation on a folder
 S3: dict[str, Any] = {
-    "use_listings_cache": False,  # others write there too
+    "use_listings_cache": False,  # other processes write there too
     "config_kwargs": {
         "connect_timeout": 10,
         "read_timeout": 60,
-        "retries": {"mode": "standard", "total_max_attempts": 8},  # of timeouts, throttling and 5xx, seconds in all
+        # Timeouts, throttling and 5xx are retried, for some seconds in all.
+        "retries": {"mode": "standard", "total_max_attempts": 8},
     },
 }
 
 
 def to_path(address: str | os.PathLike[str] | AnyPath) -> AnyPath:
-    """Path of an address: a folder, or ``s3://bucket/prefix``, or any other that fsspec knows.
+    """Return the path of an address: a folder, or ``s3://bucket/prefix``, or any other that fsspec knows.
 
     S3 takes the usual variables: ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_DEFAULT_REGION``,
     ``AWS_ENDPOINT_URL``, ``AWS_PROFILE``.
@@ -43,7 +44,7 @@ def to_path(address: str | os.PathLike[str] | AnyPath) -> AnyPath:
     Raises
     ------
     ConfigError
-        It is an address of a kind that is not known, or names no bucket.
+        The address is of an unknown kind, or names no bucket.
     """
     if isinstance(address, Path):
         return address.absolute()
@@ -58,11 +59,11 @@ def to_path(address: str | os.PathLike[str] | AnyPath) -> AnyPath:
             raise ValueError
         return UPath(text.rstrip("/"), **(S3 if scheme in ("s3", "s3a") else {"use_listings_cache": False}))
     except (ValueError, ImportError) as e:
-        raise ConfigError(f"{text} is no place for tables; expected a folder or s3://bucket/prefix") from e
+        raise ConfigError(f"{text} cannot hold tables; expected a folder or s3://bucket/prefix") from e
 
 
 def path_string(path: AnyPath) -> str:
-    """What the path's file system calls it."""
+    """Return the name of a path in its file system."""
     return str(path) if isinstance(path, Path) else path.path
 
 
@@ -79,13 +80,13 @@ def write_atomic(path: AnyPath, content: bytes) -> None:
 
 
 def read_bytes(path: AnyPath) -> bytes:
-    """Content of a small file, as it is at one moment, whoever is replacing it."""
+    """Return the content of a small file as it is at one moment, even while it is being replaced."""
     return path.read_bytes() if isinstance(path, Path) else bytes(path.fs.cat_file(path.path))
 
 
 @contextmanager
 def replacing(path: AnyPath) -> Iterator[Path]:
-    """Yield a temporary name for `path`, which appears under its own, complete, when all went well."""
+    """Yield a temporary name; the file appears as `path`, complete, if nothing fails."""
     if not isinstance(path, Path):
         with tempfile.TemporaryDirectory(prefix="musicrec-") as folder:
             yield Path(folder) / path.name
@@ -106,7 +107,7 @@ def replacing(path: AnyPath) -> Iterator[Path]:
 
 
 def link_or_copy(source: AnyPath, target: AnyPath) -> None:
-    """Let `target` be the same file as `source`, which may be removed then: files are replaced, never changed."""
+    """Make `target` the same file as `source`, which may then be removed: files are replaced, never changed."""
     if isinstance(target, Path):
         assert isinstance(source, Path)
         try:
@@ -116,11 +117,11 @@ def link_or_copy(source: AnyPath, target: AnyPath) -> None:
     elif isinstance(source, Path):
         target.fs.put_file(str(source), target.path)
     else:
-        target.fs.cp_file(source.path, target.path)  # within the server
+        target.fs.cp_file(source.path, target.path)  # the server copies it
 
 
 def fsync(path: Path) -> None:
-    """Have the system write a file, or the names in a folder, to the disk."""
+    """Flush a file, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -132,14 +133,14 @@ def fsync(path: Path) -> None:
 
 
 def make_folder(path: AnyPath) -> AnyPath:
-    """Make a folder, with those above it; in a bucket there are none."""
+    """Make a folder and its parents; a bucket needs none."""
     if isinstance(path, Path):
         path.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def children(folder: AnyPath, pattern: str = "*") -> list[AnyPath]:
-    """Files and folders of a folder whose names match, sorted; none if there is no folder."""
+    """Return the files and folders in a folder whose names match, sorted; none if there is no folder."""
     if isinstance(folder, Path):
         return sorted(folder.glob(pattern))
     try:
@@ -149,7 +150,7 @@ def children(folder: AnyPath, pattern: str = "*") -> list[AnyPath]:
 
 
 def files_below(folder: AnyPath) -> dict[str, int]:
-    """Size in bytes of each file in a folder and those below it, by its path from there."""
+    """Return the size in bytes of each file in a folder and those below it, by its path from there."""
     if isinstance(folder, Path):
         return {p.relative_to(folder).as_posix(): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
     found = folder.fs.find(folder.path, detail=True)
@@ -157,7 +158,7 @@ def files_below(folder: AnyPath) -> dict[str, int]:
 
 
 def remove(path: AnyPath) -> None:
-    """Remove a file, a link, or a folder with all that it holds; nothing happens if there is none."""
+    """Remove a file, a link, or a folder with its content; do nothing if there is none."""
     if isinstance(path, Path):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -169,13 +170,13 @@ def remove(path: AnyPath) -> None:
         with suppress(FileNotFoundError):
             path.fs.rm_file(name)
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:  # one by one: not every server can do many at once
+    with ThreadPoolExecutor(AT_ONCE) as pool:  # a request for each: not every server can delete many at once
         list(pool.map(remove_object, path.fs.find(path.path)))
 
 
 @contextmanager
 def local_copy(folder: AnyPath) -> Iterator[Path]:
-    """A folder with the same files on this machine: itself, or a copy that goes again."""
+    """Yield a folder on this machine with the same files: the folder itself, or a temporary copy."""
     if isinstance(folder, Path):
         yield folder
         return
@@ -186,7 +187,7 @@ def local_copy(folder: AnyPath) -> Iterator[Path]:
 
 @contextmanager
 def write_folder(folder: AnyPath) -> Iterator[Path]:
-    """Yield a new folder on this machine; what is written there is in `folder` when all went well."""
+    """Yield a folder on this machine; what is written there is in `folder` afterwards, if nothing fails."""
     if isinstance(folder, Path):
         folder.mkdir(parents=True, exist_ok=True)
         yield folder

@@ -1,4 +1,4 @@
-"""What a server of objects has against us, in seconds, and in one line that says what to do."""
+"""Errors of S3: found within seconds, and reported in one line that says what to do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,16 +9,16 @@ from musicrec.errors import ConfigError, MusicrecError
 from musicrec.files.paths import AnyPath
 
 REFUSED = "the key may not do this there; give it the right to list, read, write and delete below the prefix"
-SILENT = "no server answers, or it breaks off each time; see AWS_ENDPOINT_URL and the network"
-REMEDIES = {  # by what the server, or the library on the way to it, calls it
-    "NoSuchBucket": "there is no such bucket; make it, or mend the address",
+SILENT = "no server answers, or the connection breaks each time; check AWS_ENDPOINT_URL and the network"
+REMEDIES = {  # by the name of the error, from the server or from the client library
+    "NoSuchBucket": "there is no such bucket; create it, or correct the address",
     "InvalidAccessKeyId": "the server does not know the key; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "SignatureDoesNotMatch": "the server refuses the key; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "ExpiredToken": "the key has expired; renew it",
     "NoCredentialsError": "no key was given; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
     "AccessDenied": REFUSED,
     "Forbidden": REFUSED,
-    "403": REFUSED,  # of a question that is answered without words
+    "403": REFUSED,  # a HEAD request is answered without a body
     "PermissionError": REFUSED,
     "EndpointConnectionError": SILENT,
     "ConnectTimeoutError": SILENT,
@@ -32,12 +32,12 @@ QUICK: dict[str, Any] = {"connect_timeout": 5, "read_timeout": 20, "retries": {"
 
 
 def ask(where: AnyPath) -> None:
-    """Ask a bucket for a name, with little patience; a folder nothing.
+    """Ask a bucket for one name, with short timeouts; do nothing for a folder.
 
     Raises
     ------
     Exception
-        Of its file system: there is no server, no bucket, or no right to it.
+        From its file system: there is no server, no bucket, or no right to it.
     """
     if isinstance(where, Path) or where.protocol not in ("s3", "s3a"):
         return
@@ -48,7 +48,7 @@ def ask(where: AnyPath) -> None:
 
 @contextmanager
 def explain_s3_errors(where: AnyPath) -> Iterator[None]:
-    """Turn what goes wrong on the way to a bucket into a ConfigError; nothing for a folder."""
+    """Turn errors on the way to a bucket into a ConfigError; do nothing for a folder."""
     try:
         yield
     except MusicrecError:
@@ -61,12 +61,12 @@ def explain_s3_errors(where: AnyPath) -> Iterator[None]:
 
 
 def _describe(error: BaseException) -> str | None:
-    """What is wrong and what to do; None if it is not about the bucket."""
+    """Return what is wrong and what to do; None if the error is not about the bucket."""
     chain: list[BaseException] = []
     while error is not None and error not in chain:
         chain.append(error)
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     answers = [response for e in chain if isinstance(response := getattr(e, "response", None), dict)]
     codes = [str(answer.get("Error", {}).get("Code")) for answer in answers]
-    kinds = [type(e).__name__ for e in chain if not getattr(e, "filename", None)]  # else about a file on this machine
+    kinds = [type(e).__name__ for e in chain if not getattr(e, "filename", None)]  # others are about a local file
     return next((REMEDIES[name] for name in (*codes, *kinds) if name in REMEDIES), None)

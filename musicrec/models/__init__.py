@@ -1,4 +1,4 @@
-"""The genre models, and what is common to all (Keras and scikit-learn are imported where they are needed)."""
+"""The genre models and what they share; Keras and scikit-learn are imported where they are needed."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 def load(folder: Path) -> Model:
-    """Model of a published folder, whatever its kind.
+    """Load the model of a published folder, whatever its kind.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def load(folder: Path) -> Model:
 
 
 def model_files(name: str) -> tuple[str, ...]:
-    """Files of the folder of a model with this name."""
+    """Return the names of the files that a model of this name consists of."""
     if name in NETWORKS:
         return MODEL_FILES
     return CLUSTERING_FILES if name in CLUSTERINGS else CLASSICAL_FILES

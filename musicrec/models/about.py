@@ -1,4 +1,4 @@
-"""What there is to train: every model by name, without building one."""
+"""The models that can be trained, by name; none of them is built for the list."""
 
 from typing import NamedTuple, get_args
 
@@ -20,7 +20,7 @@ OTHERS = {
 INPUT = {"features": "a feature set", "mel": "mel", "mel96": "mel96", "images": "images"}
 
 NOTES = (
-    "Parameters of networks at the genres of their publication, or ten.",
+    "The parameters of a network are counted for as many genres as its publication had, or for ten.",
     "Before cnn and crnn: musicrec extract OUT --mel96; before cnn_image: musicrec extract OUT --images.",
 )
 
@@ -31,12 +31,12 @@ class About(NamedTuple):
     name: str
     what: str
     reads: str  # table, or feature set
-    parameters: int | None  # of a network, at `genres`; what others hold depends on the songs
-    genres: int | None  # as the publication had them
+    parameters: int | None  # None for models whose size depends on the songs
+    genres: int | None  # for which the parameters are counted: as many as the publication had
 
 
 def about() -> list[About]:
-    """All models, in the order of the settings."""
+    """Return all models, in the order of the settings."""
     return [_of(name) for name in get_args(ModelName)]
 
 
@@ -49,7 +49,7 @@ def _of(name: str) -> About:
 
 
 def describe(models: list[About]) -> str:
-    """The same as a table for people."""
+    """Return the models as a table for people."""
     rows = [(model.name, _number(model.parameters), model.reads, model.what) for model in models]
     return "\n".join([text_table(("model", "parameters", "reads", "what it is"), rows), "", *NOTES])
 

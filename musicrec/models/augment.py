@@ -1,16 +1,16 @@
-"""Augmentation of one example by chance: arrays and a generator in, an array out."""
+"""Random augmentation of one example: arrays and a generator in, an array out."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
-MASKS = 2  # stripes each way
-WIDEST = 0.15  # of a stripe, as a share of the frames or bands
+MASKS = 2  # stripes of frames, and as many of bands
+WIDEST = 0.15  # width of the widest stripe, as a share of the frames or bands
 
 
 def spec_augment(x: Array, rng: np.random.Generator) -> Array:
-    """Spectrogram [n_frames, n_mels] with stripes of frames and bands at its mean (Park et al., Interspeech 2019)."""
+    """Return a spectrogram [n_frames, n_mels] with stripes of frames and bands at its mean (Park et al., 2019)."""
     masked = x.copy()
     level = x.mean()
     for axis in (0, 1):
@@ -22,12 +22,12 @@ def spec_augment(x: Array, rng: np.random.Generator) -> Array:
 
 
 def mixup(x: Array, other: Array, share: float) -> Array:
-    """Weighted mean of two examples, `share` of the first (Zhang et al., ICLR 2018)."""
+    """Return the weighted mean of two examples; the first has the weight `share` (Zhang et al., ICLR 2018)."""
     return np.float32(share) * x + np.float32(1 - share) * other
 
 
 def cutmix(x: Array, other: Array, share: float, rng: np.random.Generator) -> Array:
-    """An example with a stretch along its first axis from another, `share` left of it (Yun et al., ICCV 2019)."""
+    """Replace a stretch of an example's first axis by another's; `share` of it stays (Yun et al., ICCV 2019)."""
     length = round((1 - share) * len(x))
     start = int(rng.integers(len(x) - length + 1))
     mixed = x.copy()

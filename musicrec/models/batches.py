@@ -1,4 +1,4 @@
-"""What a network sees in training: by seed, epoch and song alone, not by how many workers share a batch."""
+"""Batches of training songs: they depend on seed, epoch and song alone, not on how many workers share a batch."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -19,8 +19,8 @@ class Batch(NamedTuple):
     inputs: Array  # [n, …]
     targets: Array  # [n, n_classes], rows that sum to 1
     labels: NDArray[np.int32]  # [n], index of the class
-    artists: NDArray[np.int32]  # [n], songs of one artist have one number
-    songs: NDArray[np.int32]  # [n], which song it is
+    artists: NDArray[np.int32]  # [n], the same number for songs of one artist
+    songs: NDArray[np.int32]  # [n], number of the song
     size: int  # songs in the step, over all workers
 
 
@@ -30,7 +30,7 @@ class Batches:
     Parameters
     ----------
     songs : sequence
-        Of all songs, as their reader takes them.
+        All songs, as their reader takes them.
     y : numpy.ndarray
         Class of each, [n_songs].
     groups : list of str
@@ -40,7 +40,7 @@ class Batches:
     reader : Reader
         Makes an example of a song.
     n_classes : int
-        Genres.
+        How many genres there are.
     settings : TrainSettings
         With nothing left open: batch size, augmentation, seed.
     """
@@ -71,16 +71,16 @@ class Batches:
         return -(-len(self._rows) // (self._settings.batch_size or 1))
 
     def epoch(self, epoch: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
-        """A worker's share of each step.
+        """Yield a worker's share of each step.
 
-        The order depends on seed and epoch alone. Every worker gets equally many shares: a remainder of fewer songs
-        than workers waits for another epoch.
+        The order depends on seed and epoch alone. Every worker gets equally many shares: a last step with fewer songs
+        than workers is left out.
         """
         seed, size = self._settings.seed, self._settings.batch_size or 1
         order = self._rows[np.random.default_rng([seed, epoch]).permutation(len(self._rows))]
         for start in range(0, len(order), size):
             step = order[start : start + size]
-            if len(step) >= max(world, 2):  # batch statistics of a single song are void
+            if len(step) >= max(world, 2):  # batch statistics of a single song mean nothing
                 yield self._batch(step[rank::world], epoch, len(step))
 
     def _batch(self, share: NDArray[np.intp], epoch: int, size: int) -> Batch:
@@ -93,7 +93,7 @@ class Batches:
         return Batch(inputs, targets, self._y[share], self._artists[share], share.astype(np.int32), size)
 
     def _example(self, row: int, epoch: int) -> tuple[Array, Array]:
-        """Input and target of a song; with mixing, of two."""
+        """Return input and target of a song, or of a mixture of two."""
         rng = np.random.default_rng([self._settings.seed, epoch, row])
         x, target = self._augmented(row, rng), self._targets[self._y[row]]
         kinds = [kind for kind in ("mixup", "cutmix") if getattr(self._settings, kind)]
@@ -102,7 +102,7 @@ class Batches:
         kind = kinds[int(rng.integers(len(kinds)))]
         alpha = getattr(self._settings, kind)
         share = float(rng.beta(alpha, alpha))
-        share = max(share, 1 - share)  # the song that the example counts for remains the main one
+        share = max(share, 1 - share)  # the example counts for this song, so it keeps the larger share
         other = int(rng.choice(self._rows))
         y = self._augmented(other, rng)
         mixed = augment.mixup(x, y, share) if kind == "mixup" else augment.cutmix(x, y, share, rng)

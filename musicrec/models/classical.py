@@ -1,7 +1,7 @@
 """A trained classical model or clustering with all it needs to be used again.
 
-It has the face of :class:`~musicrec.models.Network`. ``pipeline.pickle`` is read by an unpickler that knows the classes
-of our own pipelines and nothing else, so that a file from elsewhere is refused instead of run. scikit-learn is imported
+It has the interface of :class:`~musicrec.models.Network`. ``pipeline.pickle`` is read by an unpickler that knows only
+the classes of our own pipelines, so that a file from elsewhere is refused instead of run. scikit-learn is imported
 where it is used.
 """
 
@@ -48,18 +48,18 @@ class Classical(NamedTuple):
 
     @classmethod
     def load(cls, folder: Path) -> "Classical":
-        """Model that :meth:`save` has written.
+        """Load a model that :meth:`save` has written.
 
         Raises
         ------
         ModelError
-            The folder does not hold a whole model, or its file asks for anything but the parts of our pipelines.
+            The folder does not hold a whole model, or its file names a class that is no part of our pipelines.
         """
         card = read_card(folder)
         try:
             with (folder / "pipeline.pickle").open("rb") as file:
                 return cls(_OnlyOurs(file).load(), card)
-        except Exception as e:  # whatever a damaged file makes of its parts
+        except Exception as e:  # a damaged file may raise anything
             raise ModelError(f"model folder {folder} cannot be loaded ({e}); train the model again") from e
 
     def save(self, folder: Path) -> None:
@@ -68,28 +68,28 @@ class Classical(NamedTuple):
         (folder / "model.json").write_text(json.dumps(self.card, indent=2), encoding="utf-8")
 
     def predict_proba(self, songs: Songs) -> Array:
-        """Genre probabilities, float32 [n, n_classes], of features [n, n_features].
+        """Return genre probabilities, float32 [n, n_classes], of features [n, n_features].
 
         Raises
         ------
         ModelError
-            The songs have not the features that the model was trained on.
+            The songs do not have the features that the model was trained on.
         """
         X = self._features(songs)
         probabilities = np.zeros((len(X), len(self.card["classes"])), np.float32)
-        for i in range(0, len(X), BATCH_ROWS):  # distances to all training songs are held for a block only
+        for i in range(0, len(X), BATCH_ROWS):  # distances to all training songs are held only for a block
             probabilities[i : i + BATCH_ROWS, self.pipeline.classes_] = self.pipeline.predict_proba(
                 finite_or_nan(X[i : i + BATCH_ROWS])
             )
         return probabilities
 
     def embed(self, songs: Songs) -> Array:
-        """Embeddings, float32 [n, d], of features [n, n_features]: what the classifier is given."""
+        """Return embeddings, float32 [n, d], of features [n, n_features]: what the classifier is given."""
         vectors: Array = self.pipeline[:-1].transform(finite_or_nan(self._features(songs))).astype(np.float32)
         return vectors
 
     def embed_and_predict(self, songs: Songs) -> tuple[Array, Array]:
-        """What :meth:`embed` and :meth:`predict_proba` give."""
+        """Return what :meth:`embed` and :meth:`predict_proba` give."""
         return self.embed(songs), self.predict_proba(songs)
 
     def _features(self, songs: Songs) -> Array:
@@ -109,7 +109,7 @@ def fit(
     learn : (numpy.ndarray, numpy.ndarray)
         Features [n, n_features] as extracted, and class indices [n].
     seed : int
-        Of what is random in the model.
+        Seed of what is random in the model.
     params : mapping, optional
         Settings of the classifier, instead of the reference system's.
     """
@@ -120,14 +120,14 @@ def fit(
 
 
 def n_learned(pipeline: "Pipeline") -> int:
-    """How many numbers a fitted pipeline holds; of a tree, nodes."""
+    """Return how many numbers a fitted pipeline holds; of a tree, how many nodes."""
     parts = [*pipeline, *filter(None, [getattr(pipeline[-1], "clusterer_", None)])]
     arrays = sum(value.size for part in parts for value in vars(part).values() if isinstance(value, np.ndarray))
     return arrays + sum(tree.tree_.node_count for tree in getattr(pipeline[-1], "estimators_", ()))
 
 
 def finite_or_nan(X: Array) -> NDArray[np.float64]:
-    """Features with infinities as NaN, which the first step fills in."""
+    """Return features with NaN instead of infinities; the first step fills it in."""
     return np.where(np.isfinite(X), X, np.nan).astype(np.float64)
 
 
@@ -137,13 +137,13 @@ class _OnlyOurs(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as pickle
         if (module, name) not in _allowed():
-            raise pickle.UnpicklingError(f"{module}.{name} is no part of a classical model")
+            raise pickle.UnpicklingError(f"{module}.{name} is not part of a classical model")
         return super().find_class(module, name)
 
 
 @cache
 def _allowed() -> frozenset[tuple[str, str]]:
-    """Module and name of all that a pickled pipeline of ours is made of."""
+    """Return module and name of everything that a pickled pipeline of ours is made of."""
     from sklearn import ensemble, impute, linear_model, mixture, neighbors, pipeline, preprocessing, tree
     from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA, TruncatedSVD

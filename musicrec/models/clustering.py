@@ -1,4 +1,4 @@
-"""The reference system's clusterings as models: clusters are found without genres, and named by them afterwards.
+"""The reference system's clusterings as models: clusters are found without genres, and get genres afterwards.
 
 Each is the last step of a pipeline after StandardScaler and PCA to two components. Noise, which only DBSCAN knows, is
 cluster -1.
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-N_CLUSTERS = 9  # of the reference system, for 12 genres
+N_CLUSTERS = 9  # the reference system's number, for 12 genres
 SWEPT_NUMBERS = range(2, 21)
 SWEPT_COMPONENTS = (2, 3, 5, 10)
 MOST_SWEPT = 2000  # songs: a sweep trains and judges 76 clusterings
@@ -44,8 +44,8 @@ MOST_IN_DBSCAN = 20_000  # songs: all pairs nearer than eps are held at once
 class GenreOfCluster(ClassifierMixin, BaseEstimator):
     """Genre probabilities of a song: the shares of the genres among the training songs of its cluster.
 
-    Where the clusterer gives probabilities, songs count in part. A cluster without training songs says no more than
-    all songs together do.
+    Where the clusterer gives probabilities, songs count in part. A cluster without training songs has the shares of
+    all songs.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class GenreOfCluster(ClassifierMixin, BaseEstimator):
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         self.clusterer_ = found(untrained(self.clusterer), X)
-        vars(self.clusterer_).pop("labels_", None)  # one number a training song, of which predicting needs none
+        vars(self.clusterer_).pop("labels_", None)  # a number for each training song, none of which predicting needs
         self.classes_, genre = np.unique(y, return_inverse=True)
         self.n_clusters_ = int(self.clusterer_.predict(X).max()) + 1
         genres = np.eye(len(self.classes_))[genre]
@@ -71,23 +71,23 @@ class GenreOfCluster(ClassifierMixin, BaseEstimator):
         return self
 
     def clusters(self, X: Array) -> NDArray[np.int32]:
-        """Cluster of each song, -1 where it is noise."""
+        """Return the cluster of each song, -1 where it is noise."""
         check_is_fitted(self)
         return self.clusterer_.predict(validate_data(self, X, dtype=np.float64, reset=False)).astype(np.int32)
 
     def predict_proba(self, X: Array) -> Array:
-        """Probabilities [n, n_classes]."""
+        """Return the probabilities [n, n_classes]."""
         check_is_fitted(self)
         probabilities: Array = self._memberships(validate_data(self, X, dtype=np.float64, reset=False)) @ self.shares_
         return probabilities
 
     def predict(self, X: Array) -> NDArray[Any]:
-        """Commonest genre of each song's cluster."""
+        """Return the commonest genre of each song's cluster."""
         commonest = self.predict_proba(X).argmax(axis=1)
         return self.classes_[commonest]
 
     def _memberships(self, X: Array) -> Array:
-        """Share [n, n_clusters + 1] of each song in each cluster; the last column is noise, or a cluster not seen."""
+        """Return the share [n, n_clusters + 1] of each song in each cluster; the last is noise or an unseen cluster."""
         if hasattr(self.clusterer_, "predict_proba"):
             inside: Array = self.clusterer_.predict_proba(X)
             return np.column_stack([inside, np.zeros(len(X))])
@@ -96,9 +96,9 @@ class GenreOfCluster(ClassifierMixin, BaseEstimator):
 
 
 class PredictingDBSCAN(DBSCAN):
-    """DBSCAN that places new songs: in the cluster of the nearest core song within `eps`, else they are noise.
+    """DBSCAN that also places new songs: in the cluster of the nearest core song within `eps`; without one, as noise.
 
-    scikit-learn gives a song at the border of two clusters to the one it finds first; here the nearer one has it, so
+    scikit-learn gives a song at the border of two clusters to the one it finds first. Here the nearer one gets it, so
     that a song's cluster does not depend on the order of songs.
     """
 
@@ -112,12 +112,12 @@ class PredictingDBSCAN(DBSCAN):
         return self
 
     def predict(self, X: Array) -> NDArray[np.intp]:
-        """Cluster of each song, -1 where it is noise."""
+        """Return the cluster of each song, -1 where it is noise."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         core = self.components_.reshape(-1, X.shape[1])
         _, nearest = KDTree(core).query(X, distance_upper_bound=np.nextafter(self.eps, np.inf))  # the bound is open
-        clusters: NDArray[np.intp] = np.append(self.core_clusters_, -1)[nearest]  # nothing within: the index past all
+        clusters: NDArray[np.intp] = np.append(self.core_clusters_, -1)[nearest]  # none within: the index past all
         return clusters
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn's
@@ -127,7 +127,7 @@ class PredictingDBSCAN(DBSCAN):
 
 
 class TreelessBirch(Birch):
-    """Birch that forgets its tree, which predicting does not need and pickle descends too deep into."""
+    """Birch without its tree, which predicting does not need and which is too deep for pickle."""
 
     def fit(self, X: Array, y: object = None) -> Self:
         """Find the subclusters and join them to clusters."""
@@ -149,7 +149,7 @@ def _gaussian_mixture(n_clusters: int, seed: int) -> BaseEstimator:
 
 
 def _dbscan(n_clusters: int, seed: int) -> BaseEstimator:
-    return PredictingDBSCAN(eps=0.6, min_samples=4)  # finds the number itself
+    return PredictingDBSCAN(eps=0.6, min_samples=4)  # it finds the number itself
 
 
 CLUSTERERS: dict[str, Callable[[int, int], BaseEstimator]] = {
@@ -161,8 +161,8 @@ CLUSTERERS: dict[str, Callable[[int, int], BaseEstimator]] = {
 
 
 def found(clusterer: Any, X: Array) -> Any:  # noqa: ANN401 - any estimator
-    """The clusterer, fitted on songs X [n, n_features] alone."""
-    with warnings.catch_warnings(), threadpool_limits(1):  # threads add up in an order of their own
+    """Return the clusterer, fitted on songs X [n, n_features] alone."""
+    with warnings.catch_warnings(), threadpool_limits(1):  # with several threads, the order of sums would vary
         warnings.filterwarnings("ignore", category=ConvergenceWarning)  # fewer clusters than asked for are allowed
         return clusterer.fit(X)
 
@@ -175,7 +175,7 @@ def write_clusters(
     Parameters
     ----------
     folder : pathlib.Path
-        The model's.
+        The model's folder.
     pipeline : sklearn.pipeline.Pipeline
         Trained on the `learned` songs.
     songs : TrainingSet
@@ -188,7 +188,7 @@ def write_clusters(
     Returns
     -------
     dict
-        For the card, the fields of :class:`~musicrec.evaluate.cluster_quality.Quality` and
+        Fields for the card: those of :class:`~musicrec.evaluate.cluster_quality.Quality` and
         :class:`~musicrec.evaluate.cluster_quality.Agreement` of the `learned` songs.
     """
     X = np.where(np.isfinite(songs.X), songs.X, np.nan).astype(np.float64)
@@ -206,5 +206,5 @@ def write_clusters(
 
 
 def _clusters(name: str, seed: int, X: Array, n_clusters: int | None) -> NDArray[np.intp]:
-    """Clusters of X that the clusterer of this name finds."""
+    """Return the clusters of X that the clusterer of this name finds."""
     return found(CLUSTERERS[name](n_clusters or N_CLUSTERS, seed), X).predict(X)

@@ -23,12 +23,12 @@ class TrainingSet(NamedTuple):
     y: NDArray[np.int32]  # [n_songs], index into classes
     classes: list[str]
     groups: list[str]  # artist of each song; a song whose artist is unknown is a group of its own, with all its clips
-    recordings: list[str]  # which song each is all or a part of
+    recordings: list[str]  # the recording that each song is, or is a part of
     left_out: dict[str, Reason]  # track id → why it is not used
 
     @property
     def grouped_by_artist(self) -> bool:
-        """Whether nearly all artists are known, and so kept on one side of the split."""
+        """Whether nearly all artists are known, so that each is kept on one side of the split."""
         known = sum(group != recording for group, recording in zip(self.groups, self.recordings, strict=True))
         return known >= MOSTLY * len(self.groups)
 
@@ -40,16 +40,16 @@ def training_set(
     artists: list[str | None],
     recordings: list[str | None] | None = None,
 ) -> TrainingSet:
-    """Songs to learn from: those of genres with two songs at least.
+    """Return the songs to learn from: those of genres with at least two songs.
 
     Parameters
     ----------
     track_ids : list of str
-        Of the songs that have features, sorted.
+        The songs that have features, sorted.
     X : sequence
         What a model reads of each.
     genres, artists, recordings : list of str or None
-        Of each song, where known.
+        Those of each song, where known.
 
     Raises
     ------
@@ -69,30 +69,30 @@ def training_set(
             f"put the songs into one folder a genre, or give genres in a manifest"
         )
     used = [i for i, track_id in enumerate(track_ids) if track_id not in left_out]
-    of = recordings or [None] * len(track_ids)
+    recording_of = recordings or [None] * len(track_ids)
     return TrainingSet(
         track_ids=[track_ids[i] for i in used],
         X=X[used] if isinstance(X, np.ndarray) else Chosen(X, np.array(used, np.intp)),
         y=np.array([classes.index(str(genres[i])) for i in used], np.int32),
         classes=classes,
-        groups=[artists[i] or of[i] or track_ids[i] for i in used],
-        recordings=[of[i] or track_ids[i] for i in used],
+        groups=[artists[i] or recording_of[i] or track_ids[i] for i in used],
+        recordings=[recording_of[i] or track_ids[i] for i in used],
         left_out=left_out,
     )
 
 
 def held_out(songs: TrainingSet, test_fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Which songs are for testing: a split stratified by genre in which no artist stands on both sides.
+    """Choose the songs for testing: a split stratified by genre in which no artist stands on both sides.
 
     Parameters
     ----------
     songs : TrainingSet
-        What is split.
+        The songs that are split.
     test_fraction : float
         Share of the songs held out; one fold of ``StratifiedGroupKFold``. A genre whose songs would all be held out
         is trained on instead.
     seed : int
-        Of the shuffle before the split.
+        Seed of the shuffle before the split.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def held_out(songs: TrainingSet, test_fraction: float, seed: int) -> NDArray[np.
 def folds(
     y: NDArray[np.int32], groups: Sequence[str], n_folds: int, seed: int
 ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Cross-validation stratified by genre in which no group stands on both sides.
+    """Yield the folds of a cross-validation, stratified by genre, in which no group stands on both sides.
 
     Parameters
     ----------
@@ -119,15 +119,15 @@ def folds(
     groups : sequence of str
         Artist, or recording, of each.
     n_folds : int
-        Parts, each of which is tested once.
+        How many parts; each is tested once.
     seed : int
-        Of the shuffle.
+        Seed of the shuffle.
 
     Yields
     ------
     learn, test : numpy.ndarray
-        bool [n]. What no training song teaches is learned from instead of tested, so that some songs may be tested
-        by no fold.
+        bool [n]. Songs of a genre without a training song are learned from instead of tested, so that some songs may
+        be tested by no fold.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def folds(
 
     largest_class = int(np.bincount(y).max())
     if n_folds > largest_class:
-        raise ModelError(f"{n_folds} folds of genres of at most {largest_class} songs; ask for fewer, or add songs")
+        raise ModelError(f"{n_folds} folds, but genres of at most {largest_class} songs; ask for fewer, or add songs")
     names = np.array(groups)
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 Metrics = dict[str, float]
 Tensor = Any
 
-WARM_UP = 0.05  # of the steps of a cosine schedule
-LEAST_LOSS = 1e-4  # by which a loss must fall to count as better
+WARM_UP = 0.05  # share of the steps of a cosine schedule
+LEAST_LOSS = 1e-4  # a loss must fall by so much to count as better
 
 
 class Tested(NamedTuple):
-    """Songs that a training is watched on, in order of their rows."""
+    """Songs on which a training is monitored, in order of their rows."""
 
     songs: Songs
     y: NDArray[np.int32]
@@ -37,7 +37,7 @@ class Tested(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A training between two epochs: with it, training goes on as if it had never stopped."""
+    """The state of a training between two epochs, from which it goes on as if it had never stopped."""
 
     epoch: int  # epochs done
     arrays: list[NDArray[Any]]  # variables of the network, then of the optimizer
@@ -79,7 +79,7 @@ def fit(
     rank, world : int
         This worker and how many there are.
     start : Snapshot, optional
-        Where to go on.
+        State from which to go on.
     on_epoch : callable
         Called after every epoch with epoch, loss, accuracy, test_loss, test_accuracy and, where songs are watched,
         watched_loss, and with a function that takes a snapshot.
@@ -138,7 +138,7 @@ def fit(
 
 
 def _is_over(losses: Sequence[float], patience: int) -> bool:
-    """Whether a loss has not become better for some epochs."""
+    """Return whether a loss has not improved for `patience` epochs."""
     best, since = np.inf, 0
     for loss in losses:
         since = 0 if loss < best - LEAST_LOSS else since + 1
@@ -187,7 +187,7 @@ def _step(
     embedding_layer: str,
     world: int,
 ) -> Callable[..., tuple[Tensor, Tensor]]:
-    """One step on one worker: loss and hits of the whole step, divided by its size."""
+    """Make a function that takes a step on one worker and returns the loss and hits of the whole step, and its size."""
     import keras
     import tensorflow as tf
 
@@ -232,7 +232,7 @@ def _tensors(batch: Batch) -> tuple[Any, ...]:
 
 
 def _mean(steps: Iterator[tuple[Tensor, Tensor]]) -> tuple[float, float]:
-    """Loss and accuracy over the steps of an epoch; numbers are fetched at the end, not a step each."""
+    """Return loss and accuracy over the steps of an epoch; numbers are fetched at the end, not after each step."""
     done = list(steps)
     if not done:
         raise ModelError("the training songs are too few for a step; add songs, or train with fewer --workers")
@@ -250,7 +250,7 @@ def _evaluation(
     rank: int,
     world: int,
 ) -> Callable[[Tested], tuple[float, float]]:
-    """Loss and accuracy on some songs, of which each worker tests a share."""
+    """Make a function that returns loss and accuracy on some songs, of which each worker tests a share."""
     import tensorflow as tf
 
     forward = compiled(network)

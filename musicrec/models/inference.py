@@ -1,4 +1,4 @@
-"""Forward passes: what a network makes of songs, in bounded memory."""
+"""Forward passes of a network over songs, in bounded memory."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,11 @@ from musicrec.models.inputs import Reader, Songs, ahead, chunks
 if TYPE_CHECKING:
     import keras
 
-MOST_CELLS = 2_000_000  # of a chunk's input: what a forward pass holds is some hundred times that
+MOST_CELLS = 2_000_000  # in the input of a chunk; a forward pass holds some hundred times as many
 
 
 def compiled(model: "keras.Model") -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """Forward pass of a network, compiled once; outputs [n, d] of one with several stand side by side."""
+    """Return the forward pass of a network, compiled once; several outputs [n, d] stand side by side."""
     import tensorflow as tf
 
     @tf.function(reduce_retracing=True)
@@ -26,14 +26,14 @@ def compiled(model: "keras.Model") -> Callable[[NDArray[np.float32]], NDArray[np
 
 
 def at_once(reader: Reader) -> int:
-    """How many examples are run through a network together."""
+    """Return how many examples are run through a network together."""
     return max(1, min(4096, MOST_CELLS // int(np.prod(reader.shape))))
 
 
 def apply(
     forward: Callable[[NDArray[np.float32]], NDArray[np.float32]], reader: Reader, songs: Songs, width: int
 ) -> NDArray[np.float32]:
-    """What a network makes of each song, float32 [n, width]: the mean over its examples."""
+    """Return the output of a network for each song, float32 [n, width]: the mean over its examples."""
     means = [np.zeros((0, width), np.float32)]
     for examples, counts in ahead(chunks(reader, songs, at_once(reader))):
         ends = np.cumsum(counts)

@@ -25,18 +25,18 @@ class Features(NamedTuple):
     """Reads rows of features."""
 
     shape: tuple[int, ...]
-    numbers: Mapping[str, Any]  # of musicrec.models.scaling
+    numbers: Mapping[str, Any]  # as musicrec.models.scaling.fit returns them
 
     def prepare(self, songs: Songs) -> Songs:
-        """Scaled features [n, n_features], all at once."""
+        """Return scaled features [n, n_features], all at once."""
         return scaling.apply(np.asarray(songs), self.numbers)
 
     def example(self, song: NDArray[Any], rng: np.random.Generator) -> Array:
-        """One example of a prepared song, for training."""
+        """Return one example of a prepared song, for training."""
         return song
 
     def examples(self, song: NDArray[Any]) -> Array:
-        """All that is tested of a prepared song, [n_examples, n_features]."""
+        """Return all that is tested of a prepared song, [n_examples, n_features]."""
         return song[None]
 
 
@@ -44,25 +44,25 @@ class Spectrograms(NamedTuple):
     """Reads excerpts of spectrograms. A song that is shorter than an excerpt is repeated."""
 
     shape: tuple[int, ...]  # frames of an excerpt, bands
-    windows: int  # of a longer song, so many excerpts are tested at least
+    windows: int  # at least so many excerpts of a longer song are tested
 
     def prepare(self, songs: Songs) -> Songs:
-        """The songs as they are: they need not fit the memory."""
+        """Return the songs as they are: they need not fit into memory."""
         return songs
 
     def example(self, song: NDArray[Any], rng: np.random.Generator) -> Array:
-        """An excerpt from anywhere in a song, for training."""
+        """Return an excerpt from anywhere in a song, for training."""
         start = int(rng.integers(max(1, len(song) - self.shape[0] + 1)))
         return self._excerpt(song, start)
 
     def examples(self, song: NDArray[Any]) -> Array:
-        """Excerpts at even distances, the first and the last at the ends, [n_excerpts, n_frames, n_mels]."""
+        """Return evenly spaced excerpts, the first and the last at the ends, [n_excerpts, n_frames, n_mels]."""
         spare = len(song) - self.shape[0]
         n = max(self.windows, -(-len(song) // self.shape[0])) if spare > 0 else 1
         starts = np.linspace(0, max(0, spare), n).round().astype(int)
         if n == 1:
             return self._excerpt(song, 0)[None]
-        scaled = _scaled(np.asarray(song))  # once, not once an excerpt
+        scaled = _scaled(np.asarray(song))  # once, not for each excerpt
         excerpts: Array = scaled[starts[:, None] + np.arange(self.shape[0])]
         return excerpts
 
@@ -72,7 +72,7 @@ class Spectrograms(NamedTuple):
 
 
 def _scaled(frames: NDArray[Any]) -> Array:
-    """Frames in dB as networks get them."""
+    """Return frames in dB as networks get them."""
     scaled = frames.astype(np.float32)
     scaled += np.float32(MIDDLE_DB)
     scaled /= np.float32(MIDDLE_DB)
@@ -85,15 +85,15 @@ class Pictures(NamedTuple):
     shape: tuple[int, ...]
 
     def prepare(self, songs: Songs) -> Songs:
-        """The songs as they are."""
+        """Return the songs as they are."""
         return songs
 
     def example(self, song: NDArray[Any], rng: np.random.Generator) -> Array:
-        """The picture, for training."""
+        """Return the picture, for training."""
         return np.asarray(song, np.float32) / np.float32(255)
 
     def examples(self, song: NDArray[Any]) -> Array:
-        """The picture, [1, height, width, 3]."""
+        """Return the picture, [1, height, width, 3]."""
         return self.example(song, np.random.default_rng(0))[None]
 
 
@@ -101,7 +101,7 @@ Reader = Features | Spectrograms | Pictures
 
 
 def reader(card: Mapping[str, Any]) -> Reader:
-    """Reader of a model, by its card's ``input``: ``reads``, ``shape``, and ``scaling`` or ``windows``."""
+    """Return the reader of a model, by its card's ``input``: ``reads``, ``shape``, and ``scaling`` or ``windows``."""
     described = card["input"]
     shape = tuple(described["shape"])
     match described["reads"]:
@@ -140,7 +140,7 @@ def check(songs: Songs, wanted: Reader) -> None:
 
 
 def chunks(wanted: Reader, songs: Songs, most: int) -> Iterator[tuple[Array, NDArray[np.intp]]]:
-    """Examples of songs in their order, about `most` at a time, and of how many examples each song consists."""
+    """Yield examples of songs in their order, about `most` at a time, and how many examples each song has."""
     prepared = wanted.prepare(songs)
     if isinstance(wanted, Features):
         block = np.asarray(prepared)
@@ -158,7 +158,7 @@ def chunks(wanted: Reader, songs: Songs, most: int) -> Iterator[tuple[Array, NDA
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, each made in a thread while the one before it is used."""
+    """Yield the same items; each is made in a thread while the one before it is used."""
     end: Any = object()
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, items, end)

@@ -15,7 +15,7 @@ PROBABILITY_FLOOR = 1e-7
 def supervised_contrastive(
     anchors: Tensor, own: tuple[Tensor, Tensor, Tensor], all_embeddings: Tensor, others: tuple[Tensor, Tensor, Tensor]
 ) -> Tensor:
-    """Bring songs of one genre by different artists together (Khosla et al., NeurIPS 2020, eq. 2).
+    """Return the loss that pulls songs of one genre by different artists together (Khosla et al., NeurIPS 2020, eq. 2).
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ def supervised_contrastive(
     Returns
     -------
     tensor
-        Sum over the anchors of the mean over their positives; an anchor without a positive counts nothing. Songs of
-        the same artist are neither drawn nearer nor pushed away.
+        Sum over the anchors of the mean over their positives; an anchor without a positive adds nothing. Songs of the
+        same artist and genre are neither drawn nearer nor pushed away.
     """
     import tensorflow as tf
 
@@ -47,7 +47,7 @@ def supervised_contrastive(
 
 
 def cross_entropy(output: str | None) -> Callable[[Tensor, Tensor], Tensor]:
-    """Loss of probabilities, summed over songs: binary of each genre (their mean), or categorical."""
+    """Return the loss of probabilities, summed over songs: the mean binary loss of the genres, or categorical."""
     import keras
 
     losses = keras.losses
@@ -56,7 +56,7 @@ def cross_entropy(output: str | None) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def losses_and_hits(probabilities: NDArray[Any], y: NDArray[np.int32], output: str | None) -> tuple[float, float]:
-    """Sum of the losses of songs, as :func:`cross_entropy` counts them, and how many are named right."""
+    """Return the sum of the losses of songs, as :func:`cross_entropy` counts them, and how many are named right."""
     p = np.clip(probabilities.astype(np.float64), PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
     target = np.eye(p.shape[1])[y]
     if output == "sigmoid":

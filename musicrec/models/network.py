@@ -26,7 +26,7 @@ MODEL_FILES = ("model.json", "network.keras", "history.parquet", "predictions.pa
 
 
 def import_keras() -> Any:  # noqa: ANN401 - the module
-    """Keras on TensorFlow, quietly."""
+    """Import Keras on TensorFlow, quietly."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras
@@ -35,7 +35,7 @@ def import_keras() -> Any:  # noqa: ANN401 - the module
 
 
 def read_card(folder: AnyPath) -> dict[str, Any]:
-    """What ``model.json`` of a model folder says, without loading the network.
+    """Read ``model.json`` of a model folder, without loading the network.
 
     Raises
     ------
@@ -68,7 +68,7 @@ class Network:
 
     @classmethod
     def load(cls, folder: Path) -> "Network":
-        """Network that :meth:`save` has written.
+        """Load a network that :meth:`save` has written.
 
         Raises
         ------
@@ -87,7 +87,7 @@ class Network:
         (folder / "model.json").write_text(json.dumps(self.card, indent=2), encoding="utf-8")
 
     def predict_proba(self, songs: Songs) -> Array:
-        """Genre probabilities, float32 [n, n_classes]; with a sigmoid output, of each genre by itself.
+        """Return genre probabilities, float32 [n, n_classes]; with a sigmoid output, of each genre by itself.
 
         Parameters
         ----------
@@ -97,16 +97,16 @@ class Network:
         Raises
         ------
         ModelError
-            The songs have not the shape that the model was trained on.
+            The songs do not have the shape that the model was trained on.
         """
         return self._apply(self._classify, songs, self.network.outputs[0].shape[-1])
 
     def embed(self, songs: Songs) -> Array:
-        """Embeddings, float32 [n, d]: what the layer before the classifier gives, the mean over excerpts."""
+        """Return embeddings, float32 [n, d]: the output of the layer before the classifier, the mean over excerpts."""
         return self._apply(self._represent, songs, self._embedding.shape[-1])
 
     def embed_and_predict(self, songs: Songs) -> tuple[Array, Array]:
-        """What :meth:`embed` and :meth:`predict_proba` give, from one pass."""
+        """Return what :meth:`embed` and :meth:`predict_proba` give, from one pass."""
         width = self._embedding.shape[-1]
         both = self._apply(self._do_both, songs, width + self.network.outputs[0].shape[-1])
         return both[:, :width], both[:, width:]
@@ -120,7 +120,7 @@ class Network:
     def _embedding(self) -> Any:  # noqa: ANN401 - a tensor
         return self.network.get_layer(NETWORKS[self.card["model"]].EMBEDDING_LAYER).output
 
-    @cached_property  # compiled once a network, not once a call: embed reads 60 songs at a time
+    @cached_property  # compiled once for a network, not for each call: embed reads 60 songs at a time
     def _classify(self) -> Callable[[Array], Array]:
         return compiled(self.network)
 

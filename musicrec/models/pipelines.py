@@ -21,12 +21,12 @@ from sklearn.preprocessing import StandardScaler
 from musicrec.models import steps
 from musicrec.models.clustering import CLUSTERERS, N_CLUSTERS, GenreOfCluster
 
-N_SELECTED = 25  # of the reference system
-N_PLANE = 2  # components in which it finds clusters
+N_SELECTED = 25  # the reference system's number
+N_PLANE = 2  # principal components in which the reference system finds clusters
 
 
 def build(name: str, n_songs: int, seed: int = 0, params: Mapping[str, Any] | None = None) -> Pipeline:
-    """Untrained pipeline: features [n, n_features], NaN allowed, → genre.
+    """Return an untrained pipeline: features [n, n_features], NaN allowed, → genre.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def build(name: str, n_songs: int, seed: int = 0, params: Mapping[str, Any] | No
     n_songs : int
         Songs it will be trained on; ``knn`` asks no more neighbours than that, a clustering no more clusters.
     seed : int
-        Of what is random in it.
+        Seed of what is random in it.
     params : mapping, optional
         Settings of the classifier, which is the last step, that differ from those below.
     """
@@ -51,7 +51,7 @@ def _missing() -> SimpleImputer:
 
 
 def _reduced(classifier: BaseEstimator) -> Pipeline:
-    """The reference system's data steps, to 25 numbers a song, and a classifier of these."""
+    """Return the reference system's data steps, which leave 25 numbers of each song, and a classifier of these."""
     return make_pipeline(
         _missing(),
         steps.DropSkewed(),

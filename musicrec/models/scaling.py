@@ -1,13 +1,13 @@
-"""What a network is given instead of raw features: fitted on the training rows, kept as numbers in the model's card.
+"""Transforms of the features that a network reads: fitted on the training rows, kept as numbers in the model's card.
 
-Every kind holds those before it:
+Every kind includes those before it:
 
 ``standardised``
     Mean 0 and standard deviation 1 of every column: the reference system's input.
 ``logarithmic``
-    Before that, the logarithm of columns that are positive in every training row, which mends most of their skew.
+    Before that, the logarithm of columns that are positive in every training row, which removes most of their skew.
 ``whitened``
-    After that, turned and scaled so that songs of one genre spread alike in every direction.
+    After that, a rotation and a scale by which songs of one genre spread alike in every direction.
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,7 +67,7 @@ def fit(X: NDArray[np.floating], y: NDArray[np.integer], kind: Kind = "whitened"
 
 
 def apply(X: NDArray[np.floating], numbers: Mapping[str, Any]) -> NDArray[np.float32]:
-    """Features as a network is given them.
+    """Return features as a network reads them.
 
     Parameters
     ----------
@@ -93,12 +93,12 @@ def apply(X: NDArray[np.floating], numbers: Mapping[str, Any]) -> NDArray[np.flo
     scaled = (_logarithms(filled, numbers["floor"]) - mean) / scale
     if numbers["whiten"] is not None:
         scaled = scaled @ np.array(numbers["whiten"], np.float64)
-    with np.errstate(over="ignore"):  # beyond float32: infinite, which embed calls not_finite
+    with np.errstate(over="ignore"):  # infinite beyond float32, which embed reports as not_finite
         return scaled.astype(np.float32)
 
 
 def _logarithms(X: NDArray[np.float64], floor: Sequence[float | None]) -> NDArray[np.float64]:
-    """X with the logarithm of each column that has a floor; a value below it counts as the floor."""
+    """Return X with the logarithm of each column that has a floor; a value below it counts as the floor."""
     least = np.array([np.nan if low is None else low for low in floor])
     has_floor = ~np.isnan(least)
     logs = X.copy()
@@ -107,9 +107,9 @@ def _logarithms(X: NDArray[np.float64], floor: Sequence[float | None]) -> NDArra
 
 
 def _whitening(X: NDArray[np.float64], y: NDArray[np.integer]) -> NDArray[np.float64]:
-    """The symmetric map [n_features, n_features] that whitens X within classes.
+    """Return the symmetric map [n_features, n_features] that whitens X within classes.
 
-    Of all that whiten it is the one that turns features least, and the same, to rounding, on every machine.
+    Of all whitening maps it rotates the features least. It is the same, to rounding, on every machine.
     """
     from musicrec.models.steps import WhitenWithinClasses
 

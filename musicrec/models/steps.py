@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 
 class ClipOutliers(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """Draw values far outside the middle half of a column back to its fences.
+    """Move values far outside the middle half of a column back to its fences.
 
     Clipped, not removed: a song must not be lost because it is unusual.
 
@@ -45,7 +45,7 @@ class ClipOutliers(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Array) -> Array:
-        """Values within the fences."""
+        """Clip values to the fences."""
         check_is_fitted(self)
         return np.clip(validate_data(self, X, dtype=np.float64, reset=False), self.low_, self.high_)
 
@@ -76,7 +76,7 @@ class DropSkewed(SelectorMixin, BaseEstimator):
 
 
 class DropCorrelated(SelectorMixin, BaseEstimator):
-    """Leave out each column that says nearly the same as one that stays before it.
+    """Leave out each column that is nearly the same as an earlier one that stays.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class Components(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     n_components : int
-        Most components.
+        The most components.
     """
 
     def __init__(self, n_components: int = 40) -> None:
@@ -122,7 +122,7 @@ class Components(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Array) -> Array:
-        """Coordinates along the components."""
+        """Return the coordinates along the components."""
         check_is_fitted(self)
         return self.svd_.transform(validate_data(self, X, dtype=np.float64, reset=False))
 
@@ -155,7 +155,7 @@ class Logarithm(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Array) -> Array:
-        """Logarithms of the columns whose floor is above zero."""
+        """Take the logarithms of the columns whose floor is above zero."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False, copy=True)
         positive = self.floor_ > 0
@@ -164,7 +164,7 @@ class Logarithm(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 
 class WhitenWithinClasses(TransformerMixin, BaseEstimator):
-    """Turn and scale features so that songs of one class spread alike in every direction.
+    """Rotate and scale features so that songs of one class spread alike in every direction.
 
     Euclidean distance afterwards is the Mahalanobis distance by the covariance within classes (Hatch, Kajarekar and
     Stolcke, "Within-class covariance normalization for SVM-based speaker recognition", Interspeech 2006), which
@@ -185,7 +185,7 @@ class WhitenWithinClasses(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Array) -> Array:
-        """Whitened features, of the same number."""
+        """Return the whitened features, as many as before."""
         check_is_fitted(self)
         whitened: Array = (validate_data(self, X, dtype=np.float64, reset=False) - self.mean_) @ self.whiten_
         return whitened
@@ -197,14 +197,14 @@ class WhitenWithinClasses(TransformerMixin, BaseEstimator):
 
 
 class ProbableSVC(SVC):
-    """SVC with probabilities: the softmax of its decision values, so that the likeliest class is the decided one.
+    """SVC with probabilities: the softmax of its decision values, so that the likeliest class is the predicted one.
 
     They are not calibrated. Platt's, which scikit-learn fits by cross-validation, need several songs of every class
     and may contradict the decision.
     """
 
     def predict_proba(self, X: Array) -> Array:
-        """Probabilities [n, n_classes]."""
+        """Return the probabilities [n, n_classes]."""
         values = self.decision_function(X)
         values = np.column_stack([-values / 2, values / 2]) if values.ndim == 1 else values
         probabilities: Array = softmax(values, axis=1)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Rows = NDArray[np.bool_]
 Model = Network | Classical
 
-WATCHED_FOLDS = 10  # of the training songs, one of which patience watches
+WATCHED_FOLDS = 10  # the training songs are split into so many folds; patience watches one of them
 
 
 def train_model(
@@ -47,14 +47,14 @@ def train_model(
     settings : TrainSettings
         With nothing left open.
     card : dict
-        Of the model, but for what is learned.
+        The model's card, without what is learned.
     rank, world, start, on_epoch
-        As of :func:`musicrec.models.fitting.fit`; for networks.
+        As for :func:`musicrec.models.fitting.fit`; only for networks.
 
     Raises
     ------
     ModelError
-        The songs do not suffice, or training diverges.
+        There are too few songs, or training diverges.
     """
     if settings.model not in NETWORKS:
         from musicrec.models.classical import fit, n_learned
@@ -119,7 +119,7 @@ def _train_network(
 
 
 def _watched(songs: TrainingSet, learn: Rows, settings: TrainSettings) -> tuple[Rows, Rows | None]:
-    """Songs to learn from, and if patience is asked for a tenth of them, by other artists, to watch instead."""
+    """Return the songs to learn from; with patience, a tenth of them, by other artists, are watched instead."""
     if not settings.patience:
         return learn, None
     rows = np.flatnonzero(learn)

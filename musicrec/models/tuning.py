@@ -19,7 +19,7 @@ from musicrec.models.dataset import TrainingSet, folds
 Candidate = dict[str, Any]
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
 
-GRIDS: dict[str, list[dict[str, list[Any]]]] = {  # of ties the first wins, so simple candidates stand first
+GRIDS: dict[str, list[dict[str, list[Any]]]] = {  # among ties the first wins, so simple candidates stand first
     "knn": [{"n_neighbors": [1, 2, 4, 8, 12, 16, 24, 32, 64], "weights": ["uniform", "distance"]}],
     "logistic": [{"C": [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]}],
     "svm": [
@@ -40,7 +40,7 @@ GRIDS: dict[str, list[dict[str, list[Any]]]] = {  # of ties the first wins, so s
 
 
 def candidates(model: str) -> list[Candidate]:
-    """What is tried of a model, in the order of its grid.
+    """Return the candidates of a model, in the order of its grid.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def candidates(model: str) -> list[Candidate]:
 
 
 def inner_folds(songs: TrainingSet, learn: NDArray[np.bool_], n_folds: int, seed: int) -> list[Fold]:
-    """Folds within the training songs, stratified by genre, in which no artist stands on both sides.
+    """Return folds within the training songs, stratified by genre, in which no artist stands on both sides.
 
     Parameters
     ----------
@@ -64,15 +64,15 @@ def inner_folds(songs: TrainingSet, learn: NDArray[np.bool_], n_folds: int, seed
     learn : numpy.ndarray
         bool [n_songs]; True for training songs.
     n_folds : int
-        Folds asked for; there are no more than artists.
+        How many folds; there are never more than artists.
     seed : int
-        Of the shuffle before the split.
+        Seed of the shuffle before the split.
 
     Returns
     -------
     list of (numpy.ndarray, numpy.ndarray)
-        Rows of `songs` to train on and rows to test. What no training song of a fold teaches is learned from
-        instead; a fold that then tests nothing is left out.
+        Rows of `songs` to train on and rows to test. Songs of a genre without a training song in a fold are trained on
+        instead of tested; a fold that then tests nothing is left out.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def inner_folds(songs: TrainingSet, learn: NDArray[np.bool_], n_folds: int, seed
 def score(
     model: str, candidate: Mapping[str, Any], known: tuple[Array, NDArray[np.int32]], fold: Fold, seed: int
 ) -> tuple[float, float]:
-    """Accuracy of a candidate on the songs a fold holds out, and on those it was trained on.
+    """Return the accuracy of a candidate on the songs a fold holds out, and on those it was trained on.
 
     Parameters
     ----------
@@ -106,23 +106,23 @@ def score(
     fold : (numpy.ndarray, numpy.ndarray)
         Rows to train on and rows to test.
     seed : int
-        Of what is random in the model.
+        Seed of what is random in the model.
     """
     X, y = known
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="sklearn")  # a candidate may converge slowly: its score tells
+        warnings.filterwarnings("ignore", module="sklearn")  # a candidate may converge slowly: its score will show it
         pipeline = fit(model, (X[fold[0]], y[fold[0]]), seed, candidate)
         hits = [pipeline.predict(finite_or_nan(X[rows])) == y[rows] for rows in (fold[1], fold[0])]
     return float(hits[0].mean()), float(hits[1].mean())
 
 
 def to_text(candidate: Mapping[str, Any]) -> str:
-    """A candidate as the column ``candidate`` of the table ``tuning`` holds it."""
+    """Return a candidate as the column ``candidate`` of the table ``tuning`` holds it."""
     return json.dumps(candidate, sort_keys=True)
 
 
 def best_params(table: pa.Table, model: str) -> Candidate:
-    """The candidate whose mean accuracy over the folds is best; of equals the one that was tried first.
+    """Return the candidate whose mean accuracy over the folds is best; among equals the one that was tried first.
 
     Parameters
     ----------
@@ -140,5 +140,5 @@ def best_params(table: pa.Table, model: str) -> Candidate:
     means = rows[rows["model"] == model].groupby("candidate", sort=False)["accuracy"].mean()
     if means.empty:
         raise ConfigError(f"model {model} has not been tuned; run: musicrec tune OUT --model {model}")
-    best: Candidate = json.loads(str(means.index[int(means.round(9).argmax())]))  # rounding is no difference
+    best: Candidate = json.loads(str(means.index[int(means.round(9).argmax())]))  # a rounding error is no difference
     return best

@@ -9,14 +9,14 @@ from typing import Self
 PROC = Path("/proc")
 SECONDS_BETWEEN_LOOKS = 1.0
 
-Process = tuple[int, int]  # id and time of start: ids are given again
+Process = tuple[int, int]  # id and time of start, because ids are reused
 
 
 class CpuMeter:
-    """Adds up the CPU time of this process and of all that descend from it; a context manager.
+    """Adds up the CPU time of this process and of all its descendants; a context manager.
 
-    Nobody waits for Ray's workers, and what the system knows of them goes as they do: so a thread looks at them every
-    second. What a process uses in its last second may be missing.
+    This process does not wait for Ray's workers, and the system forgets their CPU time when they end. So a thread reads
+    it every second. What a process uses in its last second may be missing.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class CpuMeter:
         self._over.set()
 
     def seconds(self) -> float | None:
-        """CPU seconds till now; None where the system has no ``/proc``."""
+        """Return the CPU seconds until now; None where the system has no ``/proc``."""
         with self._lock:
             self._look()
             return sum(self._ticks.values()) / os.sysconf("SC_CLK_TCK") if self._ticks else None

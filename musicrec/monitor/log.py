@@ -17,21 +17,21 @@ LOGGER = logging.getLogger("musicrec")
 
 
 def is_json() -> bool:
-    """Whether JSON is asked for."""
+    """Return whether JSON is asked for."""
     return os.environ.get(VARIABLE, "").lower() == "json"
 
 
 def log_event(event: str, line: str = "", *, level: int = logging.INFO, **fields: Any) -> None:  # noqa: ANN401
-    """Say that something has happened.
+    """Log that something has happened.
 
     Parameters
     ----------
     event : str
         What kind of thing: ``progress``, ``stage``, ``error``.
     line : str
-        For people; without it only machines are told.
+        Line for people; without it, only JSON is written.
     level : int
-        Of logging.
+        Level of logging.
     **fields
         For machines: what JSON holds beside ``time``, ``level`` and ``event``.
     """
@@ -44,14 +44,14 @@ def log_event(event: str, line: str = "", *, level: int = logging.INFO, **fields
 
 
 def fields_of(result: object) -> dict[str, Any]:
-    """What a stage has done: its counts; of a file that it has written, where."""
+    """Return the result of a stage as fields: its counts, or the path of the file that it has written."""
     if isinstance(result, str | os.PathLike):
         return {"result": str(result)}
     return asdict(result) if is_dataclass(result) and not isinstance(result, type) else {}
 
 
 class _StandardError(logging.Handler):
-    """Writes to what is standard error at that moment."""
+    """Writes to standard error as it is at that moment."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line, as logging asks for it."""
@@ -60,6 +60,6 @@ class _StandardError(logging.Handler):
 
 def _to_json(record: logging.LogRecord) -> str:
     time = datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(timespec="milliseconds")
-    about = {"time": time, "level": record.levelname.lower(), "event": getattr(record, "event", "log")}
+    common = {"time": time, "level": record.levelname.lower(), "event": getattr(record, "event", "log")}
     fields = getattr(record, "fields", {"message": record.getMessage()})
-    return json.dumps(about | fields, ensure_ascii=False, default=str)
+    return json.dumps(common | fields, ensure_ascii=False, default=str)

@@ -36,7 +36,7 @@ class Progress:
         self._started = self._last_line = time.monotonic()
 
     def advance(self, n: int = 1, note: str = "", *, failed: int | None = None) -> None:
-        """`n` more are done, `failed` so far; `note` is shown beside the count."""
+        """Count `n` more as done, with `failed` failures so far; show `note` beside the count."""
         self.done += n
         self._note = note if failed is None else f"{failed} failed"
         self._failed = failed

@@ -9,14 +9,14 @@ NUMBER = re.compile(r"[-+]?\d[\d.,\N{NARROW NO-BREAK SPACE}]*( ?[%×]| (?:[kMG]?
 
 
 def text_table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    """Rows in columns under their heads: text to the left, numbers to the right.
+    """Return rows in columns under their heads: text to the left, numbers to the right.
 
     Parameters
     ----------
     head : sequence of str
         Name of each column.
     rows : iterable of sequences
-        A cell a column. A float is shown by three decimals, None as nothing.
+        One cell for each column. A float is shown with three decimals, None as nothing.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def text_table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with nothing in it that commands the terminal."""
+    """Return the text without characters that control the terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
@@ -45,7 +45,7 @@ def _shown(cell: Cell) -> str:
 
 
 def _padded(column: list[str]) -> list[str]:
-    """Cells of one width."""
+    """Return the cells, all of one width."""
     width = max(map(len, column))
     is_numeric = all(map(NUMBER.fullmatch, column[1:]))
     return [cell.rjust(width) if is_numeric else cell.ljust(width) for cell in column]

@@ -1,4 +1,4 @@
-"""A talk about similar songs: name one, see those like it, want more, go on from one of them.
+"""A dialogue for exploring similar songs: name a song, see those like it, ask for more, go on from one of them.
 
 Nothing here reads or writes a terminal: an answer goes in, lines come out.
 """
@@ -15,7 +15,7 @@ from musicrec.serve.lookup import SimilarTable, Song
 from musicrec.store.store import Store
 
 PAGE = 10
-MOST_FOUND = 1000  # by a part of a name
+MOST_FOUND = 1000  # the most songs that a part of a name finds
 HELP = "a number to go on from that song, m for more, part of a name, random, q to leave"
 
 
@@ -24,7 +24,7 @@ class Line(NamedTuple):
 
     number: int
     song: Song
-    score: float | None  # None in a list of songs that were searched for
+    score: float | None  # None in the result of a search
 
 
 class Page(NamedTuple):
@@ -36,16 +36,16 @@ class Page(NamedTuple):
 
 
 class Talk:
-    """Somebody's way from song to song.
+    """A user's way from song to song.
 
     Parameters
     ----------
     table : SimilarTable
         The published table.
     store : Store
-        The OUT that it is of.
+        The OUT that the table belongs to.
     rng : numpy.random.Generator
-        Chooses the songs that are asked for as ``random``.
+        Chooses the songs for ``random``.
     """
 
     def __init__(self, table: SimilarTable, store: Store, rng: np.random.Generator) -> None:
@@ -56,7 +56,7 @@ class Talk:
         self._shown = 0
 
     def answer(self, said: str) -> Page:
-        """What is shown when somebody says a number, ``m``, ``random`` or a name, or part of one."""
+        """Return what is shown when the user enters a number, ``m``, ``random`` or a name, or part of one."""
         said = said.strip()
         if said.isdecimal() and 1 <= int(said) <= self._shown:
             return self._like(self._list[int(said) - 1].song.track_id)
@@ -82,7 +82,7 @@ class Talk:
         return self._start(f"Similar songs to {song.track_id}{genre}:", [Line(*line) for line in similar])
 
     def _random(self) -> Page:
-        """Any song that came through."""
+        """Return the page of a random song that is in the table."""
         for row in self._rng.permutation(len(self._names)):
             page = self._like(self._names["track_id"][int(row)].as_py())
             if page.lines:
@@ -94,12 +94,12 @@ class Talk:
         return self._start(f"Songs with {part!r} in their name:", found) if found else Page("", [], why_not)
 
     def _called(self, part: str) -> Iterator[Song]:
-        """Songs with this in their id, title or artist, in order of id."""
-        said = [
+        """Yield the songs with this in their id, title or artist, in order of id."""
+        matches = [
             pc.fill_null(pc.match_substring(self._names[name], part, ignore_case=True), False)
             for name in ("track_id", "title", "artist")
         ]
-        found: pa.Table = self._names.filter(pc.or_(pc.or_(said[0], said[1]), said[2]))
+        found: pa.Table = self._names.filter(pc.or_(pc.or_(matches[0], matches[1]), matches[2]))
         return (Song(**row) for row in found.slice(0, MOST_FOUND).to_pylist())
 
     def _start(self, heading: str, lines: list[Line]) -> Page:

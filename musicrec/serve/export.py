@@ -1,4 +1,4 @@
-"""The table of similar songs as one file, for those who want one: CSV, JSON or SQLite.
+"""Export of the table of similar songs to one file: CSV, JSON or SQLite.
 
 Songs come from the mapped sidecar some thousands at a time, so that memory does not grow with the table, and the file
 appears complete or not at all.
@@ -34,10 +34,11 @@ def export(table: SimilarTable, file: Path, n: int = 10) -> None:
     table : SimilarTable
         What to write.
     file : pathlib.Path
-        Its suffix says how: ``.csv``, with a head; ``.json``, one object with a list for each song; ``.sqlite``, tables
-        ``songs`` and ``similar_songs``, each with an index by ``track_id``. An older file of that name is replaced.
+        Its suffix decides the format: ``.csv``, with a header; ``.json``, one object with a list for each song;
+        ``.sqlite``, tables ``songs`` and ``similar_songs``, each with an index by ``track_id``. An older file of that
+        name is replaced.
     n : int
-        How many.
+        How many similar songs of each song.
 
     Raises
     ------
@@ -54,7 +55,7 @@ def export(table: SimilarTable, file: Path, n: int = 10) -> None:
 
 
 def _blocks(table: SimilarTable, n: int) -> Iterator[pa.Table]:
-    """Rows of the table, in order of song and rank."""
+    """Yield the rows of the table, in order of song and rank."""
     for start in range(0, len(table), SONGS_AT_A_TIME):
         rows = range(start, min(start + SONGS_AT_A_TIME, len(table)))
         yield table.similar_many([table.track_id(row) for row in rows], n)

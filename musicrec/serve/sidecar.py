@@ -1,15 +1,14 @@
-"""The mapped form of a table of similar songs: files that are opened, not read, and searched in microseconds.
+"""The mapped form of a table of similar songs: files that are mapped into memory and searched in microseconds.
 
 Beside the Parquet parts of a version lies a folder ``_sidecar``, which readers of Parquet pass over:
 
 ``songs.arrow``
     The songs in order of id: ``SIDECAR_COLUMNS``, one batch of an Arrow IPC file; its metadata says what made it.
 ``neighbours.npy``, ``scores.npy``
-    The lists: int32 and float32 [N, n], best first. A list that is shorter ends in rows -1.
+    The lists: int32 and float32 [N, n], best first. A shorter list ends in rows -1.
 ``index.npy``
     int32 [5 + L]: how many lists are shorter than n, the lengths of four arrays, then the arrays: ``starts`` and
-    ``rows`` of a :class:`HashIndex` of the ids, and of one of all that a song may be called beside its id, upper and
-    lower case alike.
+    ``rows`` of a :class:`HashIndex` of the ids, and of one of the other names of a song, upper and lower case alike.
 """
 
 from array import array
@@ -37,16 +36,16 @@ Float32 = NDArray[np.float32]
 
 
 def _to_key(name: str) -> bytes:
-    return name.encode("utf-8", "surrogatepass")  # what is no Unicode is found nowhere, and harms nothing
+    return name.encode("utf-8", "surrogatepass")  # a name that is not Unicode is never found, and does no harm
 
 
 # --- parts --------------------------------------------------------------------------------------------------------
 
 
 class HashIndex(NamedTuple):
-    """Rows by a hash, the CRC-32 of some key: those of bucket b are ``rows[starts[b]:starts[b + 1]]``.
+    """Rows by the hash of a key, its CRC-32: those of bucket b are ``rows[starts[b]:starts[b + 1]]``.
 
-    A bucket is the first bits of the hash. It holds the rows of a key, and now and then those of another.
+    The bucket of a key is the first bits of its hash. Sometimes it holds the rows of other keys too.
     """
 
     starts: Int32  # [2^bits + 1]
@@ -54,13 +53,13 @@ class HashIndex(NamedTuple):
 
     @classmethod
     def of(cls, keys: Iterable[Iterable[str]]) -> "HashIndex":
-        """Index of the keys of each row."""
+        """Make an index of the keys of each row."""
         hashes, rows = array("I"), array("i")
         for row, its_keys in enumerate(keys):
             for key in its_keys:
                 hashes.append(crc32(_to_key(key)))
                 rows.append(row)
-        bits = min(HASH_BITS - 2, max(1, len(rows).bit_length()))  # one or two buckets a key
+        bits = min(HASH_BITS - 2, max(1, len(rows).bit_length()))  # one or two buckets for each key
         buckets = np.array(hashes, np.uint32) >> np.uint32(HASH_BITS - bits)
         starts = np.zeros(2**bits + 1, np.int32)
         np.cumsum(np.bincount(buckets, minlength=2**bits), out=starts[1:])
@@ -72,14 +71,14 @@ class HashIndex(NamedTuple):
         return HASH_BITS + 1 - len(self.starts).bit_length()
 
     def candidates(self, key: str) -> list[int]:
-        """Rows in the bucket of a key, in order."""
+        """Return the rows in the bucket of a key, in order."""
         bucket = crc32(_to_key(key)) >> self.shift
         candidates: list[int] = self.rows[self.starts[bucket] : self.starts[bucket + 1]].tolist()
         return candidates
 
 
 class Texts:
-    """A column of strings, read where they lie: ten times as fast as by Arrow's scalars.
+    """A column of strings, read in place: ten times as fast as by Arrow's scalars.
 
     Parameters
     ----------
@@ -132,7 +131,7 @@ def write_sidecar(folder: AnyPath, songs: pa.Table, ids: Any, scores: Any) -> No
 
 
 class Sidecar:
-    """The sidecar of one version, mapped.
+    """The sidecar of one version, mapped into memory.
 
     Parameters
     ----------
@@ -158,7 +157,7 @@ class Sidecar:
         n_short, *lengths = index[:5].tolist()
         parts = np.split(index[5:], np.cumsum(lengths[:-1]))
         self._check(folder, [len(part) for part in parts], lengths)
-        self.all_full = n_short == 0  # then nobody need look where a list ends
+        self.all_full = n_short == 0  # then no reader needs to find the end of a list
         self._by_id, self._by_name = HashIndex(*parts[:2]), HashIndex(*parts[2:])
         self.columns = [Texts(column.chunk(0)) for column in self.songs.columns]
         self._shift = self._by_id.shift
@@ -178,10 +177,10 @@ class Sidecar:
                 raise _not_whole(folder, f"{name} does not fit the other files")
 
     def row(self, track_id: str) -> int | None:
-        """Row of an id; None if there is none such."""
+        """Return the row of an id; None if there is no such id."""
         try:
             key = track_id.encode()
-        except UnicodeEncodeError:  # no Unicode, as a command line may hold: no id
+        except UnicodeEncodeError:  # a command line may hold what is not Unicode: no id has it
             return None
         starts, offsets = self._starts, self._offsets
         bucket = crc32(key) >> self._shift
@@ -191,7 +190,7 @@ class Sidecar:
         return None
 
     def rows(self, track_ids: Sequence[str]) -> Int32:
-        """Rows of many ids, int32 [len(track_ids)]; -1 for what is no id."""
+        """Return the rows of many ids, int32 [len(track_ids)]; -1 for an unknown id."""
         keys = [_to_key(track_id) for track_id in track_ids]
         buckets = np.fromiter(map(crc32, keys), np.uint32, len(keys)) >> np.uint32(self._shift)
         at, end = self._by_id.starts[buckets], self._by_id.starts[buckets + 1]
@@ -208,7 +207,7 @@ class Sidecar:
         return found
 
     def rows_called(self, name: str) -> list[int]:
-        """Rows of the songs of which `name` is a name, see :func:`names_of`; upper and lower case alike."""
+        """Return the rows of the songs that have a name, see :func:`names_of`; upper and lower case alike."""
         wanted = name.casefold()
         track_ids, titles, *_ = self.columns
         return [
@@ -219,4 +218,4 @@ class Sidecar:
 
 
 def _not_whole(folder: Path, why: str) -> SchemaError:
-    return SchemaError(f"{folder / SIDECAR} is not whole ({why}); make the table anew: musicrec similar OUT")
+    return SchemaError(f"{folder / SIDECAR} is not whole ({why}); make the table again: musicrec similar OUT")

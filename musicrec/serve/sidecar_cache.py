@@ -1,4 +1,4 @@
-"""A version of the table of similar songs that lies elsewhere: its sidecar is fetched once, then mapped like any other.
+"""A cache for tables of similar songs in a bucket: a sidecar is fetched once, then mapped like any other.
 
 Any address that fsspec knows will do. S3 takes the usual ``AWS_…`` variables.
 """
@@ -21,16 +21,16 @@ CACHE_VARIABLE = "MUSICREC_CACHE"
 
 
 def local_version(folder: AnyPath) -> Path:
-    """Folder of a version, on this machine: itself, or one with its sidecar and nothing else."""
+    """Return the folder of a version on this machine: itself, or one with its sidecar and nothing else."""
     return folder.resolve() if isinstance(folder, Path) else fetch_sidecar(folder)
 
 
 def fetch_sidecar(version: "UPath") -> Path:
-    """Folder on this machine with the sidecar of a version, and nothing else.
+    """Return a folder on this machine with the sidecar of a version, and nothing else.
 
     It lies in ``$MUSICREC_CACHE``, by default ``~/.cache/musicrec``, under a name that changes with any of its files,
-    and appears there whole or not at all. What nobody has asked for in a week goes when another one is fetched; who has
-    it mapped may go on reading.
+    and appears there whole or not at all. A sidecar that nobody has asked for in a week is removed when another one is
+    fetched; a process that has mapped it may go on reading.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def fetch_sidecar(version: "UPath") -> Path:
     Raises
     ------
     ConfigError
-        Its server refuses.
+        The server refuses, or does not answer.
     SchemaError
         There is no sidecar, or it changed while it was fetched.
     """
@@ -63,7 +63,7 @@ def fetch_sidecar(version: "UPath") -> Path:
 
 
 def _files(remote: "UPath") -> list[tuple[str, str]]:
-    """Name of each file, and a token that changes with its content; empty if there is none."""
+    """Return the name of each file, and a token that changes with its content; empty if there is none."""
     return sorted((name, remote.fs.ukey(path_string(remote / name))) for name in files_below(remote))
 
 

@@ -28,12 +28,12 @@ class VersionStatus(NamedTuple):
     rows: int | None  # None: a model
     size_bytes: int
     made_by: str  # stage and its code version, model, settings that matter
-    figures: Figures  # that its gate looked at
+    figures: Figures  # those that its gate checked
     damage: str | None  # what is wrong with its files
 
 
 class TableStatus(NamedTuple):
-    """A published version, and whether what it is made of is still what is published."""
+    """A published version, and whether it was made from what is published now."""
 
     version: VersionStatus
     is_up_to_date: bool | None  # None: not known without running the stage
@@ -41,7 +41,7 @@ class TableStatus(NamedTuple):
 
 
 class Status(NamedTuple):
-    """Everything :func:`status` tells of one OUT."""
+    """Everything that :func:`status` reports on one OUT."""
 
     out: str
     tables: list[TableStatus]
@@ -49,13 +49,13 @@ class Status(NamedTuple):
 
 
 def status(store: Store) -> Status:
-    """What is published, whether it is up to date, and why tracks did not come through."""
+    """Return what is published, whether it is up to date, and why tracks did not come through."""
     tables = [_table_status(store, name) for name in store.published()]
     return Status(str(store.out), tables, problems(store))
 
 
 def complaint(store: Store, name: str, max_age: datetime.timedelta | None) -> str | None:
-    """What is wrong with a table that should be there, whole and not older than asked; None if nothing is.
+    """Return what is wrong with a table that must exist, be whole and not too old; None if nothing is.
 
     The age counts from when the table was made, or last found up to date by a run.
     """
@@ -83,7 +83,7 @@ def _sidecar_damage(store: Store) -> str | None:
 
 
 def age_of(version: VersionStatus) -> datetime.timedelta | None:
-    """Time since a version was made, or last found up to date."""
+    """Return the time since a version was made, or last found up to date."""
     times = [t for t in (version.created_at, version.confirmed_at) if t]
     if not times:
         return None
@@ -91,7 +91,7 @@ def age_of(version: VersionStatus) -> datetime.timedelta | None:
 
 
 def in_words(age: datetime.timedelta) -> str:
-    """Such as ``36 h``: in the largest unit of which there are two or more."""
+    """Return an age such as ``36 h``, in the largest unit of which there are two or more."""
     seconds = age.total_seconds()
     unit, length = next(((u, s) for u, s in (("d", 86400), ("h", 3600), ("min", 60)) if seconds >= 2 * s), ("s", 1))
     return f"{seconds / length:.3g} {unit}"
@@ -101,7 +101,7 @@ def in_words(age: datetime.timedelta) -> str:
 
 
 def versions_of(store: Store, name: str) -> list[VersionStatus]:
-    """All versions of a table that are on disk, the oldest first.
+    """Return all versions of a table that are on disk, the oldest first.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def versions_of(store: Store, name: str) -> list[VersionStatus]:
 
 
 def version_status(store: Store, name: str, version: str) -> VersionStatus:
-    """One version of a table or model, whether its files are whole or not."""
+    """Return the status of one version of a table or model, whether its files are whole or not."""
     versions = store.versions(name)
     folder = versions.root / version
     footer, rows, damage = _read(store, name, folder)
@@ -134,7 +134,7 @@ def version_status(store: Store, name: str, version: str) -> VersionStatus:
 
 
 def _read(store: Store, name: str, folder: AnyPath) -> tuple[Figures, int | None, str | None]:
-    """Footer, number of rows, and what is wrong."""
+    """Return footer, number of rows, and what is wrong."""
     if name.startswith("models/"):
         return _model_footer(folder), None, None
     try:
@@ -142,12 +142,12 @@ def _read(store: Store, name: str, folder: AnyPath) -> tuple[Figures, int | None
         return footer, sum(map(rows_in, children(folder, "*.parquet"))), None
     except SchemaError as e:
         return {}, None, str(e)
-    except (OSError, ValueError) as e:  # of which pyarrow's are
+    except (OSError, ValueError) as e:  # pyarrow's errors are ValueErrors too
         return {}, None, f"table {store.out / name} is damaged ({' '.join(str(e).split())})"
 
 
 def _model_footer(folder: AnyPath) -> Figures:
-    """What a model's card says, in the form of a table's footer."""
+    """Return what a model's card says, in the form of a table's footer."""
     card = folder / "model.json"
     if not card.exists():
         return {"algorithm": "train"}
@@ -184,13 +184,13 @@ def _table_status(store: Store, name: str) -> TableStatus:
 
 
 def _rolled_back(store: Store, version: VersionStatus) -> str | None:
-    """That a rollback withdrew a later version, if one did."""
+    """Return which later version a rollback withdrew, in words, if it did."""
     later = [(name, at) for name, at in store.versions(version.name).withdrawn.items() if name > version.version]
     return f"a rollback withdrew {max(later)[0]} on {max(later)[1][:10]}" if later else None
 
 
 def _covers_catalog(store: Store) -> tuple[bool, str | None]:
-    """Whether extract has looked at every track."""
+    """Return whether extract has looked at every track, and if not, why not."""
     done = store.read("outcomes", ["track_id"], pc.field("stage") == "extract")["track_id"]
     tracks = store.read("tracks", ["track_id"])["track_id"]
     left = len(tracks) - pc.sum(pc.is_in(tracks, done.combine_chunks())).as_py() if len(tracks) else 0
@@ -198,7 +198,7 @@ def _covers_catalog(store: Store) -> tuple[bool, str | None]:
 
 
 def _fingerprint(store: Store, name: str) -> str | None:
-    """Of the published table or model; None if it is gone or cannot be read."""
+    """Return the fingerprint of the published table or model; None if it is gone or cannot be read."""
     version = store.versions(name).published
     if version is None:
         return None
@@ -207,7 +207,7 @@ def _fingerprint(store: Store, name: str) -> str | None:
 
 
 def problems(store: Store) -> list[Figures]:
-    """Tracks that did not come through, counted by stage, status and reason."""
+    """Count the tracks that did not come through by stage, status and reason."""
     if not store.exists("outcomes"):
         return []
     key = ["stage", "status", "reason"]

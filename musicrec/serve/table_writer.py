@@ -1,10 +1,10 @@
 """The two forms in which a table of similar songs is served: Parquet for every tool, a mapped sidecar for lookups.
 
-The Parquet form is long, a row for each song and rank, so that any tool reads it without knowing of this project. It is
-in order of song and rank, and readers pass over row groups by their least and greatest song: one song costs the
-footers and one row group. Small groups make long footers; a hundred thousand rows were quickest to search.
-Of the encodings that are as fast to write these are the smallest: the bytes of scores compress better apart, and ids
-that hardly repeat within a group without a dictionary.
+The Parquet form has a row for each song and rank, so that any tool can read it without knowing of this project. It is
+sorted by song and rank, and readers skip row groups by their least and greatest song: to look up one song, they read
+the footers and one row group. Small groups make long footers; groups of a hundred thousand rows were the fastest to
+search. These encodings are the smallest of those that are as fast to write: the bytes of scores compress better apart,
+and ids that hardly repeat within a group compress better without a dictionary.
 """
 
 from collections.abc import Iterable
@@ -40,7 +40,7 @@ WRITING: dict[str, Any] = {
 
 
 def write_table(version: Version, songs: pa.Table, ids: Any, scores: Any) -> None:  # noqa: ANN401 - arrays
-    """Write both forms of a table into its version, a row group of each thread in memory at a time.
+    """Write both forms of a table into its version; each thread holds one row group in memory at a time.
 
     Parameters
     ----------
@@ -49,14 +49,14 @@ def write_table(version: Version, songs: pa.Table, ids: Any, scores: Any) -> Non
     songs : pyarrow.Table
         ``SIDECAR_COLUMNS`` of the N songs, in order of ``track_id``.
     ids : numpy.ndarray
-        int32 [N, n], in memory or mapped: rows of the songs most like each song, best first. -1 stands at the end of a
-        list that is shorter, and is no row of the Parquet form.
+        int32 [N, n], in memory or mapped: rows of the songs most like each song, best first. -1 fills the end of a
+        shorter list, and has no row in the Parquet form.
     scores : numpy.ndarray
         float32 [N, n].
     """
     songs_per_group = max(1, ROWS_PER_GROUP // max(1, ids.shape[1]))
     songs_per_part = GROUPS_PER_PART * songs_per_group
-    track_ids = songs["track_id"].cast(pa.large_string()).combine_chunks()  # of many songs more than 2 GiB
+    track_ids = songs["track_id"].cast(pa.large_string()).combine_chunks()  # those of many songs take more than 2 GiB
 
     how = encodings(to_rows(track_ids, ids, scores, slice(0, songs_per_group)))
 
@@ -79,10 +79,10 @@ def write_part(file: AnyPath, metadata: dict[bytes, bytes], how: dict[str, Any],
 
 
 def encodings(group: pa.Table) -> dict[str, Any]:
-    """The smaller of two ways to write a table of which `group` is a row group, as options of pyarrow.
+    """Return the smaller of two ways to write a table of which `group` is a row group, as options of pyarrow.
 
-    Ids in a dictionary where the same songs come again and again within a group, of a small catalog or one with hubs;
-    else one after the other.
+    Ids go into a dictionary where the same songs come again and again within a group, as in a small catalog or one with
+    hubs; otherwise they stand one after the other.
     """
     apart = {"similar_track_id": "DELTA_LENGTH_BYTE_ARRAY", "score": "BYTE_STREAM_SPLIT"}
     ways = [
@@ -103,7 +103,7 @@ def _size(group: pa.Table, how: dict[str, Any]) -> int:
 
 
 def to_rows(track_ids: pa.LargeStringArray, ids: Any, scores: Any, songs: slice) -> pa.Table:  # noqa: ANN401 - arrays
-    """Lists of some songs as rows of the Parquet form."""
+    """Return the lists of some songs as rows of the Parquet form."""
     others = np.asarray(ids[songs])
     song, place = np.nonzero(others >= 0)
     columns = [

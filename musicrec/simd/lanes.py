@@ -1,13 +1,13 @@
 """Sixteen numbers computed side by side: a vector type for numba.
 
-Neighbouring frames of a spectrum undergo the same arithmetic, so sixteen of them stand in the lanes of one vector and
-every loop over frames is written as if for a single one. The instructions are named here, instead of leaving it
-to the compiler to find them in loops; where a processor's registers are shorter, LLVM uses several.
+Neighbouring frames of a spectrum undergo the same arithmetic. So sixteen of them stand in the lanes of one vector, and
+every loop over frames is written as if for a single one. The instructions are written out here; no compiler has to find
+them in loops. Where a processor's registers are shorter, LLVM uses several.
 
 An array "in lanes" is C-contiguous with a last axis of ``LANES``; its vectors are counted through all other axes.
 
-A kernel is compiled from this file and from the others of its room too, so numba's cache on disk is good for one state
-of all of them.
+A kernel is compiled from this file and from the other files in its folder too, so numba's cache on disk is valid for
+one state of all of them.
 """
 
 import hashlib
@@ -30,12 +30,12 @@ OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"c
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a function whose arguments numba knows, and keep the result on disk until a file of its room changes."""
+    """Compile a function by numba, and keep the result on disk until a file in its folder changes."""
     return _compiled(function)
 
 
 def inlined_kernel(function: Callable[..., Any]) -> Any:
-    """As :func:`kernel`, for a small function that becomes part of each kernel that calls it."""
+    """Compile a small function as :func:`kernel` does, as part of each kernel that calls it."""
     return _compiled(function, forceinline=True)
 
 
@@ -50,16 +50,16 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Any:
 class CompiledFiles(IndexDataCacheFile):
     """Compiled functions on disk, each in a file that is named by what it was compiled for.
 
-    numba numbers them, and keeps the numbers in an index. Of two processes that compile at the same time, one then
-    finds the other's function under its number, calls it with other types, and crashes. So there is no index here.
+    numba numbers its files and keeps the numbers in an index. When two processes compile at the same time, one finds
+    the other's function under its own number, calls it with the wrong types, and crashes. So there is no index here.
     """
 
     def save(self, key: tuple[Any, ...], data: Any) -> None:
-        """Keep what was compiled for a key, under the state of the source that it was compiled from."""
+        """Write what was compiled for a key, with the state of the source it was compiled from."""
         self._save_data(self._name(key), (self._source_stamp, data))
 
     def load(self, key: tuple[Any, ...]) -> Any:
-        """What was compiled for a key from the source as it is; None if nothing was."""
+        """Return what was compiled for a key from the source as it is now; None if nothing was."""
         try:
             stamp, data = self._load_data(self._name(key))
         except OSError:
@@ -121,12 +121,12 @@ def _pointer(context, builder, array_type, array, at) -> ir.Value:
 
 
 def emit_load(context, builder, array_type, array, at) -> ir.Value:
-    """Instruction to read sixteen neighbours from a flat index on."""
+    """Emit the instruction that reads sixteen neighbours from a flat index on."""
     return builder.load(_pointer(context, builder, array_type, array, at), align=array_type.dtype.bitwidth // 8)
 
 
 def emit_store(context, builder, array_type, array, at, value) -> None:
-    """Instructions to write sixteen neighbours from a flat index on, in the precision of the array."""
+    """Emit the instructions that write sixteen neighbours from a flat index on, in the precision of the array."""
     pointer = _pointer(context, builder, array_type, array, at)
     builder.store(_converted(builder, value, array_type.dtype), pointer, align=array_type.dtype.bitwidth // 8)
 
@@ -185,7 +185,7 @@ def store_at(typing, array, at, value):
 
 @intrinsic
 def prefetch(typing, array, at):
-    """``prefetch(array, at)``: bring a flat index of a C-contiguous array into the cache, without waiting for it."""
+    """``prefetch(array, at)``: load a flat index of a C-contiguous array into the cache, without waiting for it."""
 
     def generate(context, builder, signature, arguments):
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
@@ -193,14 +193,14 @@ def prefetch(typing, array, at):
         i32 = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
         function = get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [pointer, *(ir.Constant(i32, value) for value in (0, 3, 1))])  # to read, often, data
+        builder.call(function, [pointer, *(ir.Constant(i32, value) for value in (0, 3, 1))])  # to read, keep, data
 
     return types.void(array, types.intp), generate
 
 
 @intrinsic
 def transpose(typing, source, at, stride, target, to, target_stride):
-    """``transpose(source, at, stride, target, to, target_stride)``: a tile of 16 × 16, rows so far apart, both flat."""
+    """``transpose(source, at, stride, target, to, target_stride)``: transpose a tile of 16 × 16, flat indices."""
 
     def generate(context, builder, signature, arguments):
         source, at, stride, target, to, target_stride = arguments
@@ -208,8 +208,8 @@ def transpose(typing, source, at, stride, target, to, target_stride):
         for _ in range(LANES):
             rows.append(emit_load(context, builder, signature.args[0], source, at))
             at = builder.add(at, stride)
-        # Interleaving the first half of the rows with the second rotates the bits of an element's place by one; after
-        # four times, the bits of its row and of its column have changed places.
+        # Interleaving the first half of the rows with the second rotates the bits of an element's place by one. After
+        # four times, the bits of its row and of its column are swapped.
         half = LANES // 2
         orders = [
             _order([place for k in range(start, start + half) for place in (k, LANES + k)]) for start in (0, half)
@@ -229,7 +229,7 @@ FLAGS = ("contract", "nsz")  # products may be fused into sums; the order of sum
 
 
 def _precision(*operands: types.Type) -> types.Float | None:
-    """Precision of the lanes among some operands, if the others are numbers or lanes of that same precision."""
+    """Return the precision of the lanes among operands; None unless all others are numbers or lanes of the same."""
     lanes = {operand.dtype for operand in operands if isinstance(operand, Lanes)}
     scalars = all(isinstance(operand, Lanes | types.Number) for operand in operands)
     return lanes.pop() if len(lanes) == 1 and scalars else None
@@ -243,7 +243,7 @@ Emit = Callable[[ir.IRBuilder, ir.Value, ir.Value], ir.Value]
 
 
 def _operation(emit: Emit) -> Any:
-    """Function of two operands, lanes or number each, from the instruction it stands for."""
+    """Make a function of two operands, each lanes or a number, that emits one instruction."""
 
     @intrinsic
     def operation(typing, a, b):
@@ -285,12 +285,12 @@ for _symbol, _instruction in (("add", "fadd"), ("sub", "fsub"), ("mul", "fmul"),
 
 
 def emit_minimum(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    """Instruction for the smaller of two, lane by lane."""
+    """Emit the instruction for the smaller of two, lane by lane."""
     return builder.select(builder.fcmp_ordered("<", a, b), a, b)
 
 
 def emit_maximum(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    """Instruction for the larger of two, lane by lane."""
+    """Emit the instruction for the larger of two, lane by lane."""
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
@@ -362,7 +362,7 @@ def lane_sum(typing, x):
     return types.float64(x), generate
 
 
-SIGNIFICAND_BITS, EXPONENT_BIAS = 23, 127  # of float32
+SIGNIFICAND_BITS, EXPONENT_BIAS = 23, 127  # the layout of float32
 
 
 @intrinsic

@@ -1,4 +1,4 @@
-"""Large arrays whose memory is used again: the first touch of fresh pages takes as long as the arithmetic on them."""
+"""Large arrays whose memory is reused, because touching fresh pages takes as long as the arithmetic on them."""
 
 from threading import Lock
 from typing import Any
@@ -9,14 +9,14 @@ from numpy.typing import DTypeLike, NDArray
 Memory = NDArray[np.uint8]
 
 CACHE_LINE = 64  # bytes
-STEP = 1 << 18  # bytes: sizes are multiples, so that clips of nearly the same length can have each other's memory
-MOST_KEPT = 1 << 26  # bytes: some clips' worth; more is given back to the system
+STEP = 1 << 18  # bytes: sizes are multiples, so that clips of nearly the same length can reuse each other's memory
+MOST_KEPT = 1 << 26  # bytes, enough for some clips; more is given back to the system
 
 
 def empty(*shape: int, dtype: DTypeLike = np.float32) -> NDArray[Any]:
-    """Array of undefined content that begins at a cache line, so that no vector of lanes lies across two.
+    """Return an array of undefined content that begins at a cache line, so that no vector of lanes lies across two.
 
-    Its memory is used again once no view of it is left.
+    Its memory is reused once no view of it is left.
     """
     dtype = np.dtype(dtype)
     n_bytes = int(np.prod(shape)) * dtype.itemsize
@@ -27,14 +27,14 @@ def empty(*shape: int, dtype: DTypeLike = np.float32) -> NDArray[Any]:
 
 
 class _Pool:
-    """Memory that is free, what was given back last at the end."""
+    """Free memory; what was given back last stands at the end."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._free: list[Memory] = []
 
     def take(self, size: int) -> Memory:
-        """Memory of at least so many bytes, and less than twice as many."""
+        """Return memory of at least so many bytes, and less than twice as many."""
         with self._lock:
             while sum(map(len, self._free)) > MOST_KEPT:
                 del self._free[0]
@@ -44,14 +44,14 @@ class _Pool:
         return np.empty(size, np.uint8)
 
     def give_back(self, memory: Memory) -> None:
-        self._free.append(memory)  # nothing else: it may happen in the middle of a take
+        self._free.append(memory)  # nothing else, because it may happen in the middle of a take
 
 
 _pool = _Pool()
 
 
 class _Loan:
-    """What every view of some memory refers to: when the last is gone, the memory is free again."""
+    """The owner that every view of some memory refers to; when the last view is gone, the memory is free again."""
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory

@@ -1,4 +1,4 @@
-"""What made a table: the project's entry in the footer of each of its Parquet files, and digests of inputs."""
+"""The lineage of a table: the project's entry in the footer of each of its Parquet files, and digests of inputs."""
 
 import hashlib
 import json
@@ -12,11 +12,12 @@ from musicrec.schemas import SCHEMA_VERSION
 from musicrec.settings import StageSettings
 
 FOOTER_KEY = b"musicrec"
-FOOTER_FILE = "_common_metadata"  # Parquet's name for a footer without rows: of a version whose parts may be older
+# Parquet's name for a footer without rows. A version has one of its own, because its parts may be older.
+FOOTER_FILE = "_common_metadata"
 
 
 def made_by(settings: StageSettings, **lineage: Any) -> dict[str, Any]:  # noqa: ANN401
-    """What the rows of a part depend on, whenever it is written."""
+    """Return what the rows of a part depend on, whenever it is written."""
     return {
         "schema_version": SCHEMA_VERSION,
         "algorithm": f"{settings.stage} {settings.code_version}",
@@ -26,12 +27,12 @@ def made_by(settings: StageSettings, **lineage: Any) -> dict[str, Any]:  # noqa:
 
 
 def to_metadata(footer: Mapping[str, Any]) -> dict[bytes, bytes]:
-    """The project's entry in a Parquet footer."""
+    """Return the project's entry for a Parquet footer."""
     return {FOOTER_KEY: json.dumps(footer).encode()}
 
 
 def read_footer(schema: pa.Schema) -> dict[str, Any]:
-    """The project's entry in a Parquet footer; empty if there is none."""
+    """Return the project's entry in a Parquet footer; empty if there is none."""
     footer: dict[str, Any] = json.loads((schema.metadata or {}).get(FOOTER_KEY, b"{}"))
     return footer
 
@@ -43,12 +44,12 @@ def check_footer(schema: pa.Schema, where: str) -> None:
         raise SchemaError(
             f"table {where} has {f'schema version {version}' if version else 'no schema version'}, "
             f"this program reads {SCHEMA_VERSION}; "
-            f"make it anew in another OUT"
+            f"make it again in another OUT"
         )
 
 
 def digest(*columns: Sequence[str | None]) -> str:
-    """Fingerprint of some equally long columns of text, in their order: 16 hex digits."""
+    """Return the fingerprint of some equally long columns of text, in their order: 16 hex digits."""
     h = hashlib.blake2b(digest_size=8)
     for row in zip(*columns, strict=True):
         h.update(repr(row).encode("utf-8", "surrogatepass"))

@@ -1,4 +1,4 @@
-"""One writer an OUT: a lock of the system on a folder, a lease in a bucket."""
+"""One writer for each OUT: a lock of the operating system on a folder, a lease in a bucket."""
 
 import json
 import os
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from upath import UPath
 
-LEASE_S = 90.0  # after which a claim that was not renewed is that of a dead run
-RENEWALS = 4  # in that time
-ATTEMPTS = 5  # of two runs that ask at once and see each other
+LEASE_S = 90.0  # a claim that was not renewed for so long is that of a dead run
+RENEWALS = 4  # a claim is renewed so often in that time
+ATTEMPTS = 5  # how often a run asks when it sees another that asks at the same time
 
 
 class Lock(Protocol):
@@ -40,7 +40,7 @@ class Lock(Protocol):
 
 
 def lock_of(out: AnyPath) -> Lock:
-    """Lock of an OUT."""
+    """Return the lock of an OUT."""
     return FolderLock(out) if isinstance(out, Path) else Lease(out / ".lock")
 
 
@@ -55,7 +55,7 @@ class FolderLock:
 
     def __init__(self, out: Path) -> None:
         self._out = out
-        self._holder_file = out / ".lock.json"  # beside the lock, which some versions of filelock empty when they ask
+        self._holder_file = out / ".lock.json"  # not in .lock, which some versions of filelock empty
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -68,7 +68,7 @@ class FolderLock:
         except OSError as e:
             raise ConfigError(f"OUT {self._out} cannot be written ({e.strerror}); choose another folder") from e
         try:
-            with suppress(OSError):  # on a full disk too, a rollback is possible
+            with suppress(OSError):  # a rollback must be possible on a full disk too
                 self._remove_unfinished()
                 write_atomic(self._holder_file, json.dumps(_myself()).encode())
             yield
@@ -78,10 +78,10 @@ class FolderLock:
             lock.release()
 
     def check(self) -> None:
-        """It cannot be lost."""
+        """Do nothing: the system does not lose a lock."""
 
     def _remove_unfinished(self) -> None:
-        """Remove files that killed runs were writing into OUT; those of versions and of work go with these."""
+        """Remove files that killed runs were writing into OUT; those of a version or of work go with its folder."""
         for folder in (self._out, self._out / "_runs"):
             for file in folder.glob(f".*.{'?' * 8}"):  # named by tempfile
                 file.unlink()
@@ -94,11 +94,11 @@ class FolderLock:
 
 
 class Lease:
-    """A claim in a bucket that its holder renews; one that was not renewed for `LEASE_S` seconds counts no more.
+    """A claim in a bucket that its holder renews; if it was not renewed for `LEASE_S` seconds, it no longer counts.
 
-    A run puts its claim, then looks at all of them, and holds the lease if it is alone: of two that ask at once the
-    later one to look sees the other. That needs no more of a server than that it shows what was put, as S3 does; its
-    clock is the only one that counts.
+    A run writes its claim, then looks at all claims, and holds the lease if its own is the only one. Of two runs that
+    ask at once, the later one to look sees the other. The server only has to show what was written before, as S3 does.
+    Its clock is the only one that counts.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class Lease:
     def __init__(self, folder: "UPath") -> None:
         self._folder = folder
         self._myself = _myself()
-        self._renewed_s: float | None = None  # when, by the clock of this process
+        self._renewed_s: float | None = None  # time of the last renewal, by the clock of this process
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -126,7 +126,7 @@ class Lease:
             if renewing.ident:
                 renewing.join(LEASE_S / RENEWALS)
             self._renewed_s = None
-            with suppress(Exception):  # it ends by itself
+            with suppress(Exception):  # the claim expires by itself
                 remove(claim)
 
     def check(self) -> None:
@@ -153,11 +153,11 @@ class Lease:
 
     def _renew(self, claim: "UPath", ended: Event) -> None:
         while not ended.wait(LEASE_S / RENEWALS):
-            with suppress(Exception):  # the next one may come through; check() tells
+            with suppress(Exception):  # the next one may succeed; check() raises if none does
                 self._put(claim, holds=True)
 
     def _others(self, mine: "UPath") -> list[dict[str, Any]]:
-        """Claims of other runs that live; those of dead runs are removed. Times are the server's."""
+        """Return the claims of other live runs, and remove those of dead runs. Times are the server's."""
         others, now = [], mine.fs.modified(mine.path)
         for claim in children(self._folder):
             if claim.name == mine.name:
@@ -165,7 +165,7 @@ class Lease:
             try:
                 by = dict(json.loads(read_bytes(claim)))
                 age = now - mine.fs.modified(path_string(claim))
-            except (FileNotFoundError, ValueError):  # just given back
+            except (FileNotFoundError, ValueError):  # just released
                 continue
             if age.total_seconds() > LEASE_S or _is_dead(by):
                 remove(claim)
@@ -175,14 +175,14 @@ class Lease:
 
 
 def _is_dead(by: dict[str, Any]) -> bool:
-    """Whether the holder ran on this machine, and does no more: then nobody need wait for its lease to end."""
+    """Return whether the holder ran on this machine and has ended: then nobody needs to wait for its lease to end."""
     if by.get("host") != socket.gethostname():
         return False
     try:
         os.kill(int(by["pid"]), 0)
     except ProcessLookupError:
         return True
-    except (PermissionError, KeyError, ValueError):  # somebody else's, or not told: it may live
+    except (PermissionError, KeyError, ValueError):  # another user's, or not known: it may be alive
         return False
     return False
 
@@ -195,7 +195,7 @@ def _in_use(out: AnyPath, by: dict[str, Any]) -> InUse:
 
 
 def _myself() -> dict[str, Any]:
-    """What others that ask for the lock are told of this run."""
+    """Return what others that ask for the lock are told about this run."""
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
     return {
         "command": command,

@@ -1,4 +1,4 @@
-"""Nothing is lost: every stage gives every track of the catalog exactly one outcome, and the counts add up."""
+"""Outcomes: every stage gives every track of the catalog exactly one, and the counts add up, so no track is lost."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -15,7 +15,7 @@ from musicrec.store.store import Store
 
 
 class Outcome(NamedTuple):
-    """What a stage made of one track: a row of the ``outcomes`` table."""
+    """How a stage ended for one track: a row of the ``outcomes`` table."""
 
     track_id: str
     stage: str
@@ -44,7 +44,7 @@ class Counts:
     skipped: int
     failed: int
     fresh: int
-    faults: tuple[str, ...] = field(default=(), kw_only=True)  # of musicrec itself, a line each
+    faults: tuple[str, ...] = field(default=(), kw_only=True)  # one line for each defect of musicrec itself
 
     @property
     def total(self) -> int:
@@ -59,13 +59,13 @@ class Counts:
 
 
 def outcomes_table(outcomes: Iterable[Outcome]) -> pa.Table:
-    """Outcomes as Arrow rows, sorted by track."""
+    """Return outcomes as Arrow rows, sorted by track."""
     rows = [outcome._asdict() for outcome in sorted(outcomes, key=lambda o: o.track_id)]
     return pa.Table.from_pylist(rows, schema=OUTCOMES)
 
 
 def count(stage: str, track_ids: Collection[str], outcomes: pa.Table, fresh: int) -> Counts:
-    """Counts of a stage.
+    """Count the outcomes of a stage.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What says which version of a table is the published one; swapping it is the one step that readers see.
+"""Pointers say which version of a table is the published one; swapping one is the only step that readers see.
 
 On this machine ``OUT/<name>`` is a symbolic link to the version's folder, so that every tool reads the table by that
 path. In a bucket there are no links: ``OUT/<name>`` is an object that holds the path of the version below OUT.
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 
 class Pointer(Protocol):
-    """Name of the published version."""
+    """Names the published version."""
 
     def read(self) -> str | None:
-        """The name; None if nothing is published."""
+        """Return the name; None if nothing is published."""
 
     def point_to(self, version: str) -> None:
-        """Publish a version, by one atomic step."""
+        """Publish a version in one atomic step."""
 
     def require_sound(self) -> None:
         """Raise ConfigError if something else stands where the pointer should."""
 
     def remove(self) -> None:
-        """Publish nothing."""
+        """Remove the pointer, so that nothing is published."""
 
 
 def pointer_of(out: AnyPath, name: str) -> Pointer:
-    """Pointer of a table or model of an OUT."""
+    """Return the pointer of a table or model of an OUT."""
     if isinstance(out, Path):
         return Link(out / name, out / "_versions" / name)
     return Note(out / name, f"_versions/{name}")
@@ -44,7 +44,7 @@ class Link:
     Parameters
     ----------
     path : pathlib.Path
-        Of the link.
+        Where the link is.
     root : pathlib.Path
         Folder of the versions.
     """
@@ -53,11 +53,11 @@ class Link:
         self._path, self._root = path, root
 
     def read(self) -> str | None:
-        """The name; None if nothing is published."""
+        """Return the name; None if nothing is published."""
         return self._path.resolve().name if self._path.exists() else None
 
     def point_to(self, version: str) -> None:
-        """Publish a version, by one atomic step."""
+        """Publish a version in one atomic step."""
         make_folder(self._path.parent)
         fresh = self._path.with_name(f".{self._path.name}")
         fresh.unlink(missing_ok=True)
@@ -68,10 +68,10 @@ class Link:
     def require_sound(self) -> None:
         """Raise ConfigError if OUT was copied without its links."""
         if self._path.exists() and not self._path.is_symlink():
-            raise ConfigError(f"{self._path} is no link: OUT was copied without its links; copy it with cp -a")
+            raise ConfigError(f"{self._path} is not a link: OUT was copied without its links; copy it with cp -a")
 
     def remove(self) -> None:
-        """Publish nothing."""
+        """Remove the pointer, so that nothing is published."""
         remove(self._path)
 
 
@@ -81,7 +81,7 @@ class Note:
     Parameters
     ----------
     path : upath.UPath
-        Of the object.
+        Where the object is.
     root : str
         Path of the versions below OUT.
     """
@@ -90,19 +90,19 @@ class Note:
         self._path, self._root = path, root
 
     def read(self) -> str | None:
-        """The name; None if nothing is published."""
+        """Return the name; None if nothing is published."""
         try:
             return read_bytes(self._path).decode().strip().rpartition("/")[2]
         except FileNotFoundError:
             return None
 
     def point_to(self, version: str) -> None:
-        """Publish a version, by one atomic step."""
+        """Publish a version in one atomic step."""
         write_atomic(self._path, f"{self._root}/{version}\n".encode())
 
     def require_sound(self) -> None:
-        """An object cannot be anything else."""
+        """Do nothing: an object cannot be anything else."""
 
     def remove(self) -> None:
-        """Publish nothing."""
+        """Remove the pointer, so that nothing is published."""
         remove(self._path)

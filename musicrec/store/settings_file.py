@@ -1,4 +1,4 @@
-"""The settings file of an OUT, ``settings.toml``: one table a stage, with what it was last asked to do."""
+"""The settings file of an OUT, ``settings.toml``: one table for each stage, with the settings of its last run."""
 
 import tomllib
 from typing import Any
@@ -11,7 +11,7 @@ from musicrec.settings import STAGES, StageSettings, resolve
 
 
 def read_toml(path: AnyPath) -> dict[str, dict[str, Any]]:
-    """Settings file with one table a stage, such as the ``settings.toml`` that every OUT holds.
+    """Read a settings file with one table for each stage, such as the ``settings.toml`` that every OUT holds.
 
     Raises
     ------
@@ -39,22 +39,22 @@ class SettingsFile:
     Parameters
     ----------
     path : pathlib.Path or upath.UPath
-        ``OUT/settings.toml``; it need not be there yet.
+        ``OUT/settings.toml``; it need not exist yet.
     """
 
     def __init__(self, path: AnyPath) -> None:
         self.path = path
 
     def exists(self) -> bool:
-        """Whether a stage has ever run."""
+        """Return whether any stage has run."""
         return self.path.exists()
 
     def recorded(self, stage: str) -> dict[str, Any]:
-        """Settings with which `stage` last ran here; empty if it never did."""
+        """Return the settings with which `stage` last ran here; empty if it never did."""
         return self._read().get(stage, {})
 
     def record(self, settings: StageSettings) -> None:
-        """Keep the settings of a stage."""
+        """Write the settings of a stage."""
         content = self._read() | {settings.stage: settings.model_dump(mode="json", exclude_none=True)}
         ordered = {stage: content[stage] for stage in STAGES if stage in content}
         write_atomic(self.path, tomli_w.dumps(ordered).encode())

@@ -1,4 +1,4 @@
-"""What unfinished runs have done: shards that wait to be published."""
+"""The work of unfinished runs: shards that wait to be published."""
 
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -15,23 +15,23 @@ from musicrec.store.table_spec import Place, Table, rows_of, rows_per_group, wri
 
 
 class WorkFolders:
-    """What unfinished runs have done: ``OUT/_work``, with a folder a stage that outlives the run.
+    """The work of unfinished runs: ``OUT/_work``, with a folder for each stage that outlives the run.
 
     Parameters
     ----------
     root : pathlib.Path or upath.UPath
-        ``OUT/_work``; it need not be there.
+        ``OUT/_work``; it need not exist.
     """
 
     def __init__(self, root: AnyPath) -> None:
         self.root = root
 
     def folder(self, stage: str) -> AnyPath:
-        """Folder of a stage, made if it is not there."""
+        """Return the folder of a stage, made if it does not exist."""
         return make_folder(self.root / stage)
 
     def staged(self, stage: str) -> list[AnyPath]:
-        """Shards that tasks of an unfinished run of `stage` have completed."""
+        """Return the shards that tasks of an unfinished run of `stage` have completed."""
         return children(self.root / stage, "*.parquet")
 
     def stage(self, stage: str, name: str, table: pa.Table) -> None:
@@ -44,13 +44,13 @@ class WorkFolders:
 
 
 class Staged(NamedTuple):
-    """What an unfinished run has done: the outcome of each row, and the file of outcomes it stands in."""
+    """The work of an unfinished run: the outcome of each row, and the file of outcomes that holds it."""
 
     outcomes: pa.Table
     files: list[AnyPath]
 
     def places(self, table: Table) -> list[Place]:
-        """Where the rows of a table are staged."""
+        """Return where the rows of a table are staged."""
         beside = {file: _beside(file, table) for file in set(self.files)}
         done = zip(rows_of(self.outcomes), self.outcomes["status"].to_pylist(), self.files, strict=True)
         return [(row, beside[file]) for row, status, file in done if status == OK]
@@ -59,9 +59,9 @@ class Staged(NamedTuple):
 def stage_shard(
     work: WorkFolders, stage: str, name: str, tables: list[Table], rows: Iterable[dict[str, Any]]
 ) -> pa.Table:
-    """Write one shard into the work folder as its rows come: a file a table, then the outcomes, by which it counts.
+    """Write one shard into the work folder as its rows come: a file for each table, then the outcomes.
 
-    Killed before the outcomes are there, it has done nothing. Writing it again changes nothing.
+    A shard without outcomes, because its task was killed, does not count. Writing a shard again changes nothing.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def stage_shard(
 
 
 def read_staged(work: WorkFolders, stage: str) -> Staged:
-    """Outcomes of all staged shards; where two hold a row, the later one counts."""
+    """Return the outcomes of all staged shards; where two hold a row, the later one counts."""
     files = {path_string(file): file for file in work.staged(stage)}
     if not files:
         return Staged(OUTCOMES.empty_table(), [])
@@ -106,5 +106,5 @@ def read_staged(work: WorkFolders, stage: str) -> Staged:
 
 
 def _beside(shard: AnyPath, table: Table) -> AnyPath:
-    """The file of a table that belongs to a file of outcomes."""
+    """Return the file of a table that belongs to a file of outcomes."""
     return shard.parent / table.name / shard.name

@@ -1,10 +1,10 @@
-"""From staged shards and the tables published before to the next version of each table, in parts of a handy size.
+"""Make the next version of each table from staged shards and the published version, in parts of a handy size.
 
-A worker writes what a shard's tracks have in each table as one file, as it will be published. Files of a large table
-(:attr:`Table.is_large`) enter each version by a link. One that rows have left is written again, by itself; only where
-there are too many small ones, or too few rows are left, several become one: a refresh costs what is new. So a large
-table is in order of track within each part only, its parts in order of their first track, while a small table is in
-order as a whole.
+A worker writes what a shard's tracks have in each table as one file, in the form in which it is published. Files of a
+large table (:attr:`Table.is_large`) enter each version by a link. A file that has lost rows is written again, by
+itself. Only where there are too many small files, or too few rows are left, do several become one. So a refresh costs
+what is new. A large table is therefore sorted by track only within each part, and its parts by their first track; a
+small table is sorted as a whole.
 
 Rows are written a group at a time, so that memory grows neither with the catalog nor with a shard.
 """
@@ -31,9 +31,9 @@ from musicrec.store.table_spec import Place, Row, Table, rows_of, rows_per_group
 from musicrec.store.versions import Version
 
 PART_BYTES = 128 * 2**20  # before compression
-TRACKS_PER_PART = 16  # of a large table, about 4 MB of mel: a night of few changes leaves most of such parts alone
-TRACKS_PER_OBJECT = 32  # of a large table in a bucket, which copies what a folder links
-SMALL_PARTS = 16  # with less than half the rows they might have; more are merged
+TRACKS_PER_PART = 16  # in a large table, about 4 MB of mel: after a night of few changes most such parts stay
+TRACKS_PER_OBJECT = 32  # in a large table in a bucket, where a file is copied instead of linked
+SMALL_PARTS = 16  # so many parts may be less than half full; more are merged
 WRITERS = min(4, os.cpu_count() or 1)  # threads that write parts; reading and compressing release the interpreter lock
 ROWS_FILE = "_rows"  # Parquet: track, fingerprint and part of each row of a version; no reader of *.parquet sees it
 
@@ -41,12 +41,12 @@ Item = TypeVar("Item")
 
 
 def slices(items: list[Item], size: int) -> list[list[Item]]:
-    """`items` in their order, `size` at a time."""
+    """Return `items` in their order, `size` at a time."""
     return [items[i : i + size] for i in range(0, len(items), size)]
 
 
 def tracks_per_part(store: Store, table: Table) -> int:
-    """Tracks of a part of some table, at most."""
+    """Return how many tracks a part of a table holds at most."""
     handy = PART_BYTES // table.track_bytes
     if table.is_large:
         handy = min(handy, TRACKS_PER_PART if isinstance(store.out, Path) else TRACKS_PER_OBJECT)
@@ -54,12 +54,12 @@ def tracks_per_part(store: Store, table: Table) -> int:
 
 
 def published_rows(store: Store, table: str) -> set[Row]:
-    """Track and fingerprint of each row of a published table; of a table with several rows a track, of each track."""
+    """Return track and fingerprint of each row of a published table; if a track has several rows, of each track."""
     return {row for row, _ in published_places(store, table)}
 
 
 def published_places(store: Store, table: str) -> list[Place]:
-    """Each row of a published table, and the part that it stands in."""
+    """Return each row of a published table, and the part that holds it."""
     if not store.exists(table):
         return []
     folder = store.path(table)
@@ -68,7 +68,7 @@ def published_places(store: Store, table: str) -> list[Place]:
 
 
 def write_version(store: Store, version: Version, table: Table, rows: pa.Table, staged: Staged) -> None:
-    """Make the parts of a version, and the list of its rows.
+    """Write the parts of a version, and the list of its rows.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def write_version(store: Store, version: Version, table: Table, rows: pa.Table, 
     version : Version
         Receives the parts.
     table : Table
-        Which table it is of.
+        The table that it is a version of.
     rows : pyarrow.Table
         ``track_id`` and ``fingerprint`` of the wanted rows, sorted; each staged, or in the version before.
     staged : Staged
@@ -86,7 +86,7 @@ def write_version(store: Store, version: Version, table: Table, rows: pa.Table, 
     Raises
     ------
     SchemaError
-        A wanted row is neither here nor there.
+        A wanted row is neither staged nor in the version before.
     """
     places = [*staged.places(table), *published_places(store, table.name)]
     where = dict(places)
@@ -122,9 +122,9 @@ def write_version(store: Store, version: Version, table: Table, rows: pa.Table, 
 def _staying(
     wanted: list[Row], where: dict[Row, AnyPath], held: Counter[AnyPath], most: int
 ) -> dict[AnyPath, list[Row]]:
-    """Files that become a part each, and their wanted rows: all that they held, or half a part and more.
+    """Return the files that become a part each, with their wanted rows: all that they held, or at least half a part.
 
-    A version merges a sixteenth of the table at most, or one part: small files grow few, and no refresh costs much.
+    A version merges at most a sixteenth of the table, or one part: small files become few, and no refresh costs much.
     """
     rows: dict[AnyPath, list[Row]] = defaultdict(list)
     for row in wanted:
@@ -141,7 +141,7 @@ def _staying(
 
 
 def _evenly(rows: list[Row], most: int) -> list[list[Row]]:
-    """`rows` in their order, in slices of about the same size."""
+    """Return `rows` in their order, in slices of about the same size."""
     n = -(-len(rows) // most)
     return [rows[i * len(rows) // n : (i + 1) * len(rows) // n] for i in range(n)]
 
@@ -151,14 +151,14 @@ def _lacking(store: Store, table: Table) -> SchemaError:
 
 
 def _move(table: Table, source: AnyPath, target: AnyPath, n_tracks: int) -> None:
-    """Let `target` be the same file as `source`, which may be removed then."""
+    """Make `target` the same file as `source`, which may then be removed."""
     if not table.is_nested and rows_in(source) != n_tracks:
-        raise pa.ArrowInvalid(f"{source} has not the {n_tracks} rows it was published with")
+        raise pa.ArrowInvalid(f"{source} does not have the {n_tracks} rows it was published with")
     link_or_copy(source, target)
 
 
 def _merge(table: Table, rows: list[Row], where: dict[Row, AnyPath], target: AnyPath) -> None:
-    """Write a part of rows that stand in several files."""
+    """Write a part of rows from several files."""
     with writing(target, table) as writer:
         for group in slices(rows, min(ROW_GROUP_ROWS, rows_per_group(table))):
             files: dict[AnyPath, list[str]] = defaultdict(list)
@@ -167,13 +167,13 @@ def _merge(table: Table, rows: list[Row], where: dict[Row, AnyPath], target: Any
             merged = pa.concat_tables(_read(file, table, track_ids) for file, track_ids in files.items())
             found, wanted = merged["track_id"].to_pylist(), [row[0] for row in group]
             if not (set(found) <= set(wanted) if table.is_nested else sorted(found) == wanted):
-                raise pa.ArrowInvalid(f"files of {table.name} have not the rows they were written with")
+                raise pa.ArrowInvalid(f"files of {table.name} do not have the rows they were written with")
             in_order = found == wanted
             writer.write_table(merged if in_order else merged.sort_by([(name, "ascending") for name in table.key]))
 
 
 def _read(file: AnyPath, table: Table, ids: list[str]) -> pa.Table:
-    """Rows of some tracks, given in order, from one file."""
+    """Return the rows of some tracks, given in order, from one file."""
     track_id = pc.field("track_id")
     (fragment,) = open_dataset(file).get_fragments()
     row_groups = fragment.subset((track_id >= ids[0]) & (track_id <= ids[-1]))  # the others are not decoded
@@ -183,6 +183,6 @@ def _read(file: AnyPath, table: Table, ids: list[str]) -> pa.Table:
 
 
 def _share(rows: pa.Table, wanted: npt.NDArray[np.bool_]) -> pa.Table:
-    """Some rows without a copy of them, which of wide ones would take as long as to read them."""
+    """Return some rows without copying them; a copy of wide rows would take as long as reading them."""
     ends = np.flatnonzero(np.diff(wanted, prepend=False, append=False))
     return pa.concat_tables([rows[:0], *(rows[start:stop] for start, stop in ends.reshape(-1, 2))])

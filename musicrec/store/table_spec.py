@@ -1,4 +1,4 @@
-"""What a table of tracks is: its schema, how large a row is, and how its files are written."""
+"""The specification of a table of tracks: its schema, how large a row is, and how its files are written."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 
 from musicrec.files.paths import AnyPath, replacing
 
-LARGE_BYTES = 32 * 1024  # of a track: to rewrite 100,000 of them takes a disk seconds, and the compressor a minute
+LARGE_BYTES = 32 * 1024  # per track: rewriting 100,000 of them takes a disk seconds, and the compressor a minute
 Row = tuple[str, str]  # track id, fingerprint of content and settings
-GROUP_BYTES = 16 * 2**20  # of a row group, before compression: what one writer holds a few times
+GROUP_BYTES = 16 * 2**20  # size of a row group before compression; one writer holds a few of them
 PAGE_BYTES = 128 * 2**10  # before compression: it stays in a core's cache on its way to the file
-Place = tuple[Row, AnyPath]  # the file in which a row stands
+Place = tuple[Row, AnyPath]  # a row, and the file that holds it
 
 
 class Table(NamedTuple):
@@ -22,9 +22,9 @@ class Table(NamedTuple):
 
     name: str
     schema: pa.Schema
-    track_bytes: int  # of a track at most, about: what rows are grouped by
-    lineage: Mapping[str, Any] = MappingProxyType({})  # what else made it, for the footer
-    is_apart: bool = False  # whether its columns are no columns of the track: several rows, or another table's names
+    track_bytes: int  # about the largest size of a track; rows are grouped by it
+    lineage: Mapping[str, Any] = MappingProxyType({})  # what else it depends on, for the footer
+    is_apart: bool = False  # whether a track's rows stand in a list of their own, apart from the track's columns
 
     @property
     def is_nested(self) -> bool:
@@ -33,21 +33,21 @@ class Table(NamedTuple):
 
     @property
     def key(self) -> list[str]:
-        """Columns that name a row, and by which the table is sorted."""
+        """Columns that identify a row, and by which the table is sorted."""
         return ["track_id", "segment"] if self.is_nested else ["track_id"]
 
     @property
     def is_large(self) -> bool:
-        """Whether it is so large that parts are kept from version to version, rather than written again in order."""
+        """Whether it is so large that its parts are kept from version to version instead of written again in order."""
         return self.track_bytes >= LARGE_BYTES
 
     @property
     def plain_columns(self) -> list[str]:
-        """Columns of one number or short text a row, not of a list or a picture."""
+        """Columns that hold a number or a short text, not a list or a picture."""
         return [f.name for f in self.schema if not (pa.types.is_list(f.type) or pa.types.is_binary(f.type))]
 
     def of(self, rows: Sequence[dict[str, Any]]) -> pa.Table:
-        """What some tracks, each given as its columns and values, have in this table."""
+        """Return the rows of this table for some tracks, each given as its columns and values."""
         if self.is_apart:
             rows = [{"track_id": row["track_id"]} | inner for row in rows for inner in row[self.name]]
         columns = [_column([row[field.name] for row in rows], field.type) for field in self.schema]
@@ -55,14 +55,14 @@ class Table(NamedTuple):
 
 
 def _column(values: list[Any], kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
-    """Lists in a chunk each, not copied: what writes them to Parquet then holds one at a time, not a few of all."""
+    """Return a column; each list is a chunk, not copied, so that the Parquet writer holds only one at a time."""
     if not pa.types.is_list(kind):
         return pa.array(values, kind)
     return pa.chunked_array([pa.ListArray.from_arrays([0, len(value)], value, kind) for value in values], kind)
 
 
 def rows_of(table: pa.Table) -> list[Row]:
-    """Track and fingerprint of each row."""
+    """Return track and fingerprint of each row."""
     return list(zip(table["track_id"].to_pylist(), table["fingerprint"].to_pylist(), strict=True))
 
 
@@ -75,14 +75,14 @@ def writing(path: AnyPath, table: Table) -> Iterator[pq.ParquetWriter]:
             temporary,
             table.schema,
             compression="zstd",
-            use_dictionary=["track_id"],  # numbers seldom repeat: theirs would cost more than they save
+            use_dictionary=["track_id"],  # numbers seldom repeat: dictionaries of them cost more than they save
             data_page_size=PAGE_BYTES,
-            write_statistics=table.plain_columns,  # of the numbers in lists they take as long as all the rest
+            write_statistics=table.plain_columns,  # those of numbers in lists take as long as all the rest
         ) as writer,
     ):
         yield writer
 
 
 def rows_per_group(*tables: Table) -> int:
-    """Tracks whose rows in these tables make a row group, at least one."""
+    """Return how many tracks make a row group in these tables, at least one."""
     return max(1, GROUP_BYTES // sum(table.track_bytes for table in tables))

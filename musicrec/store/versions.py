@@ -23,16 +23,16 @@ from musicrec.store.pointer import pointer_of
 
 STATE_FILE = "state.json"
 VERSION_NAME = re.compile(r"\d{5,}-")
-READ_S = 60.0  # that a version stays on disk after another took its place: somebody may be listing its files
+READ_S = 60.0  # a replaced version stays on disk for so long, because somebody may be listing its files
 
 
 def now() -> str:
-    """The time, as ISO 8601 in UTC."""
+    """Return the time, as ISO 8601 in UTC."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 class Version:
-    """A version in the making: a folder nobody reads before :meth:`Versions.publish`.
+    """An unfinished version: a folder that nobody reads before :meth:`Versions.publish`.
 
     In a ``with`` statement, the folder is removed again if anything fails.
 
@@ -41,7 +41,7 @@ class Version:
     name : str
         Table or model the version is of.
     folder : pathlib.Path or upath.UPath
-        Empty.
+        An empty folder.
     footer : dict
         What made it; stored in the footer of every part written by :meth:`write_part`.
     """
@@ -56,15 +56,15 @@ class Version:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Make room again if the version could not be finished: the disk may be full of it."""
+        """Remove the folder if the version could not be finished: it may have filled the disk."""
         if kind is not None:
             remove(self.folder)
 
     def part_name(self, number: int) -> str:
-        """File name of a part, which no other version has.
+        """Return the file name of a part, which no other version has.
 
-        A reader that knows nothing of versions lists the files of ``OUT/<table>``, and opens them one by one while the
-        link may be swapped: it finds one missing, and never takes one of another version for it.
+        A reader that knows nothing of versions lists the files of ``OUT/<table>`` and opens them one by one; the link
+        may be swapped meanwhile. It then finds a file missing, and never reads one of another version instead.
         """
         return f"part-{number:05d}-{self.folder.name}.parquet"
 
@@ -103,24 +103,24 @@ class _State(NamedTuple):
 
     @property
     def replaced(self) -> dict[str, float]:
-        """Versions whose place another took a moment ago, and when: somebody may still be listing their files."""
+        """Versions that were replaced a moment ago, and when: somebody may still be listing their files."""
         now = time.time()
         return {name: at for name, at in self.notes.get("replaced", {}).items() if 0 <= now - at < READ_S}
 
     def on_disk(self, folders: Iterable[str]) -> list[str]:
-        """Those of some folders that are or were published, the oldest first."""
+        """Return those of some folders that are or were published, the oldest first."""
         withdrawn, leaving = self.withdrawn, self.leaving
         shown = (name for name in folders if name <= (self.published or "") or name in withdrawn)
         return sorted(name for name in shown if name not in leaving)
 
     def after(self, published: str) -> "_State":
-        """The state once another version, or the same one, is published."""
+        """Return the state once another version, or the same one, is published."""
         replaced = self.replaced | ({self.published: time.time()} if self.published else {})
         return _State(published, {**self.notes, "replaced": replaced})
 
 
 class Versions:
-    """The versions of one table or model. Whoever changes something holds the lock of OUT.
+    """The versions of one table or model. Whoever changes them must hold the lock of OUT.
 
     Parameters
     ----------
@@ -145,21 +145,21 @@ class Versions:
 
     @property
     def withdrawn(self) -> dict[str, str]:
-        """When a rollback withdrew which version, by its name; it may be off the disk since."""
+        """When a rollback withdrew a version, by the version's name; it may be gone from the disk."""
         return self._state().withdrawn
 
     def on_disk(self) -> list[str]:
-        """Versions that are or were published and are still there, the oldest first."""
+        """Return the versions that are or were published and are still there, the oldest first."""
         return self._state().on_disk(self._folders())
 
     def withdrawn_as(self, fingerprint: str) -> Withdrawn | None:
-        """Last withdrawn version that `fingerprint` names; None if there is none."""
+        """Return the last withdrawn version with this fingerprint; None if there is none."""
         same = [Withdrawn(name, at) for name, at in self.withdrawn.items() if _is_of(name, fingerprint)]
         return max(same, default=None)
 
     @property
     def leaving(self) -> list[str]:
-        """Versions that are none any more; their files go with the next one, for somebody may still be reading them."""
+        """Versions no longer offered; the next publication removes their files, which somebody may still be reading."""
         return self._state().leaving
 
     @property
@@ -170,7 +170,7 @@ class Versions:
     # --- changing it --------------------------------------------------------------------------------------------
 
     def new_folder(self, fingerprint: str) -> AnyPath:
-        """Folder of a new version, newer than all others; what killed runs left is removed first.
+        """Make the folder of a new version, newer than all others; what killed runs left is removed first.
 
         Raises
         ------
@@ -188,7 +188,7 @@ class Versions:
 
     def publish(self, folder: AnyPath, keep: int) -> None:
         """Make the version in a folder the published one; `keep` before it stay on disk."""
-        if isinstance(folder, Path):  # what was put into a bucket is there
+        if isinstance(folder, Path):  # a bucket keeps what was written
             for file in folder.rglob("*"):
                 fsync(file)
             fsync(folder)
@@ -203,7 +203,7 @@ class Versions:
         kinds = ([n for n in older if n not in after.withdrawn], [n for n in older if n in after.withdrawn])
         too_old = [name for names in kinds for name in names[: max(0, len(names) - keep)]]
         pruned = [*(name for name in after.leaving if name in folders), *too_old]
-        # First the state: what a killed run half removes is no version.
+        # The state comes first: a version that a killed run removes in part no longer counts then.
         self._write(before.notes, after.notes | {"pruned": pruned, "withdrawn": withdrawn})
         for name in pruned:
             if name not in after.replaced:
@@ -240,12 +240,12 @@ class Versions:
         return target
 
     def find(self, to: str | None) -> str:
-        """Name of the version that :meth:`rollback` would publish."""
+        """Return the name of the version that :meth:`rollback` would publish."""
         state = self._state()
         return self._find(to, state, state.on_disk(self._folders()))
 
     def remove(self) -> None:
-        """Withdraw the table and all its versions."""
+        """Remove the table and all its versions."""
         self._pointer.remove()
         remove(self.root)
 

@@ -211,7 +211,7 @@ def _there_and_back(y, hop, plan, re, im, window, sums):
 
 @pytest.mark.parametrize("n_fft", [0, 16, 1000, 3072])
 def test_a_length_that_is_no_power_of_two_is_refused(n_fft):
-    with pytest.raises(ConfigError, match=f"n_fft {n_fft}: frames have a power of two"):
+    with pytest.raises(ConfigError, match=f"n_fft {n_fft}: expected a power of two"):
         fourier.plan(np.ones(n_fft), np.float32)
 
 

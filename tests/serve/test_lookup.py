@@ -456,7 +456,7 @@ def test_no_sidecar_far_away_and_no_such_place_are_refused(far):
     fs.pipe("/bucket/similar/part-00000.parquet", b"")
     with pytest.raises(ConfigError, match="memory://bucket/similar is not a musicrec OUT"):
         SimilarTable("memory://bucket/similar")
-    with pytest.raises(ConfigError, match="nowhere://bucket is no place for tables"):
+    with pytest.raises(ConfigError, match="nowhere://bucket cannot hold tables"):
         SimilarTable("nowhere://bucket")
 
 

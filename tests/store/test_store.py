@@ -388,7 +388,7 @@ def test_an_out_or_an_empty_folder_is_accepted_again(store):
 
 @pytest.mark.parametrize("address", ["s3://", "nowhere://bucket/prefix"])
 def test_an_address_that_can_hold_no_tables_is_refused_in_plain_words(address):
-    with pytest.raises(ConfigError, match=f"{address} is no place for tables; expected a folder or s3://"):
+    with pytest.raises(ConfigError, match=f"{address} cannot hold tables; expected a folder or s3://"):
         Store(address)
 
 

@@ -1,4 +1,4 @@
-"""The networks, a file each: what it is, what it reads, how it is built. Keras is imported when one is built."""
+"""The networks, each in a file: what it is, what it reads, how it is built. Keras is imported when one is built."""
 
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,18 +10,18 @@ if TYPE_CHECKING:
 
 
 class Architecture(Protocol):
-    """What the file of a network says of it."""
+    """What the file of a network defines."""
 
     ABOUT: str  # one line
     READS: str  # table that its input comes from
     WINDOW_S: float  # length of the excerpt it reads, in seconds; 0 where it reads no spectrogram
-    WINDOWS: int  # of a longer song, at least so many excerpts are tested, and their mean counts
+    WINDOWS: int  # at least so many excerpts of a longer song are tested, and their mean counts
     EMBEDDING_LAYER: str  # layer whose output is the embedding
-    PARAMETERS: tuple[int, int]  # how many, and at how many genres: those of the publication
-    DEFAULTS: dict[str, Any]  # settings of training that are its own
+    PARAMETERS: tuple[int, int]  # how many, and for how many genres: those of the publication
+    DEFAULTS: dict[str, Any]  # its own settings of training
 
     def build(self, shape: tuple[int, ...], n_classes: int, settings: TrainSettings) -> "keras.Model":
-        """Untrained network: one input of `shape` → genre probabilities [n_classes]."""
+        """Return the untrained network: one input of `shape` → genre probabilities [n_classes]."""
         ...
 
 
@@ -53,7 +53,7 @@ COMMON: dict[str, Any] = {  # where neither the settings nor the network's own f
 
 
 def with_defaults(settings: TrainSettings) -> TrainSettings:
-    """Settings with nothing left open."""
+    """Return the settings with nothing left open."""
     own = dict(NETWORKS[settings.model].DEFAULTS) if settings.model in NETWORKS else {}
     if settings.model in NETWORKS:
         own["window_s"] = NETWORKS[settings.model].WINDOW_S

@@ -20,12 +20,12 @@ POOLS = (2, 4), (2, 4), (2, 4), (3, 5), (4, 4)  # bands, frames
 
 
 def build(shape: tuple[int, ...], n_classes: int, settings: TrainSettings) -> "keras.Model":
-    """Untrained network; what the last block gives (190 numbers) is the embedding.
+    """Return the untrained network; the output of the last block (190 numbers) is the embedding.
 
     Parameters
     ----------
     shape : tuple of int
-        [n_frames, n_mels]; 96 bands at least. The pools bring 1 280 frames down to one cell.
+        [n_frames, n_mels]; at least 96 bands. The pools bring 1 280 frames down to one cell.
     n_classes : int
         Genres out.
     settings : TrainSettings
@@ -37,5 +37,5 @@ def build(shape: tuple[int, ...], n_classes: int, settings: TrainSettings) -> "k
 
     inputs, x = spectrogram(shape)
     x = convolutions(x, WIDTHS, POOLS, settings.dropout or 0.0, settings.seed)
-    x = keras.layers.GlobalMaxPooling2D(name=EMBEDDING_LAYER)(x)  # of one cell, unless the excerpt is longer
+    x = keras.layers.GlobalMaxPooling2D(name=EMBEDDING_LAYER)(x)  # there is one cell, unless the excerpt is longer
     return keras.Model(inputs, genre(n_classes, settings)(x), name="cnn")

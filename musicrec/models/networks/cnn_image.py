@@ -1,4 +1,4 @@
-"""The first reference system's convolutional network, which looks at a picture of the spectrogram: 256 × 256 × 3."""
+"""The first reference system's convolutional network, which reads a picture of the spectrogram: 256 × 256 × 3."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ DEFAULTS: dict[str, Any] = {"dropout": 0.5}
 
 
 def build(shape: tuple[int, ...], n_classes: int, settings: TrainSettings) -> "keras.Model":
-    """Untrained network; its dense layer (64 units) is the embedding.
+    """Return the untrained network; its dense layer (64 units) is the embedding.
 
     Parameters
     ----------

@@ -17,18 +17,18 @@ DEFAULTS: dict[str, Any] = {"output": "sigmoid", "dropout": 0.1, "batch_size": 1
 
 WIDTHS = 68, 137, 137, 137
 POOLS = (2, 2), (3, 3), (4, 4), (4, 4)  # bands, frames
-FRAMES_A_STEP = 96  # that the pools make one step of the recurrent layers
+FRAMES_A_STEP = 96  # the pools turn so many frames into one step of the recurrent layers
 UNITS = 68
-LAST_DROPOUT = 3  # times that of the blocks: .3 beside .1
+LAST_DROPOUT = 3  # times the dropout of the blocks: .3 where theirs is .1
 
 
 def build(shape: tuple[int, ...], n_classes: int, settings: TrainSettings) -> "keras.Model":
-    """Untrained network; what the second recurrent layer ends with (68 numbers) is the embedding.
+    """Return the untrained network; the last output of the second recurrent layer (68 numbers) is the embedding.
 
     Parameters
     ----------
     shape : tuple of int
-        [n_frames, n_mels]; zeros are put before and behind to whole steps, 1 366 → 1 440 frames.
+        [n_frames, n_mels]; zeros on both sides fill up the last step, 1 366 → 1 440 frames.
     n_classes : int
         Genres out.
     settings : TrainSettings

@@ -1,4 +1,4 @@
-"""Pieces that several networks share."""
+"""Layers that several networks share."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 Tensor = Any
 
-MOMENTUM = 0.9  # of batch statistics: at .99 they would lag behind a training of few steps
+MOMENTUM = 0.9  # for batch statistics: at .99 they would lag behind in a training of few steps
 
 
 def genre(n_classes: int, settings: TrainSettings) -> "keras.Layer":
-    """The last layer: genre probabilities, in float32 whatever the layers before it count in."""
+    """Return the last layer: genre probabilities, in float32 whatever the precision of the layers before it."""
     return layers.Dense(n_classes, activation=settings.output, dtype="float32", name="genre")
 
 
 def spectrogram(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Input [n_frames, n_mels] of a spectrogram, and the same normalised by band: [n_frames, n_mels, 1]."""
+    """Return the input [n_frames, n_mels] of a spectrogram, and the same normalised by band: [n_frames, n_mels, 1]."""
     inputs = layers.Input(shape)
     return inputs, layers.Reshape((*shape, 1))(
         layers.BatchNormalization(momentum=MOMENTUM, synchronized=True, name="bands")(inputs)
@@ -31,9 +31,9 @@ def spectrogram(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
 def convolutions(
     x: Tensor, widths: Sequence[int], pools: Sequence[tuple[int, int]], dropout: float, seed: int
 ) -> Tensor:
-    """Blocks of convolution 3 × 3, batch norm, ELU, max-pooling and dropout; `pools` of (bands, frames).
+    """Apply blocks of convolution 3 × 3, batch norm, ELU, max-pooling and dropout; `pools` are (bands, frames).
 
-    A pool is no longer than the frames that are left of a short excerpt.
+    A pool is never longer than the frames that are left of a short excerpt.
     """
     for i, (width, (bands, frames)) in enumerate(zip(widths, pools, strict=True)):
         x = layers.Conv2D(width, 3, padding="same", name=f"conv_{i}")(x)

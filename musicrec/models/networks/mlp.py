@@ -17,7 +17,7 @@ DEFAULTS: dict[str, Any] = {"dropout": 0.2, "l1": 1e-5, "scaling": "whitened"}  
 
 
 def build(shape: tuple[int, ...], n_classes: int, settings: TrainSettings) -> "keras.Model":
-    """Untrained network; its layer ``dense_1`` (128 units) is the embedding.
+    """Return the untrained network; its layer ``dense_1`` (128 units) is the embedding.
 
     Parameters
     ----------

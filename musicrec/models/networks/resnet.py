@@ -1,4 +1,4 @@
-"""The project's own network: a small residual network of short excerpts, whose mean counts."""
+"""The project's own network: a small residual network for short excerpts, whose mean counts."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ SHARPNESS = 10.0  # logits of unit vectors lie within ± this times the norm of 
 
 
 def build(shape: tuple[int, ...], n_classes: int, settings: TrainSettings) -> "keras.Model":
-    """Untrained network; the embedding is a unit vector of 128 numbers.
+    """Return the untrained network; the embedding is a unit vector of 128 numbers.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def build(shape: tuple[int, ...], n_classes: int, settings: TrainSettings) -> "k
         return layers.BatchNormalization(momentum=MOMENTUM, synchronized=True, name=f"{name}_norm")(x)
 
     def block(x: Tensor, width: int, name: str, strides: int) -> Tensor:
-        """Two convolutions beside a shortcut (He et al., CVPR 2016)."""
+        """Apply two convolutions beside a shortcut (He et al., CVPR 2016)."""
         y = layers.Activation("relu")(convolution(x, width, f"{name}_a", strides))
         y = convolution(y, width, f"{name}_b")
         if strides > 1:

@@ -1,7 +1,6 @@
-"""Approximate lists for catalogs whose pairs are too many: each song is compared with those of the nearest clusters.
+"""Approximate top-N for catalogs too large for all pairs: each song is compared with the nearest clusters only.
 
-The scores are exact, and so is the order; a song of another cluster may be missing. How many are is to be measured:
-:func:`recall`.
+Scores and order are exact, but a song of another cluster may be missing. :func:`recall` measures how many are.
 """
 
 import numpy as np
@@ -13,16 +12,16 @@ from musicrec.similarity.search.exact import METRICS, Lists, as_lists, check, em
 from musicrec.similarity.search.shards import Part, lists_of_places, take_places
 
 PROBES = 32
-CLUSTERS_PER_ROOT = 2.0  # clusters, as a multiple of the root of the number of songs
+CLUSTERS_PER_ROOT = 2.0  # number of clusters, as a multiple of the square root of the number of songs
 ROWS = 16_384
 
 
 def top_n_approximate(
     vectors: ArrayLike, n: int, metric: str = "cosine", *, probes: int = PROBES, screen: str | None = None
 ) -> Lists:
-    """Lists as of :func:`top_n` of the songs in the `probes` clusters nearest to the own one.
+    """Return lists as :func:`top_n` does, but compare each song only with the `probes` clusters nearest to its own.
 
-    A list ends early, with -1 and -inf, where these hold fewer than `n` songs.
+    Where these hold fewer than `n` songs, a list ends early, with -1 and -inf.
     """
     screen = check(n, metric, screen)
     given = prepare(vectors, metric)
@@ -41,14 +40,14 @@ def top_n_approximate(
 
 
 def n_clusters(n_songs: int) -> int:
-    """Clusters of so many songs."""
+    """Return how many clusters to make of so many songs."""
     return max(1, int(CLUSTERS_PER_ROOT * n_songs**0.5))
 
 
 def recall(
     vectors: ArrayLike, ids: NDArray[np.int32], metric: str = "cosine", *, sample: int = 1000, seed: int = 0
 ) -> float:
-    """Share of the songs of exact lists that `ids` [N, n] hold, over a sample of songs; -1 where a list ends early."""
+    """Return the share of exact lists that `ids` [N, n] hold, over a sample of songs; -1 ends a short list."""
     rows = np.sort(np.random.default_rng(seed).choice(len(ids), min(sample, len(ids)), replace=False))
     exact = top_n(vectors, ids.shape[1], metric, rows=rows).ids
     return float(np.mean([len(np.intersect1d(a, b)) for a, b in zip(exact, ids[rows], strict=True)]) / ids.shape[1])

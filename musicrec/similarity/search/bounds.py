@@ -1,11 +1,11 @@
-"""Short codes whose products bound the similarity of two songs from above.
+"""Short codes whose products are upper bounds on the similarity of two songs.
 
-Cosine, inner product and minus half the squared distance are all one form: the product of two vectors about a common
-centre, and a number of each song. The leading principal axes hold most of such a product. What lies in the others adds
-at most the product of its lengths (Cauchy-Schwarz), and so the code of a song has the coordinates on the leading axes
-and one more, the length of the rest. Rounding the coordinates to 8 bits adds at most what the errors' lengths allow,
-which goes into the number of each song. A pair whose bound lies below the limits of both lists needs no closer look;
-the bound is never below the similarity, so no list lacks a song.
+Cosine, inner product and minus half the squared distance have one form: the inner product of two centred vectors, plus
+one number for each song. The leading principal axes carry most of the product. The other axes add at most the product
+of the lengths of the two residuals (Cauchy-Schwarz). So the code of a song holds its coordinates on the leading axes
+and, as one more coordinate, the length of its residual. Rounding the coordinates to 8 bits adds at most what the
+lengths of the rounding errors allow; this goes into the number of each song. A pair whose bound lies below the limits
+of both lists is dropped. The bound is never below the similarity, so no list misses a song.
 """
 
 from typing import Any, NamedTuple
@@ -21,14 +21,14 @@ from musicrec.similarity.search.screens import DEVICE, OF_FLOATS, PANEL, TILE_RO
 Matrix = NDArray[np.float32]
 
 LARGEST_CODE = 127
-PRODUCT_STEPS = 2.0**9  # length of the longest vector, in steps of a screen of float32 products
-MOST_STEPS = 2.0**12  # of any screen: sums stay below 2 ** 26
+PRODUCT_STEPS = 2.0**9  # length of the longest vector, in steps, where the screen uses float32 products
+MOST_STEPS = 2.0**12  # in steps, no vector is longer in any screen: sums stay below 2 ** 26
 SAMPLE_ROWS, SAMPLE_LISTS = 8192, 128
-CLIPPED = 1e-4  # share of coordinates that 8 bits may clip: a finer step for all the others
+CLIPPED = 1e-4  # share of coordinates that may be clipped to 8 bits, so that the step is finer for all others
 BLOCK_ROWS = 8192
 
-NS_PER_SCORE = 105.0  # of a pair that one of the two lists would take: there are others that the other would
-# Of a pair, on a 2 GHz Xeon; only ratios matter. That of a GPU is assumed: 50 TFLOP/s, never measured.
+NS_PER_SCORE = 105.0  # for each pair that passes one list's limit; pairs that pass only the other's are included
+# Per pair, on a 2 GHz Xeon; only the ratios matter. The GPU's is assumed from 50 TFLOP/s, never measured.
 NS_PER_COORDINATE = {"amx": 0.0005, "vnni": 0.0028, "product": 0.0165, DEVICE: 0.00004}
 WIDTH_UNIT = {"amx": 64, "vnni": 32, "product": 16, DEVICE: 16}
 
@@ -37,23 +37,23 @@ class Vectors(NamedTuple):
     """Vectors as the kernels read them."""
 
     values: NDArray[Any]  # [N, d], float32 or float64, d a multiple of LANES
-    inverse_norms: NDArray[np.float64]  # [N]; ones unless lengths do not count
+    inverse_norms: NDArray[np.float64]  # [N]; all ones unless the metric is cosine
     unit: float  # the values were divided by it
 
     def rows(self, which: Any) -> "Vectors":  # noqa: ANN401 - as an index of NumPy
-        """Some of them."""
+        """Return some of the vectors."""
         return Vectors(self.values[which], self.inverse_norms[which], self.unit)
 
 
 class Projection(NamedTuple):
-    """The coordinates in which codes are written, fitted to some vectors and good for any."""
+    """The coordinate system of the codes: fitted to some vectors, valid for any."""
 
     screen: str
     metric: int
     unit: float
     centre: Matrix  # [d]
     axes: Matrix  # [d, p]
-    width: int  # K: coordinates of a code, the length of the rest and padding included
+    width: int  # K: coordinates of a code, including the length of the residual and padding
     step: float
     longest: float  # length of the longest vector about the centre
 
@@ -64,13 +64,13 @@ class Projection(NamedTuple):
         return ScoreScale(self.metric, self.unit, shift, self.step**2, ROUNDING * self.longest**2)
 
     def about_centre(self, given: Vectors) -> tuple[Matrix, NDArray[np.float64]]:
-        """Vectors about the centre [N, d], and the number that is each song's own part of a similarity [N]."""
-        about, own = np.empty(given.values.shape, np.float32), np.empty(len(given.values))
-        codes.about_centre(*given[:2], self.metric, self.centre, about, own)
-        return about, own
+        """Return the centred vectors [N, d], and each song's own term of a similarity [N]."""
+        centred, own = np.empty(given.values.shape, np.float32), np.empty(len(given.values))
+        codes.about_centre(*given[:2], self.metric, self.centre, centred, own)
+        return centred, own
 
     def coordinates(self, given: Vectors) -> Matrix:
-        """Coordinates [N, p] of vectors on the axes."""
+        """Return the coordinates [N, p] of vectors on the axes."""
         coordinates: Matrix = self.about_centre(given)[0] @ self.axes
         return coordinates
 
@@ -81,7 +81,7 @@ def fit(given: Vectors, metric: int, n: int, screen: str) -> Projection:
     Parameters
     ----------
     given : Vectors
-        All of them: the longest counts.
+        All vectors, because the longest one matters.
     metric : int
         One of candidates.COSINE, EUCLIDEAN, INNER.
     n : int
@@ -103,7 +103,7 @@ def fit(given: Vectors, metric: int, n: int, screen: str) -> Projection:
 
 
 def longest(projection: Projection, given: Vectors) -> float:
-    """Length of the longest of some vectors about the centre of a projection."""
+    """Return the length of the longest vector, measured from the centre of a projection."""
     return float(np.sqrt(codes.largest_square(*given[:2], projection.metric, projection.centre)))
 
 
@@ -114,7 +114,7 @@ def _widths(d: int, screen: str) -> list[int]:
 
 
 def _with_step(projection: Projection, sample: Matrix) -> Projection:
-    """The projection with its leading axes turned among themselves, so that no coordinate is large, and its step."""
+    """Return the projection with its step, and with its leading axes rotated so that no coordinate is large."""
     p = projection.width - 1 if projection.width < len(projection.axes) else len(projection.axes)
     turn = np.linalg.qr(np.random.default_rng(0).standard_normal((p, p)))[0]
     axes = np.ascontiguousarray(projection.axes[:, :p] @ turn.astype(np.float32))
@@ -128,7 +128,7 @@ def _with_step(projection: Projection, sample: Matrix) -> Projection:
 
 
 def project(vectors: Matrix, axes: Matrix) -> tuple[Matrix, Matrix]:
-    """Coordinates [N, p] of centred vectors on the axes, and the lengths [N] of what they leave, rounded up."""
+    """Return coordinates [N, p] of centred vectors on the axes, and the lengths [N] of their residuals, rounded up."""
     on_axes = vectors @ axes
     if axes.shape[1] == axes.shape[0]:
         return on_axes, np.zeros(len(vectors), np.float32)
@@ -138,7 +138,7 @@ def project(vectors: Matrix, axes: Matrix) -> tuple[Matrix, Matrix]:
 
 
 class _Expected:
-    """Time of a pair by the number of coordinates: its product, and its score if the bound lets it through.
+    """Estimates the time of a pair from the number of coordinates: its product, and its score if it passes the bound.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class _Expected:
     axes : numpy.ndarray
         [d, d], the principal ones first.
     own : numpy.ndarray
-        [S], each song's own part of a similarity.
+        [S], each song's own term of a similarity.
     share : float
         Share of all songs that a list holds.
     """
@@ -161,7 +161,7 @@ class _Expected:
         self._limits = np.partition(exact, -kept, axis=1)[:, -kept]
 
     def ns_per_pair(self, width: int, screen: str) -> float:
-        """Expected nanoseconds, on a machine whose ratios are those of the constants."""
+        """Return the expected nanoseconds, on a machine with the ratios of the constants above."""
         p = width - 1 if width < self._songs.shape[1] else width
         rest = np.sqrt(np.square(self._songs[:, p:]).sum(axis=1))
         their_rest = np.sqrt(np.square(self._lists[:, p:]).sum(axis=1))
@@ -174,7 +174,7 @@ class _Expected:
 
 
 class Codes(NamedTuple):
-    """What the screen reads of some songs."""
+    """The data of some songs that the screen reads."""
 
     codes: NDArray[Any]  # int8, or float32 for products, [N + padding, K]
     starts: NDArray[Any]  # int32 or float32 [N + padding]
@@ -182,7 +182,7 @@ class Codes(NamedTuple):
 
 
 def encode(projection: Projection, given: Vectors) -> Codes:
-    """Codes and offsets of songs, none of which is longer about the centre than the projection's longest."""
+    """Return codes and offsets of songs; none may lie farther from the centre than the projection's longest."""
     is_product = projection.screen in OF_FLOATS
     n_songs = len(given.values)
     padded = -(-n_songs // PANEL) * PANEL + TILE_ROWS
@@ -192,7 +192,7 @@ def encode(projection: Projection, given: Vectors) -> Codes:
     write = codes.scale if is_product else codes.quantise
     for first in range(0, n_songs, BLOCK_ROWS):
         block = slice(first, min(first + BLOCK_ROWS, n_songs))
-        about, own = projection.about_centre(given.rows(block))
-        on_axes, rest = project(about, projection.axes)
+        centred, own = projection.about_centre(given.rows(block))
+        on_axes, rest = project(centred, projection.axes)
         write(on_axes, rest, own, projection.step, projection.longest, written[block], starts[block], offsets[block])
     return Codes(written, starts, offsets)

@@ -1,8 +1,8 @@
-"""The lists in the making.
+"""Candidate lists: the best songs found so far for each song.
 
-A list holds keys, in no order, and more than it will hold in the end: when its room is full, the best stay. A key is
-one unsigned integer that orders as lists do: the higher score, then the smaller song number. So a list does not depend
-on the order in which its candidates came.
+A list holds keys in no order, and more of them than the finished list: when its room is full, only the best stay. A key
+is an unsigned integer that sorts as finished lists do: higher score first, then smaller song number. So the result does
+not depend on the order in which candidates arrive.
 """
 
 from typing import Any, NamedTuple
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from musicrec.simd.lanes import LANES, as_in, inlined_kernel, kernel, lane_sum, load_at, spread
 
 COSINE, EUCLIDEAN, INNER = range(3)
-NO_LIMIT = -(2**28)  # of a list that takes anything; sums of real songs lie above it, those of padding below
-CLOSED = ~np.uint64(0)  # floor of a list that takes nothing
+NO_LIMIT = -(2**28)  # a list with this limit takes anything; sums of real songs lie above it, those of padding below
+CLOSED = ~np.uint64(0)  # a list with this floor takes no candidate
 MOST = 2**27  # no limit and no sum of real songs is larger
-SCORE_ROUNDING = 3e-7  # relative: pairs of one float32 score differ by so much at most, half a distance squared as well
+SCORE_ROUNDING = 3e-7  # relative: pairs of equal float32 score differ by no more, also in half the squared distance
 
 
 class ScoreScale(NamedTuple):
@@ -27,34 +27,34 @@ class ScoreScale(NamedTuple):
 
     metric: int
     unit: float  # the vectors were divided by it
-    shift: float  # what sums of the screen leave out of a similarity, the same for all pairs
-    step: float  # what one of the screen's sums stands for
-    slack: float  # rounding of float32
+    shift: float  # part of a similarity that the screen's sums leave out; the same for all pairs
+    step: float  # similarity that one unit of the screen's sums stands for
+    slack: float  # allowance for float32 rounding
 
 
 class CandidateLists(NamedTuple):
-    """Songs, encoded for the screen, and the list of candidates of each."""
+    """Songs encoded for the screen, and the candidate list of each."""
 
     vectors: NDArray[Any]  # [N, d], d a multiple of LANES
     inverse_norms: NDArray[np.float64]  # [N]
-    songs: NDArray[np.int64]  # [N]: the number by which lists name each
+    songs: NDArray[np.int64]  # [N]: the number of each song in the lists
     codes: NDArray[Any]  # [N + padding, K]
     starts: NDArray[Any]  # [N + padding]: the offset, less what unsigned columns add to the product
     offsets: NDArray[Any]  # [N + padding]
     panels: NDArray[np.uint8]  # [N / PANEL, K / 4, PANEL, 4]: the codes as columns
-    limits: NDArray[Any]  # [N + padding]: sums below it are of no use to the list
+    limits: NDArray[Any]  # [N + padding]: a pair with a smaller sum cannot enter the list
     floors: NDArray[np.uint64]  # [N]: a key must be larger to enter
     counts: NDArray[np.int32]  # [N]
     keys: NDArray[np.uint64]  # [N, room], the first `counts` of each row in no order
-    depth: int  # songs that a list is to hold in the end
+    depth: int  # songs in a finished list
 
 
 FINITE = np.finfo(np.float64).max
-LEAST_ROOM = 32  # for candidates beyond those that a list will hold
+LEAST_ROOM = 32  # least room for candidates beyond the length of a finished list
 
 
 def room(n_songs: int, n: int) -> NDArray[np.uint64]:
-    """Memory for the lists of some songs."""
+    """Return memory for the lists of some songs."""
     return np.empty((n_songs, n + max(LEAST_ROOM, n // 2) if n else 0), np.uint64)
 
 
@@ -62,7 +62,7 @@ READ_ONLY = ("vectors", "inverse_norms", "songs", "codes", "starts", "offsets", 
 
 
 def as_read(lists: CandidateLists) -> CandidateLists:
-    """The lists as kernels read them: one kind of arrays for numba, whether they lie in shared memory or not."""
+    """Return the lists with read-only arrays, as in shared memory, so that numba compiles each kernel only once."""
     read_only = {name: getattr(lists, name).view() for name in READ_ONLY}
     for array in read_only.values():
         array.flags.writeable = False
@@ -70,7 +70,7 @@ def as_read(lists: CandidateLists) -> CandidateLists:
 
 
 def closed(lists: CandidateLists) -> CandidateLists:
-    """The same songs with lists that take no candidate."""
+    """Return the same songs with lists that take no candidate."""
     n_songs = len(lists.songs)
     return lists._replace(
         limits=np.full(len(lists.offsets), MOST, lists.offsets.dtype),
@@ -83,7 +83,7 @@ def closed(lists: CandidateLists) -> CandidateLists:
 # --- keys -------------------------------------------------------------------------------------------------------------
 
 SIGN, LOW, HALF = np.uint64(0x80000000), np.uint64(0xFFFFFFFF), np.uint64(32)
-GONE = np.uint64(0)  # no song's key
+GONE = np.uint64(0)  # no song has this key
 
 
 @intrinsic
@@ -108,7 +108,7 @@ def _float(typing, bits):
 
 @inlined_kernel
 def key_of(score, song):
-    """Key of a candidate: larger for a higher score, and among equals for a smaller song number."""
+    """Return the key of a candidate: larger for a higher score, and among equals for a smaller song number."""
     bits = _bits(np.float32(score))
     if bits == SIGN:
         bits = np.uint64(0)  # 0, not -0
@@ -118,13 +118,13 @@ def key_of(score, song):
 
 @inlined_kernel
 def song_of(key):
-    """Song number in a key."""
+    """Return the song number in a key."""
     return np.int64(LOW - (key & LOW))
 
 
 @inlined_kernel
 def score_of(key):
-    """Score in a key, float32."""
+    """Return the score in a key, float32."""
     ordered = key >> HALF
     return _float(ordered ^ SIGN if ordered & SIGN else ordered ^ LOW)
 
@@ -134,7 +134,7 @@ def score_of(key):
 
 @inlined_kernel
 def _limit(scale, key):
-    """What the screen's sum reaches for any pair whose key is larger."""
+    """Return a lower bound on the screen's sum of any pair whose key is larger."""
     s = np.float64(score_of(key))
     if scale.metric == EUCLIDEAN:
         s = -0.5 * (s / scale.unit) ** 2
@@ -145,7 +145,7 @@ def _limit(scale, key):
 
 @inlined_kernel
 def least_sum(scale, similarity):
-    """What the screen's sum reaches for any pair that is as similar, also if it only looks so as a float32 score."""
+    """Return a lower bound on the screen's sum of any pair at least as similar, even if only after float32 rounding."""
     s = similarity - (scale.slack + SCORE_ROUNDING * np.abs(similarity) + scale.shift)
     return np.minimum(np.float64(MOST), np.maximum(-np.float64(MOST), np.floor(s / scale.step) - 1))
 
@@ -170,7 +170,7 @@ def keep_best(scale, lists, i):
 def _move_largest_first(keys, n, count):
     """Order keys[:count], all different, so that the n largest come first; return the smallest of these.
 
-    Lomuto's selection, where every step swaps: no branch is there to be mispredicted.
+    This is Lomuto's selection. Every step swaps, so no branch can be mispredicted.
     """
     first, last = 0, count - 1
     while first < last:
@@ -197,7 +197,7 @@ def _move_largest_first(keys, n, count):
 
 @kernel
 def largest_magnitude(vectors):
-    """Largest magnitude in a matrix; infinite if there is one that is not finite."""
+    """Return the largest magnitude in a matrix; infinite if any value is not finite."""
     largest, n_finite = 0.0, 0
     for i in range(vectors.shape[0]):
         of_row = vectors[i, 0] * 0
@@ -211,7 +211,7 @@ def largest_magnitude(vectors):
 
 @kernel
 def inverse_norms(vectors, inverse):
-    """One over the length of each vector; zero for a zero vector."""
+    """Write one over the length of each vector; zero for a zero vector."""
     width = vectors.shape[1]
     for i in range(vectors.shape[0]):
         total = spread(0.0)
@@ -231,14 +231,14 @@ def set_limits(scale, lists):
 
 @kernel
 def tighten(scale, lists):
-    """Cut every list down to its best."""
+    """Cut every list down to its best candidates."""
     for i in range(lists.counts.size):
         keep_best(scale, lists, i)
 
 
 @kernel
 def put_in_order(scale, lists):
-    """Cut every list down to its best, best first, and let its floor be just below the worst of them."""
+    """Sort every list, best first, cut it to its depth, and set the floor of a full list just below its worst song."""
     for i in range(lists.counts.size):
         if lists.counts[i] > lists.depth:
             keep_best(scale, lists, i)
@@ -251,7 +251,7 @@ def put_in_order(scale, lists):
 
 
 def set_floors(lists: CandidateLists) -> None:
-    """Let the floor of each list, in order, be just below the worst of its songs; lists that are not full take any."""
+    """Set the floor of each sorted list just below its worst song; a list that is not full takes any candidate."""
     lists.floors[:] = np.where(lists.songs < 0, CLOSED, np.uint64(0))
     if lists.depth:
         full = np.flatnonzero(lists.counts == lists.depth)
@@ -260,7 +260,7 @@ def set_floors(lists: CandidateLists) -> None:
 
 @kernel
 def read_out(lists, songs, scores):
-    """Write lists that are in order: song numbers int32 and scores float32, in the rows of their songs.
+    """Write sorted lists into the rows of their songs: song numbers int32 and scores float32.
 
     Where a list ends early, -1 and -inf are written.
     """
@@ -270,7 +270,7 @@ def read_out(lists, songs, scores):
             continue
         keys, of_songs, of_scores = lists.keys[i], songs[lists.songs[i]], scores[lists.songs[i]]
         count = min(n, lists.counts[i])
-        for rank in range(count):  # without a branch: many at a time
+        for rank in range(count):  # no branch, so that it is vectorised
             of_songs[rank] = song_of(keys[rank])
             of_scores[rank] = score_of(keys[rank])
         of_songs[count:], of_scores[count:] = -1, -np.inf
@@ -278,14 +278,14 @@ def read_out(lists, songs, scores):
 
 @kernel
 def renumber(lists, row_of, bound_of):
-    """Name the songs of lists by other numbers, in the same order, and leave out those that have none.
+    """Give the songs in lists new numbers, in the same order, and remove those that have none.
 
-    `row_of` int32 [songs before] is -1 for songs that are to be left out; `bound_of` int32 [songs before + 1] says how
-    a number that only bounds others is to be read.
+    `row_of` int32 [songs before] holds the new numbers, -1 for songs to remove; `bound_of` int32 [songs before + 1]
+    those for floors, in which a number is only a bound on song numbers.
     """
     for i in range(lists.counts.size):
         keys, count, n_gone = lists.keys[i], lists.counts[i], 0
-        for rank in range(count):  # without a branch: many at a time
+        for rank in range(count):  # no branch, so that it is vectorised
             key = keys[rank]
             row = row_of[LOW - (key & LOW)]
             keys[rank] = (key & ~LOW) | (LOW - np.uint64(row)) if row >= 0 else GONE
@@ -304,10 +304,10 @@ def renumber(lists, row_of, bound_of):
 
 @kernel
 def put_in_order_again(lists, counts, floors):
-    """As :func:`put_in_order`, where most lists are in order or nearly so (insertion sort).
+    """Sort lists as :func:`put_in_order` does, where most are sorted or nearly so (insertion sort).
 
-    Those with the count and the floor that they had when they were in order are passed over, and those with the same
-    floor have only candidates added at their end.
+    `counts` and `floors` are those of the lists when they were sorted. A list with the same count and floor is skipped;
+    one with the same floor has only got new candidates at its end.
     """
     for i in range(lists.counts.size):
         count, is_as_it_was = lists.counts[i], lists.floors[i] == floors[i]
@@ -327,7 +327,7 @@ def put_in_order_again(lists, counts, floors):
 
 @kernel
 def differ(vectors, others, places, rows, is_changed):
-    """Note which of some rows of `vectors` are not, bit for bit, those in their places in `others`."""
+    """Mark which of some rows of `vectors` differ from the rows at their places in `others`."""
     for k in range(rows.size):
         i, place, n_different = rows[k], places[rows[k]], 0
         for q in range(vectors.shape[1]):

@@ -1,4 +1,4 @@
-"""An order of songs in which neighbours are alike."""
+"""Clusters of songs, and an order of songs in which similar ones stand near each other."""
 
 from typing import NamedTuple
 
@@ -15,15 +15,15 @@ BLOCK_ROWS, AT_ONCE = 8192, 512
 
 
 class Clusters(NamedTuple):
-    """Clusters of songs, each followed by the nearest that is left."""
+    """Clusters of songs; each is followed by the nearest one that is left."""
 
     centres: Matrix  # [clusters, p]
     order: NDArray[np.int64]  # [N]: row numbers, cluster by cluster
-    starts: NDArray[np.int64]  # [clusters + 1]: of each cluster, within the order
+    starts: NDArray[np.int64]  # [clusters + 1]: where each cluster starts in the order, and where the last one ends
 
 
 def cluster(projection: Projection, given: Vectors, n_clusters: int | None = None) -> Clusters:
-    """Clusters of songs by k-means on a sample; half the root of their number, unless given."""
+    """Cluster songs by k-means on a sample; by default into half the square root of their number."""
     found = centres(projection, given, n_clusters or max(1, int(len(given.values) ** 0.5 / 2)))
     labels = assign(projection, given, found)
     order = np.argsort(labels, kind="stable")
@@ -31,7 +31,7 @@ def cluster(projection: Projection, given: Vectors, n_clusters: int | None = Non
 
 
 def centres(projection: Projection, given: Vectors, n_clusters: int, seed: int = 0) -> Matrix:
-    """Centres [clusters, p] of clusters of songs (k-means on a sample), in a chain of nearest neighbours."""
+    """Return the centres [clusters, p] of a k-means on a sample of songs, in a chain of nearest neighbours."""
     n_songs = len(given.values)
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(n_songs, min(n_songs, n_clusters * SAMPLE_PER_CLUSTER), replace=False))
@@ -45,22 +45,22 @@ def centres(projection: Projection, given: Vectors, n_clusters: int, seed: int =
     return found[_chain(found)]
 
 
-def assign(projection: Projection, given: Vectors, of: Matrix) -> NDArray[np.int64]:
-    """Cluster of every song."""
+def assign(projection: Projection, given: Vectors, cluster_centres: Matrix) -> NDArray[np.int64]:
+    """Return the cluster of every song."""
     n_songs = len(given.values)
     blocks = (slice(first, first + BLOCK_ROWS) for first in range(0, n_songs, BLOCK_ROWS))
-    return np.concatenate([_nearest(projection.coordinates(given.rows(block)), of) for block in blocks])
+    return np.concatenate([_nearest(projection.coordinates(given.rows(block)), cluster_centres) for block in blocks])
 
 
-def _nearest(points: Matrix, of: Matrix) -> NDArray[np.int64]:
-    """Row of the nearest of some points, for each point; few points at once, whose products stay in the cache."""
-    targets = np.concatenate([of, -0.5 * np.einsum("ij,ij->i", of, of)[:, None]], axis=1).T
+def _nearest(points: Matrix, targets: Matrix) -> NDArray[np.int64]:
+    """Return the row of the nearest target for each point; in small blocks, whose products stay in the cache."""
+    weights = np.concatenate([targets, -0.5 * np.einsum("ij,ij->i", targets, targets)[:, None]], axis=1).T
     ones = np.ones((len(points), 1), np.float32)
     extended = np.concatenate([points, ones], axis=1)
     nearest = np.empty(len(points), np.int64)
     for first in range(0, len(points), AT_ONCE):
-        some = slice(first, first + AT_ONCE)
-        nearest[some] = np.argmax(extended[some] @ targets, axis=1)
+        block = slice(first, first + AT_ONCE)
+        nearest[block] = np.argmax(extended[block] @ weights, axis=1)
     return nearest
 
 

@@ -9,12 +9,12 @@ from musicrec.simd.lanes import LANES, as_in, kernel, lane_sum, load_at, spread,
 from musicrec.similarity.search.candidates import COSINE, EUCLIDEAN
 from musicrec.similarity.search.screens import PANEL
 
-ROUNDING = 4e-6  # of float32 sums, relative to the longest vector, with room to spare
+ROUNDING = 4e-6  # bound on the rounding of float32 sums, relative to the longest vector, with room to spare
 
 
 @kernel
 def quantise(on_axes, rest, own, step, longest, codes, starts, offsets):
-    """Codes of 8 bits, and offsets that hold what rounding may take from a product."""
+    """Write 8-bit codes, and offsets that make up for what rounding may take from a product."""
     n, p = on_axes.shape
     for i in range(n):
         error, total = 0.0, 0
@@ -26,7 +26,7 @@ def quantise(on_axes, rest, own, step, longest, codes, starts, offsets):
             codes[i, q] = np.int8(code)
         if p < codes.shape[1]:
             code = np.ceil(rest[i] / step)
-            left = max(0.0, code - 127.0)  # a rest that 8 bits do not hold: the offset holds it
+            left = max(0.0, code - 127.0)  # what does not fit into 8 bits goes into the offset
             error += (left * step) ** 2
             total += int(code - left)
             codes[i, p] = np.int8(code - left)
@@ -37,7 +37,7 @@ def quantise(on_axes, rest, own, step, longest, codes, starts, offsets):
 
 @kernel
 def scale(on_axes, rest, own, step, longest, codes, starts, offsets):
-    """Coordinates in steps, and offsets that hold the rounding of float32."""
+    """Write coordinates in steps, and offsets that make up for float32 rounding."""
     n, p = on_axes.shape
     for i in range(n):
         for q in range(p):
@@ -50,7 +50,7 @@ def scale(on_axes, rest, own, step, longest, codes, starts, offsets):
 
 @kernel
 def about_centre(vectors, inverse_norms, metric, centre, about, own):
-    """Subtract the centre in float64: what is left keeps its precision, however far out the centre lies."""
+    """Subtract the centre in float64, so that the difference stays precise even where the centre is far from zero."""
     width = vectors.shape[1]
     for i in range(vectors.shape[0]):
         length = inverse_norms[i] if metric == COSINE else 1.0
@@ -65,7 +65,7 @@ def about_centre(vectors, inverse_norms, metric, centre, about, own):
 
 @kernel
 def largest_square(vectors, inverse_norms, metric, centre):
-    """Square of the length of the longest vector about the centre."""
+    """Return the squared length of the longest vector, measured from the centre."""
     width, largest = vectors.shape[1], 0.0
     for i in range(vectors.shape[0]):
         length = inverse_norms[i] if metric == COSINE else 1.0
@@ -80,7 +80,7 @@ def largest_square(vectors, inverse_norms, metric, centre):
 
 @kernel
 def pack(codes, panels):
-    """Write codes of rows as panels of columns, 128 more: uint8 [panels, K / 4, PANEL, 4]."""
+    """Write the codes of rows, plus 128, as panels of columns: uint8 [panels, K / 4, PANEL, 4]."""
     for p in range(panels.shape[0]):
         for four in range(panels.shape[1]):
             for j in range(PANEL):
@@ -90,7 +90,7 @@ def pack(codes, panels):
 
 @kernel
 def write_in_panels(codes, places, panels):
-    """Write codes of rows into their places in panels."""
+    """Write the codes of rows, plus 128, into their places in panels."""
     for i in range(places.size):
         p, j = places[i] // PANEL, places[i] % PANEL
         for k in range(codes.shape[1]):
@@ -98,7 +98,7 @@ def write_in_panels(codes, places, panels):
 
 
 def panels_of(codes: NDArray[Any], n_songs: int) -> NDArray[np.uint8]:
-    """Panels of the first `n_songs` codes; none of codes that are not of 8 bits."""
+    """Return the panels of the first `n_songs` codes; none if the codes do not have 8 bits."""
     n_panels = -(-n_songs // PANEL) if codes.dtype == np.int8 else 0
     panels = aligned((n_panels, codes.shape[1] // 4, PANEL, 4), np.uint8)
     pack(codes, panels)
@@ -106,7 +106,7 @@ def panels_of(codes: NDArray[Any], n_songs: int) -> NDArray[np.uint8]:
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Array of zeros that begins at a cache line."""
+    """Return an array of zeros that begins at a cache line."""
     n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory = np.zeros(n_bytes + 64, np.uint8)
     start = -memory.ctypes.data % 64

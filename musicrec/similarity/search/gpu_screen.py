@@ -1,7 +1,7 @@
-"""The screen of float32 products on a GPU, by TensorFlow; on the processor where TensorFlow finds no GPU.
+"""A screen of float32 products by TensorFlow: on a GPU, or on the processor where TensorFlow finds no GPU.
 
-Codes of columns go to the device once. Of a block of products only the pairs that pass come back, and they are scored
-as those of any other screen are.
+The codes of the columns are copied to the device once. Of each block of products only the pairs that pass come back;
+they are scored as with any other screen.
 """
 
 import os
@@ -18,7 +18,7 @@ os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # or one worker woul
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tensorflow as tf
 
-FIRST_COLUMNS, MOST_COLUMNS, GROWTH = 512, 65_536, 4  # 768 rows and so many columns are 200 MB of products
+FIRST_COLUMNS, MOST_COLUMNS, GROWTH = 512, 65_536, 4  # 768 rows by the most columns are 200 MB of products
 
 
 def compare_on_gpu(
@@ -40,7 +40,7 @@ def compare_on_gpu(
     blocks : iterable of (int, int, int, int)
         First and last row, first and last column.
     is_same : bool
-        Whether `a` and `b` are one: then each pair is compared once.
+        Whether `a` and `b` are the same; then each pair is compared once.
     """
     with _whole_float32():
         codes, offsets = tf.constant(b.codes), tf.constant(b.offsets)
@@ -58,7 +58,7 @@ def compare_on_gpu(
 
 
 def _growing(start: int, end: int, *, has_limits: bool) -> Iterator[tuple[int, int]]:
-    """Consecutive slices; the first are small where lists still take anything, for all of these would pass."""
+    """Yield consecutive slices; the first are small where lists have no limits yet, because there all pairs pass."""
     size = MOST_COLUMNS if has_limits else FIRST_COLUMNS
     while start < end:
         yield start, min(start + size, end)
@@ -67,7 +67,7 @@ def _growing(start: int, end: int, *, has_limits: bool) -> Iterator[tuple[int, i
 
 @contextmanager
 def _whole_float32() -> Iterator[None]:
-    """Products of float32 numbers as they are, not cut to the 10 bits of TensorFloat-32: bounds rely on it."""
+    """Multiply in full float32, not in TensorFloat-32 with its 10 bits, because the bounds rely on it."""
     before = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)
     try:

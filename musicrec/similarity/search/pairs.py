@@ -32,15 +32,15 @@ from musicrec.similarity.search.screens import (
     tiles_on,
 )
 
-AHEAD = 12  # pairs, whose vectors are on their way meanwhile
-PAIRS = 512  # that are scored at a time, before the limits are looked at again
+AHEAD = 12  # vectors are prefetched so many pairs ahead
+PAIRS = 512  # scored at a time; the next screen then sees the new limits
 
 # --- pairs ------------------------------------------------------------------------------------------------------------
 
 
 @inlined_kernel
 def _score(scale, total, inverse_norms):
-    """Score from the sum of squared differences, or of products, of two songs; of norms the product counts."""
+    """Return the score from the sum of squared differences or of products, and the product of the inverse norms."""
     if scale.metric == EUCLIDEAN:
         return np.float32(-np.sqrt(total) * scale.unit)
     return np.float32(min(1.0, max(-1.0, total * inverse_norms)) if scale.metric == COSINE else total * scale.unit**2)
@@ -49,7 +49,7 @@ def _score(scale, total, inverse_norms):
 @kernel
 def score_pairs(scale, a, b, pairs, n_pairs):
     """Score pairs int32 [n_pairs, 2] of a row and a column, and offer each song of a pair to the other's list."""
-    # Local names: numba counts the references to an array each time that it comes out of a tuple or goes into a call.
+    # Local names: numba counts the references to an array whenever it leaves a tuple or enters a call.
     vectors, their_vectors, width = a.vectors, b.vectors, a.vectors.shape[1]
     norms, their_norms = a.inverse_norms, b.inverse_norms
     songs, their_songs = a.songs, b.songs
@@ -112,7 +112,7 @@ def _first_bit(typing, mask):
 
 @inlined_kernel
 def _after(i, first_column):
-    """Mask of the columns of a panel that lie after song i of the same lists."""
+    """Return the mask of the columns of a panel that lie after song i of the same lists."""
     one, past = np.uint64(1), i - first_column + 1
     if past >= PANEL:
         return np.uint64(0)
@@ -121,7 +121,7 @@ def _after(i, first_column):
 
 # --- blocks -----------------------------------------------------------------------------------------------------------
 # Rows `first` … `last` - 1 of `a` are compared with the panels `panel` … `end` - 1 of `b`. With `is_same`, `a` and `b`
-# are one, and each pair in it is compared once.
+# are the same, and each pair is compared once.
 
 
 @kernel

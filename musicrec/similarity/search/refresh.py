@@ -1,9 +1,9 @@
-"""Lists that are kept from night to night, and brought up to date for the songs that changed.
+"""Lists that are kept from night to night, and updated for the songs that changed.
 
 Besides the n songs that are published, a list keeps some spare ones and a floor: it holds every song of the catalog
-whose key lies above its floor. Taking songs away keeps that true; so does offering each list all songs that are new or
-have changed. Only a list that is left with fewer than n songs is made anew. So a refresh ends with the same lists as a
-full run, bit for bit, and only pairs with a changed song are compared.
+whose key lies above its floor. Removing songs keeps that true; so does offering each list all songs that are new or
+have changed. Only a list that is left with fewer than n songs is computed again. So a refresh ends with the same lists
+as a full run, bit for bit, and only pairs with a changed song are compared.
 """
 
 from typing import Any, NamedTuple
@@ -33,20 +33,19 @@ from musicrec.similarity.search.starting_limits import guess_from_sample
 Rows = NDArray[np.int64]
 
 SPARES = 25
-ROWS_AT_ONCE = 4 * BLOCK_ROWS  # a second-level cache holds their codes, and those of the catalog pass by less often
-LARGEST_SHARE = 0.2  # of songs that changed: from there on a full run is as cheap
+ROWS_AT_ONCE = 4 * BLOCK_ROWS  # their codes fit into the L2 cache, and the catalog's codes are read less often
+LARGEST_SHARE = 0.2  # where more songs changed, a full run is as cheap
 
 
 class Kept(NamedTuple):
-    """All that a refresh needs of the night before.
+    """What a refresh needs from the night before.
 
-    The songs stand in places of their own, similar ones near each other. A place without a song has the number -1, and
-    no list takes it.
+    Each song has a place, similar ones near each other. A place without a song has the number -1, and no list takes it.
     """
 
     projection: Projection
     lists: CandidateLists
-    n_published: int  # songs of a published list; those between that and `lists.depth` are spare
+    n_published: int  # songs in a published list; the others, up to `lists.depth`, are spare
 
 
 class Refreshed(NamedTuple):
@@ -55,18 +54,18 @@ class Refreshed(NamedTuple):
     lists: Lists
     kept: Kept
     n_changed: int  # songs that are new or have changed
-    n_anew: int  # lists that too many songs had left
+    n_anew: int  # lists computed again, because too many of their songs were gone
 
 
 def full(
     vectors: ArrayLike, n: int, metric: str = "cosine", *, spares: int = SPARES, screen: str | None = None
 ) -> Refreshed:
-    """Lists as of :func:`top_n`, kept for a refresh.
+    """Return lists as :func:`top_n` does, and what a refresh needs.
 
     Parameters
     ----------
     vectors, n, metric, screen
-        As of :func:`top_n`.
+        As for :func:`top_n`.
     spares : int
         Songs that a list keeps beyond `n`.
     """
@@ -81,7 +80,7 @@ def full(
 
 
 def refresh(kept: Kept, vectors: ArrayLike, before: Rows, metric: str = "cosine") -> Refreshed | None:
-    """Lists of today from those of the night before; `kept` is used up.
+    """Return the lists of today, made from those of the night before; `kept` is used up.
 
     Parameters
     ----------
@@ -90,15 +89,15 @@ def refresh(kept: Kept, vectors: ArrayLike, before: Rows, metric: str = "cosine"
     vectors : array-like
         [N, d] of today.
     before : numpy.ndarray
-        [N], for each song of today its row of the night before, or -1; songs of both nights stand in the same order.
+        [N], row of each song the night before, or -1 for a new song; songs of both nights are in the same order.
     metric : str
         As the night before.
 
     Returns
     -------
     Refreshed or None
-        The lists are those that :func:`top_n` gives of the vectors of today. None where a full run is as cheap: many
-        songs changed, too few places are free, or a song lies far outside of what the codes can say.
+        The lists are those that :func:`top_n` gives for today's vectors. None where a full run is as cheap or the only
+        way: many songs changed, too few places are free, or the vectors do not fit the codes.
     """
     projection, lists, n = kept
     matrix = padded(vectors)
@@ -133,15 +132,15 @@ def refresh(kept: Kept, vectors: ArrayLike, before: Rows, metric: str = "cosine"
 
 
 class _Change(NamedTuple):
-    rows: Rows  # of today: songs that are new or have changed
-    places: Rows  # where they stand from now on
+    rows: Rows  # today's rows of the songs that are new or have changed
+    places: Rows  # their places from now on
     free: Rows  # places without a song from now on
-    place_of: Rows  # [N] of every song of today that was there before, or -1
+    place_of: Rows  # [N]: place of every song of today; -1 if it was not there before
     fits: bool  # whether there is a place for every song
 
 
 def _changes(matrix: NDArray[Any], lists: CandidateLists, before: Rows, n_before: int) -> _Change:
-    place_before = np.full(n_before + 1, -1, np.int64)  # the last is that of songs that were not there
+    place_before = np.full(n_before + 1, -1, np.int64)  # the last entry is for songs that were not there
     living = np.flatnonzero(lists.songs >= 0)
     place_before[lists.songs[living]] = living
     place_of = place_before[before]
@@ -164,7 +163,7 @@ def _is_worth_it(projection: Projection, given: Vectors, change: _Change, n_song
 
 
 def _renumber(lists: CandidateLists, change: _Change, before: Rows, n_before: int) -> None:
-    """Name songs by their rows of today, in all lists and places; songs that changed leave all lists."""
+    """Give songs their row numbers of today in all lists, and remove songs that changed from all lists."""
     row_of = np.full(n_before + 1, -1, np.int32)
     stayed = np.flatnonzero(before >= 0)
     row_of[before[stayed]] = stayed
@@ -184,8 +183,8 @@ def _write_songs(projection: Projection, lists: CandidateLists, given: Vectors, 
     encoded = bounds.encode(projection, given)
     n = len(change.rows)
     lists.vectors[change.places], lists.inverse_norms[change.places] = given[:2]
-    for of_lists, of_changed in zip((lists.codes, lists.starts, lists.offsets), encoded, strict=True):
-        of_lists[change.places] = of_changed[:n]
+    for kept, new in zip((lists.codes, lists.starts, lists.offsets), encoded, strict=True):
+        kept[change.places] = new[:n]
     lists.offsets[change.free] = lists.starts[change.free] = 2 * candidates.NO_LIMIT
     if len(lists.panels):
         codes.write_in_panels(encoded.codes, change.places, lists.panels)
@@ -203,13 +202,13 @@ def _make_lists(
     *,
     may_guess: bool = True,
 ) -> None:
-    """Make the lists of the songs in some places anew, from all `others`, whose lists are offered these songs."""
+    """Compute the lists of the songs in some places again from all `others`, and offer these songs to their lists."""
     if len(places) == 0:
         return
     new = new_lists(projection, given, lists.songs[places], lists.depth)
     guessed = guess_from_sample(projection, new, lists) if may_guess else new.limits.copy()
     compare_blocks(
-        projection, new, others, (Block(*some, 0, len(lists.songs)) for some in slices(0, len(places), ROWS_AT_ONCE))
+        projection, new, others, (Block(*rows, 0, len(lists.songs)) for rows in slices(0, len(places), ROWS_AT_ONCE))
     )
     candidates.put_in_order(projection.scale, new)
     lists.keys[places, : lists.depth] = new.keys[:, : lists.depth]

@@ -1,11 +1,11 @@
-"""Which of many pairs can be among the most similar: integer products, compared with limits in registers.
+"""Screens find which of many pairs can be among the most similar: integer products, compared with limits in registers.
 
 A screen takes a few songs as rows and a panel of 64 songs as columns. It multiplies their codes, adds the offsets of
 both, and sets bit j of the mask of row i where the sum reaches the smaller limit of the two: only then can either song
 enter the other's list. The two screens differ in the instructions alone, and give the same masks.
 
 Codes of rows are int8 [N, K], those of columns uint8 (128 more) in panels [N / 64, K / 4, 64, 4]: four neighbouring
-coordinates of 64 songs stand together, as both instruction sets want them.
+coordinates of 64 songs stand together, as both instruction sets need them.
 
 Sources: Intel 64 and IA-32 Architectures Software Developer's Manual, VPDPBUSD and TDPBSUD; Linux, arch_prctl(2) and
 Documentation/arch/x86/xstate.rst for the permission to use tiles.
@@ -25,8 +25,8 @@ from numba.extending import intrinsic
 from musicrec.simd.lanes import LANES
 
 PANEL = 64  # songs
-DEVICE = "tensorflow"  # products on a GPU: see device.py
-OF_FLOATS = ("product", DEVICE)  # whose codes are float32, not 8 bits
+DEVICE = "tensorflow"  # products on a GPU: see gpu_screen.py
+OF_FLOATS = ("product", DEVICE)  # screens with float32 codes; all others have 8-bit codes
 VNNI_ROWS, TILE_ROWS = 6, 32  # songs that a screen takes at once
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
@@ -69,11 +69,11 @@ Emit = Callable[..., ir.Value]
 
 
 def _screen(emit: Emit) -> Any:
-    """Function of numba from a function that emits one.
+    """Make a numba function from a function that emits its instructions.
 
     ``screen(codes, i, panels, p, starts, limits, offsets, column_limits, masks)``: rows i … of `codes` against panel p;
-    `starts` and `limits` are int32 of the rows, `offsets` and `column_limits` of the columns; `masks` uint64 receives a
-    mask a row. Returns the union of the masks.
+    `starts` and `limits` are int32 of the rows, `offsets` and `column_limits` of the columns; `masks` uint64 receives
+    one mask for each row. Returns the union of the masks.
     """
 
     @intrinsic
@@ -108,7 +108,7 @@ def _screen(emit: Emit) -> Any:
 
 
 def _emit_vnni(builder, width, codes, panel, starts, limits, offsets, column_limits, masks) -> ir.Value:
-    """Six rows by four vectors of columns stay in 24 registers while the coordinates pass by, four at a time."""
+    """Keep the sums of six rows by four vectors of columns in 24 registers; coordinates pass by, four at a time."""
     kind = ir.FunctionType(VECTOR, [VECTOR, VECTOR, VECTOR])
     multiply_add = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.vpdpbusd.512")
     vectors = range(PANEL // LANES)
@@ -156,7 +156,7 @@ def _load_tile(builder, number, pointer, stride) -> None:
 
 
 def _emit_amx(builder, width, codes, panel, starts, limits, offsets, column_limits, masks) -> ir.Value:
-    """Two by two tiles of 16 × 16 sums at once: two of rows, two of columns, eight tiles in all."""
+    """Compute two by two tiles of 16 × 16 sums at once, from two tiles of rows and two of columns: eight in all."""
     scratch = cgutils.alloca_once(builder, ir.ArrayType(I8, 64 + 4 * TILE_ROWS * 2 * TILE))
     scratch = builder.ptrtoint(builder.bitcast(scratch, I8.as_pointer()), I64)
     scratch = builder.inttoptr(builder.and_(builder.add(scratch, _index(63)), _index(-64)), I8.as_pointer())
@@ -182,7 +182,7 @@ def _emit_amx(builder, width, codes, panel, starts, limits, offsets, column_limi
 
 
 def _emit_masks(builder, scratch, starts, limits, offsets, column_limits, masks, half) -> ir.Value:
-    """Compare 32 rows of sums by 32 columns; the second half of the columns joins the masks of the first."""
+    """Compare 32 rows by 32 columns of sums; the second half of the columns is added to the masks of the first."""
     vectors = (2 * half, 2 * half + 1)
     of_columns = [_load_vector(builder, offsets[v], 4) for v in vectors]
     their_limits = [_load_vector(builder, column_limits[v], 4) for v in vectors]
@@ -233,12 +233,12 @@ screen_amx = _screen(_emit_amx)
 
 # --- what this machine has --------------------------------------------------------------------------------------------
 
-ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA = 158, 0x1023, 18  # x86-64's number of the system call; its arguments
+ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA = 158, 0x1023, 18  # number of the system call on x86-64, and its arguments
 
 
 @lru_cache
 def available() -> tuple[str, ...]:
-    """Screens that this machine has, the fastest first; ``product`` works everywhere."""
+    """Return the screens that this machine has, the fastest first; ``product`` works everywhere."""
     features = llvm.get_host_cpu_features()
     has_vnni = features.get("avx512vnni", False) and features.get("avx512bw", False)
     has_tiles = has_vnni and features.get("amx-int8", False) and _may_use_tiles()

@@ -1,7 +1,7 @@
-"""Lists of some songs from all songs, where the songs stand in places, cluster by cluster, and alike ones near.
+"""Lists of some songs from all songs, which have places in order of cluster, similar ones near each other.
 
-This is what a task does: it makes the lists of its own places, and needs nothing of other tasks. The songs may come in
-several parts, of which one is looked at at a time.
+This is the work of one task: it makes the lists of its own places, and needs nothing from other tasks. The songs may
+come in several parts, one of which is read at a time.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from musicrec.similarity.search.exact import BLOCK_ROWS, Block, compare_blocks, 
 from musicrec.similarity.search.screens import PANEL, TILE_ROWS
 from musicrec.similarity.search.starting_limits import start_from_clusters
 
-NEAR = 4096  # places around those whose lists are made: they are compared first
+NEAR = 4096  # so many places around those whose lists are made are compared first
 
 
 class Part(NamedTuple):
@@ -41,17 +41,17 @@ def lists_of_places(
     Parameters
     ----------
     projection : Projection
-        By which all codes were made.
+        The one that all codes were made by.
     clusters : Clusters
         Of all songs, in the order of their places.
     parts : iterable of Part
-        All songs. The lists are best made where the songs of `new` come first.
+        All songs. It is fastest if the songs of `new` come first.
     new : CandidateLists
         The songs whose lists are made, as :func:`take_places` gives them.
     first : int
         Place of the first of them.
     probes : int, optional
-        Compare with the songs of so many clusters only, those nearest to the own cluster; with all songs by default.
+        Compare a song only with so many clusters, those nearest to its own; by default with all songs.
     """
     start_from_clusters(projection, new, clusters.starts - first)
     visits = _everywhere(first, len(new.songs)) if probes is None else _nearby(clusters, first, len(new.songs), probes)
@@ -63,11 +63,11 @@ def lists_of_places(
 
 
 def take_places(lists: CandidateLists, first: int, last: int, n: int, *, with_panels: bool = False) -> CandidateLists:
-    """The songs in some places, with empty lists of `n`; with panels, `first` is a multiple of PANEL."""
+    """Return the songs in some places with empty lists of `n`; with panels, `first` is a multiple of PANEL."""
     padded = slice(first, -(-last // PANEL) * PANEL + TILE_ROWS)
     kind = lists.offsets.dtype
     panels = lists.panels[first // PANEL : -(-last // PANEL)] if with_panels else lists.panels[:0]
-    some = lists._replace(
+    taken = lists._replace(
         panels=panels,
         **{name: getattr(lists, name)[first:last] for name in ("vectors", "inverse_norms", "songs")},
         **{name: getattr(lists, name)[padded] for name in ("codes", "starts", "offsets")},
@@ -77,17 +77,16 @@ def take_places(lists: CandidateLists, first: int, last: int, n: int, *, with_pa
         keys=candidates.room(last - first, n),
         depth=n,
     )
-    if with_panels:  # songs of the next part are no songs of this one
+    if with_panels:  # the padding holds songs of the next part: none of them may pass
         for name in ("starts", "offsets"):
-            array = getattr(some, name).copy()
+            array = getattr(taken, name).copy()
             array[last - first :] = 2 * candidates.NO_LIMIT
-            some = some._replace(**{name: array})
-    return some
+            taken = taken._replace(**{name: array})
+    return taken
 
 
-Visits = list[
-    tuple[tuple[int, int], list[tuple[int, int]]]
-]  # rows (first, last), and the places that they are compared with
+# Rows (first, last), and the places (start, end) that they are compared with.
+Visits = list[tuple[tuple[int, int], list[tuple[int, int]]]]
 
 
 def _everywhere(first: int, n: int) -> Visits:
@@ -97,7 +96,7 @@ def _everywhere(first: int, n: int) -> Visits:
 
 
 def _nearby(clusters: Clusters, first: int, n: int, probes: int) -> Visits:
-    """For the rows of each cluster the panels of the nearest clusters, each panel once."""
+    """Return for the rows of each cluster the panels of the nearest clusters, each panel once."""
     centres, starts = clusters.centres, clusters.starts
     visits: Visits = []
     of_first, after_last = np.searchsorted(starts, first, side="right") - 1, np.searchsorted(starts, first + n)
@@ -112,14 +111,14 @@ def _nearby(clusters: Clusters, first: int, n: int, probes: int) -> Visits:
 
 
 def _runs(panels: list[int]) -> Iterator[tuple[int, int]]:
-    """Places of consecutive panels, in the order given."""
+    """Yield the places of runs of consecutive panels, in the order given."""
     breaks = np.flatnonzero(np.diff(panels) != 1) + 1
     for run in np.split(np.asarray(panels), breaks):
         yield int(run[0]) * PANEL, (int(run[-1]) + 1) * PANEL
 
 
 def _within(visits: Visits, first: int, stop: int) -> Iterator[Block]:
-    """Blocks of the places of one part."""
+    """Yield the blocks that lie in one part."""
     for rows, places in visits:
         for start, end in places:
             if max(start, first) < min(end, stop):

@@ -1,8 +1,8 @@
 """Limits that lists start with, so that they take few candidates which they would drop again.
 
 A list of n ends with n songs no worse than the n-th best of any songs that it is compared with. The more similar those
-are, the higher the limit: where the songs of a cluster stand together, it comes from them. Where few songs are compared
-with many, a small sample of all songs gives a higher limit, but one that may be wrong.
+are, the higher the limit. Where the songs of a cluster stand together, the limit comes from them. Where few songs are
+compared with many, a small sample of all songs gives a higher limit, but one that may be wrong.
 """
 
 import math
@@ -18,12 +18,12 @@ from musicrec.similarity.search.candidates import CandidateLists
 
 Rows: TypeAlias = slice | NDArray[np.int64]
 
-AT_ONCE = 1024  # songs at most whose similarities are held; more of a cluster are not compared with each other
-SAMPLE = 1024  # songs of all, about: more would cost more than they keep away
+AT_ONCE = 1024  # most songs whose similarities are held; in a larger cluster, each block of so many is compared
+SAMPLE = 1024  # about so many songs of all; more would cost more time than they save
 
 
 def start_from_clusters(projection: Projection, lists: CandidateLists, starts: NDArray[np.int64]) -> None:
-    """Let lists take nothing that is worse than what songs of the same cluster would fill them with.
+    """Set limits, so that lists take nothing worse than what songs of the same cluster would fill them with.
 
     Parameters
     ----------
@@ -32,17 +32,17 @@ def start_from_clusters(projection: Projection, lists: CandidateLists, starts: N
     lists : CandidateLists
         They are empty, and will be compared with all songs of their own cluster.
     starts : numpy.ndarray
-        Places where clusters start and the last one ends; those outside are of clusters without a song here.
+        Places where clusters start and the last one ends; those outside belong to clusters without a song here.
     """
     for start, stop in pairwise(np.unique(np.clip(starts, 0, len(lists.songs)))):
         for first in range(start, stop, AT_ONCE):
             rows = slice(first, min(first + AT_ONCE, stop))
-            about, own = _about_centre(projection, lists, rows)
-            lists.limits[rows] = _limits(projection, about @ about.T + own.astype(np.float32), own, lists.depth + 1)
+            centred, own = _about_centre(projection, lists, rows)
+            lists.limits[rows] = _limits(projection, centred @ centred.T + own.astype(np.float32), own, lists.depth + 1)
 
 
 def guess_from_sample(projection: Projection, new: CandidateLists, lists: CandidateLists) -> NDArray[Any]:
-    """Let lists take nothing that is worse than what, going by a sample, they will end with.
+    """Guess limits from a sample, so that lists take nothing worse than what they are likely to end with.
 
     Parameters
     ----------
@@ -56,14 +56,13 @@ def guess_from_sample(projection: Projection, new: CandidateLists, lists: Candid
     Returns
     -------
     numpy.ndarray
-        The limits. A list that ends with a song below its limit may lack others, and is to be made without.
+        The limits. A list that ends with a song below its limit may miss others, and must be made without a guess.
     """
     living = np.flatnonzero(lists.songs >= 0)
     sample = living[:: max(1, len(living) // SAMPLE)]
-    in_list = (
-        (new.depth + 1) * len(sample) / max(1, len(living))
-    )  # songs of the sample, on average; one is the song itself
-    nth = math.ceil(in_list + 2 * math.sqrt(in_list)) + 2  # one guess in a hundred is too high, or none
+    # The mean number of songs of the sample in a list; one more is the song itself.
+    in_list = (new.depth + 1) * len(sample) / max(1, len(living))
+    nth = math.ceil(in_list + 2 * math.sqrt(in_list)) + 2  # at most one guess in a hundred is too high
     theirs, offsets = _about_centre(projection, lists, sample)
     for first in range(0, len(new.songs), AT_ONCE):
         rows = slice(first, min(first + AT_ONCE, len(new.songs)))
@@ -79,7 +78,7 @@ def _about_centre(
 
 
 def _limits(projection: Projection, similarity: NDArray[Any], own: NDArray[np.float64], nth: int) -> NDArray[Any]:
-    """Limits by the n-th largest of similarities [rows, songs], which lack each row's `own` part."""
+    """Return limits from the n-th largest of similarities [rows, songs], which lack each row's `own` term."""
     if similarity.shape[1] < nth:
         return np.full(len(own), candidates.NO_LIMIT)
     similarity.partition(-nth, axis=1)
