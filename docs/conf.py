@@ -6,6 +6,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))  # for generated.py
 sys.path.insert(0, str(Path(__file__).parent.parent))  # a checkout documents itself, not an installed copy
 
+from sphinx.application import Sphinx
+
 from musicrec import __version__
 
 project = "musicrec"
@@ -26,3 +28,13 @@ autodoc_typehints = "none"  # numpydoc's sections name the types
 autodoc_default_options = {"members": True}
 numpydoc_show_class_members = False
 add_module_names = False
+
+
+def leave_out_fields(_app: object, _what: str, _name: str, member: object, *_: object) -> bool | None:
+    """Leave out fields of named tuples: their class describes them."""
+    return True if (getattr(member, "__doc__", None) or "").startswith("Alias for field number") else None
+
+
+def setup(app: Sphinx) -> None:
+    """Connect what is above, as Sphinx asks for it."""
+    app.connect("autodoc-skip-member", leave_out_fields)

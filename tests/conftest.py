@@ -101,13 +101,31 @@ def data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Make a folder that all processes of the run share: the first that asks makes it, and nobody changes it."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def once(name: str, make: Callable[[Path], object]) -> Path:
+        folder, is_made = base / "made-once" / name, base / "made-once" / f"{name}.made"
+        folder.parent.mkdir(exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            if not is_made.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                make(folder)
+                is_made.touch()
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def synthetic(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """A synthetic catalog of twelve styles, three short songs each, with some broken files."""
     from musicrec.stages.catalog.synthetic import write_catalog
 
-    folder = tmp_path_factory.mktemp("catalog") / "synthetic"
-    write_catalog(folder, songs_per_style=3, seconds=3)
-    return folder
+    return made_once("synthetic", lambda folder: write_catalog(folder, songs_per_style=3, seconds=3))
 
 
 @pytest.fixture(scope="session")
@@ -123,14 +141,29 @@ def ray_session() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(synthetic: Path, ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> "Store":
+def undisturbed(
+    synthetic: Path, ray_session: None, made_once: Callable[[str, Callable[[Path], object]], Path]
+) -> "Store":
     """An OUT with the synthetic catalog, extracted in one go; nobody writes to it."""
     from extracting import SETTINGS, new_out
     from musicrec.stages.extract.stage import extract
+    from musicrec.store.store import Store
 
-    store = new_out(tmp_path_factory.mktemp("undisturbed") / "out", synthetic)
-    extract(store, SETTINGS)
-    return store
+    return Store(made_once("undisturbed", lambda out: extract(new_out(out, synthetic), SETTINGS)))
+
+
+@pytest.fixture(scope="session")
+def chain(undisturbed: "Store", synthetic: Path, made_once: Callable[[str, Callable[[Path], object]], Path]) -> "Store":
+    """An OUT with every table of the chain; nobody writes to it."""
+    from extracting import CHAIN
+    from musicrec.stages.chain import chain_settings, run
+    from musicrec.store.store import Store
+
+    def make(out: Path) -> None:
+        store = Store(shutil.copytree(undisturbed.out, out, symlinks=True))
+        run(store, chain_settings(store, CHAIN), show=lambda counts: None)
+
+    return Store(made_once("chain", make))
 
 
 @pytest.fixture

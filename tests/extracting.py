@@ -11,6 +11,7 @@ from musicrec.stages.extract.stage import extract
 from musicrec.store.store import Store
 
 SETTINGS = ExtractSettings()
+CHAIN = {"train": {"epochs": 30, "scaling": "standardised"}, "similar": {"n": 10}}
 
 
 def new_out(out: Path, source: Path) -> Store:

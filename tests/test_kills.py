@@ -16,32 +16,14 @@ from benchmarks.chain import kills_reader as reader
 from benchmarks.chain import kills_tables as tables
 from musicrec.cluster.tasks import run_bounded
 from musicrec.errors import MusicrecError
-from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings
-from musicrec.stages.chain import ChainSettings, run
-from musicrec.store.store import Store
 
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="module")
-def made(synthetic, ray_session, tmp_path_factory):
-    store = Store(tmp_path_factory.mktemp("kills") / "out")
-    store.create()
-    settings = ChainSettings(
-        CatalogSettings(source=str(synthetic)),
-        ExtractSettings(),
-        TrainSettings(epochs=1),
-        EmbedSettings(),
-        SimilarSettings(n=5),
-    )
-    run(store, settings, show=lambda counts: None)
-    return store
-
-
 @pytest.fixture
-def out(made, tmp_path):
+def out(chain, tmp_path):
     """A copy of a whole OUT."""
-    shutil.copytree(made.out, tmp_path / "out", symlinks=True)
+    shutil.copytree(chain.out, tmp_path / "out", symlinks=True)
     return tmp_path / "out"
 
 
@@ -60,22 +42,22 @@ def with_first_row_twice(table):
     return table.take([0, *range(table.num_rows)])
 
 
-def test_a_whole_out_passes(made, out, synthetic):
+def test_a_whole_out_passes(chain, out, synthetic):
     assert tables.accounts(str(out), synthetic) == ([], [])
-    assert list(tables.differences(str(out), str(made.out))) == []
+    assert list(tables.differences(str(out), str(chain.out))) == []
     assert list(tables.leftovers(str(out))) == []
     seen = {
         tables.digest(read(str(out)), tables.KEYS[name]) for name, read in reader.WAYS.values() if name == "similar"
     }
-    assert seen == {tables.digest(made.read("similar"), tables.KEYS["similar"])}
+    assert seen == {tables.digest(chain.read("similar"), tables.KEYS["similar"])}
 
 
 @pytest.mark.parametrize("name", ["tracks", "outcomes", "features", "mel", "embeddings", "similar"])
-def test_a_lost_song_a_doubled_one_and_another_value_are_found_in_every_table(made, out, synthetic, tmp_path, name):
+def test_a_lost_song_a_doubled_one_and_another_value_are_found_in_every_table(chain, out, synthetic, tmp_path, name):
     shutil.copytree(out, tmp_path / "doubled", symlinks=True)
     edit(out, name, without_first_song)
     assert any(line.startswith(name) for line in tables.accounts(str(out), synthetic).lost)
-    assert any(line.startswith(name) for line in tables.differences(str(out), str(made.out)))
+    assert any(line.startswith(name) for line in tables.differences(str(out), str(chain.out)))
     edit(tmp_path / "doubled", name, with_first_row_twice)
     assert any(line.startswith(name) for line in tables.accounts(str(tmp_path / "doubled"), synthetic).doubled)
 

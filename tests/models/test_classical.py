@@ -233,22 +233,11 @@ def test_the_reference_figures_come_back_on_the_reference_table(data):
 # --- the stages ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def extracted(synthetic: Path, ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    from musicrec.settings import CatalogSettings, ExtractSettings
-    from musicrec.stages.catalog.stage import catalog
-    from musicrec.stages.extract.stage import extract
-
-    store = Store(tmp_path_factory.mktemp("classical") / "out")
-    store.create()
-    catalog(store, CatalogSettings(source=str(synthetic)))
-    extract(store, ExtractSettings(feature_sets=("iiitd41",)))
-    return store
-
-
 @pytest.mark.parametrize("name", ["svm", "whitened_svm"])
-def test_a_classical_model_goes_through_every_stage_to_the_report(extracted: Store, tmp_path: Path, name: str) -> None:
-    store = Store(shutil.copytree(extracted.out, tmp_path / "out", symlinks=True))
+def test_a_classical_model_goes_through_every_stage_to_the_report(
+    undisturbed: Store, tmp_path: Path, name: str
+) -> None:
+    store = Store(shutil.copytree(undisturbed.out, tmp_path / "out", symlinks=True))
     settings = TrainSettings(model=name)
     assert train(store, settings).fresh > 0
     assert train(store, settings).fresh == 0
@@ -267,9 +256,9 @@ def test_a_classical_model_goes_through_every_stage_to_the_report(extracted: Sto
     assert f"<p>{name} on the 41 features" in (store.out / "report.html").read_text(encoding="utf-8")
 
 
-def test_a_model_trained_on_test_songs_would_be_seen(extracted: Store, tmp_path: Path) -> None:
+def test_a_model_trained_on_test_songs_would_be_seen(undisturbed: Store, tmp_path: Path) -> None:
     """The published model is the one that the training rows alone give."""
-    store = Store(shutil.copytree(extracted.out, tmp_path / "out", symlinks=True))
+    store = Store(shutil.copytree(undisturbed.out, tmp_path / "out", symlinks=True))
     train(store, TrainSettings(model="logistic"))
     model = load(store.path("models/logistic"))
     predictions = pd.read_parquet(store.path("models/logistic") / "predictions.parquet").set_index("track_id")

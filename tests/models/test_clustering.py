@@ -275,22 +275,9 @@ def test_a_clustering_with_a_stranger_in_it_is_refused(tmp_path, name):
 # --- the stages ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def extracted(synthetic: Path, ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    from musicrec.settings import CatalogSettings, ExtractSettings
-    from musicrec.stages.catalog.stage import catalog
-    from musicrec.stages.extract.stage import extract
-
-    store = Store(tmp_path_factory.mktemp("clustering") / "out")
-    store.create()
-    catalog(store, CatalogSettings(source=str(synthetic)))
-    extract(store, ExtractSettings(feature_sets=("iiitd41",)))
-    return store
-
-
 @pytest.mark.parametrize("name", ["kmeans", "dbscan"])
-def test_a_clustering_is_trained_embedded_and_reported(extracted: Store, tmp_path: Path, name: str) -> None:
-    store = Store(shutil.copytree(extracted.out, tmp_path / "out", symlinks=True))
+def test_a_clustering_is_trained_embedded_and_reported(undisturbed: Store, tmp_path: Path, name: str) -> None:
+    store = Store(shutil.copytree(undisturbed.out, tmp_path / "out", symlinks=True))
     assert train(store, TrainSettings(model=name)).fresh > 0
     assert train(store, TrainSettings(model=name)).fresh == 0
     embed(store, EmbedSettings(model=name))

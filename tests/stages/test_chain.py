@@ -11,32 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from extracting import CHAIN
 from musicrec.errors import ConfigError, ModelError, MusicrecError, PublishError
 from musicrec.models import read_card
 from musicrec.serve.lookup import SimilarTable
 from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings
-from musicrec.stages.chain import ChainSettings, run
+from musicrec.stages.chain import chain_settings, run
 from musicrec.stages.embed import embed
 from musicrec.stages.similar.stage import similar
 from musicrec.stages.train.stage import train
 from musicrec.store.store import Store
 
-TRAIN = TrainSettings(epochs=30, scaling="standardised")
+TRAIN = TrainSettings(**CHAIN["train"])
 TABLES = ("tracks", "outcomes", "features", "mel", "embeddings", "similar")
-
-
-def chain_settings(source: Path) -> ChainSettings:
-    return ChainSettings(
-        CatalogSettings(source=str(source)), ExtractSettings(), TRAIN, EmbedSettings(), SimilarSettings(n=10)
-    )
-
-
-@pytest.fixture(scope="module")
-def chain(synthetic: Path, ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    store = Store(tmp_path_factory.mktemp("chain") / "out")
-    store.create()
-    run(store, chain_settings(synthetic))
-    return store
 
 
 @pytest.fixture
@@ -64,12 +51,12 @@ def test_every_stage_accounts_for_every_track(chain: Store) -> None:
     }
 
 
-def test_a_second_run_changes_nothing(chain: Store, synthetic: Path) -> None:
-    before = {name: chain.path(name).resolve() for name in (*TABLES, "models/mlp")}
+def test_a_second_run_changes_nothing(copy: Store) -> None:
+    before = {name: copy.path(name).resolve() for name in (*TABLES, "models/mlp")}
     fresh = []
-    run(chain, chain_settings(synthetic), show=lambda counts: fresh.append(counts.fresh))
+    run(copy, chain_settings(copy), show=lambda counts: fresh.append(counts.fresh))
     assert fresh == [0] * 5
-    assert {name: chain.path(name).resolve() for name in before} == before
+    assert {name: copy.path(name).resolve() for name in before} == before
 
 
 # --- train and embed ----------------------------------------------------------------------------------------------
@@ -211,8 +198,8 @@ def test_embed_before_train_and_train_before_extract_say_what_is_missing(synthet
         assert "Traceback" not in result.stderr
 
 
-def test_embedding_again_after_the_chain_is_a_matter_of_reading_footers(chain: Store) -> None:
-    assert embed(chain, EmbedSettings()).fresh == 0
+def test_embedding_again_after_the_chain_is_a_matter_of_reading_footers(copy: Store) -> None:
+    assert embed(copy, EmbedSettings()).fresh == 0
 
 
 @pytest.mark.slow
