@@ -47,7 +47,7 @@ class DeadlinePassed(MusicrecError):  # noqa: N818 - reads as what happened
     exit_code = 4
 
     def __init__(self) -> None:
-        super().__init__("the deadline has passed; what is done is kept, and the next run goes on from there")
+        super().__init__("the deadline has passed; finished work is kept, and the next run continues from there")
 
 
 class CatalogError(MusicrecError):
@@ -79,7 +79,7 @@ class SchemaError(MusicrecError):
 
 
 class ModelError(MusicrecError):
-    """A model cannot be trained on, or applied to, the data at hand."""
+    """A model cannot be trained on the data, or applied to it."""
 
 
 class Defect(MusicrecError):  # noqa: N818 - reads as what happened
