@@ -371,7 +371,7 @@ def test_ids_are_unique_whatever_they_are(manifest):
 def test_a_manifest_may_hold_file_uris(tmp_path, manifest):
     path = song(tmp_path / "a b.wav")
     assert [track.path for track in listed(manifest(path=[path.as_uri()])).tracks] == [path]
-    with pytest.raises(CatalogError, match="row 1: ftp://host"):
+    with pytest.raises(CatalogError, match="row 1: songs cannot be read from ftp://host"):
         listed(manifest(path=["ftp://host/a.wav"]))
 
 

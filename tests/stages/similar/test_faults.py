@@ -327,7 +327,10 @@ while not pathlib.Path(sys.argv[2]).exists():
     try:
         found.extend(seen())
         table = pd.read_parquet(store.out / "similar")  # knows nothing of versions
-        found.append(generation(table["score"].tolist(), table["track_id"].nunique()))
+        if table.empty:  # Arrow passes over files that are gone once it has listed them
+            missing += 1
+        else:
+            found.append(generation(table["score"].tolist(), table["track_id"].nunique()))
     except FileNotFoundError:
         missing += 1
 print(json.dumps({"found": found, "missing": missing}))
