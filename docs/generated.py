@@ -192,6 +192,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
         ("reasons", Reasons),
         ("packages", Packages),
         ("exit-codes", ExitCodes),
+        ("benchmarks", Benchmarks),
     ):
         app.add_directive(name, directive)
     return {"parallel_read_safe": True}
