@@ -42,7 +42,7 @@ class InUse(ConfigError):  # noqa: N818 - reads as what happened
 
 
 class DeadlinePassed(MusicrecError):  # noqa: N818 - reads as what happened
-    """The deadline of a run has passed. What is done is kept, and the next run goes on from there."""
+    """The deadline of a run has passed. What is done is kept, and the next run continues from there."""
 
     exit_code = 4
 

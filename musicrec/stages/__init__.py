@@ -24,7 +24,7 @@ def run(
 ) -> AnyPath:
     """Run the whole chain on the songs of a source: catalog, extract, train, embed, similar, report.
 
-    Finished work is not done again, and a run that was stopped goes on where it stopped.
+    Finished work is not done again, and a run that was stopped continues where it stopped.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def refresh(
     settings : mapping of str to mapping, optional
         Settings of each stage, by the name of the stage. What is not given is as in the last run, or the default.
     deadline_s : float, optional
-        Seconds after which the run ends; the next run goes on from there.
+        Seconds after which the run ends; the next run continues from there.
     max_removed_fraction : float, optional
         Largest share of its songs, from 0 to 1, that the source may have lost. If it lost more, the run fails and
         changes nothing.
@@ -112,7 +112,7 @@ def refresh(
     ConfigError, InUse, MusicrecError
         As for :func:`run`.
     DeadlinePassed
-        The deadline has passed. What is done is kept; the next run goes on from there.
+        The deadline has passed. What is done is kept; the next run continues from there.
     CatalogError
         The source is missing, or lost too many songs.
     PublishError
