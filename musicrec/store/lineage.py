@@ -52,5 +52,5 @@ def digest(*columns: Sequence[str | None]) -> str:
     """Return the fingerprint of some equally long columns of text, in their order: 16 hex digits."""
     h = hashlib.blake2b(digest_size=8)
     for row in zip(*columns, strict=True):
-        h.update(repr(row).encode("utf-8", "surrogatepass"))
+        h.update(repr(row).encode())
     return h.hexdigest()

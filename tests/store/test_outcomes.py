@@ -20,7 +20,8 @@ def test_counts_add_up():
     counts = count("extract", list(STATUSES), outcomes(*STATUSES), fresh=2)
     assert counts == Counts("extract", ok=2, skipped=1, failed=2, fresh=2)
     assert counts.total == len(STATUSES)
-    assert str(counts).startswith("extract: 2 ok + 1 skipped + 2 failed = 5")
+    assert str(counts) == "extract: 2 ok + 1 skipped + 2 failed = 5 (2 decoded now)"
+    assert str(Counts("embed", ok=1, skipped=0, failed=0, fresh=0)).endswith("= 1 (none embedded now)")
 
 
 def test_an_empty_catalog_adds_up_to_nothing():

@@ -96,6 +96,17 @@ def test_the_next_version_neither_removes_a_withdrawn_one_nor_takes_its_number(s
     assert rollback(store, "2") == 2
 
 
+def test_a_version_that_is_withdrawn_stays_withdrawn_since_then(store, monkeypatch):
+    names = [publish(store, g) for g in (1, 2, 3)]
+    for minute in (1, 2):
+        monkeypatch.setattr(module, "now", lambda minute=minute: f"2026-01-01T00:0{minute}:00+00:00")
+        rollback(store)
+    assert store.versions("similar").withdrawn == {
+        names[2]: "2026-01-01T00:01:00+00:00",
+        names[1]: "2026-01-01T00:02:00+00:00",
+    }
+
+
 def test_what_a_killed_run_left_is_removed_and_is_no_version_though_newer_than_a_withdrawn_one(store):
     publish(store, 1)
     publish(store, 2)
