@@ -19,7 +19,7 @@ def doctor(out: str | None, as_json: bool) -> None:
 
     Decodes a second of every kind of audio, finds similar songs with each method that the processor supports, computes
     features, runs a TensorFlow layer and a Ray task, connects to S3 if it is set up, and writes to OUT (or the current
-    folder) and to the temporary folder. Nothing is left behind. This takes about 15 seconds; on a fresh machine,
+    folder) and to the temporary folder. Nothing is left behind. This takes about half a minute; on a fresh machine,
     compiling adds a minute.
 
     The exit code is 1 if an installed part does not work; its line says what to do.
