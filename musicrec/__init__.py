@@ -1,7 +1,15 @@
 """Content-based music recommendation at catalog scale: audio in, recommendation tables out."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # at run time, each name is loaded when it is first asked for
+    from musicrec.errors import MusicrecError as MusicrecError
+    from musicrec.serve.lookup import SimilarTable as SimilarTable
+    from musicrec.serve.recommend import Recommender as Recommender
+    from musicrec.stages import refresh as refresh
+    from musicrec.stages import run as run
+    from musicrec.store.store import Store as Store
 
 __version__ = "0.1.0"  # here and not in the package's metadata: a submitted job ships the code without installing it
 
