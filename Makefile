@@ -19,7 +19,7 @@ python:  # says which Python that is
 demo: setup
 	$(BIN)/musicrec demo demo-out
 
-# A file's tests run in one process, which makes what they share once. FAST=1: without those that start Ray or TensorFlow.
+# A file's tests run in one process, which makes what they share once. FAST=1: the quick ones, which start no Ray, TensorFlow or server.
 # A process that crashes ends the run: what it had left would be waited for for ever.
 test: setup
 	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 $(if $(FAST),--fast)

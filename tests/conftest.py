@@ -35,15 +35,15 @@ NO_ENGINE = Path(__file__).parent / "no_engine"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fast", action="store_true", help="only tests that start neither Ray nor TensorFlow")
+    parser.addoption("--fast", action="store_true", help="only quick tests, which start no Ray, TensorFlow or server")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """With --fast, leave out tests that start an engine, and let the others fail if they start one after all."""
+    """With --fast, leave out thorough tests and those of an engine; the others fail if they start one after all."""
     several_may_compile()
     if config.getoption("fast"):
         marks = config.option.markexpr
-        config.option.markexpr = f"({marks}) and not engine" if marks else "not engine"
+        config.option.markexpr = " and ".join([*([f"({marks})"] if marks else []), "not engine", "not thorough"])
         sys.path.insert(0, str(NO_ENGINE))
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(NO_ENGINE), os.environ.get("PYTHONPATH")]))
         os.environ["RAY_RUNTIME_ENV_HOOK"] = "no_ray.refuse"
@@ -79,13 +79,14 @@ def several_may_compile() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that share the session's Ray, and begin with the files that take longest.
+    """Mark the tests that share the session's Ray or its S3 server, and begin with the files that take longest.
 
     Processes take file by file. Were a long one the last, the others would end before it.
     """
     for item in items:
-        if "ray_session" in getattr(item, "fixturenames", ()):
-            item.add_marker("engine")
+        for fixture, mark in (("ray_session", "engine"), ("s3_server", "thorough")):
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(mark)
     turn = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: turn.get(item.path.stem, len(turn)))
 

@@ -1,10 +1,15 @@
-"""`make test FAST=1`: a test that starts Ray or TensorFlow is left out if it is marked, and fails if it is not."""
+"""`make test FAST=1`: a test that starts Ray or TensorFlow is left out if it is marked, and fails if it is not.
+
+Tests that take long, or start a server, are left out too.
+"""
 
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 TESTS = Path(__file__).parent
 EXAMPLES = """
@@ -38,11 +43,17 @@ def test_neither():
 def test_marked(): ...
 
 def test_marked_by_its_fixture(ray_session): ...
+
+@pytest.mark.thorough
+def test_thorough(): ...
+
+def test_thorough_by_its_fixture(s3_server): ...
 """
 RAY = "RuntimeError: this test starts Ray; mark it engine"
 TENSORFLOW = "RuntimeError: this test starts TensorFlow; mark it engine"
 
 
+@pytest.mark.thorough
 def test_what_starts_an_engine_is_left_out_if_it_is_marked_and_fails_if_not(tmp_path):
     (tmp_path / "test_examples.py").write_text(EXAMPLES)
     told = subprocess.run(
@@ -57,4 +68,4 @@ def test_what_starts_an_engine_is_left_out_if_it_is_marked_and_fails_if_not(tmp_
         "test_keras": TENSORFLOW,
         "test_child": f"RuntimeError: {TENSORFLOW}",
     }
-    assert "5 failed, 1 passed, 2 deselected" in told
+    assert "5 failed, 1 passed, 4 deselected" in told

@@ -37,6 +37,7 @@ def test_the_validation_bites(fault: dict) -> None:
         validate(yaml.safe_load((ROOT / "cluster.yaml").read_text()) | fault)
 
 
+@pytest.mark.thorough
 def test_every_stage_has_a_job_that_answers_help() -> None:
     jobs = sorted((ROOT / "jobs").glob("*.py"))
     assert {job.stem for job in jobs} >= {

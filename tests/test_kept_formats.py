@@ -104,6 +104,7 @@ def test_the_models_name_every_class_of_ours_that_a_model_may_name():
     assert {(module, name) for module, name in _allowed() if module.startswith("musicrec.")} <= named
 
 
+@pytest.mark.thorough
 def test_a_run_finds_nothing_to_compute(store):
     before, counts = published(store), []
     with store.lock():

@@ -161,6 +161,7 @@ def test_a_download_ends_in_time(server):
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.thorough
 def test_a_server_that_falls_silent_is_left(server, monkeypatch):
     monkeypatch.setattr(download, "READ_TIMEOUT_S", 0.3)
     error = refusal(server.url("stalled"))

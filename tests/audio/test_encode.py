@@ -34,6 +34,7 @@ def decoded(content):
     return samples, frames[0].sample_rate, seconds
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("n_channels", [1, 2])
 @pytest.mark.parametrize("form", FORMATS)
 def test_other_decoders_read_the_samples_that_were_written(form, n_channels):
@@ -68,6 +69,7 @@ def test_tags_are_those_that_tinytag_reads(form, tmp_path):
         assert not TinyTag.is_supported(path)
 
 
+@pytest.mark.thorough
 def test_equal_samples_give_equal_bytes_at_another_time_too():
     def all_forms():
         return {
@@ -82,6 +84,7 @@ def test_equal_samples_give_equal_bytes_at_another_time_too():
     assert {form for form in FORMATS if first[form] != second[form]} == RANDOM
 
 
+@pytest.mark.thorough
 def test_minutes_at_once_do_not_crash_the_vorbis_encoder():
     noise = np.random.default_rng(0).normal(0, 0.1, 180 * 22_050).astype(np.float32)
     assert len(decoded(encode(noise, 22_050, "ogg"))[0]) == len(noise)

@@ -119,6 +119,7 @@ FORMATS = {  # name: codec, and options of the encoder
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seconds", [2, 5, 8])
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_clip_is_that_of_decoding_from_the_start(tmp_path, name, seconds):
@@ -158,6 +159,7 @@ def test_an_mp4_ends_where_it_says(tmp_path, name, seconds):
     assert np.corrcoef(clip[tail], samples.mean(axis=1)[tail])[0, 1] > 0.7
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("ms", [1999, 1500, 1000, 333])
 @pytest.mark.parametrize("name", MP4S)
 def test_an_mp4_that_an_edit_list_shortens_ends_there(tmp_path, name, ms):
@@ -281,6 +283,7 @@ def test_only_the_sound_of_a_video_is_decoded(tmp_path):
 # --- both decoders ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_both_decoders_give_the_same_samples_of_real_songs(data):
     """Of wav and flac exactly, of ogg and mp3 up to rounding.
 
@@ -343,6 +346,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "codec"), [("song.flac", "flac"), ("song.m4a", "alac"), ("song.mkv", "flac")])
 def test_memory_does_not_grow_with_the_song(tmp_path, name, codec):
     """Twenty minutes, 400 MiB as floats, cost no more than the one minute decoded before."""
@@ -376,6 +380,7 @@ def test_a_cut_file_gives_its_true_last_window(aac):
     np.testing.assert_allclose(clip, whole[-3 * 44_100 :], atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_damage_in_the_middle_is_corrupt(aac):
     content = bytearray(aac.read_bytes())
     at = len(content) // 2
@@ -384,6 +389,7 @@ def test_damage_in_the_middle_is_corrupt(aac):
     assert refusal(aac, **WINDOW).reason == "corrupt"
 
 
+@pytest.mark.thorough
 def test_damage_before_the_clip_does_no_harm_where_it_is_sought(tmp_path):
     path = encode(tmp_path / "song.m4a", music(8, 44_100), 44_100, "aac", aac_pns="0")
     sound = clip_of(*decode_from_start(path))
@@ -394,6 +400,7 @@ def test_damage_before_the_clip_does_no_harm_where_it_is_sought(tmp_path):
     np.testing.assert_allclose(audio.load(str(path), sample_rate=44_100, **WINDOW), sound, atol=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
 def test_channels_that_change_within_a_song_are_corrupt(tmp_path, order):
     parts = [encode(tmp_path / f"{n}.aac", music(5, 44_100, n), 44_100, "aac").read_bytes() for n in order]
@@ -418,6 +425,7 @@ def test_a_picture_is_undecodable(tmp_path):
     assert refusal(path).reason == "undecodable"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "text"),
     [

@@ -77,6 +77,7 @@ def reason(uri, **options) -> str:
 # --- librosa's samples ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "rate", "n_channels", "seconds", "start_s", "length_s", "sample_rate"),
     [
@@ -107,6 +108,7 @@ def test_the_clip_is_librosas(*, tmp_path, name, rate, n_channels, seconds, star
     np.testing.assert_allclose(clip, expected, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_the_clip_of_real_songs_is_librosas(data):
     for path in sorted((data / "songs").iterdir()):
         whole, rate = in_one_read(path)
@@ -123,6 +125,7 @@ def test_channels_are_mixed_by_their_mean(tmp_path, n_channels):
     np.testing.assert_allclose(audio.load(uri, sample_rate=8_000), samples.mean(axis=1), atol=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("rate", "options"), [(22_050, LOW_BITRATE), (44_100, {"bitrate_mode": "VARIABLE"})])
 def test_a_low_bitrate_mp3_is_decoded_without_glitches(tmp_path, rate, options):
     t = np.arange(45 * rate) / rate
@@ -135,6 +138,7 @@ def test_a_low_bitrate_mp3_is_decoded_without_glitches(tmp_path, rate, options):
 # --- the window -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rate=st.integers(1_000, 9_000),
@@ -209,6 +213,7 @@ def test_a_flac_that_lies_about_its_length_gives_its_true_last_window(tmp_path, 
     np.testing.assert_array_equal(clip, np.arange(40_000, 70_000))
 
 
+@pytest.mark.thorough
 def test_a_clip_as_mp3_whose_length_is_a_guess_is_decoded_once(tmp_path, monkeypatch):
     path = Path(write(tmp_path / "whole.mp3", music(30, 44_100, 2), 44_100, **FMA_BITRATE))
     content = path.read_bytes()
@@ -223,6 +228,7 @@ def test_a_clip_as_mp3_whose_length_is_a_guess_is_decoded_once(tmp_path, monkeyp
 # --- real odd files ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_every_odd_file_gives_samples_or_a_reason(data):
     reasons, details = {}, []
     for path in sorted(p for p in (data / "odd").rglob("*") if p.is_file()):
@@ -245,6 +251,7 @@ def test_every_odd_file_gives_samples_or_a_reason(data):
     assert not [name for name in reasons if name.startswith(("chirp", "stereo", "real_8ch", "60 - mono"))]
 
 
+@pytest.mark.thorough
 def test_odd_flac_and_wav_files_decode_as_soundfile_decodes_them(data):
     n_compared = 0
     for path in sorted([*data.glob("odd/*/*.flac"), *data.glob("odd/*/*.wav")]):

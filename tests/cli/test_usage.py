@@ -235,6 +235,7 @@ def test_a_busy_out_is_exit_code_3_for_every_command_that_writes(run, out, stage
     assert not stages
 
 
+@pytest.mark.thorough
 def test_a_catalog_is_made_once_and_kept_when_another_source_is_refused(run, songs, tmp_path):
     code, text, complaint = run("catalog", "new/OUT", "--source", "songs")
     assert (code, complaint) == (0, "")
@@ -280,6 +281,7 @@ def test_whatever_else_goes_wrong_is_one_line_too(run, out, monkeypatch, e, code
         pass
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("arguments", "code"), [("lookup NEW x", 2), ("lookup OUT x", 1), ("catalog OUT", 0)])
 def test_the_process_ends_with_the_exit_code(out, tmp_path, arguments, code):
     command = [sys.executable, "-m", "musicrec", *arguments.split()]

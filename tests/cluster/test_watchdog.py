@@ -36,6 +36,7 @@ with Watchdog(Path({str(note)!r}), 0.5) as watchdog:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30, check=False)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("hang", HANGS.values(), ids=HANGS)
 def test_a_stuck_process_ends_and_its_note_says_over_what(tmp_path, hang):
     assert watched(tmp_path / "note", hang).returncode != 0
@@ -48,6 +49,7 @@ def test_a_process_that_died_of_something_else_was_not_stuck(tmp_path, end):
     assert stuck(tmp_path / "note") is None
 
 
+@pytest.mark.thorough
 def test_each_piece_has_the_whole_time_and_no_note_stays(tmp_path):
     with Watchdog(tmp_path / "note", 0.5) as watchdog:
         for piece in range(8):

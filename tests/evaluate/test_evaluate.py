@@ -106,6 +106,7 @@ def test_with_a_threshold_a_song_may_have_several_genres_or_none(predictions, ta
         assert found == pytest.approx(np.mean(by_seed, axis=0).tolist())
 
 
+@pytest.mark.thorough
 def test_auc_compares_songs_that_one_network_scored(predictions, table):
     for i, genre in enumerate(CLASSES):
         areas, pairs = [], []
@@ -175,6 +176,7 @@ def test_accuracy_is_that_of_the_room(predictions, artists, table):
     assert value(table, "accuracy_std") == pytest.approx(hits.mean(axis=1).std(ddof=1))
 
 
+@pytest.mark.thorough
 def test_intervals_are_those_of_songs_drawn_by_hand(predictions, artists, monkeypatch):
     monkeypatch.setattr(bootstrap, "RESAMPLES", 60)
     names = np.unique(artists)
@@ -417,6 +419,7 @@ def test_the_commonest_is_that_of_the_other_folds():
     assert controls.name_commonest(labels[:2], folds[:2]).tolist() == [None, None]  # one fold: nothing to learn from
 
 
+@pytest.mark.thorough
 def test_a_source_that_gives_the_genre_away_is_found_out(predictions, artists):
     truth = predictions.drop_duplicates("track_id").set_index("track_id")["genre"]
     traitor = truth.map({"blues": "wav", "jazz": "mp3", "pop": "ogg", "rock": "wav"})
@@ -463,6 +466,7 @@ def test_controls_join_the_scores(predictions, artists, table):
 # --- the summary ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_the_summary_sets_models_and_splits_side_by_side(predictions, artists):
     several = pd.concat(
         [predictions, synthetic(split="random", skill=3), synthetic(f"m{SHUFFLED}", skill=0), synthetic("n", skill=4)]

@@ -35,6 +35,7 @@ def judged(draw):
     return ids, labels, rng
 
 
+@pytest.mark.thorough
 @settings(max_examples=150, deadline=None)
 @given(catalog=judged(), k=st.integers(1, 16))
 def test_precision_and_recall_are_counted_song_by_song(catalog, k):
@@ -55,6 +56,7 @@ def test_precision_and_recall_are_counted_song_by_song(catalog, k):
             assert np.isnan(recall[i])
 
 
+@pytest.mark.thorough
 @settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 2**16), n=st.integers(2, 20))
 def test_average_precision_is_that_of_scikit_learn(seed, n):
@@ -75,6 +77,7 @@ def test_songs_that_a_filter_takes_out_do_not_count_as_missed():
     )
 
 
+@pytest.mark.thorough
 @settings(max_examples=100, deadline=None)
 @given(catalog=judged())
 def test_diversity_is_the_mean_distance_of_all_pairs(catalog):

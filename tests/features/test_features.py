@@ -113,6 +113,7 @@ def assert_librosas(y, feature_set: str) -> None:
 # --- librosa ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:n_fft=")
 @pytest.mark.parametrize("feature_set", BY_LIBROSA)
 @pytest.mark.parametrize("name", SIGNALS)
@@ -120,6 +121,7 @@ def test_features_of_synthetic_signals_are_librosas(name, feature_set):
     assert_librosas(signal(name), feature_set)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("feature_set", BY_LIBROSA)
 def test_features_of_a_real_clip_are_librosas(originals, feature_set):
     assert_librosas(originals["disco.00000"][: 10 * RATE], feature_set)
@@ -253,6 +255,7 @@ def test_features_of_all_originals_are_those_of_the_public_gtzan_table(originals
     assert_like_kaggle(originals, kaggle, tolerance=2e-3)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["blues.00001", "disco.00000"])
 def test_with_the_padding_of_its_days_the_public_gtzan_table_is_met_exactly(originals, kaggle, name):
     y, table = originals[name], kaggle.loc[name]
@@ -286,5 +289,6 @@ def test_features_are_those_of_the_reference_projects_table(data, originals, nam
     assert_like_iiitd(data, name, features.extract(originals[name], RATE, "iiitd41"))
 
 
+@pytest.mark.thorough
 def test_librosa_with_frames_of_1024_samples_gives_the_reference_projects_table(data, originals):
     assert_like_iiitd(data, "blues.00001", iiitd41_by_librosa(originals["blues.00001"], n_fft=1024))

@@ -52,6 +52,7 @@ def test_a_mel_of_the_pictures_size_is_coloured_as_by_matplotlib():
     np.testing.assert_array_equal(images.spectrogram_image(mel), coloured(mel))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("shape", [(128, 1293), (128, 512), (20, 40), (512, 26_000), (1, 1), (128, 1), (40, 257)])
 def test_other_sizes_are_resampled_linearly_and_nothing_is_passed_over(shape):
     mel = mel_noise(*shape)
@@ -202,6 +203,7 @@ def test_the_same_clip_makes_the_same_file():
 # --- figure for people ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_a_figure_names_seconds_hertz_and_decibels():
     y = (0.5 * np.sin(2 * np.pi * 1000 * np.arange(2 * RATE) / RATE)).astype(np.float32)
     figure = clip_figure(y, RATE, features.mel(y, RATE))
@@ -212,6 +214,7 @@ def test_a_figure_names_seconds_hertz_and_decibels():
     assert data_uri(figure) == data_uri(clip_figure(y, RATE, features.mel(y, RATE)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("hz", [250, 1000, 4000, 8000])
 @pytest.mark.parametrize("n_mels", [40, 128])
 def test_a_tone_stands_at_its_tick(hz, n_mels):
@@ -229,6 +232,7 @@ def test_a_tone_stands_at_its_tick(hz, n_mels):
     assert (left, right) == pytest.approx((-256 / RATE, (2 * RATE // 512 + 0.5) * 512 / RATE))
 
 
+@pytest.mark.thorough
 def test_a_figure_of_a_single_sample_is_drawn():
     y = np.ones(1, np.float32)
     assert data_uri(clip_figure(y, RATE, features.mel(y, RATE))).startswith("data:image/svg+xml")

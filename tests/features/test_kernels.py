@@ -228,6 +228,7 @@ def test_an_array_that_is_not_contiguous_is_refused():
         kernels.means_and_variances(noise(4, 40)[:, :20])
 
 
+@pytest.mark.thorough
 def test_a_kernel_is_compiled_anew_when_another_file_of_its_room_changes(tmp_path):
     room = Path(fourier.__file__).parent
     copy = tmp_path / "musicrec" / "features"
@@ -253,6 +254,7 @@ def test_a_kernel_is_compiled_anew_when_another_file_of_its_room_changes(tmp_pat
 # --- harmonic part ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:n_fft=")
 @pytest.mark.parametrize("n", [1, 400, 600, 5_000, 16 * 512, 16 * 512 - 1, 40_000])
 def test_the_harmonic_part_is_librosas_at_every_length(n):

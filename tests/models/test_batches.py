@@ -56,6 +56,7 @@ def by_song(steps):
 # --- shares of workers --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @given(st.sampled_from(["features", "mel", "images"]), st.booleans(), st.integers(2, 25), st.integers(2, N), SEEDS)
 def test_workers_share_the_steps_of_one(kind, mixed, size, n_learned, seed):
     rows = np.random.default_rng(seed).permutation(N)[:n_learned]
@@ -110,6 +111,7 @@ def test_a_batch_says_of_each_song_what_it_is():
 # --- mixing -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @given(
     st.sampled_from(["features", "mel", "images"]), st.sampled_from([{"mixup": 0.3}, {"cutmix": 0.3}, MIXING]), SEEDS
 )
@@ -136,6 +138,7 @@ def test_mixup_is_the_weighted_mean(share, seed):
     np.testing.assert_allclose(mixed, share * x.astype(float) + (1 - share) * y, atol=1e-6)
 
 
+@pytest.mark.thorough
 @given(st.integers(1, 40), st.floats(0, 1), SEEDS)
 def test_cutmix_takes_its_share_of_rows_in_one_stretch_from_the_other(n, share, seed):
     draw = np.random.default_rng(seed)
@@ -159,6 +162,7 @@ def test_cutmix_takes_the_stretch_from_where_it_puts_it():
     assert starts == set(range(7))
 
 
+@pytest.mark.thorough
 @given(st.integers(1, 60), st.integers(1, 60), SEEDS)
 def test_spec_augment_changes_stripes_and_nothing_else(frames, bands, seed):
     x = np.random.default_rng(seed + 1).normal(size=(frames, bands)).astype(np.float32)

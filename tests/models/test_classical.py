@@ -49,6 +49,7 @@ STEPS = [
 ]
 
 
+@pytest.mark.thorough
 @parametrize_with_checks(STEPS)
 def test_steps_keep_the_rules_of_scikit_learn(estimator, check):
     check(estimator)
@@ -128,6 +129,7 @@ def model(request):
     return Classical(fit(request.param, (X, y), 0), card)
 
 
+@pytest.mark.thorough
 def test_missing_and_infinite_features_are_filled_in(model):
     X, _ = songs(seed=1)
     X[0, 0], X[1, 7], X[2, 40] = np.nan, np.inf, -np.inf
@@ -135,6 +137,7 @@ def test_missing_and_infinite_features_are_filled_in(model):
     assert np.isfinite(model.predict_proba(X)).all()
 
 
+@pytest.mark.thorough
 def test_models_learn_from_songs_fewer_than_neighbours_features_or_folds():
     X, y = songs(n=6, n_features=518, n_classes=2)
     for name in CLASSICAL + CLUSTERINGS:
@@ -173,6 +176,7 @@ def test_a_file_that_is_no_model_is_refused_and_runs_nothing(tmp_path, content):
     assert (tmp_path / "harm").exists()  # else the refusal would show nothing
 
 
+@pytest.mark.thorough
 def test_importing_the_models_loads_neither_scikit_learn_nor_keras():
     code = "import sys, musicrec.models; print({'sklearn', 'keras', 'tensorflow'} & set(sys.modules))"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -216,6 +220,7 @@ def test_songs_that_no_fold_tests_do_not_count():
         accuracy([np.nan])
 
 
+@pytest.mark.thorough
 def test_the_reference_figures_come_back_on_the_reference_table(data):
     """CV of the saved models: SVM .700, KNN .616; ours within three points, and the project's own model above .78."""
     table = pd.read_csv(data / "tables" / "iiitd_12genre_960x41.csv")

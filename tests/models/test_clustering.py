@@ -33,6 +33,7 @@ from musicrec.stages.train.stage import train
 from musicrec.store.store import Store
 
 
+@pytest.mark.thorough
 @parametrize_with_checks(
     [
         GenreOfCluster(KMeans(9, random_state=0)),
@@ -247,6 +248,7 @@ def test_a_sweep_without_a_number_to_ask_for_says_what_was_found():
 # --- saved --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_birch_of_many_subclusters_is_saved_without_its_tree():
     """Its leaves are a linked list, which pickle would descend into past Python's limit."""
     X = np.random.default_rng(0).uniform(0, 400, size=(10_000, 2))

@@ -142,6 +142,7 @@ def test_no_songs_get_no_answers(trained, of):
     assert trained.predict_proba(of.X[:0]).shape == (0, CLASSES)
 
 
+@pytest.mark.thorough
 def test_training_again_gives_the_same_model(trained, name, of):
     again = train(name, of)
     np.testing.assert_allclose(again.predict_proba(of.X), trained.predict_proba(of.X), atol=1e-4)

@@ -81,6 +81,7 @@ def test_features_are_scaled_and_what_is_missing_is_filled_in():
 # --- forward passes -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @given(st.lists(LENGTHS, min_size=1, max_size=12), st.integers(1, 9), st.integers(1, 7))
 def test_chunks_hold_every_example_of_every_song_in_order(lengths, windows, most):
     songs = [spectrogram(n) for n in lengths]
@@ -93,6 +94,7 @@ def test_chunks_hold_every_example_of_every_song_in_order(lengths, windows, most
         assert len(chunk) - songs_of[-1] < most  # a song is not divided, and no song more is held
 
 
+@pytest.mark.thorough
 @given(st.lists(LENGTHS, max_size=12), st.integers(1, 5))
 def test_a_song_counts_by_the_mean_over_its_excerpts(lengths, windows):
     songs = [spectrogram(n, start=i) for i, n in enumerate(lengths)]
@@ -156,6 +158,7 @@ def test_chosen_songs_are_the_rows_that_were_asked_for():
 # --- reading ahead ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @given(st.lists(st.one_of(st.integers(), st.none())))
 def test_reading_ahead_gives_the_same_items_in_the_same_order(items):
     assert list(ahead(iter(items))) == items

@@ -101,6 +101,7 @@ def overall(table, model, split):
 # --- what the section says ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_models_stand_by_splits_with_their_intervals(page, table):
     printed = {row[0]: row for row in page.rows if len(row) == 8}
     for model in MODELS:
@@ -174,6 +175,7 @@ def test_the_control_of_the_source_is_in_words(page, table):
     assert f"The features predict the source of {points(told[controls.SOURCE_HEARD])}\xa0%" in page.text
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("whole", "shuffled", "words"),
     [
@@ -196,6 +198,7 @@ def test_shuffled_frames_in_words(tmp_path, whole, shuffled, words):
     assert "One model against another" not in text  # a spoilt model is no other model
 
 
+@pytest.mark.thorough
 def test_a_random_split_alone_is_called_flattering(tmp_path, page):
     text = page_of(write(tmp_path, synthetic(splits=("random",)))).text
     assert "No split by artist was evaluated, so these figures are too high." in text
@@ -227,6 +230,7 @@ def test_names_are_escaped(page):
             ET.fromstring(b64decode(address.partition(",")[2]))  # well-formed
 
 
+@pytest.mark.thorough
 def test_one_model_without_probabilities_and_with_lost_answers(tmp_path):
     predictions = synthetic({"svm": 1.0}, ("artist",), seeds=1).assign(probabilities=None)
     predictions.loc[:9, "predicted"] = None
@@ -239,6 +243,7 @@ def test_one_model_without_probabilities_and_with_lost_answers(tmp_path):
     assert "ROC of" not in page.text
 
 
+@pytest.mark.thorough
 def test_one_genre_only(tmp_path):
     page = page_of(write(tmp_path, synthetic({"svm": 1.0}, ("artist",), genres=["blues"])))
     assert "Best and worst genre" not in page.text

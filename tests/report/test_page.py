@@ -140,6 +140,7 @@ def page(full) -> Page:
 # --- what the page says ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_accounting_is_that_of_the_tables(page):
     assert ["catalog", "26", "0", "0", "26", "26", "adds up"] in page.rows
     assert ["extract", "24", "1", "1", "26", "26", "adds up"] in page.rows
@@ -161,6 +162,7 @@ def test_accuracy_comes_with_its_count_and_wilson_interval(page):
     assert f"{100 * low:.1f}\xa0% to {100 * high:.1f}\xa0%" in page.text
 
 
+@pytest.mark.thorough
 def test_a_flattering_split_is_called_one(tmp_path, page):
     assert "not artist-disjoint" in page.text
     assert "The test set is small" in page.text
@@ -176,6 +178,7 @@ def test_gate_figures_are_those_of_the_footer(page):
     assert values["churn"] == "–"
 
 
+@pytest.mark.thorough
 def test_versions_on_disk_are_listed_with_their_figures_the_newest_first(tmp_path):
     catalog = Catalog(tmp_path / "out").everything()
     catalog.similar()
@@ -214,6 +217,7 @@ def test_same_genre_share_is_shown_beside_chance(full, page):
     assert "In-sample" in page.text
 
 
+@pytest.mark.thorough
 def test_a_table_of_an_earlier_model_is_called_so(tmp_path):
     catalog = Catalog(tmp_path).everything()
     catalog.similar(model_id="mlp-0")
@@ -256,6 +260,7 @@ def test_nothing_is_loaded_from_outside(page):
             assert all((a or b).startswith(("#", "data:")) for a, b in targets)
 
 
+@pytest.mark.thorough
 def test_the_same_tables_give_the_same_page(full, page):
     again = page_of(full.store)
     without_time = [re.sub(r"<time>.*?</time>", "", p.html) for p in (page, again)]
@@ -281,6 +286,7 @@ def test_an_empty_out_names_the_command_of_each_section(tmp_path):
     assert "img" not in page.tags
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("missing", ["outcomes", "features", "model", "embeddings", "similar"])
 def test_a_missing_table_leaves_the_others(tmp_path, missing):
     catalog = Catalog(tmp_path)
@@ -299,12 +305,14 @@ def test_a_folder_that_is_no_out_is_refused(tmp_path):
         write_report(Store(tmp_path))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("n", [2, 3, 7])
 def test_tiny_catalogs(tmp_path, n):
     page = page_of(Catalog(tmp_path, n).everything().store)
     assert f"{n} songs in" in page.text
 
 
+@pytest.mark.thorough
 def test_songs_without_a_genre(tmp_path):
     catalog = Catalog(tmp_path, genres=[None])
     for make in (catalog.tracks, catalog.outcomes, catalog.features, catalog.embeddings, catalog.similar):
@@ -321,6 +329,7 @@ def test_vectors_that_are_all_alike(tmp_path):
     assert "All 26 songs" in page_of(catalog.store).text
 
 
+@pytest.mark.thorough
 def test_large_tables_are_sampled_and_the_page_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(sections, "MAX_MAPPED", 10)
     monkeypatch.setattr(sections, "MAX_FEATURE_ROWS", 12)
@@ -377,6 +386,7 @@ def test_rare_genres_are_folded_into_one():
     assert figures.fold_rare(genres, 4).tolist() == genres.tolist()
 
 
+@pytest.mark.thorough
 def test_figures_draw_any_genre_name():
     genres = pd.Series(["$\\frac{$", "_hidden", "\x01bell", "音楽", "a" * 300, "--><b>"] * 3)
     for figure in (

@@ -314,6 +314,7 @@ def sidecar_of(folder, ids, titles=None):
 ODD_TEXT = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from("/.\n\0aA1ßİ'")), max_size=12)
 
 
+@pytest.mark.thorough
 @settings(deadline=None)
 @given(st.sets(ODD_TEXT, min_size=1, max_size=60), st.lists(ODD_TEXT, max_size=20), st.data())
 def test_ids_and_names_of_odd_characters_are_found_and_no_others(ids, strangers, data):
@@ -565,6 +566,7 @@ finally:
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "arguments",
     [["--help"], ["lookup", "OUT", "夜曲"]],

@@ -56,6 +56,7 @@ def form(request, monkeypatch):
     return request.param
 
 
+@pytest.mark.thorough
 def test_all_tools_read_the_same_rows_in_order_of_song_and_rank(tmp_path, form):
     ids, scores = lists()
     ids[::3, N // 2 :], scores[::3, N // 2 :] = -1, -np.inf
@@ -73,6 +74,7 @@ def test_all_tools_read_the_same_rows_in_order_of_song_and_rank(tmp_path, form):
     assert pq.read_table(tmp_path / "v").schema.remove_metadata() == SIMILAR
 
 
+@pytest.mark.thorough
 def test_parquet_and_sidecar_say_the_same_of_every_song(tmp_path, form):
     ids, scores = lists(seed=1)
     track_ids = written(tmp_path / "v", ids, scores)
@@ -109,6 +111,7 @@ def test_parts_and_sidecar_say_what_made_them(tmp_path):
     assert footers[0]["lineage"] == {"dataset": "made up"}
 
 
+@pytest.mark.thorough
 def test_fifty_neighbours_drawn_from_a_million_songs_take_at_most_300_bytes(tmp_path, monkeypatch):
     ids, scores = lists(20_000, 50)
     folder = tmp_path / "v"

@@ -186,6 +186,7 @@ def csls(s, i, j):
     return 2 * s[i, j] - near[0] - near[1]
 
 
+@pytest.mark.thorough
 @ways
 def test_scores_are_those_of_the_publications(method, metric):
     definition = {f.__name__: f for f in (mutual_proximity, local_scaling, csls)}[method]

@@ -138,6 +138,7 @@ RULES = st.fixed_dictionaries(
 ).map(lambda fields: Rules(**fields))
 
 
+@pytest.mark.thorough
 @settings(max_examples=300, deadline=None)
 @given(catalog=catalogs(), rules=RULES, per_n=st.integers(1, 4), cells=st.integers(1, 200))
 def test_lists_by_rules_are_brute_force_whatever_the_pool(catalog, rules, per_n, cells):
@@ -168,6 +169,7 @@ def test_a_song_beyond_the_pool_that_ties_by_rounding_is_not_overlooked(seed, mo
         assert row == [j for j in range(20) if j != i and genres[j] == genres[i]][:4]
 
 
+@pytest.mark.thorough
 @settings(max_examples=60, deadline=None)
 @given(catalog=catalogs(), rules=RULES, depth=st.integers(1, 30), data=st.data())
 def test_given_lists_and_some_rows_only_change_nothing(catalog, rules, depth, data):
@@ -252,6 +254,7 @@ def test_lists_as_long_as_a_limit_allows_end_the_search(monkeypatch):
     assert depths == {200}
 
 
+@pytest.mark.thorough
 @settings(max_examples=200, deadline=None)
 @given(catalog=catalogs(), rules=RULES)
 def test_no_list_is_longer_than_its_longest(catalog, rules):

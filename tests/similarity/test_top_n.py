@@ -399,6 +399,7 @@ def tables(draw):
     return {t: draw(st.permutations([s for s in songs if s != t]))[: draw(st.integers(0, 4))] for t in songs}
 
 
+@pytest.mark.thorough
 @settings(max_examples=200, deadline=None)
 @given(before=tables(), now=tables(), block_rows=st.integers(1, 6), more=st.integers(0, 2))
 def test_churn_of_arrays_is_churn_of_sets(before, now, block_rows, more):

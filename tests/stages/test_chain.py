@@ -188,6 +188,7 @@ def musicrec(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.thorough
 def test_embed_before_train_and_train_before_extract_say_what_is_missing(synthetic: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert musicrec("catalog", out, "--source", synthetic).returncode == 0

@@ -79,6 +79,7 @@ def test_lines_are_aligned_and_fit_a_terminal(run, quick):
     assert max(len(line) for line in text.splitlines() if "folder" not in line) <= 100  # its path may be long
 
 
+@pytest.mark.thorough
 def test_json_says_the_same(run, quick, monkeypatch):
     monkeypatch.setattr(audio, "_decode", broken(".wma"))
     text = run()[1]
@@ -121,6 +122,7 @@ def test_a_format_is_tried_for_every_one_that_can_be_written():
     assert [c.name for c in codecs.formats()] == list(FORMATS)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("form", ["wma", "mp3"])
 def test_a_decoder_that_raises_for_one_format_is_one_failing_line_until_it_is_mended(run, quick, monkeypatch, form):
     with monkeypatch.context() as patch:
@@ -250,6 +252,7 @@ def folder_found(path):
     return Check("folder", partial(machine.folder, path, "choose another")).run()
 
 
+@pytest.mark.thorough
 def test_nothing_stays_in_a_folder_and_a_missing_one_is_not_made(run, quick, tmp_path):
     assert run("new/OUT")[0] == 0
     assert list(tmp_path.iterdir()) == []
@@ -301,6 +304,7 @@ def test_a_disk_that_is_almost_full(tmp_path, monkeypatch):
 # --- S3 -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_a_server_that_does_not_answer(run, quick, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
@@ -381,6 +385,7 @@ def test_brute_force_is_brute_force():
         np.testing.assert_allclose(scores[i], [cosines[j] for j in ids[i]], rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_the_features_it_expects_are_librosas():
     y, rate = compilation.noise(), compilation.RATE_HZ
     mfcc = librosa.feature.mfcc(y=y, sr=rate, n_mfcc=20)

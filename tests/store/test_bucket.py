@@ -138,6 +138,7 @@ def test_a_bucket_that_may_only_be_read_is_told_in_one_line_and_can_be_read(s3, 
 # --- versions -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_a_bucket_has_versions_that_come_and_go_as_in_a_folder(out, tmp_path):
     seen = []
     for place in (out, tmp_path / "out"):
@@ -153,6 +154,7 @@ def test_a_bucket_has_versions_that_come_and_go_as_in_a_folder(out, tmp_path):
     assert seen[0] == seen[1]
 
 
+@pytest.mark.thorough
 def test_what_a_killed_run_left_in_a_bucket_is_never_read_and_goes_with_the_next_version(out):
     store = Store(out)
     store.create()
@@ -181,6 +183,7 @@ def test_a_folder_goes_into_a_bucket_and_comes_back(s3):
 # --- the lock -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_of_two_runs_one_holds_a_bucket_and_the_other_is_told_by_whom(out):
     with Store(out).lock(), pytest.raises(InUse, match=f"process {os.getpid()} on .* since"), Store(out).lock():
         pass
@@ -189,6 +192,7 @@ def test_of_two_runs_one_holds_a_bucket_and_the_other_is_told_by_whom(out):
     assert children(to_path(out) / ".lock") == []
 
 
+@pytest.mark.thorough
 def test_of_many_runs_that_start_at_once_one_at_a_time_holds_a_bucket(out):
     program = (
         "import sys, time; from musicrec.store.store import Store; from musicrec.errors import InUse\n"
@@ -204,6 +208,7 @@ def test_of_many_runs_that_start_at_once_one_at_a_time_holds_a_bucket(out):
     assert all(end <= start for (_, end), (start, _) in pairwise(times))
 
 
+@pytest.mark.thorough
 def test_a_bucket_is_free_at_once_when_its_holder_was_killed_here(out):
     program = (
         "import sys; from musicrec.store.store import Store\n"
@@ -220,6 +225,7 @@ def test_a_bucket_is_free_at_once_when_its_holder_was_killed_here(out):
         pass
 
 
+@pytest.mark.thorough
 def test_a_lease_of_another_machine_counts_until_it_was_not_renewed(out, monkeypatch):
     claim = to_path(out) / ".lock" / "claim.json"
     write_atomic(claim, json.dumps({"host": "another", "pid": 1, "command": "musicrec", "since": "then"}).encode())
@@ -232,6 +238,7 @@ def test_a_lease_of_another_machine_counts_until_it_was_not_renewed(out, monkeyp
         assert not claim.exists()
 
 
+@pytest.mark.thorough
 def test_a_run_that_could_not_renew_its_lease_publishes_nothing(out, monkeypatch):
     store = Store(out)
     store.create()

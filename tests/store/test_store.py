@@ -111,6 +111,7 @@ def test_columns_and_rows_can_be_read_alone(store):
     assert store.track_ids() == sorted(f"song-{i}" for i in range(ROWS_A_PART) for _ in range(PARTS))
 
 
+@pytest.mark.thorough
 def test_readers_never_see_a_mixture_while_versions_are_published(store):
     publish(store, 0)
     seen, problems, done = [0], [], threading.Event()
@@ -180,6 +181,7 @@ store.publish(version)
 STEPS_OF_PUBLISH = ["symlink_to", "replace"]  # methods of Path, in the order in which publish calls them
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("where", ["publish", *STEPS_OF_PUBLISH])
 def test_a_kill_before_or_in_publish_leaves_the_old_table_and_the_next_run_goes_on(store, where):
     publish(store, 1)
@@ -323,6 +325,7 @@ with Store(sys.argv[1]).lock():
 """
 
 
+@pytest.mark.thorough
 def test_a_second_process_is_refused_until_the_first_dies(store):
     publish(store, 1)
     with python(HOLD, store.out) as holder:

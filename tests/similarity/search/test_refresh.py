@@ -38,6 +38,7 @@ def assert_same(lists, expected):
     assert lists.scores.tobytes() == expected.scores.tobytes()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("metric", METRICS)
 def test_five_nights_of_refreshing_are_five_full_runs(metric):
     rng = np.random.default_rng(0)
@@ -81,6 +82,7 @@ def test_lists_whose_limit_was_guessed_too_high_are_made_without(monkeypatch):
     assert_same(refresh(kept, vectors, before).lists, expected)
 
 
+@pytest.mark.thorough
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 999),

@@ -333,6 +333,7 @@ def test_a_song_elsewhere_is_listed_by_what_its_server_says(tmp_path, store, ser
     assert version(store) == before
 
 
+@pytest.mark.thorough
 def test_another_version_elsewhere_has_another_hash(tmp_path, store, server):
     address, handler = server
     path = song(tmp_path / "there/a.wav")

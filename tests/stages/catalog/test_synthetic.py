@@ -155,6 +155,7 @@ def test_only_what_is_missing_is_written(tmp_path):
     assert write_catalog(tmp_path, songs_per_style=2, seconds=0.5) == len(STYLES)
 
 
+@pytest.mark.thorough
 def test_equal_seeds_give_equal_songs(catalog, tmp_path):
     write_catalog(tmp_path / "same", **SMALL)
     write_catalog(tmp_path / "other", **SMALL, seed=1)
@@ -175,6 +176,7 @@ def test_render(style):
     assert not np.array_equal(song, render(style, np.random.default_rng(1), 1.5, 8000))
 
 
+@pytest.mark.thorough
 def test_styles_can_be_told_apart_but_not_always():
     songs_per_style, rng = 8, np.random.default_rng(0)
     songs = np.array([[render(style, rng, 2.0, 16_000) for _ in range(songs_per_style)] for style in STYLES])

@@ -239,6 +239,7 @@ def test_damage_depends_on_seed_and_number_alone() -> None:
     assert len(same) < len(cases) / 10  # a byte may be overwritten by itself, a header lie be true
 
 
+@pytest.mark.thorough
 def test_whole_seeds_decode(tmp_path: Path) -> None:
     """Otherwise the damage would be done to files that never worked."""
     for name, raw in synthetic_seeds().items():
@@ -247,6 +248,7 @@ def test_whole_seeds_decode(tmp_path: Path) -> None:
         assert (name, row["status"], row["reason"]) == (name, "ok", None)
 
 
+@pytest.mark.thorough
 def test_damaged_files_each_have_one_known_outcome_twice_the_same(tmp_path: Path) -> None:
     paths = write_cases(tmp_path / "damaged", synthetic_seeds(), QUICK_FILES)
     rows = rows_of_a_child(paths, tmp_path / "report")

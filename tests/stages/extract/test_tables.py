@@ -155,6 +155,7 @@ def test_mel96_is_librosas_mel_of_the_clip_at_12_khz(synthetic: Path, tmp_path: 
         assert json.loads(pq.read_metadata(part).metadata[b"musicrec"])["lineage"] == lineage
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("rate", [16_000, 44_100])
 def test_mel96_has_its_length_and_range_whatever_the_clip(tmp_path: Path, rate: int) -> None:
     settings = ExtractSettings(mel96=True, sample_rate=rate, feature_sets=("gtzan57",))

@@ -115,6 +115,7 @@ def test_a_full_disk_costs_a_checkpoint_and_not_the_training(tmp_path: Path, cap
     assert "checkpoint of epoch 3 not written (No space left on device); training goes on" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_a_checkpoint_comes_back_as_it_was_written(tmp_path: Path) -> None:
     from ray.train import Checkpoint
 

@@ -62,6 +62,7 @@ def test_inner_folds_test_each_training_song_once_and_keep_artists_apart():
         assert set(songs.y[test]) == set(songs.y)
 
 
+@pytest.mark.thorough
 def test_scores_and_the_best_are_those_of_scikit_learns_grid_search(monkeypatch):
     monkeypatch.setattr(tuning, "GRIDS", SMALL)
     songs = catalog()
