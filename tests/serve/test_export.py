@@ -55,7 +55,9 @@ def test_every_reader_finds_the_rows_of_the_table(table, tmp_path, monkeypatch, 
         head, *lines = csv.reader(f)
     assert head == ["track_id", "rank", "similar_track_id", "score"]
     assert [(t, int(rank), other, float(np.float32(score))) for t, rank, other, score in lines] == rows(table, n)
-    lists = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))
+    text = (tmp_path / "t.json").read_text(encoding="utf-8")
+    assert "夜曲" in text  # for people too
+    lists = json.loads(text)
     assert list(lists) == IDS
     assert [
         (t, rank, found["track_id"], float(np.float32(found["score"])))
@@ -82,8 +84,9 @@ def test_an_export_that_breaks_off_leaves_the_file_before(table, tmp_path, monke
 
     monkeypatch.setattr(SimilarTable, "similar_many", full)
     monkeypatch.setattr(SimilarTable, "neighbours", full)
-    with pytest.raises(ConfigError, match="No space left on device"):
+    with pytest.raises(ConfigError) as e:
         export(table, tmp_path / name, 2)
+    assert str(e.value) == f"{tmp_path / name} cannot be written (No space left on device)"
     assert (tmp_path / name).read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, "version"])
 

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import re
 
 import numpy as np
@@ -13,7 +14,7 @@ from musicrec.cli import main
 from musicrec.schemas import TRACKS
 from musicrec.serve import status
 from musicrec.serve.lookup import SIDECAR_COLUMNS
-from musicrec.settings import EmbedSettings, ExtractSettings, SimilarSettings
+from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings
 from musicrec.similarity import Lists
 from musicrec.stages.similar.kept_lists import Compared
 from musicrec.stages.similar.publish import publish_lists
@@ -126,9 +127,54 @@ def test_a_damaged_table_is_exit_code_1_and_the_others_are_told_of(store, comman
     assert code == 1
     assert re.search(r"^embeddings .* 12 ", told, re.MULTILINE)
     assert re.fullmatch(r"musicrec: table \S+/similar [^\n]+\n", complaint), complaint
+    assert "None" not in complaint
+    assert status.complaint(store, "embeddings", None) is None  # only the damaged table is complained of
+
+
+def test_a_model_without_a_date_is_of_unknown_age(store):
+    with store.new_version("models/mlp", EmbedSettings(), "a" * 16) as version:
+        (version.folder / "weights").touch()
+        store.publish(version)
+    assert status.complaint(store, "models/mlp", datetime.timedelta(hours=1)) == (
+        f"{store.out}/models/mlp is of unknown age, older than the 60 min asked for; run: musicrec run {store.out}"
+    )
 
 
 # --- what is told -------------------------------------------------------------------------------------------------
+
+
+def test_a_model_is_told_with_its_date_and_stage(store):
+    with store.new_version("models/mlp", EmbedSettings(), "a" * 16) as version:
+        (version.folder / "model.json").write_text(json.dumps({"model_id": "a" * 16}))
+        store.publish(version)
+    os.utime(store.path("models/mlp") / "model.json", (0, 86_400))
+    version = table(store, "models/mlp").version
+    assert (version.made_by, version.rows, version.damage) == ("train", None, None)
+    assert version.created_at == "1970-01-02T00:00:00+00:00"
+
+
+def test_each_version_says_whether_it_is_published_confirmed_or_withdrawn(store, command):
+    publish(store, 1)
+    publish(store, 2)
+    assert command("rollback", store.out)[0] == 0
+    store.versions("similar").confirm()
+    first, published, withdrawn = status.versions_of(store, "similar")
+    assert [v.is_published for v in (first, published, withdrawn)] == [False, True, False]
+    assert [v.withdrawn_at is None for v in (first, published, withdrawn)] == [True, True, False]
+    assert [v.confirmed_at is None for v in (first, published, withdrawn)] == [True, False, True]
+    assert [v.figures["songs"] for v in (first, published, withdrawn)] == [N] * 3
+
+
+def test_a_table_without_a_gate_has_no_figures(store):
+    assert table(store, "embeddings").version.figures == {}
+
+
+def test_a_damaged_table_of_another_name_is_told_with_its_damage(store):
+    (part,) = (store.out / "embeddings").glob("*.parquet")
+    part.write_bytes(b"PAR1 and\nno more")
+    damage = table(store, "embeddings").version.damage
+    assert re.fullmatch(rf"table {store.out}/embeddings [^\n]+", damage)
+    assert "None" not in damage
 
 
 def test_everything_published_is_told_with_its_size_and_what_made_it(store):
@@ -176,6 +222,8 @@ def test_tables_of_extract_are_up_to_date_once_every_track_has_an_outcome(store)
     with store.new_version("features", settings, "f" * 16) as version:
         version.write_part(pa.table({"track_id": ["song-000"]}))
         store.publish(version)
+    of_catalog = [Outcome(f"song-{i:03d}", "catalog", "ok") for i in range(N)]
+    save_outcomes(store, "catalog", outcomes_table(of_catalog), CatalogSettings(source="/music"), "e" * 16)
     outcomes = [Outcome(f"song-{i:03d}", "extract", "failed" if i % 2 else "ok", "corrupt" if i % 2 else None)
                 for i in range(N)]  # fmt: skip
     save_outcomes(store, "extract", outcomes_table(outcomes[:-2]), settings, "f" * 16)
