@@ -11,24 +11,17 @@
 - ``wave``: the samples, at any rate.
 """
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import DTypeLike, NDArray
-
-from musicrec.features import filter_banks, fourier, kernels
-from musicrec.simd.lanes import LANES
-from musicrec.simd.memory import empty
+from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 Short = Literal["pad", "repeat", "refuse"]
 
-PER_DECADE = np.float32(1 / math.log(10))  # log10 of NumPy takes three times as long as its natural logarithm
 WINDOWS_AT_ONCE = 16  # so that memory does not grow with the clip
-FLOOR = np.float32(1e-10)  # power below it counts as this much
 
 
 class FrontEnd(NamedTuple):
@@ -36,6 +29,8 @@ class FrontEnd(NamedTuple):
 
     Parameters
     ----------
+    name : str
+        Its function in :mod:`musicrec.features.log_mel`; ``wave`` needs none.
     sample_rate : int or None
         Sample rate that it is defined for, in Hz; None for any.
     hop_length : int
@@ -46,16 +41,23 @@ class FrontEnd(NamedTuple):
         Numbers in a frame; 0 where a frame is a sample.
     by_window : bool
         Whether each window is computed from its own samples. Else windows are cut from the spectrogram of the clip.
-    transform : callable
-        Takes the samples, float32 [n_samples], and returns the frames, float32 [n_frames, n_bands] or [n_frames].
     """
 
+    name: str
     sample_rate: int | None
     hop_length: int
     frame_length: int
     n_bands: int
     by_window: bool
-    transform: Callable[[Array], Array]
+
+    def transform(self, y: Array) -> Array:
+        """Return the frames of some samples, float32 [n_frames, n_bands], or the samples themselves."""
+        if not self.n_bands:
+            return y
+        from musicrec.features import log_mel
+
+        frames: Array = getattr(log_mel, self.name)(y, self.n_frames(len(y)))
+        return frames
 
     def n_frames(self, n_samples: int) -> int:
         """Return how many frames a clip of some samples has."""
@@ -131,56 +133,13 @@ def _parts(views: Array) -> Iterator[Array]:
         yield np.ascontiguousarray(views[i : i + WINDOWS_AT_ONCE])
 
 
-def _magnitude(y: Array, n_frames: int, hop_length: int, window: NDArray[np.float64], dtype: DTypeLike) -> Array:
-    """Return the absolute value of the transform of the frames that begin at sample 0, hop_length, …, in lanes."""
-    n_fft, n_blocks = len(window), -(-n_frames // LANES)
-    padded = empty(max(len(y), (n_blocks * LANES - 1) * hop_length + n_fft))
-    padded[: len(y)], padded[len(y) :] = y, 0
-    spectrum = empty(n_blocks, n_fft // 2 + 1, LANES)
-    kernels.magnitude(padded, hop_length, fourier.plan(window, dtype), spectrum)
-    return spectrum
-
-
-def _bands(
-    spectrum: Array, n_frames: int, bank: tuple[NDArray[np.int64], NDArray[np.int64], Array], *, squared: bool
-) -> Array:
-    """Return weighted sums over the bins of each filter, [n_frames, n_bands]."""
-    bands = empty(len(bank[0]), len(spectrum) * LANES)
-    kernels.filter_bank(spectrum, squared, *bank, bands)
-    return np.ascontiguousarray(bands.T[:n_frames])
-
-
-def _musicnn(y: Array) -> Array:
-    """Transform in float32, as its floor is high. Beside a pure tone, the others would show the rounding."""
-    n_frames = FRONT_ENDS["musicnn"].n_frames(len(y))
-    spectrum = _magnitude(np.pad(y, 256), n_frames, 256, fourier.hann(512), np.float32)
-    power = _bands(spectrum, n_frames, filter_banks.mel(16_000, 512, 96), squared=True)
-    power *= 10_000
-    power += 1
-    return np.multiply(np.log(power, out=power), PER_DECADE, out=power)
-
-
-def _of_audioset(y: Array, offset: float) -> Array:
-    n_frames = FRONT_ENDS["vggish"].n_frames(len(y))
-    window = np.pad(fourier.hann(400), (0, 112))
-    spectrum = _magnitude(y, n_frames, 160, window, np.float64)
-    level = _bands(spectrum, n_frames, filter_banks.htk_mel(16_000, 512, 64, 125.0, 7_500.0), squared=False)
-    level += np.float32(offset)
-    return np.log(level, out=level)
-
-
-def _clap(y: Array) -> Array:
-    n_frames = FRONT_ENDS["clap"].n_frames(len(y))
-    spectrum = _magnitude(np.pad(y, 512, mode="reflect"), n_frames, 480, fourier.hann(1024), np.float64)
-    power = _bands(spectrum, n_frames, filter_banks.mel(48_000, 1024, 64, 50.0, 14_000.0), squared=True)
-    level = np.log(np.maximum(power, FLOOR, out=power), out=power)
-    return np.multiply(level, 10 * PER_DECADE, out=level)
-
-
 FRONT_ENDS: dict[str, FrontEnd] = {
-    "musicnn": FrontEnd(16_000, 256, 0, 96, False, _musicnn),
-    "vggish": FrontEnd(16_000, 160, 400, 64, False, lambda y: _of_audioset(y, 0.01)),
-    "yamnet": FrontEnd(16_000, 160, 400, 64, False, lambda y: _of_audioset(y, 0.001)),
-    "clap": FrontEnd(48_000, 480, 0, 64, True, _clap),
-    "wave": FrontEnd(None, 1, 0, 0, True, lambda y: y),
+    front_end.name: front_end
+    for front_end in (
+        FrontEnd("musicnn", 16_000, 256, 0, 96, False),
+        FrontEnd("vggish", 16_000, 160, 400, 64, False),
+        FrontEnd("yamnet", 16_000, 160, 400, 64, False),
+        FrontEnd("clap", 48_000, 480, 0, 64, True),
+        FrontEnd("wave", None, 1, 0, 0, True),
+    )
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 from musicrec.errors import ConfigError, ModelError
 from musicrec.files.paths import fsync
 from musicrec.models.pretrained.card import Card, read_card, to_toml
-from musicrec.models.pretrained.check import check_golden, check_mates, golden_vectors
+from musicrec.models.pretrained.checks import check_golden, check_mates, golden_vectors
 from musicrec.models.pretrained.session import Pretrained
 
 CACHE_VARIABLE = "MUSICREC_CACHE"

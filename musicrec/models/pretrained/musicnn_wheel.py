@@ -16,7 +16,7 @@ from musicrec.errors import ModelError
 from musicrec.features.front_ends import FRONT_ENDS
 from musicrec.models.pretrained import library
 from musicrec.models.pretrained.card import Card
-from musicrec.models.pretrained.check import difference
+from musicrec.models.pretrained.checks import difference
 from musicrec.models.pretrained.musicnn import FRAMES, Weights, convert
 from musicrec.models.pretrained.musicnn_forward import forward
 from musicrec.models.pretrained.session import Pretrained

@@ -6,7 +6,7 @@ import pytest
 
 from musicrec.errors import ConfigError, ModelError
 from musicrec.models.pretrained import library
-from musicrec.models.pretrained.check import check_golden
+from musicrec.models.pretrained.checks import check_golden
 from musicrec.models.pretrained.session import Pretrained
 from musicrec.models.pretrained.signals import SIGNALS, signal
 from onnx_files import SIZE, card, network, node
