@@ -28,7 +28,7 @@ TRACKS = pa.schema(
 OUTCOMES = pa.schema(
     [
         ("track_id", pa.string()),  # the song
-        ("stage", pa.string()),  # catalog, extract, train, embed or similar
+        ("stage", pa.string()),  # catalog, extract, train, embed, similar, or vectors/ and the name of a space
         ("status", pa.string()),  # ok, skipped or failed
         ("reason", pa.string()),  # why it was skipped or failed: a short stable code
         ("detail", pa.string()),  # the same as one line of text
@@ -62,6 +62,10 @@ class Reason(StrEnum):
     NEWER_THAN_MODEL = "newer_than_model"
     NO_FEATURES = "no_features"
     NO_EMBEDDING = "no_embedding"
+    NO_VECTOR = "no_vector"
+    ZERO_VECTOR = "zero_vector"
+    WRONG_LENGTH = "wrong_length"
+    CONFLICTING_ROWS = "conflicting_rows"
     WITHDRAWN = "withdrawn"
 
 
@@ -137,6 +141,17 @@ REASONS: tuple[tuple[str, Reason, str, str], ...] = (
         "the network returned NaN or infinity",
         "train again with a smaller `--learning-rate`",
     ),
+    ("vectors", Reason.NO_VECTOR, "the file has no row for it, or its row holds no vector", "add a row to the file"),
+    (
+        "vectors",
+        Reason.NOT_FINITE,
+        "a number of its vector is missing, NaN or infinite, or too large for float32",
+        "mend its row of the file",
+    ),
+    ("vectors", Reason.ZERO_VECTOR, "all numbers of its vector are 0", "mend its row of the file"),
+    ("vectors", Reason.WRONG_LENGTH, "its vector is not as long as most others", "mend its row of the file"),
+    ("vectors", Reason.CONFLICTING_ROWS, "its rows in the file hold different vectors", "keep one of its rows"),
+    ("similar", Reason.NO_VECTOR, "a space that songs are compared in has no vector of it", "see its row for vectors"),
     ("similar", Reason.NO_EMBEDDING, "embed did not finish it", "see its rows for the earlier stages"),
     ("similar", Reason.NOT_FINITE, "its vector is missing, or contains NaN or infinity", "train and embed again"),
     (
@@ -169,6 +184,13 @@ EMBEDDINGS = pa.schema(
         ("model_id", pa.string()),  # the model that made the vector
         ("embedding", pa.list_(pa.float32())),  # the vector
         ("probabilities", pa.list_(pa.float32())),  # one per genre, in the order of the classes in the footer's lineage
+    ]
+)
+
+VECTORS = pa.schema(  # the schema of every table ``vectors/NAME``
+    [
+        ("track_id", pa.string()),  # the song
+        ("embedding", pa.list_(pa.float32())),  # its vector: finite, not all 0, as long as all others of the table
     ]
 )
 

@@ -33,6 +33,9 @@ FeatureSet = Literal["iiitd41", "gtzan57", "fma518"]
 CHECKPOINT_S = 30.0  # seconds between checkpoints in training
 MIN_SEGMENT_S = 0.1  # a clip is at most 600 s, so the number of a segment fits 16 bits
 
+SPACE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+OWN_SPACES = ("embeddings", "features")  # spaces that musicrec makes itself; the first is the default
+
 S = TypeVar("S", bound="StageSettings")
 
 
@@ -43,6 +46,7 @@ class StageSettings(BaseModel):
     stage: ClassVar[str]
     code_version: ClassVar[int] = 1  # raise it when new code gives other values for the same settings
     open_means: ClassVar[str] = "none"  # the default that help shows for a setting whose default is None
+    added: ClassVar[frozenset[str]] = frozenset()  # newer settings; at their default, no fingerprint holds them
 
     def fingerprint(self, *inputs: str) -> str:
         """Return a fingerprint of the stage's result: 16 hex digits, from these settings and the inputs.
@@ -52,7 +56,8 @@ class StageSettings(BaseModel):
         *inputs : str
             Content hashes or fingerprints of what the stage reads.
         """
-        made_by = [self.stage, self.code_version, self.model_dump(mode="json"), *inputs]
+        left_out = {name for name in self.added if getattr(self, name) == type(self).model_fields[name].default}
+        made_by = [self.stage, self.code_version, self.model_dump(mode="json", exclude=left_out), *inputs]
         return hashlib.blake2b(json.dumps(made_by, sort_keys=True).encode(), digest_size=8).hexdigest()
 
     def differences(self, other: Self) -> list[str]:
@@ -234,6 +239,31 @@ class EmbedSettings(StageSettings):
     model: ModelName = Field("mlp", description="Trained model that computes the embeddings.")
 
 
+class VectorsSettings(StageSettings):
+    """Which file the vectors of a space are in, and what made them.
+
+    They are settings of one space. The footer of its table holds them, not ``settings.toml``.
+    """
+
+    stage: ClassVar[str] = "vectors"
+    name: str = Field(description="Name of the space.")
+    file: str = Field(min_length=1, description="Parquet file, on this machine or on S3.")
+    model: str = Field("", description="Model that made the vectors.")
+    weights: str = Field("", description="Hash of the model's weights.")
+    front_end: str = Field("", description="What the model reads of a song, such as 16 kHz, 96 mel.")
+    windowing: str = Field("", description="Windows that a song is cut into, such as 3 s every 1.5 s.")
+    pooling: str = Field("", description="How one vector is made of those of the windows, such as mean.")
+    licence: str = Field("", description="Licence of the vectors.")
+    source: str = Field("", description="Where the vectors come from.")
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_free(cls, name: str) -> str:
+        if SPACE_NAME.fullmatch(name) and name not in OWN_SPACES:
+            return name
+        raise ValueError(f"expected letters, digits, '_', '-' and '.', and not {' or '.join(OWN_SPACES)}")
+
+
 class Rules(StageSettings):
     """Which songs a list holds, and in which order."""
 
@@ -281,6 +311,12 @@ class SimilarSettings(Rules):
 
     stage: ClassVar[str] = "similar"
     code_version: ClassVar[int] = 2
+    added: ClassVar[frozenset[str]] = frozenset({"space"})
+    space: tuple[str, ...] = Field(
+        (),
+        description="Space in which songs are compared: embeddings, or one that musicrec vectors lists. The default is "
+        "embeddings.",
+    )
     approximate_above: int = Field(
         5_000_000,
         ge=0,
@@ -304,6 +340,13 @@ class SimilarSettings(Rules):
         le=1,
         description="Gate: largest share of a list, on average, that may differ from the published table.",
     )
+
+    @field_validator("space")
+    @classmethod
+    def _space_has_a_name(cls, space: tuple[str, ...]) -> tuple[str, ...]:
+        if len(space) > 1 or not all(map(SPACE_NAME.fullmatch, space)):
+            raise ValueError("expected the name of one space")
+        return () if space == OWN_SPACES[:1] else space
 
 
 STAGES: dict[str, type[StageSettings]] = {

@@ -6,6 +6,7 @@ import shlex
 import tomllib
 from pathlib import Path
 
+import click
 import duckdb
 import numpy as np
 import pandas as pd
@@ -35,6 +36,8 @@ FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 END_OF_COMMAND = ("&&", "||", "|", ";")
+GROUPS = {name: command for name, command in cli.commands.items() if isinstance(command, click.Group)}
+NAMES = {*cli.commands, *(f"{group} {name}" for group, command in GROUPS.items() for name in command.commands)}
 NOT_WHOLE = {"COMMAND", "…"}  # what stands in the text for any command, and for more options
 
 
@@ -102,14 +105,23 @@ def commands(script):
             words = words[end + 1 :]
 
 
+def parse(name, arguments, commands=cli.commands):
+    """Parse the arguments of a command, or of the command of a group, without running it."""
+    command = commands[name]
+    if isinstance(command, click.Group) and arguments[:1] not in ([], ["--help"]):
+        parse(arguments[0], arguments[1:], command.commands)
+    else:
+        with command.make_context(name, arguments):
+            pass
+
+
 def accept(words):
     """Parse a command of musicrec, a job or a make target, without running it; what is none of them passes."""
     if words[:2] == ["ray", "job"]:
         words = words[words.index("--") + 1 :]
     match words:
         case ["musicrec" | ".venv/bin/musicrec", name, *arguments]:
-            with cli.commands[name].make_context(name, arguments):
-                pass
+            parse(name, arguments)
         case ["python", script, *arguments] if script.startswith("jobs/"):
             assert (ROOT / script).is_file()
             accept(["musicrec", Path(script).stem, *arguments])
@@ -130,7 +142,7 @@ def test_every_command_of_a_script_is_accepted(script):
 def test_every_command_in_the_text_is_accepted(page):
     for text in INLINE.findall(prose(PAGES[page])):
         words = shlex.split(text) if text.startswith(("musicrec ", "make ")) else []
-        if words[:1] == ["musicrec"] and (len(words) == 2 or NOT_WHOLE & set(words)):
+        if words[:1] == ["musicrec"] and (" ".join(words[1:]) in NAMES or NOT_WHOLE & set(words)):
             assert words[1] in (*cli.commands, *NOT_WHOLE)
         elif words:
             accept(words)
@@ -240,7 +252,7 @@ def test_every_reason_is_explained():
 
     assert {reason for _, reason, *_ in schemas.REASONS} == set(schemas.Reason)
     stages = {stage for stages, *_ in schemas.REASONS for stage in stages.split(", ")}
-    assert stages == {"catalog", "extract", "train", "embed", "similar"}
+    assert stages == {"catalog", "extract", "train", "embed", "vectors", "similar"}
     assert all(meaning and remedy for _, _, meaning, remedy in schemas.REASONS)
     assert "{reasons} musicrec.schemas REASONS" in PAGES["docs/operate/failed-songs.md"]
 
@@ -248,7 +260,7 @@ def test_every_reason_is_explained():
 def test_every_setting_and_every_table_has_a_place_in_the_reference():
     from musicrec import schemas, settings
 
-    classes = {cls.__name__ for cls in (*settings.STAGES.values(), settings.TuneSettings)}
+    classes = {cls.__name__ for cls in (*settings.STAGES.values(), settings.TuneSettings, settings.VectorsSettings)}
     assert set(re.findall(r"\{settings\} \S+ (\w+)", PAGES["docs/reference/settings.md"])) == classes
     assert (
         re.findall(r'^ +\("\w+", pa\..*\),$', inspect.getsource(schemas), re.MULTILINE) == []

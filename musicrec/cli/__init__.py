@@ -6,7 +6,7 @@ import sys
 import click
 
 from musicrec import __version__
-from musicrec.cli import doctor, listening, models, nightly, published, stages, tables
+from musicrec.cli import doctor, listening, models, nightly, published, stages, tables, vector_spaces
 from musicrec.cli.common import complain, example
 from musicrec.cli.options import Commands
 from musicrec.errors import INTERRUPTED, MusicrecError, exit_code_of
@@ -57,6 +57,7 @@ for _command in (
     stages.train,
     stages.evaluate,
     stages.embed,
+    vector_spaces.vectors,
     stages.similar,
     tables.lookup,
     tables.export,

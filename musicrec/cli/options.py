@@ -73,15 +73,18 @@ class _Setting(click.Option):
         self.section = section
 
 
-def settings_options(*classes: type[StageSettings], leave_out: tuple[str, ...] = ()) -> Callable[[Function], Function]:
-    """Add an option for every setting of `classes`, and ``--settings FILE``."""
+def settings_options(
+    *classes: type[StageSettings], leave_out: tuple[str, ...] = (), from_file: bool = True
+) -> Callable[[Function], Function]:
+    """Add an option for every setting of `classes`, and ``--settings FILE`` unless `from_file` is false."""
     fields = {name: (cls, field) for cls in classes for name, field in cls.model_fields.items()}
     help_text = "TOML file of settings, such as the settings.toml of another OUT."
 
     def decorate(function: Function) -> Function:
-        function = click.option("--settings", "settings_file", type=click.Path(path_type=Path), help=help_text)(
-            function
-        )
+        if from_file:
+            function = click.option("--settings", "settings_file", type=click.Path(path_type=Path), help=help_text)(
+                function
+            )
         for name, (cls, field) in reversed(fields.items()):
             if name not in leave_out:
                 function = _option(name, field, cls)(function)

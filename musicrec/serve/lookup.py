@@ -1,6 +1,6 @@
 """Read the published table of similar songs. A service can keep it open; it needs neither Ray nor TensorFlow."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -306,12 +306,21 @@ class SimilarTable:
 
     def _first_problem(self, track_id: str) -> str | None:
         assert self._store
+        made_of = self._store.footer("similar")["lineage"].get("made_of", {})
         outcomes = self._store.read("outcomes", filter=pc.field("track_id") == track_id).to_pylist()
-        for outcome in outcomes:
-            if outcome["status"] in (FAILED, SKIPPED) and outcome["reason"] not in NOT_THE_CAUSE:
+        for stage in _stages_before(made_of):
+            outcome = next((outcome for outcome in outcomes if outcome["stage"] == stage), None)
+            if outcome and outcome["status"] in (FAILED, SKIPPED) and outcome["reason"] not in NOT_THE_CAUSE:
                 detail = f" ({outcome['detail']})" if outcome["detail"] else ""
                 return f"{outcome['stage']} {outcome['status']}, {outcome['reason']}{detail}"
         return None
+
+
+def _stages_before(made_of: Collection[str]) -> list[str]:
+    """Return the stages that a table made of some tables needs, in order, and similar itself."""
+    of_files = [table for table in made_of if table.startswith("vectors/")]
+    of_audio = ["extract", "train", "embed"] if len(of_files) < max(1, len(made_of)) else []
+    return ["catalog", *of_audio, *of_files, "similar"]
 
 
 def _find(out: str | PathLike[str] | AnyPath) -> tuple[Store | None, Path]:

@@ -160,6 +160,7 @@ def _made_by(footer: Figures) -> str:
     settings, lineage = footer.get("settings", {}), footer.get("lineage", {})
     of_list = [f"n={settings['n']}", settings["metric"]] if {"n", "metric"} <= settings.keys() else []
     model = [f"{lineage['model']} {lineage.get('model_id', '')[:8]}"] if "model" in lineage else []
+    model += [f"space {name} {space['id'][:8]}" for name, space in lineage.get("spaces", {}).items()]
     how = lineage.get("compared", {})
     approximate = [f"approximate (recall {how['recall']:.3f})"] if how.get("exact") is False else []
     return ", ".join([footer.get("algorithm", "unknown"), *of_list, *approximate, *model])

@@ -1,6 +1,7 @@
 """The chain of all stages, from a folder of songs to a published table and a report: a first run, and every night."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from musicrec.cluster.deadline import check_deadline, deadline
@@ -11,6 +12,7 @@ from musicrec.files.paths import AnyPath, read_bytes, to_path
 from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings, resolve
 from musicrec.stages.run_report import RunReport, reported
 from musicrec.store.outcomes import Counts
+from musicrec.store.spaces import require_spaces, table_of
 from musicrec.store.store import Store
 
 
@@ -164,6 +166,8 @@ def stages(
 ) -> dict[str, Callable[[], Counts]]:
     """Return the stages of the chain by name, in order, as functions to call.
 
+    Vectors of files are among them if similar compares songs by them.
+
     Parameters
     ----------
     store : Store
@@ -180,7 +184,10 @@ def stages(
     from musicrec.stages.extract.stage import extract
     from musicrec.stages.similar.stage import similar
     from musicrec.stages.train.stage import keep, train
+    from musicrec.stages.vectors.stage import is_of_file, refresh_vectors
 
+    require_spaces(store, settings.similar.space)
+    of_files = [name for name in settings.similar.space if is_of_file(store, name)]
     return {
         "catalog": lambda: catalog(store, settings.catalog, force=force, max_removed_fraction=max_removed_fraction),
         "extract": lambda: extract(
@@ -199,6 +206,7 @@ def stages(
             else train(store, settings.train, address=address, workers=workers)
         ),
         "embed": lambda: embed(store, settings.embed, address=address),
+        **{table_of(name): partial(refresh_vectors, store, name) for name in of_files},
         "similar": lambda: similar(store, settings.similar, address=address),
     }
 

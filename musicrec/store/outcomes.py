@@ -31,6 +31,7 @@ DOINGS = {
     "extract": "decoded",
     "train": "trained on",
     "embed": "embedded",
+    "vectors": "read",
     "similar": "compared",
 }
 
@@ -54,7 +55,7 @@ class Counts:
     def __str__(self) -> str:
         return (
             f"{self.stage}: {self.ok} ok + {self.skipped} skipped + {self.failed} failed = {self.total} "
-            f"({self.fresh or 'none'} {DOINGS[self.stage]} now)"
+            f"({self.fresh or 'none'} {DOINGS[self.stage.partition('/')[0]]} now)"
         )
 
 

@@ -31,6 +31,8 @@ from musicrec.store.versions import Version, Versions, now
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
+GROUPS = ("models", "vectors")  # their members are published one by one, as group/name
+
 
 class Store:
     """The tables, models and settings of one OUT.
@@ -154,7 +156,7 @@ class Store:
         Parameters
         ----------
         name : str
-            Table, or ``models/<model>``.
+            Table, ``models/<model>`` or ``vectors/<space>``.
 
         Returns
         -------
@@ -183,7 +185,7 @@ class Store:
         Parameters
         ----------
         name : str
-            Table, or ``models/<model>``.
+            Table, ``models/<model>`` or ``vectors/<space>``.
 
         Returns
         -------
@@ -303,11 +305,11 @@ class Store:
         Returns
         -------
         list of str
-            Tables by their names, and models as ``models/<model>``.
+            Tables by their names, models as ``models/<model>``, and vectors as ``vectors/<space>``.
         """
         root = self.out / "_versions"
-        names = [p.name for p in children(root) if p.name != "models"]
-        names += [f"models/{p.name}" for p in children(root / "models")]
+        names = [p.name for p in children(root) if p.name not in GROUPS]
+        names += [f"{group}/{p.name}" for group in GROUPS for p in children(root / group)]
         return [name for name in sorted(names) if self.exists(name)]
 
     def state(self) -> str:
@@ -329,7 +331,7 @@ class Store:
         Parameters
         ----------
         name : str
-            Table, or ``models/<model>``.
+            Table, ``models/<model>`` or ``vectors/<space>``.
 
         Returns
         -------
@@ -350,7 +352,7 @@ class Store:
         Parameters
         ----------
         name : str
-            Table, or ``models/<model>``.
+            Table, ``models/<model>`` or ``vectors/<space>``.
         settings : StageSettings
             Settings of the stage that makes it.
         fingerprint : str

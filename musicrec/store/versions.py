@@ -127,7 +127,7 @@ class Versions:
     out : pathlib.Path or upath.UPath
         The OUT folder.
     name : str
-        Table, or ``models/<model>``.
+        Table, ``models/<model>`` or ``vectors/<space>``.
     """
 
     def __init__(self, out: AnyPath, name: str) -> None:

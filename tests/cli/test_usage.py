@@ -85,7 +85,23 @@ def assert_one_line(complaint, *said):
 # --- help ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["", *cli.commands])
+def paths(commands=cli.commands, before=""):
+    """Names of all commands, those of a group after the group's name."""
+    for name, command in commands.items():
+        yield before + name
+        if isinstance(command, click.Group):
+            yield from paths(command.commands, f"{before}{name} ")
+
+
+def parse(words, commands=cli.commands):
+    """Parse a command; raise if an option or a value is unknown."""
+    command = commands[words[0]]
+    command.make_context(words[0], words[1:])
+    if isinstance(command, click.Group):
+        parse(words[1:], command.commands)
+
+
+@pytest.mark.parametrize("command", ["", *paths()])
 def test_every_command_has_help_with_examples_that_are_valid(run, command):
     code, text, complaint = run(*command.split(), "--help")
     assert (code, complaint) == (0, "")
@@ -93,13 +109,13 @@ def test_every_command_has_help_with_examples_that_are_valid(run, command):
     examples = re.findall(r"^    musicrec (.+)$", text[text.index("Examples:") :], re.MULTILINE)
     assert examples
     for example in examples:
-        name, *arguments = shlex.split(example)
-        assert command in ("", name)
-        cli.commands[name].make_context(name, arguments)  # raises if an option or a value is unknown
+        assert f"{example} ".startswith(f"{command} ".lstrip())
+        parse(shlex.split(example))
 
 
 def test_every_option_is_described():
-    for command in cli.commands.values():
+    groups = [command for command in cli.commands.values() if isinstance(command, click.Group)]
+    for command in [*cli.commands.values(), *(command for group in groups for command in group.commands.values())]:
         for option in command.params:
             assert isinstance(option, click.Argument) or option.help
 
@@ -128,7 +144,19 @@ def test_help_keeps_settings_apart_by_stage_and_from_what_changes_no_result(run)
 def test_commands_are_listed_in_the_order_of_the_chain(run):
     _, commands = run("--help")[1].split("Commands:")
     listed = re.findall(r"^  (\w+)  .*[^.]\.$", commands, re.MULTILINE)  # with its whole sentence: none ends in "..."
-    chain = ["run", "refresh", "catalog", "extract", "models", "tune", "train", "evaluate", "embed", "similar"]
+    chain = [
+        "run",
+        "refresh",
+        "catalog",
+        "extract",
+        "models",
+        "tune",
+        "train",
+        "evaluate",
+        "embed",
+        "vectors",
+        "similar",
+    ]
     reading = ["lookup", "export", "recommend", "listen", "status", "rollback", "report"]
     assert listed == [*chain, *reading, "demo", "doctor"]
 

@@ -29,8 +29,11 @@ def publish(store, seed=0):
     schema = pa.schema([TRACKS.field(name) for name in SIDECAR_COLUMNS])
     names = pa.Table.from_pylist([{"track_id": f"song-{i:03d}"} for i in range(N)], schema)
     ids = ((np.arange(N)[:, None] + 1 + seed + np.arange(3)) % N).astype(np.int32)
-    fingerprint = SETTINGS.fingerprint(store.footer("embeddings")["fingerprint"], str(seed))
-    publish_lists(store, SETTINGS, fingerprint, names, Compared(Lists(ids, np.ones((N, 3), np.float32))))
+    embeddings = store.footer("embeddings")
+    fingerprint = SETTINGS.fingerprint(embeddings["fingerprint"], str(seed))
+    compared = Compared(Lists(ids, np.ones((N, 3), np.float32)))
+    made_of = embeddings["lineage"] | {"made_of": {"embeddings": embeddings["fingerprint"]}}
+    publish_lists(store, SETTINGS, fingerprint, names, compared, made_of=made_of)
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ def compare(store: Store, settings: SimilarSettings, vectors: Vectors, *, gpu: b
     n_songs = len(vectors.matrix)
     depth = pool_depth(settings, n_songs)
     made_by = {
-        "model_id": store.footer("embeddings")["lineage"].get("model_id"),
+        "model_id": vectors.origin.space_id,
         "metric": settings.metric,
         "depth": depth,
         "code_version": settings.code_version,
@@ -164,7 +164,7 @@ def _lists_on_ray(
     store: Store, settings: SimilarSettings, vectors: Vectors, plan: Plan, lists: CandidateLists
 ) -> CandidateLists:
     """Fill the lists in tasks on Ray; return them sorted."""
-    made_of = [store.footer("embeddings")["fingerprint"], digest(vectors.names["track_id"].to_pylist())]
+    made_of = [vectors.origin.fingerprint, digest(vectors.names["track_id"].to_pylist())]
     how = [
         settings.metric,
         plan.projection.screen,
@@ -292,7 +292,8 @@ def known_of(store: Store, vectors: Vectors) -> Songs:
     tracks = store.read("tracks", columns)
     tracks = tracks.take(pc.index_in(track_ids, value_set=tracks["track_id"].combine_chunks()))
     probabilities = None
-    if "probabilities" in store.dataset("embeddings").schema.names:
+    is_embedded = "embeddings" in vectors.origin.lineage["made_of"]
+    if is_embedded and "probabilities" in store.dataset("embeddings").schema.names:
         embeddings = store.read("embeddings", ["track_id", "probabilities"])
         embeddings = embeddings.take(pc.index_in(track_ids, value_set=embeddings["track_id"].combine_chunks()))
         if embeddings["probabilities"].null_count == 0:

@@ -1,5 +1,8 @@
 """Publish lists of similar songs as a table: the gate, Parquet parts, the sidecar, the swap of versions."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pyarrow as pa
 import pyarrow.ipc
 
@@ -15,14 +18,20 @@ VERSIONS_KEPT = 3  # older versions that stay on disk beside the published one
 
 
 def publish_lists(
-    store: Store, settings: SimilarSettings, fingerprint: str, names: pa.Table, compared: Compared
+    store: Store,
+    settings: SimilarSettings,
+    fingerprint: str,
+    names: pa.Table,
+    compared: Compared,
+    *,
+    made_of: Mapping[str, Any],
 ) -> None:
     """Publish lists as the table ``similar``, if they pass the gate.
 
     Parameters
     ----------
     store : Store
-        OUT, with the ``embeddings`` that the lists were made from.
+        OUT.
     settings : SimilarSettings
         Settings that the lists were made with, and the limits of the gate.
     fingerprint : str
@@ -31,6 +40,8 @@ def publish_lists(
         ``SIDECAR_COLUMNS`` of the songs, by ascending track_id.
     compared : Compared
         Lists of the songs in `names`. Their kept lists stay beside the table as long as it is published.
+    made_of : mapping
+        Lineage of the vectors that the lists were made from, for the footer.
 
     Raises
     ------
@@ -38,12 +49,7 @@ def publish_lists(
         The lists did not pass the gate, or the table could not be written; the previous table stays published.
     """
     figures = gate(store, settings, names["track_id"], compared.lists)
-    made_of = store.footer("embeddings")
-    lineage = made_of["lineage"] | {
-        "made_of": {"embeddings": made_of["fingerprint"]},
-        "compared": dict(compared.how),
-        "gate": figures,
-    }
+    lineage = {**made_of, "compared": dict(compared.how), "gate": figures}
     try:
         with store.new_version("similar", settings, fingerprint, **lineage) as version:
             write_table(version, names, *compared.lists)

@@ -36,7 +36,7 @@ class SimilarCounts(Counts):
 def similar(
     store: Store, settings: SimilarSettings, *, address: str | None = None, gpu: bool = False, force: bool = False
 ) -> SimilarCounts:
-    """Compute the top-N table of the published embeddings and publish it.
+    """Compute the top-N table of the published embeddings, or of another space, and publish it.
 
     A table that a rollback has withdrawn is not published again while its inputs and settings stay the same, unless
     `force` is true.
@@ -44,9 +44,9 @@ def similar(
     Parameters
     ----------
     store : Store
-        OUT, with ``tracks`` and ``embeddings``.
+        OUT, with ``tracks`` and the vectors of the space.
     settings : SimilarSettings
-        Length of the lists, metric, rules, and the limits of the gate.
+        Space, length of the lists, metric, rules, and the limits of the gate.
     address : str, optional
         Ray cluster; embedded by default.
     gpu : bool
@@ -58,18 +58,21 @@ def similar(
     ------
     PublishError
         The new table did not pass its gate; the previous one stays published.
+    ConfigError
+        There is no such space.
     SchemaError
-        The embeddings cannot be compared with each other.
+        The vectors cannot be compared with each other.
     """
-    vectors = read_vectors(store)
+    vectors = read_vectors(store, settings.space)
     if len(vectors.names) < 2:
-        raise MusicrecError(f"similar: {len(vectors.names)} songs have an embedding; a table needs at least two")
+        what = "a vector" if settings.space else "an embedding"
+        raise MusicrecError(f"similar: {len(vectors.names)} songs have {what}; a table needs at least two")
     names = digest(*(column.to_pylist() for column in vectors.names.columns))
-    fingerprint = settings.fingerprint(store.footer("embeddings")["fingerprint"], names)
+    fingerprint = settings.fingerprint(vectors.origin.fingerprint, names)
     compared, withdrawn = _bring_up_to_date(
         store, settings, fingerprint, vectors, address=address, gpu=gpu, force=force
     )
-    outcomes = _outcomes(store, vectors.left_out, Reason.WITHDRAWN if withdrawn else Reason.NO_EMBEDDING)
+    outcomes = _outcomes(store, vectors.left_out, Reason.WITHDRAWN if withdrawn else vectors.origin.missing)
     counts = finish(store, settings, outcomes, fingerprint, fresh=compared)
     return SimilarCounts(**vars(counts), table=_describe(store, withdrawn))
 
@@ -96,7 +99,8 @@ def _bring_up_to_date(
         store.rollback("similar", withdrawn.version)  # forward
         return 0, None
     connect(address)
-    publish_lists(store, settings, fingerprint, vectors.names, compare(store, settings, vectors, gpu=gpu))
+    compared = compare(store, settings, vectors, gpu=gpu)
+    publish_lists(store, settings, fingerprint, vectors.names, compared, made_of=vectors.origin.lineage)
     return len(vectors.names), None
 
 

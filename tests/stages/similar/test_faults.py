@@ -306,7 +306,7 @@ def publish_generation(g):
     names = pa.Table.from_pylist([{"track_id": f"song-{i:03d}"} for i in range(n_songs)], schema)
     ids = ((np.arange(n_songs)[:, None] + 1 + g + np.arange(n)) % n_songs).astype(np.int32)
     lists = Compared(Lists(ids, np.full(ids.shape, g / 100, np.float32)))
-    publish.publish_lists(store, SimilarSettings(n=n), f"{g:08x}" * 2, names, lists)
+    publish.publish_lists(store, SimilarSettings(n=n), f"{g:08x}" * 2, names, lists, made_of={})
 
 def generation(scores, n_rows):
     (score,) = set(scores)

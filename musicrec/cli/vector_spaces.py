@@ -1,0 +1,75 @@
+"""Commands for vectors that were made elsewhere: bring those of a file into OUT, and list the spaces that there are."""
+
+import json
+from typing import Any
+
+import click
+
+from musicrec.cli.common import example, open_run, show
+from musicrec.cli.options import OUT, Command, Commands, given_of, settings_options
+from musicrec.files.paths import to_path
+from musicrec.monitor.text_table import text_table
+from musicrec.settings import VectorsSettings, resolve
+from musicrec.store.spaces import PublishedSpace, spaces, table_of
+from musicrec.store.store import Store
+
+COLUMNS = ("space", "songs", "numbers", "id", "model", "licence", "file")
+
+
+@click.group(cls=Commands, epilog=example("vectors add OUT mert mert.parquet", "vectors list OUT"))
+def vectors() -> None:
+    """Compare songs by vectors that were made elsewhere.
+
+    `musicrec vectors add` makes a space of the vectors in a file, and `musicrec similar OUT --space NAME` compares
+    songs in it.
+    """
+
+
+@vectors.command(
+    cls=Command,
+    epilog=example(
+        "vectors add OUT mert mert.parquet",
+        "vectors add OUT clap s3://bucket/clap.parquet --model clap-htsat --weights 3f9a02c1 --licence CC0-1.0",
+    ),
+)
+@OUT
+@click.argument("name")
+@click.argument("file", metavar="FILE.parquet")
+@settings_options(VectorsSettings, leave_out=("name", "file"), from_file=False)
+def add(out: str, name: str, file: str, **options: Any) -> None:  # noqa: ANN401
+    """Make a space of the vectors in a Parquet file: the table OUT/vectors/NAME.
+
+    The file has a column track_id, uri or recording_mbid that names the song, and a column embedding with lists of
+    floats. A row that cannot be used costs its song only: OUT/outcomes holds the reason.
+
+    Model, weights, front end, windowing and pooling say which vectors can be compared with each other. If the model or
+    the weights are not given, here or in the metadata of the file, each file is a space of its own.
+    """
+    from musicrec.stages.vectors.stage import add_vectors
+
+    path = to_path(file)
+    given = given_of(VectorsSettings, options) | {"name": name, "file": str(path)}
+    with open_run(out) as run:
+        settings = resolve(VectorsSettings, given)
+        show(run.stage(table_of(name), lambda: add_vectors(run.store, settings)))
+
+
+@vectors.command("list", cls=Command, epilog=example("vectors list OUT", "vectors list OUT --json"))
+@OUT
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
+def list_spaces(out: str, as_json: bool) -> None:
+    """List the spaces that were added to OUT."""
+    store = Store(out)
+    store.require()
+    rows = [_row(store, space) for space in spaces(store)]
+    if as_json:
+        click.echo(json.dumps([dict(zip(COLUMNS, row, strict=True)) for row in rows], ensure_ascii=False, indent=2))
+    else:
+        click.echo(text_table(COLUMNS, rows))
+
+
+def _row(store: Store, space: PublishedSpace) -> tuple[Any, ...]:
+    table = table_of(space.name)
+    songs, card = store.dataset(table).count_rows(), space.card
+    file = store.footer(table)["settings"].get("file", "")
+    return (space.name, songs, space.dimension, space.space_id, card.model, card.licence or "unknown", file)

@@ -1,0 +1,147 @@
+"""Spaces: tables of vectors of the songs, each with an id; only vectors with the same id can be compared.
+
+Vectors that were made elsewhere are in the table ``vectors/NAME``. Its footer holds, under ``lineage`` and ``space``,
+the id of the space and what made its vectors. The space ``embeddings`` is the table of that name, and its id is that of
+the model.
+"""
+
+import hashlib
+import json
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from musicrec.errors import ConfigError
+from musicrec.files.parquet import read_parquet, write_parquet
+from musicrec.schemas import VECTORS
+from musicrec.settings import OWN_SPACES, StageSettings
+from musicrec.store.lineage import digest
+from musicrec.store.store import Store
+
+MOST_NUMBERS = 2**24  # numbers in a part: 64 MB
+LEFT_OUT_FILE = "_left_out"  # Parquet; no reader of *.parquet sees it
+
+
+class SpaceCard(NamedTuple):
+    """What made the vectors of a space; an empty text is unknown."""
+
+    model: str = ""
+    weights: str = ""  # their hash
+    front_end: str = ""
+    windowing: str = ""
+    pooling: str = ""
+    licence: str = ""
+    source: str = ""
+
+    def space_id(self, dimension: int, content: str) -> str:
+        """Return the id of the space: 16 hex digits.
+
+        Parameters
+        ----------
+        dimension : int
+            Length of the vectors.
+        content : str
+            Hash of the file with the vectors. It is used if the model or its weights are unknown: each content is then
+            a space of its own.
+        """
+        known = [self.model, self.weights, self.front_end, self.windowing, self.pooling]
+        made_by = known if self.model and self.weights else [content]
+        return hashlib.blake2b(json.dumps([*made_by, dimension]).encode(), digest_size=8).hexdigest()
+
+
+class PublishedSpace(NamedTuple):
+    """A space whose vectors are in a table ``vectors/NAME``."""
+
+    name: str
+    space_id: str
+    dimension: int
+    card: SpaceCard
+
+    @property
+    def lineage(self) -> dict[str, Any]:
+        """What a footer holds about it."""
+        return {"id": self.space_id, "dimension": self.dimension, **self.card._asdict()}
+
+
+def table_of(space: str) -> str:
+    """Return the name of the table that holds the vectors of a space."""
+    return space if space in OWN_SPACES else f"vectors/{space}"
+
+
+def spaces(store: Store) -> list[PublishedSpace]:
+    """Return the spaces of all published tables ``vectors/NAME``, by name."""
+    names = (name.partition("vectors/")[2] for name in store.published() if name.startswith("vectors/"))
+    return [read_space(store, name) for name in names]
+
+
+def read_space(store: Store, name: str) -> PublishedSpace:
+    """Return the space of a published table ``vectors/NAME``."""
+    content = dict(store.footer(table_of(name))["lineage"]["space"])
+    space_id, dimension = content.pop("id"), content.pop("dimension")
+    return PublishedSpace(name, space_id, dimension, SpaceCard(**content))
+
+
+def require_spaces(store: Store, names: tuple[str, ...]) -> None:
+    """Check that a table of each space is published, but for the spaces that the chain makes.
+
+    Raises
+    ------
+    ConfigError
+        There is no space of that name.
+    """
+    have = [*OWN_SPACES[:1], *(space.name for space in spaces(store))]
+    for name in names:
+        if name not in have:
+            raise ConfigError(
+                f"{store.out} has no space {name!r}; expected one of {', '.join(have)}; "
+                f"to add one: musicrec vectors add {store.out} {name} FILE.parquet"
+            )
+
+
+def publish_space(
+    store: Store,
+    settings: StageSettings,
+    space: PublishedSpace,
+    track_ids: pa.Array,
+    matrix: NDArray[np.float32],
+    *,
+    left_out: pa.Table,
+    **lineage: Any,  # noqa: ANN401
+) -> None:
+    """Publish vectors as the table ``vectors/NAME``. Its fingerprint depends on the vectors, the songs and the space.
+
+    Parameters
+    ----------
+    store : Store
+        OUT, locked by the caller.
+    settings : StageSettings
+        Settings of the stage that made the vectors.
+    space : PublishedSpace
+        The space; its `dimension` is that of `matrix`.
+    track_ids : pyarrow.Array
+        The songs, by ascending id.
+    matrix : numpy.ndarray
+        float32 [n_songs, dimension], finite, no row all 0.
+    left_out : pyarrow.Table
+        ``OUTCOMES`` of the songs that should have a vector and have none; :func:`songs_left_out` reads them.
+    **lineage
+        What else the footer tells of their origin.
+    """
+    content = hashlib.blake2b(np.ascontiguousarray(matrix).data, digest_size=8).hexdigest()
+    fingerprint = settings.fingerprint(space.space_id, content, digest(track_ids.to_pylist()))
+    with store.new_version(table_of(space.name), settings, fingerprint, space=space.lineage, **lineage) as version:
+        step = max(1, MOST_NUMBERS // max(1, space.dimension))
+        for start in range(0, max(1, len(matrix)), step):
+            rows = matrix[start : start + step]
+            offsets = np.arange(len(rows) + 1, dtype=np.int32) * np.int32(space.dimension)
+            vectors = pa.ListArray.from_arrays(pa.array(offsets), pa.array(rows.ravel()))
+            version.write_part(pa.table([track_ids[start : start + step], vectors], schema=VECTORS))
+        write_parquet(version.folder / LEFT_OUT_FILE, left_out)
+        store.publish(version)
+
+
+def songs_left_out(store: Store, name: str) -> pa.Table:
+    """Return the ``OUTCOMES`` that were published beside the vectors of a space."""
+    return read_parquet(store.path(table_of(name)) / LEFT_OUT_FILE)
