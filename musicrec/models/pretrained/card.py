@@ -94,9 +94,21 @@ def read_card(path: Path) -> Card:
         The file is missing, is not TOML, lacks an entry, or has one with a wrong value.
     """
     try:
-        return resolve(Card, tomllib.loads(path.read_text(encoding="utf-8")))
+        return parse_card(path.read_text(encoding="utf-8"), str(path))
     except OSError as e:
         raise ConfigError(f"card {path}: {e.strerror}; expected a TOML file") from e
+
+
+def parse_card(text: str, path: str) -> Card:
+    """Return the card in the text of a TOML file; its path is for messages.
+
+    Raises
+    ------
+    ConfigError
+        As for :func:`read_card`.
+    """
+    try:
+        return resolve(Card, tomllib.loads(text))
     except ValueError as e:
         raise ConfigError(f"card {path} is not TOML ({e}); correct it") from e
     except ConfigError as e:
