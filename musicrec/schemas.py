@@ -79,43 +79,48 @@ REASONS: tuple[tuple[str, Reason, str, str], ...] = (
         "nothing, or rename it",
     ),
     (
-        "catalog, extract",
+        "catalog, extract, vectors",
         Reason.MISSING,
         "there is no such file or object",
         "put it back, or remove it from the manifest",
     ),
     (
-        "catalog, extract",
+        "catalog, extract, vectors",
         Reason.UNREADABLE,
         "permission denied, not a regular file, or its server does not answer",
         "fix the cause; then `--retry-failed`",
     ),
-    ("extract", Reason.EMPTY, "no bytes, or no samples", "replace it"),
-    ("extract", Reason.UNDECODABLE, "neither libsndfile nor FFmpeg finds audio in it", "replace or convert it"),
-    ("extract", Reason.CORRUPT, "decoding stops partway, or a sample is impossibly loud", "replace it"),
-    ("extract", Reason.NOT_FINITE, "a sample or a feature is NaN or infinite", "replace it"),
-    ("extract", Reason.UNSUPPORTED, "over 32 channels, or a sample rate outside 1 to 768 kHz", "convert it"),
+    ("extract, vectors", Reason.EMPTY, "no bytes, or no samples", "replace it"),
     (
-        "extract",
+        "extract, vectors",
+        Reason.UNDECODABLE,
+        "neither libsndfile nor FFmpeg finds audio in it",
+        "replace or convert it",
+    ),
+    ("extract, vectors", Reason.CORRUPT, "decoding stops partway, or a sample is impossibly loud", "replace it"),
+    ("extract", Reason.NOT_FINITE, "a sample or a feature is NaN or infinite", "replace it"),
+    ("extract, vectors", Reason.UNSUPPORTED, "over 32 channels, or a sample rate outside 1 to 768 kHz", "convert it"),
+    (
+        "extract, vectors",
         Reason.TOO_LARGE,
         "over 4 GiB, over 512 MiB to fetch, or the clip lies beyond 6 hours",
         "cut or convert it",
     ),
     (
-        "extract",
+        "extract, vectors",
         Reason.TIMEOUT,
         "took longer than `--seconds-per-file`, 300 by default",
         "`--retry-failed --seconds-per-file 900`",
     ),
-    ("extract", Reason.CRASHED, "crashed its worker three times", "replace it; please report it"),
+    ("extract, vectors", Reason.CRASHED, "crashed its worker three times", "replace it; please report it"),
     (
-        "extract",
+        "extract, vectors",
         Reason.ERROR,
         "a bug in musicrec, not a fault of the file",
         "please report its `detail`; musicrec tries it again after an update, or with `--retry-failed`",
     ),
-    ("extract", Reason.TOO_SHORT, "shorter than `--min-duration-s`", "nothing"),
-    ("extract", Reason.SILENT, "the whole clip is below -120 dB", "nothing, or choose another clip"),
+    ("extract, vectors", Reason.TOO_SHORT, "shorter than `--min-duration-s`, or than the model takes", "nothing"),
+    ("extract, vectors", Reason.SILENT, "the whole clip is below -120 dB", "nothing, or choose another clip"),
     (
         "train",
         Reason.NO_GENRE,
@@ -146,7 +151,7 @@ REASONS: tuple[tuple[str, Reason, str, str], ...] = (
         "vectors",
         Reason.NOT_FINITE,
         "a number of its vector is missing, NaN or infinite, or too large for float32",
-        "mend its row of the file",
+        "mend its row of the file; of a song that a model hears: replace it",
     ),
     ("vectors", Reason.ZERO_VECTOR, "all numbers of its vector are 0", "mend its row of the file"),
     ("vectors", Reason.WRONG_LENGTH, "its vector is not as long as most others", "mend its row of the file"),
@@ -296,6 +301,11 @@ SWEEP = pa.schema(
 def features_schema(names: Iterable[str]) -> pa.Schema:
     """Return the schema of the ``features`` table: ``track_id`` and one float32 column per feature."""
     return pa.schema([("track_id", pa.string()), *((name, pa.float32()) for name in names)])
+
+
+def tags_schema(tags: Iterable[str]) -> pa.Schema:
+    """Return the schema of the ``tags`` table: ``track_id`` and one float32 column per tag, a score from 0 to 1."""
+    return pa.schema([("track_id", pa.string()), *((tag, pa.float32()) for tag in tags)])
 
 
 def segments_schema(names: Iterable[str]) -> pa.Schema:

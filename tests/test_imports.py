@@ -31,6 +31,8 @@ ONLY_IN = {  # rooms, or modules of one
     "ray": {"cluster", "stages"},
     "tensorflow": {"models", "similarity", "stages.doctor"},
     "keras": {"models"},
+    "onnx": {"models.pretrained"},
+    "onnxruntime": {"models.pretrained"},
     "soundfile": {"audio", "stages.doctor"},
     "av": {"audio", "stages.doctor"},
     "aiohttp": {"audio"},

@@ -1,6 +1,5 @@
 """Commands that run stages: each opens OUT, reads its settings and calls a stage."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,18 +156,6 @@ def extract(out: str, settings_file: Path | None, dry_run: bool, **options: Any)
     with open_run(out, address=options["address"]) as run:
         settings = settings_of(ExtractSettings, run.store, settings_file, options)
         show(run.stage("extract", lambda: stage(run.store, settings, **{name: options[name] for name in how})))
-
-
-@click.command(cls=Command, epilog=example("models", "models --json"))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
-def models(as_json: bool) -> None:
-    """List the models that can be trained.
-
-    Shows for each model what it is, what it reads and how many parameters it has.
-    """
-    from musicrec.models.about import about, describe
-
-    click.echo(json.dumps([model._asdict() for model in about()], indent=2) if as_json else describe(about()))
 
 
 @click.command(cls=Command, epilog=example("tune OUT --model svm", "tune OUT --model knn --folds 10"))

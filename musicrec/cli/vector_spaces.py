@@ -1,4 +1,4 @@
-"""Commands for vectors that were made elsewhere: bring those of a file into OUT, and list the spaces that there are."""
+"""Commands for spaces of vectors: bring those of a file into OUT, let a model of others make them, list the spaces."""
 
 import json
 from typing import Any
@@ -6,23 +6,43 @@ from typing import Any
 import click
 
 from musicrec.cli.common import example, open_run, show
-from musicrec.cli.options import OUT, Command, Commands, given_of, settings_options
+from musicrec.cli.options import OUT, Command, Commands, address_option, failure_options, given_of, settings_options
 from musicrec.files.paths import to_path
 from musicrec.monitor.text_table import text_table
-from musicrec.settings import VectorsSettings, resolve
+from musicrec.settings import HearSettings, VectorsSettings, resolve
 from musicrec.store.spaces import PublishedSpace, spaces, table_of
 from musicrec.store.store import Store
 
 COLUMNS = ("space", "songs", "numbers", "id", "model", "licence", "file")
 
 
-@click.group(cls=Commands, epilog=example("vectors add OUT mert mert.parquet", "vectors list OUT"))
+@click.group(cls=Commands, epilog=example("vectors run OUT musicnn", "vectors add OUT mert mert.parquet"))
 def vectors() -> None:
-    """Compare songs by vectors that were made elsewhere.
+    """Compare songs by vectors of models that others have trained.
 
-    `musicrec vectors add` makes a space of the vectors in a file, and `musicrec similar OUT --space NAME` compares
-    songs in it.
+    `musicrec vectors run` lets such a model hear the songs, and `musicrec vectors add` reads its vectors from a file.
+    Each makes a space, in which `musicrec similar OUT --space NAME` compares songs.
     """
+
+
+@vectors.command(cls=Command, epilog=example("vectors run OUT musicnn", "vectors run OUT musicnn --duration-s 600"))
+@OUT
+@click.argument("model")
+@settings_options(HearSettings, leave_out=("model",), from_file=False)
+@failure_options
+@address_option
+def run(out: str, model: str, address: str | None, **options: Any) -> None:  # noqa: ANN401
+    """Let a model of others hear each song: the table OUT/vectors/MODEL.
+
+    `musicrec models add` keeps such a model on this machine. Its tags become the table OUT/tags, a score from 0 to 1
+    for each. A song that already has a vector by the same model keeps it, and a run that was stopped continues.
+    """
+    from musicrec.stages.hear.stage import hear
+
+    how = {name: options[name] for name in ("retry_failed", "max_failed_fraction", "seconds_per_file")}
+    with open_run(out, address=address) as run:
+        settings = resolve(HearSettings, given_of(HearSettings, options) | {"model": model})
+        show(run.stage(table_of(model), lambda: hear(run.store, settings, address=address, **how)))
 
 
 @vectors.command(

@@ -168,7 +168,7 @@ class Analysis:
     def mel_power(self, n_mels: int) -> Array:
         """Return the power of mel bands, [n_mels, n_frames]."""
         bands = self._rows(n_mels)
-        kernels.filter_bank(self._spectrum, *filter_banks.mel(self.sample_rate, self.n_fft, n_mels), bands)
+        kernels.filter_bank(self._spectrum, True, *filter_banks.mel(self.sample_rate, self.n_fft, n_mels), bands)
         return bands[:, : self.n_frames]
 
     def mel(self, n_mels: int) -> Array:

@@ -25,11 +25,35 @@ CONTRAST_SHARE = 0.02  # share of a band's bins whose mean is its peak, and its 
 
 
 @lru_cache(maxsize=16)
-def mel(sample_rate: int, n_fft: int, n_mels: int) -> tuple[Indices, Indices, Array]:
-    """Return the mel filters without their zeros: first bin and width of each, and weights [n_mels, widest]."""
-    dense = mel_filters(sr=sample_rate, n_fft=n_fft, n_mels=n_mels)
+def mel(
+    sample_rate: int, n_fft: int, n_mels: int, low_hz: float = 0.0, high_hz: float | None = None
+) -> tuple[Indices, Indices, Array]:
+    """Return librosa's mel filters without their zeros: first bin and width of each, and weights [n_mels, widest]."""
+    return _without_zeros(mel_filters(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=low_hz, fmax=high_hz))
+
+
+@lru_cache(maxsize=8)
+def htk_mel(sample_rate: int, n_fft: int, n_mels: int, low_hz: float, high_hz: float) -> tuple[Indices, Indices, Array]:
+    """Return filters that are triangles on HTK's mel scale, highest 1, in the form of :func:`mel`; none takes 0 Hz.
+
+    They are those of VGGish and YAMNet (S. Hershey et al., ICASSP 2017).
+    """
+    bins = _htk(np.arange(n_fft // 2 + 1) * (sample_rate / n_fft))
+    corners = np.linspace(_htk(low_hz), _htk(high_hz), n_mels + 2)[:, None]
+    lower, centre, upper = corners[:-2], corners[1:-1], corners[2:]
+    dense = np.maximum(0.0, np.minimum((bins - lower) / (centre - lower), (upper - bins) / (upper - centre)))
+    dense[:, 0] = 0
+    return _without_zeros(dense)
+
+
+def _htk(hz: float | NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return frequencies in mel, by the formula of HTK."""
+    return np.asarray(1127.0 * np.log1p(np.asarray(hz) / 700.0))
+
+
+def _without_zeros(dense: NDArray[np.floating]) -> tuple[Indices, Indices, Array]:
     starts, widths = (dense > 0).argmax(axis=1), (dense > 0).sum(axis=1)
-    weights = np.zeros((n_mels, widths.max()), np.float32)
+    weights = np.zeros((len(dense), widths.max()), np.float32)
     for band, (start, width) in enumerate(zip(starts, widths, strict=True)):
         weights[band, :width] = dense[band, start : start + width]
     return starts, widths, weights

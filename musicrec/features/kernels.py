@@ -145,8 +145,8 @@ def peaks_and_valleys(magnitude, bands, counts, peaks, valleys):
 
 
 @kernel
-def filter_bank(magnitude, starts, widths, weights, out):
-    """Write weighted sums of power over the bins of each filter, [n_filters, n_blocks * LANES].
+def filter_bank(magnitude, squared, starts, widths, weights, out):
+    """Write weighted sums of power or magnitude over the bins of each filter, [n_filters, n_blocks * LANES].
 
     ``starts``, ``widths`` int64 [n_filters]: first bin, and number of bins. ``weights`` [n_filters, widest].
     """
@@ -156,7 +156,7 @@ def filter_bank(magnitude, starts, widths, weights, out):
             total = spread(np.float32(0))
             for i in range(widths[f]):
                 m = load(magnitude, block * n_bins + starts[f] + i)
-                total += m * m * weights[f, i]
+                total += (m * m if squared else m) * weights[f, i]
             store(out, f * n_blocks + block, total)
 
 

@@ -166,7 +166,7 @@ def stages(
 ) -> dict[str, Callable[[], Counts]]:
     """Return the stages of the chain by name, in order, as functions to call.
 
-    Vectors of files are among them if similar compares songs by them.
+    Vectors of files and of models of others are among them if similar compares songs by them.
 
     Parameters
     ----------
@@ -182,12 +182,14 @@ def stages(
     from musicrec.stages.catalog.stage import catalog
     from musicrec.stages.embed import embed
     from musicrec.stages.extract.stage import extract
+    from musicrec.stages.hear.stage import hear_again, is_of_model
     from musicrec.stages.similar.stage import similar
     from musicrec.stages.train.stage import keep, train
     from musicrec.stages.vectors.stage import is_of_file, refresh_vectors
 
     require_spaces(store, settings.similar.space)
     of_files = [name for name in settings.similar.space if is_of_file(store, name)]
+    of_models = [name for name in settings.similar.space if is_of_model(store, name)]
     return {
         "catalog": lambda: catalog(store, settings.catalog, force=force, max_removed_fraction=max_removed_fraction),
         "extract": lambda: extract(
@@ -207,6 +209,7 @@ def stages(
         ),
         "embed": lambda: embed(store, settings.embed, address=address),
         **{table_of(name): partial(refresh_vectors, store, name) for name in of_files},
+        **{table_of(name): partial(hear_again, store, name, address=address) for name in of_models},
         "similar": lambda: similar(store, settings.similar, address=address),
     }
 

@@ -19,6 +19,7 @@ from musicrec.schemas import VECTORS
 from musicrec.settings import OWN_SPACES, StageSettings
 from musicrec.store.lineage import digest
 from musicrec.store.store import Store
+from musicrec.store.table_parts import ROWS_FILE
 
 MOST_NUMBERS = 2**24  # numbers in a part: 64 MB
 LEFT_OUT_FILE = "_left_out"  # Parquet; no reader of *.parquet sees it
@@ -108,6 +109,7 @@ def publish_space(
     matrix: NDArray[np.float32],
     *,
     left_out: pa.Table,
+    songs: pa.Table | None = None,
     **lineage: Any,  # noqa: ANN401
 ) -> None:
     """Publish vectors as the table ``vectors/NAME``. Its fingerprint depends on the vectors, the songs and the space.
@@ -126,6 +128,8 @@ def publish_space(
         float32 [n_songs, dimension], finite, no row all 0.
     left_out : pyarrow.Table
         ``OUTCOMES`` of the songs that should have a vector and have none; :func:`songs_left_out` reads them.
+    songs : pyarrow.Table, optional
+        ``track_id`` and ``fingerprint`` of each song, for a stage that keeps vectors from run to run.
     **lineage
         What else the footer tells of their origin.
     """
@@ -139,6 +143,8 @@ def publish_space(
             vectors = pa.ListArray.from_arrays(pa.array(offsets), pa.array(rows.ravel()))
             version.write_part(pa.table([track_ids[start : start + step], vectors], schema=VECTORS))
         write_parquet(version.folder / LEFT_OUT_FILE, left_out)
+        if songs is not None:
+            write_parquet(version.folder / ROWS_FILE, songs)
         store.publish(version)
 
 

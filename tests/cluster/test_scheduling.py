@@ -13,7 +13,8 @@ from musicrec.cluster.resources import at_most, most_cpus
 from musicrec.cluster.tasks import run_bounded, run_tasks, task_options
 from musicrec.errors import ConfigError
 from musicrec.settings import ExtractSettings
-from musicrec.stages.extract import plan, stage
+from musicrec.stages import song_tasks
+from musicrec.stages.extract import plan
 from musicrec.stages.extract.track_rows import Wanted
 
 CPUS = 64
@@ -33,13 +34,13 @@ def ended_s(shards: list[list[Wanted]]) -> float:
 
 @pytest.mark.parametrize("long_at", ["start", "end", "anywhere", "nowhere"])
 def test_no_cpu_is_left_with_the_long_songs_when_the_others_are_done(monkeypatch, long_at):
-    monkeypatch.setattr(stage, "cpus", lambda: CPUS)
+    monkeypatch.setattr(song_tasks, "cpus", lambda: CPUS)
     rng = np.random.default_rng(0)
     lengths_s = rng.uniform(0.02, 0.1, 20_000)
     where = {"start": range(100), "end": range(19_900, 20_000), "nowhere": []}
     lengths_s[where.get(long_at, rng.choice(20_000, 100, replace=False))] = 10.0
     todo = catalog(lengths_s)
-    shards = stage._shards(todo, 256)
+    shards = song_tasks.shards_of(todo, 256)
     assert sorted(track for shard in shards for track in shard) == todo
     assert max(map(len, shards)) <= 256
     best_s = max([sum(lengths_s) / CPUS, *lengths_s])
@@ -47,8 +48,8 @@ def test_no_cpu_is_left_with_the_long_songs_when_the_others_are_done(monkeypatch
 
 
 def test_shards_are_runs_of_neighbours_so_that_parts_are_too(monkeypatch):
-    monkeypatch.setattr(stage, "cpus", lambda: 2)
-    shards = stage._shards(catalog(np.random.default_rng(1).uniform(0, 1, 1000)), 256)
+    monkeypatch.setattr(song_tasks, "cpus", lambda: 2)
+    shards = song_tasks.shards_of(catalog(np.random.default_rng(1).uniform(0, 1, 1000)), 256)
     assert [track.track_id for shard in sorted(shards) for track in shard] == [f"{i:05d}" for i in range(1000)]
 
 

@@ -93,40 +93,54 @@ def extract_track(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
     try:
         row = _full_row(track, settings)
     except DecodeError as e:
-        row = outcome_row(track, settings, FAILED, e.reason, e.detail)
+        row = outcome_row(track, settings.stage, FAILED, e.reason, e.detail)
     except Exception as e:  # a fault with one file must not stop the others
-        row = outcome_row(track, settings, FAILED, Reason.ERROR, faults.describe(e))
+        row = outcome_row(track, settings.stage, FAILED, Reason.ERROR, faults.describe(e))
     return row | {"seconds": time.perf_counter() - started}
 
 
 def outcome_row(
-    track: Wanted, settings: ExtractSettings, status: str, reason: Reason | None = None, detail: str | None = None
+    track: Wanted, stage: str, status: str, reason: Reason | None = None, detail: str | None = None
 ) -> dict[str, Any]:
     """Make the row of a track that has an outcome but no values."""
-    return Outcome(track.track_id, settings.stage, status, reason, detail, track.fingerprint)._asdict()
+    return Outcome(track.track_id, stage, status, reason, detail, track.fingerprint)._asdict()
 
 
 def _full_row(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
     rate = settings.sample_rate
     y = audio.load(track.uri, sample_rate=rate, offset_s=settings.offset_s, duration_s=settings.duration_s)
-    if len(y) < settings.min_duration_s * rate:
-        detail = f"{len(y)} samples, less than {settings.min_duration_s:g} s"
-        return outcome_row(track, settings, SKIPPED, Reason.TOO_SHORT, detail)
-    peak = np.abs(y).max()
-    if peak > LOUDEST:
-        return outcome_row(track, settings, FAILED, Reason.CORRUPT, f"a sample of {peak:.0e}; expected about -1 to 1")
-    if peak < SILENCE_PEAK:
-        return outcome_row(track, settings, SKIPPED, Reason.SILENT, "the whole clip is below -120 dB")
+    if problem := problem_of(y, rate, settings.min_duration_s):
+        return outcome_row(track, settings.stage, *problem)
     analysis = features.analyse(y, rate)
     values = features.evaluate(analysis, settings.feature_sets)
     segments = _segments(y, settings)
     if not all(_finite(named) for named in (values, *segments)):
-        return outcome_row(track, settings, FAILED, Reason.NOT_FINITE, "a feature is NaN or infinite")
+        return outcome_row(track, settings.stage, FAILED, Reason.NOT_FINITE, "a feature is NaN or infinite")
     mel = analysis.mel(settings.n_mels)
-    row = outcome_row(track, settings, OK) | values | _stored(mel) | {"segments": segments}
+    row = outcome_row(track, settings.stage, OK) | values | _stored(mel) | {"segments": segments}
     if settings.mel96:
         row["mel96"] = [_stored(_mel96(y, rate))]
     return row | (_images(y, mel) if settings.images else {})
+
+
+class Problem(NamedTuple):
+    """Why a clip that was decoded has no values."""
+
+    status: str
+    reason: Reason
+    detail: str
+
+
+def problem_of(y: Samples, rate: int, min_duration_s: float) -> Problem | None:
+    """Return why a clip cannot be used; None if it can."""
+    if len(y) < min_duration_s * rate:
+        return Problem(SKIPPED, Reason.TOO_SHORT, f"{len(y)} samples, less than {min_duration_s:g} s")
+    peak = np.abs(y).max()
+    if peak > LOUDEST:
+        return Problem(FAILED, Reason.CORRUPT, f"a sample of {peak:.0e}; expected about -1 to 1")
+    if peak < SILENCE_PEAK:
+        return Problem(SKIPPED, Reason.SILENT, "the whole clip is below -120 dB")
+    return None
 
 
 def _stored(mel: Samples) -> dict[str, Any]:

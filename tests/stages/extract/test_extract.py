@@ -17,8 +17,8 @@ from extracting import SETTINGS, assert_as_fresh, assert_same, new_out, own_sour
 from musicrec import audio, features
 from musicrec.errors import ConfigError, MusicrecError, SchemaError
 from musicrec.settings import CatalogSettings, ExtractSettings
+from musicrec.stages import song_tasks
 from musicrec.stages.catalog.stage import catalog
-from musicrec.stages.extract import stage
 from musicrec.stages.extract.plan import plan, wanted_tracks
 from musicrec.stages.extract.stage import extract, extract_track
 from musicrec.store import table_parts, table_spec
@@ -53,7 +53,7 @@ def test_tables_do_not_depend_on_the_size_of_shards_groups_and_parts(
     undisturbed: Store, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     tracks: int, group: int,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(stage, "LEAST_S", 1e9)
+    monkeypatch.setattr(song_tasks, "LEAST_S", 1e9)
     monkeypatch.setattr(table_parts, "TRACKS_PER_PART", tracks)
     monkeypatch.setattr(table_spec, "GROUP_BYTES", group)
     store = new_out(tmp_path / "out", synthetic)

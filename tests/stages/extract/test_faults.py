@@ -16,6 +16,7 @@ from musicrec import audio
 from musicrec.audio import ffmpeg
 from musicrec.cli import main
 from musicrec.errors import DecodeError, MusicrecError
+from musicrec.stages import song_tasks
 from musicrec.stages.extract import faults, stage
 from musicrec.stages.extract.faults import SONGS_UNTIL_STOP, FaultySong, Tally, file_kind
 from musicrec.stages.extract.stage import extract
@@ -185,7 +186,7 @@ def test_a_fault_in_one_format_costs_no_other_and_is_not_tried_on_every_song(
     ray_session: None, source: Path, tmp_path: Path, faulty: Callable[..., Path], capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(stage, "LEAST_S", 1e-9)  # a song a shard, so that all workers take part
+    monkeypatch.setattr(song_tasks, "LEAST_S", 1e-9)  # a song a shard, so that all workers take part
     log = faulty(lambda name: True)
     store = new_out(tmp_path / "out", source)
     counts = extract(store, SETTINGS, max_failed_fraction=1)
@@ -243,7 +244,7 @@ def test_what_one_worker_gave_up_is_tried_where_another_found_its_kind_to_work(
     ray_session: None, source: Path, tmp_path: Path, faulty: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Eight songs fail first, in one shard; a song of another shard comes through meanwhile."""
-    monkeypatch.setattr(stage, "_shards", lambda todo, most: [todo[: N_M4A // 2], todo[N_M4A // 2 :]])
+    monkeypatch.setattr(song_tasks, "shards_of", lambda todo, most: [todo[: N_M4A // 2], todo[N_M4A // 2 :]])
     bad = {f"synthetic-{number:02d}.m4a" for number in range(1, N_M4A, 2)}  # all of the first folder
     faulty(lambda name: name in bad)
     store = new_out(tmp_path / "out", source)

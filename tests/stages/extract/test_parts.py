@@ -20,11 +20,13 @@ import pytest
 from extracting import SETTINGS, assert_same, new_out, tables
 from musicrec.errors import SchemaError
 from musicrec.settings import CatalogSettings
+from musicrec.stages import song_tasks
 from musicrec.stages.catalog.stage import catalog
 from musicrec.stages.extract import stage
 from musicrec.stages.extract.plan import plan, wanted_tracks
 from musicrec.stages.extract.stage import extract, extract_track
 from musicrec.stages.extract.track_rows import tables_of
+from musicrec.stages.song_tasks import stage_rows
 from musicrec.store import staging, table_parts, table_spec
 from musicrec.store.store import Store
 
@@ -98,7 +100,7 @@ def test_only_the_parts_that_rows_have_left_are_written_again(growing: tuple[Sto
 def test_what_rows_have_left_stays_apart_unless_it_is_less_than_half_a_part(
     synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int, together: bool
 ) -> None:
-    monkeypatch.setattr(stage, "LEAST_S", 1e9)
+    monkeypatch.setattr(song_tasks, "LEAST_S", 1e9)
     monkeypatch.setattr(table_parts, "TRACKS_PER_PART", 8)
     source = tmp_path / "synthetic"
     shutil.copytree(synthetic, source)
@@ -229,14 +231,16 @@ def test_a_shard_killed_before_its_outcomes_are_written_does_not_count(
     code = f"""
 import os, signal, sys
 from unittest import mock
+from musicrec.stages import song_tasks
 from musicrec.stages.extract import stage
 from musicrec.stages.extract.track_rows import extract_track
+from musicrec.stages.song_tasks import stage_rows
 from musicrec.settings import ExtractSettings
 from musicrec.store.store import Store
 store, settings = Store(sys.argv[1]), ExtractSettings()
 shard = stage.plan(store, settings).now
 with mock.patch("{owner}.{killed_at}", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)):
-    stage._stage(store, settings, shard, [extract_track(track, settings) for track in shard])
+    stage_rows(store, stage.job_of(settings), shard, [extract_track(track, settings) for track in shard])
 """
     assert subprocess.run([sys.executable, "-c", code, store.out], check=False).returncode == -signal.SIGKILL
     left = [path for path in (store.out / "_work").rglob("*") if path.is_file()]
@@ -255,7 +259,7 @@ def test_a_track_that_stands_in_two_shards_is_published_once(growing: tuple[Stor
     catalog(store, CatalogSettings(source=str(source)))
     new = plan(store, SETTINGS).now
     for shard in (new[:2], new[1:2], new[:1]):  # as when a worker dies after it staged
-        stage._stage(store, SETTINGS, shard, [extract_track(track, SETTINGS) for track in shard])
+        stage_rows(store, stage.job_of(SETTINGS), shard, [extract_track(track, SETTINGS) for track in shard])
     assert refresh(store, source) == 1
     fresh = new_out(tmp_path / "fresh", source)
     extract(fresh, SETTINGS)
