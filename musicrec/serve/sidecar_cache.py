@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musicrec.errors import ConfigError, MusicrecError, SchemaError
-from musicrec.files.node_cache import forget_old
+from musicrec.files.node_cache import forget_old, user_cache
 from musicrec.files.paths import AnyPath, fetch, files_below, make_folder, path_string
 from musicrec.serve.sidecar import SIDECAR
 
 if TYPE_CHECKING:
     from upath import UPath
-
-CACHE_VARIABLE = "MUSICREC_CACHE"
 
 
 def local_version(folder: AnyPath) -> Path:
@@ -79,4 +77,4 @@ def _fetch(remote: "UPath", files: list[tuple[str, str]], folder: Path) -> None:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "musicrec") / "sidecars"
+    return user_cache() / "sidecars"

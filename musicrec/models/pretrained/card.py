@@ -1,6 +1,5 @@
 """The card of a network that somebody else has trained: what it reads, what it gives, and under which licence."""
 
-import re
 import tomllib
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -11,12 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from musicrec.errors import ConfigError
 from musicrec.features.front_ends import FRONT_ENDS, FrontEnd, Short
 from musicrec.models.pretrained.signals import SignalName
-from musicrec.settings import StageSettings, resolve
+from musicrec.settings import OWN_SPACES, SPACE_NAME, StageSettings, resolve
 
 Pooling = Literal["mean", "mean+std", "max"]
 FrontEndName = Literal["musicnn", "vggish", "yamnet", "clap", "wave"]
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class GoldenVector(BaseModel):
@@ -55,10 +52,10 @@ class Card(StageSettings):
 
     @field_validator("name")
     @classmethod
-    def _name_is_a_file_name(cls, name: str) -> str:
-        if NAME.fullmatch(name):
+    def _name_is_free(cls, name: str) -> str:
+        if SPACE_NAME.fullmatch(name) and name not in OWN_SPACES:
             return name
-        raise ValueError("expected letters, digits, '_', '-' and '.'")
+        raise ValueError(f"expected letters, digits, '_', '-' and '.', and not {' or '.join(OWN_SPACES)}")
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:

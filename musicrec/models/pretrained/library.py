@@ -4,24 +4,22 @@ They lie in ``~/.cache/musicrec/models``, or where the variable MUSICREC_CACHE s
 """
 
 import hashlib
-import os
 import tempfile
 from pathlib import Path
 
 from musicrec.errors import ConfigError, ModelError
+from musicrec.files.node_cache import user_cache
 from musicrec.files.paths import fsync
 from musicrec.models.pretrained.card import Card, read_card, to_toml
 from musicrec.models.pretrained.checks import check_golden, check_mates, golden_vectors
 from musicrec.models.pretrained.session import Pretrained
 
-CACHE_VARIABLE = "MUSICREC_CACHE"
 FILE, CARD = "model.onnx", "card.toml"
 
 
 def models_folder() -> Path:
     """Return the folder of this machine's models; it need not exist."""
-    cache = os.environ.get(CACHE_VARIABLE)
-    return (Path(cache) if cache else Path.home() / ".cache" / "musicrec") / "models"
+    return user_cache() / "models"
 
 
 def installed() -> list[Card]:

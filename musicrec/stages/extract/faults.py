@@ -18,16 +18,8 @@ import musicrec
 from musicrec.schemas import Reason
 
 SONGS_UNTIL_STOP = 5  # a kind of file stops after this many songs with one fault and none without a fault
-LIBRARIES = (
-    "av",
-    "librosa",
-    "numba",
-    "numpy",
-    "onnxruntime",
-    "scipy",
-    "soundfile",
-    "soxr",
-)  # libraries that process a song
+# Libraries that process a song.
+LIBRARIES = ("av", "librosa", "numba", "numpy", "onnxruntime", "scipy", "soundfile", "soxr")
 PACKAGE = Path(musicrec.__file__).parent
 
 

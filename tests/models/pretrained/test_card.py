@@ -34,6 +34,7 @@ def test_the_vectors_of_other_settings_have_another_fingerprint():
         ({"licence": None}, "setting card.licence: it has no default; give it a value"),
         ({"licence": ""}, "setting card.licence = ''"),
         ({"name": "a/b"}, "setting card.name = 'a/b': expected letters, digits"),
+        ({"name": "embeddings"}, "setting card.name = 'embeddings': expected letters, digits"),
         ({"front_end": "mel"}, "setting card.front_end = 'mel'"),
         ({"sample_rate": 44_100}, "sample_rate 44100: front end musicnn reads 16000 Hz"),
         ({"window_s": 0.001}, "window_s 0.001: expected at least one frame of front end musicnn"),

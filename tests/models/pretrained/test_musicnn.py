@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from benchmarks.models import musicnn_tensorflow
 from musicrec import audio
 from musicrec.errors import ModelError
 from musicrec.features.front_ends import FRONT_ENDS
@@ -52,34 +53,6 @@ def patches():
     return np.stack([FRONT_ENDS["musicnn"].transform(signal(name, 16_000, 2.992))[:187] for name in ("tone", "noise")])
 
 
-def by_tensorflow(weights, x):
-    """The graph in TensorFlow's own operations, in the order in which its authors give them."""
-    import tensorflow as tf
-
-    def norm(i, y):
-        name, parts = numbered("batch_normalization", i), ("moving_mean", "moving_variance", "beta", "gamma")
-        return tf.nn.batch_normalization(y, *(weights[f"{name}/{part}"] for part in parts), 1e-3)
-
-    def conv(i, y, padding):
-        name = numbered("conv2d", i)
-        return norm(i + 1, tf.nn.relu(tf.nn.conv2d(y, weights[f"{name}/kernel"], 1, padding) + weights[f"{name}/bias"]))
-
-    def padded(y):
-        return tf.pad(y, [[0, 0], [3, 3], [0, 0], [0, 0]])
-
-    y = norm(0, tf.constant(x)[..., None])
-    front = [conv(i, padded(y), "VALID") if i < 2 else conv(i, y, "SAME") for i in range(5)]
-    layers = [tf.concat([tf.reduce_max(one, 2) for one in front], 2)]
-    for i in (5, 6, 7):
-        y = conv(i, padded(layers[-1][..., None]), "VALID")[:, :, 0]
-        layers.append(y + layers[-1] if i > 5 else y)
-    y = tf.concat(layers, 2)
-    pooled = tf.stack([tf.reduce_max(y, 1), tf.reduce_mean(y, 1)], 2)
-    y = norm(9, tf.reshape(pooled, [len(x), -1])) @ weights["dense/kernel"] + weights["dense/bias"]
-    y = norm(10, tf.nn.relu(y))
-    return y.numpy(), tf.sigmoid(y @ weights["dense_1/kernel"] + weights["dense_1/bias"]).numpy()
-
-
 def close(mine, theirs):
     np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=2e-5)
 
@@ -97,7 +70,7 @@ def test_the_converted_network_is_the_described_one(weights, patches):
 @pytest.mark.engine
 def test_the_converted_network_is_that_of_tensorflow(weights, patches):
     model = Pretrained(convert(weights), musicnn_wheel.card_of("musicnn", TAGS))
-    for mine, theirs in zip(model.run(patches), by_tensorflow(weights, patches), strict=True):
+    for mine, theirs in zip(model.run(patches), musicnn_tensorflow.network(weights)(patches), strict=True):
         close(mine, theirs)
 
 
@@ -160,7 +133,7 @@ def test_the_wheel_of_the_package_index_is_converted(tmp_path, monkeypatch, patc
         assert (len(card.tags), card.licence) == (50, "ISC")
         weights = musicnn_wheel.read_checkpoint(tmp_path / "musicnn" / musicnn_wheel.CHECKPOINTS[card.name])
         model = Pretrained(*library.read_model(card.name))
-        for mine, theirs in zip(model.run(patches), by_tensorflow(weights, patches), strict=True):
+        for mine, theirs in zip(model.run(patches), musicnn_tensorflow.network(weights)(patches), strict=True):
             close(mine, theirs)
     blues = audio.load(str(data / "gtzan/blues/blues.00000.wav"), sample_rate=16_000)
     heard = Pretrained(*library.read_model("musicnn")).hear(blues)

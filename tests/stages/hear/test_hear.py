@@ -14,6 +14,7 @@ from musicrec.models.pretrained import library
 from musicrec.models.pretrained.session import Pretrained
 from musicrec.settings import CatalogSettings, HearSettings, SimilarSettings
 from musicrec.stages.catalog.stage import catalog
+from musicrec.stages.chain import chain_settings, stages
 from musicrec.stages.extract.track_rows import Wanted
 from musicrec.stages.hear import stage
 from musicrec.stages.hear.heard_rows import hear_track
@@ -84,6 +85,7 @@ def test_vectors_and_tags_are_those_of_the_pure_functions_and_songs_can_be_compa
     assert (space["licence"], space["dimension"], space["weights"]) == ("CC0-1.0", SIZE, model.weights)
     assert similar(store, SimilarSettings(space=("small",), n=3, max_hub_share=1.0)).ok == len(vectors)
     assert store.footer("similar")["lineage"]["spaces"]["small"]["id"] == space["id"]
+    assert list(stages(store, chain_settings(store)))[-2:] == ["vectors/small", "similar"]  # of every night
 
 
 def test_only_what_is_new_is_heard_and_the_tables_are_those_of_a_full_run(ray_session, songs, tmp_path, model):
