@@ -35,7 +35,7 @@ FLOOR_DB = -60.0  # a step is silent if no band is louder, relative to the clip'
 
 FLOOR = 10 ** (FLOOR_DB / 10)
 ROOM = 48  # bands and zeros, in whole lanes
-HANN = np.cos(np.linspace(0, math.pi / 2, 1025)).astype(np.float32) ** 2  # from the middle to the end
+HANN = np.cos(np.linspace(0, math.pi / 2, 4097)).astype(np.float32) ** 2  # from the middle to the end
 DECIBELS = np.nan_to_num(np.arange(2**16, dtype=np.uint16).view(np.float16), nan=-80).clip(-80, 0).astype(np.float32)
 POWER = 10 ** (DECIBELS / 10)  # by the bits of a float16
 
@@ -84,7 +84,8 @@ def fingerprint(
     Examples
     --------
     >>> import numpy as np
-    >>> from musicrec.features import fingerprint, mel
+    >>> from musicrec.features import mel
+    >>> from musicrec.features.fingerprint import fingerprint
     >>> noise = np.random.default_rng(0).normal(size=22_050).astype(np.float32)
     >>> codes, heard = fingerprint(mel(noise, 22_050), 22_050)
     >>> codes.shape, codes.dtype, bool(heard.all())
@@ -119,7 +120,8 @@ def fingerprints(
     Examples
     --------
     >>> import numpy as np
-    >>> from musicrec.features import fingerprints, mel
+    >>> from musicrec.features import mel
+    >>> from musicrec.features.fingerprint import fingerprints
     >>> noise = np.random.default_rng(0).normal(size=22_050).astype(np.float32)
     >>> [len(codes) for codes, _ in fingerprints(mel(noise, 22_050), 22_050, [1, 1.04])]
     [17, 16]
