@@ -57,6 +57,7 @@ for _command in (
     stages.train,
     stages.evaluate,
     stages.embed,
+    stages.duplicates,
     stages.similar,
     tables.lookup,
     tables.export,

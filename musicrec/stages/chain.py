@@ -8,7 +8,15 @@ from musicrec.cluster.resources import is_embedded
 from musicrec.cluster.watchdog import SECONDS_PER_FILE
 from musicrec.errors import ConfigError
 from musicrec.files.paths import AnyPath, read_bytes, to_path
-from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings, resolve
+from musicrec.settings import (
+    CatalogSettings,
+    DuplicatesSettings,
+    EmbedSettings,
+    ExtractSettings,
+    SimilarSettings,
+    TrainSettings,
+    resolve,
+)
 from musicrec.stages.run_report import RunReport, reported
 from musicrec.store.outcomes import Counts
 from musicrec.store.store import Store
@@ -21,6 +29,7 @@ class ChainSettings(NamedTuple):
     extract: ExtractSettings
     train: TrainSettings
     embed: EmbedSettings
+    duplicates: DuplicatesSettings
     similar: SimilarSettings
 
     def with_what_the_model_reads(self) -> "ChainSettings":
@@ -174,14 +183,17 @@ def stages(
         As for the stages. With a limit, the stages after extract work on the songs that have been decoded.
     keep_model : bool
         Train nothing; the published model stays.
+
+    Duplicates are looked for only if the lists are to leave them out: it takes some milliseconds a song.
     """
     from musicrec.stages.catalog.stage import catalog
+    from musicrec.stages.duplicates.stage import duplicates
     from musicrec.stages.embed import embed
     from musicrec.stages.extract.stage import extract
     from musicrec.stages.similar.stage import similar
     from musicrec.stages.train.stage import keep, train
 
-    return {
+    chain: dict[str, Callable[[], Counts]] = {
         "catalog": lambda: catalog(store, settings.catalog, force=force, max_removed_fraction=max_removed_fraction),
         "extract": lambda: extract(
             store,
@@ -199,8 +211,12 @@ def stages(
             else train(store, settings.train, address=address, workers=workers)
         ),
         "embed": lambda: embed(store, settings.embed, address=address),
+        "duplicates": lambda: duplicates(store, settings.duplicates, address=address),
         "similar": lambda: similar(store, settings.similar, address=address),
     }
+    if not settings.similar.no_duplicates:
+        del chain["duplicates"]
+    return chain
 
 
 def report(store: Store) -> AnyPath:

@@ -31,6 +31,7 @@ DOINGS = {
     "extract": "decoded",
     "train": "trained on",
     "embed": "embedded",
+    "duplicates": "fingerprinted",
     "similar": "compared",
 }
 

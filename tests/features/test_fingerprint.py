@@ -1,4 +1,4 @@
-"""Fingerprints are what their definition says, follow the recording through other files, and tell silence from sound."""
+"""Fingerprints are what their definition says, follow the recording to other files, and know silence."""
 
 import numpy as np
 import pytest

@@ -7,7 +7,6 @@ count.
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from musicrec.simd.lanes import inlined_kernel, kernel
 from musicrec.similarity.duplicates.prints import Codes, Flags

@@ -297,4 +297,14 @@ def known_of(store: Store, vectors: Vectors) -> Songs:
         embeddings = embeddings.take(pc.index_in(track_ids, value_set=embeddings["track_id"].combine_chunks()))
         if embeddings["probabilities"].null_count == 0:
             probabilities = np.stack(embeddings["probabilities"].to_numpy())
-    return songs_of({name: tracks[name].to_pylist() for name in columns[1:]}, probabilities)
+    known = {name: tracks[name].to_pylist() for name in columns[1:]}
+    return songs_of(known | _sounds(store, track_ids), probabilities)
+
+
+def _sounds(store: Store, track_ids: pa.ChunkedArray) -> dict[str, list[str | None]]:
+    """Return the recording that each song was found to be, if duplicates were looked for."""
+    if not store.exists("recordings"):
+        return {}
+    table = store.read("recordings", ["track_id", "recording"])
+    places = pc.index_in(track_ids, value_set=table["track_id"].combine_chunks())
+    return {"sound": table["recording"].take(places).to_pylist()}

@@ -38,9 +38,8 @@ def publish_lists(
         The lists did not pass the gate, or the table could not be written; the previous table stays published.
     """
     figures = gate(store, settings, names["track_id"], compared.lists)
-    made_of = store.footer("embeddings")
-    lineage = made_of["lineage"] | {
-        "made_of": {"embeddings": made_of["fingerprint"]},
+    lineage = store.footer("embeddings")["lineage"] | {
+        "made_of": made_of(store, settings),
         "compared": dict(compared.how),
         "gate": figures,
     }
@@ -56,6 +55,14 @@ def publish_lists(
             f"similar: the table could not be written to {store.out} ({e}); the published table is unchanged; "
             f"free space there and run it again"
         ) from e
+
+
+def made_of(store: Store, settings: SimilarSettings) -> dict[str, str]:
+    """Return the fingerprint of each table that the lists are made of."""
+    tables = ["embeddings"]
+    if settings.no_duplicates and store.exists("recordings"):
+        tables.append("recordings")
+    return {table: store.footer(table)["fingerprint"] for table in tables}
 
 
 def _keep_only_newest(store: Store) -> None:

@@ -15,7 +15,7 @@ from musicrec.settings import SimilarSettings
 from musicrec.stages.finish import finish
 from musicrec.stages.similar.all_pairs import compare
 from musicrec.stages.similar.gate import describe, published_lists
-from musicrec.stages.similar.publish import publish_lists
+from musicrec.stages.similar.publish import made_of, publish_lists
 from musicrec.stages.similar.vectors import Vectors, read_vectors
 from musicrec.store.lineage import digest
 from musicrec.store.outcomes import Counts, Outcome, outcomes_table
@@ -65,7 +65,7 @@ def similar(
     if len(vectors.names) < 2:
         raise MusicrecError(f"similar: {len(vectors.names)} songs have an embedding; a table needs at least two")
     names = digest(*(column.to_pylist() for column in vectors.names.columns))
-    fingerprint = settings.fingerprint(store.footer("embeddings")["fingerprint"], names)
+    fingerprint = settings.fingerprint(*made_of(store, settings).values(), names)
     compared, withdrawn = _bring_up_to_date(
         store, settings, fingerprint, vectors, address=address, gpu=gpu, force=force
     )

@@ -96,11 +96,7 @@ def test_candidates_are_the_pairs_with_two_codes_in_common_at_one_offset(seed, n
 
 def begins(codes, heard):
     """The heard steps whose code is not that of the heard step before, with their codes."""
-    return [
-        (t, code)
-        for t, code in enumerate(codes)
-        if heard[t] and not (t and heard[t - 1] and codes[t - 1] == code)
-    ]
+    return [(t, code) for t, code in enumerate(codes) if heard[t] and not (t and heard[t - 1] and codes[t - 1] == code)]
 
 
 def test_the_same_share_of_codes_is_chosen_in_every_song():
