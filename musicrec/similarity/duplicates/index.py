@@ -34,16 +34,17 @@ class Index(NamedTuple):
     ----------
     keys : numpy.ndarray
         uint64, sorted: code << 32 | step, counted through all songs.
-    present : numpy.ndarray
-        uint8, a bit for each hash of a code that is there.
+    present, repeated : numpy.ndarray
+        uint8, a bit for each hash of a code that is there, and of one that is there more than once.
     starts : numpy.ndarray
         int64 [n_songs + 1], the first step of each song.
     one_in : int
-        Share of the codes that are in it.
+        One in so many codes is in it, a power of two.
     """
 
     keys: Keys
     present: NDArray[np.uint8]
+    repeated: NDArray[np.uint8]
     starts: Numbers
     one_in: int
 
@@ -77,9 +78,9 @@ def make_index(prints: Prints, one_in: int = ONE_IN) -> Index:
         raise MusicrecError(f"duplicates: {len(prints)} songs have {n_steps} steps; expected less than {MOST_STEPS}")
     keys = _keys(prints.codes, prints.heard, prints.starts, one_in)
     keys.sort()
-    present = np.zeros(1 << max(3, int(len(keys) * FILTER_BITS).bit_length() - 3), np.uint8)
-    _note_present(keys, present)
-    return Index(keys, present, prints.starts, one_in)
+    present, repeated = np.zeros((2, 1 << max(3, int(len(keys) * FILTER_BITS).bit_length() - 3)), np.uint8)
+    _note_codes(keys, present, repeated)
+    return Index(keys, present, repeated, prints.starts, one_in)
 
 
 def candidates(index: Index, queries: Prints, own: Numbers, one_in: int, *, is_earlier: bool) -> Candidates:
@@ -94,13 +95,14 @@ def candidates(index: Index, queries: Prints, own: Numbers, one_in: int, *, is_e
     own : numpy.ndarray
         int64 [n_queries], number of each of them in the index. No song is its own candidate.
     one_in : int
-        Share of their codes that is looked up, a multiple of that in the index.
+        One in so many of their codes is looked up; a power of two, at least that of the index.
     is_earlier : bool
-        Return only songs that stand before the song itself.
+        Return only songs that stand before the song itself, whose fingerprint is that in the index.
     """
     if len(queries) >= MOST_ROWS or np.diff(queries.starts, prepend=0).max() >= MOST_ROW_STEPS:
         raise ValueError(f"expected fewer than {MOST_ROWS} songs, each of fewer than {MOST_ROW_STEPS} steps")
-    wanted = _wanted(queries.codes, queries.heard, queries.starts, one_in, index.present)
+    there = index.repeated if is_earlier else index.present
+    wanted = _wanted(queries.codes, queries.heard, queries.starts, one_in, there)
     wanted.sort()
     votes = _votes(index.keys, index.starts, wanted, own, is_earlier)
     votes.sort()
@@ -120,56 +122,66 @@ def _mixed(code: np.uint32) -> np.uint32:
 
 
 @inlined_kernel
-def _is_chosen(codes: Codes, heard: Flags, t: int, first: int, one_in: int) -> bool:
-    """Return whether a step's code is looked at: it is heard, begins here, and is in the share."""
-    if not heard[t] or (t > first and codes[t] == codes[t - 1] and heard[t - 1]):
-        return False
-    return (_mixed(codes[t]) >> np.uint32(16)) % np.uint32(one_in) == 0
+def _is_chosen(mixed: np.uint32, one_in: int) -> bool:
+    """Return whether a code with this hash is looked at."""
+    return (mixed >> np.uint32(16)) & np.uint32(one_in - 1) == 0
 
 
-@inlined_kernel
-def _with_room(values: Keys, n: int) -> Keys:
-    """Return an array with room for another value, a longer copy if `n` values fill it."""
-    if n < len(values):
-        return values
+@kernel
+def _longer(values: Keys) -> Keys:
+    """Return a copy with room for as many values again."""
     longer = np.empty(2 * len(values) + 1024, np.uint64)
-    longer[:n] = values
+    longer[: len(values)] = values
     return longer
 
 
 @kernel
 def _keys(codes: Codes, heard: Flags, starts: Numbers, one_in: int) -> Keys:
+    """Return code << 32 | step of the chosen codes, of equal ones in a row the first."""
     keys, n = np.empty(len(codes) // one_in, np.uint64), 0
     for song in range(len(starts) - 1):
+        before = np.int64(-1)
         for t in range(starts[song], starts[song + 1]):
-            if _is_chosen(codes, heard, t, starts[song], one_in):
-                keys = _with_room(keys, n)
-                keys[n] = np.uint64(codes[t]) << np.uint64(32) | np.uint64(t)
+            code = np.int64(codes[t]) if heard[t] else np.int64(-1)
+            if code >= 0 and code != before and _is_chosen(_mixed(np.uint32(code)), one_in):
+                if n == len(keys):
+                    keys = _longer(keys)
+                keys[n] = np.uint64(code << 32 | t)
                 n += 1
+            before = code
     return keys[:n]
 
 
 @kernel
-def _note_present(keys: Keys, present: NDArray[np.uint8]) -> None:
+def _note_codes(keys: Keys, present: NDArray[np.uint8], repeated: NDArray[np.uint8]) -> None:
+    before = np.int64(-1)
     for key in keys:
-        at = np.int64(_mixed(np.uint32(key >> np.uint64(32)))) & (8 * len(present) - 1)
+        code = np.int64(key >> np.uint64(32))
+        at = np.int64(_mixed(np.uint32(code))) & (8 * len(present) - 1)
         present[at >> 3] |= np.uint8(1 << (at & 7))
+        if code == before:
+            repeated[at >> 3] |= np.uint8(1 << (at & 7))
+        before = code
 
 
 @kernel
 def _wanted(codes: Codes, heard: Flags, starts: Numbers, one_in: int, present: NDArray[np.uint8]) -> Keys:
-    """Return code << 32 | row << 16 | step of the codes that may be in the index."""
-    keys, n = np.empty(len(codes) // one_in // FILTER_BITS, np.uint64), 0
+    """Return code << 32 | row << 16 | step of the chosen codes that may be in the index."""
+    wanted, n, last = np.empty(len(codes) // one_in // FILTER_BITS, np.uint64), 0, 8 * len(present) - 1
     for row in range(len(starts) - 1):
+        before = np.int64(-1)
         for t in range(starts[row], starts[row + 1]):
-            if not _is_chosen(codes, heard, t, starts[row], one_in):
-                continue
-            at = np.int64(_mixed(codes[t])) & (8 * len(present) - 1)
-            if present[at >> 3] >> np.uint8(at & 7) & np.uint8(1):
-                keys = _with_room(keys, n)
-                keys[n] = np.uint64(codes[t]) << np.uint64(32) | np.uint64(row << 16 | (t - starts[row]))
-                n += 1
-    return keys[:n]
+            code = np.int64(codes[t]) if heard[t] else np.int64(-1)
+            if code >= 0 and code != before:
+                mixed = _mixed(np.uint32(code))
+                at = np.int64(mixed) & last
+                if _is_chosen(mixed, one_in) and present[at >> 3] >> np.uint8(at & 7) & np.uint8(1):
+                    if n == len(wanted):
+                        wanted = _longer(wanted)
+                    wanted[n] = np.uint64(code << 32 | row << 16 | (t - starts[row]))
+                    n += 1
+            before = code
+    return wanted[:n]
 
 
 @inlined_kernel
@@ -205,7 +217,8 @@ def _votes(keys: Keys, starts: Numbers, wanted: Keys, own: Numbers, is_earlier: 
             if song == own[row] or (is_earlier and song > own[row]):
                 continue
             offset = step - (t - starts[song]) + (1 << (OFFSET_BITS - 1))
-            votes = _with_room(votes, n)
+            if n == len(votes):
+                votes = _longer(votes)
             votes[n] = np.uint64(row) << np.uint64(48) | np.uint64(song << OFFSET_BITS) | np.uint64(offset)
             n += 1
     return votes[:n]
