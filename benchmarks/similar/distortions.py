@@ -1,13 +1,16 @@
-"""One recording as other files hold it: other codecs, level, sample rate, cuts and speed, by FFmpeg's codecs and filters."""
+"""One recording as other files hold it: other codecs, level, sample rate, cuts and speed."""
 
 import io
 from collections.abc import Callable, Iterator
 
 import av
 import numpy as np
+import soundfile as sf
 import soxr
 from av.filter import Graph
 from numpy.typing import NDArray
+
+from musicrec.audio.encode import encode
 
 Samples = NDArray[np.float32]
 Distortion = Callable[[Samples], Samples]
@@ -24,7 +27,7 @@ def distortions() -> dict[str, Distortion]:
     return {
         "mp3 128k": _codec("libmp3lame", "mp3", 128_000),
         "mp3 64k": _codec("libmp3lame", "mp3", 64_000),
-        "ogg 64k": _codec("libvorbis", "ogg", 64_000),
+        "ogg": _ogg,
         "opus 64k": _codec("libopus", "ogg", 64_000, OPUS_RATE),
         "m4a 96k": _codec("aac", "ipod", 96_000),
         "8 kHz": _filters(("aresample", "8000"), ("aresample", str(RATE))),
@@ -94,6 +97,11 @@ def _codec(codec: str, container: str, bit_rate: int, rate: int = RATE) -> Disto
         return np.concatenate(blocks)[: len(clip)].astype(np.float32)
 
     return distort
+
+
+def _ogg(clip: Samples) -> Samples:
+    """Return what an Ogg Vorbis file gives back, which libsndfile writes."""
+    return sf.read(io.BytesIO(encode(clip, RATE, "ogg")), dtype="float32")[0]
 
 
 def _fades(clip: Samples) -> Samples:

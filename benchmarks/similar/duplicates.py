@@ -1,7 +1,7 @@
 """Which files of one recording are recognised, how often different recordings are taken for one, and what it costs.
 
-The clips are those of GTZAN in --data; every file that is made of one must be found as a copy of it. A clip counts where
-it and the file share eight seconds. All time is CPU time on one core.
+The clips are those of GTZAN in --data; every file that is made of one must be found as a copy of it. A clip counts
+where it and the file share eight seconds. All time is CPU time on one core.
 
 tables:
   recall  share of files found as copies, by how they were made; and the share of bits in which they differ

@@ -282,9 +282,9 @@ def embed(out: str, settings_file: Path | None, address: str | None, gpu: bool, 
 def duplicates(out: str, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
     """Find the songs that are files of one recording.
 
-    Songs are compared by fingerprints of their sound. Another format, bit rate, level or sample rate, a cut at an end and
-    a speed up to 4 % higher or lower make no other recording. Nothing is decoded: the fingerprints come from OUT/mel. The
-    table OUT/recordings says which recording each song is, and `musicrec similar --no-duplicates` uses it.
+    Songs are compared by fingerprints of their sound. Another format, bit rate, level or sample rate, a cut at an end
+    and a speed up to 4 % higher or lower make no other recording. Nothing is decoded: the fingerprints come from
+    OUT/mel. The table OUT/recordings says which recording each song is; `musicrec similar --no-duplicates` uses it.
     """
     from musicrec.stages.duplicates.stage import duplicates as stage
 

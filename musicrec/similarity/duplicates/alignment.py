@@ -46,7 +46,9 @@ def ones(x: np.uint32) -> np.uint32:
 
 
 @kernel
-def differing(codes_a: Codes, heard_a: Flags, codes_b: Codes, heard_b: Flags, offset: int) -> tuple[int, int]:
+def differing(
+    codes_a: Codes, heard_a: Flags, codes_b: Codes, heard_b: Flags, offset: int
+) -> tuple[np.uint32, np.uint32]:
     """Return how many bits differ at an offset, and in how many steps both songs are heard."""
     first, last = max(0, offset), min(len(codes_a), offset + len(codes_b))
     bits, steps = np.uint32(0), np.uint32(0)
@@ -71,8 +73,8 @@ def _best(codes_a: Codes, heard_a: Flags, codes_b: Codes, heard_b: Flags, least:
 def own_errors(codes: Codes, heard: Flags) -> float:
     """Return how well a song fits itself a little later: the lowest share of bits that differ, over all delays.
 
-    It is near 0 for a tone, 0.2 for a metronome, and above 0.3 for most music. Delays are at least 0.42 s, beyond what a
-    code is made from, and at most half the length.
+    It is near 0 for a tone, 0.2 for a metronome, and above 0.3 for most music. Delays are at least 0.42 s, beyond
+    what a code is made from, and at most half the length.
     """
     lowest = 1.0
     for delay in range(LEAST_DELAY, len(codes) // 2):

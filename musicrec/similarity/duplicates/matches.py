@@ -1,7 +1,7 @@
 """Pairs of songs that are one recording: the candidates whose fingerprints fit, at the speed at which they fit best."""
 
 from collections.abc import Iterable
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,13 +42,12 @@ class Matches(NamedTuple):
     @classmethod
     def joined(cls, parts: Iterable[Self]) -> Self:
         """Return all matches in order of song and earlier song; of those of one pair, the one with fewest errors."""
-        columns = cls(*(np.concatenate(column) for column in zip(_NONE, *parts, strict=True)))
-        slowness = np.abs(np.log(columns.speed))
-        order = np.lexsort((columns.offset, columns.speed, slowness, columns.errors, columns.earlier, columns.song))
-        columns = cls(*(column[order] for column in columns))
+        joined: list[NDArray[Any]] = [np.concatenate(column) for column in zip(_NONE, *parts, strict=True)]
+        song, earlier, errors, speed, offset = joined
+        order = np.lexsort((offset, speed, np.abs(np.log(speed)), errors, earlier, song))
         is_first = np.ones(len(order), np.bool_)
-        is_first[1:] = (np.diff(columns.song) != 0) | (np.diff(columns.earlier) != 0)
-        return cls(*(column[is_first] for column in columns))
+        is_first[1:] = (np.diff(song[order]) != 0) | (np.diff(earlier[order]) != 0)
+        return cls(*(column[order[is_first]] for column in joined))
 
 
 _NONE = (np.empty(0, np.int64), np.empty(0, np.int64), *(np.empty(0) for _ in range(3)))

@@ -5,12 +5,13 @@ A song that has one keeps it. What an interrupted run has staged is used.
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
+from numpy.typing import NDArray
 
 from musicrec.cluster import prometheus
 from musicrec.cluster.tasks import compiling, connect, run_tasks, task_options
@@ -36,6 +37,15 @@ BATCH_ROWS = 16  # songs whose spectrograms are read at once
 Shard = dict[AnyPath, list[Row]]  # songs by the part of ``mel`` that holds them
 
 
+class Shared(NamedTuple):
+    """Values that all tasks of a run share."""
+
+    out: AnyPath
+    work: str  # folder of the staged shards
+    table: Table
+    sample_rate: int
+
+
 def bring_up_to_date(store: Store, settings: DuplicatesSettings, address: str | None) -> int:
     """Publish the fingerprint of every song of ``mel``; return how many were made.
 
@@ -56,7 +66,7 @@ def bring_up_to_date(store: Store, settings: DuplicatesSettings, address: str | 
     todo = [place for place in places if place[0] not in known]
     if todo:
         connect(address)
-        _make(store, work, table, todo, len(places), how["sample_rate"])
+        _make(Shared(store.out, work, table, how["sample_rate"]), todo, len(places))
     version = store.new_version(TABLE, settings, name, **table.lineage, made_of=_made_of(store))
     wanted = pa.table(
         [pa.array(column, pa.string()) for column in zip(*rows, strict=True)], ["track_id", "fingerprint"]
@@ -94,14 +104,14 @@ def _staged_rows(store: Store, work: str) -> list[list[str]]:
     return [staged[name].to_pylist() for name in ("track_id", "fingerprint")]
 
 
-def _make(store: Store, work: str, table: Table, todo: list[Place], total: int, sample_rate: int) -> None:
+def _make(shared: Shared, todo: list[Place], total: int) -> None:
     """Stage the fingerprints of the songs in `todo`."""
     task = _stage_fingerprints.options(**task_options(MEMORY))
-    shared = ray.put((store.out, work, table, sample_rate))
+    reference = ray.put(shared)
     with Progress(TABLE, total, total - len(todo)) as progress:
         shards = slices(sorted(todo, key=lambda place: (str(place[1]), place[0])), SONGS_PER_SHARD)
         for shard, _ in run_tasks(
-            TABLE, lambda number: task.remote(_by_part(shards[number]), shared), range(len(shards))
+            TABLE, lambda number: task.remote(_by_part(shards[number]), reference), range(len(shards))
         ):
             progress.advance(len(shards[shard]))
 
@@ -114,13 +124,12 @@ def _by_part(places: list[Place]) -> Shard:
 
 
 @ray.remote(num_cpus=1)
-def _stage_fingerprints(shard: Shard, shared: tuple[AnyPath, str, Table, int]) -> None:
-    out, work, table, sample_rate = shared
+def _stage_fingerprints(shard: Shard, shared: Shared) -> None:
     with compiling():
-        fingerprints(np.zeros((256, 64), np.float16), sample_rate, [1.0])
+        fingerprints(np.zeros((256, 64), np.float16), shared.sample_rate, [1.0])
     rows = [row for rows in shard.values() for row in rows]
     name = digest(*zip(*rows, strict=True))
-    stage_shard(Store(out).work, work, name, [table], _rows(shard, sample_rate))
+    stage_shard(Store(shared.out).work, shared.work, name, [shared.table], _rows(shard, shared.sample_rate))
     prometheus.count_tracks(DuplicatesSettings.stage, OK, n=len(rows))
 
 
@@ -150,7 +159,7 @@ def _rows_of(songs: pa.RecordBatch, names: dict[str, str], sample_rate: int) -> 
         }
 
 
-def _side_by_side(columns: list[np.ndarray], n_steps: int) -> np.ndarray:
+def _side_by_side(columns: list[NDArray[Any]], n_steps: int) -> NDArray[Any]:
     """Return the fingerprints at other speeds in a row, each padded by zeros to the length of the song's own."""
     padded = np.zeros((len(columns), n_steps), columns[0].dtype)
     for row, column in zip(padded, columns, strict=True):

@@ -71,7 +71,7 @@ class Shared(NamedTuple):
     settings: DuplicatesSettings
     track_ids: pa.Array
     prints: Prints
-    index: Index
+    codes: Index
 
 
 def find_matches(
@@ -136,7 +136,7 @@ def _matches_of(batch: pa.RecordBatch, shared: Shared) -> list[Matches]:
     queries += _faster(_values(batch["faster_codes"]), _values(batch["faster_heard"]), starts)
     return [
         match(
-            shared.index, shared.prints, prints, numbers, speed, least=LEAST, most_errors=shared.settings.max_bit_errors
+            shared.codes, shared.prints, prints, numbers, speed, least=LEAST, most_errors=shared.settings.max_bit_errors
         )
         for speed, prints in zip((1.0, *FASTER), queries, strict=True)
     ]

@@ -73,7 +73,7 @@ def test_eight_seconds_are_so_many_steps():
 # --- the index ------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(st.integers(0, 2**16), st.integers(2, 6), st.integers(2, 60), st.booleans())
 def test_candidates_are_the_pairs_with_two_codes_in_common_at_one_offset(seed, n_songs, n_codes, is_earlier):
     rng = np.random.default_rng(seed)
