@@ -28,7 +28,7 @@ TRACKS = pa.schema(
 OUTCOMES = pa.schema(
     [
         ("track_id", pa.string()),  # the song
-        ("stage", pa.string()),  # catalog, extract, train, embed, similar, or vectors/ and the name of a space
+        ("stage", pa.string()),  # catalog, extract, train, embed, duplicates, similar, or vectors/ and a space
         ("status", pa.string()),  # ok, skipped or failed
         ("reason", pa.string()),  # why it was skipped or failed: a short stable code
         ("detail", pa.string()),  # the same as one line of text
@@ -139,7 +139,13 @@ REASONS: tuple[tuple[str, Reason, str, str], ...] = (
         "it was added after the model was trained, and a refresh keeps the model",
         "nothing, or `musicrec train OUT`",
     ),
-    ("train, embed, similar", Reason.NO_FEATURES, "extract did not finish it", "see its row for extract"),
+    ("train, embed, duplicates, similar", Reason.NO_FEATURES, "extract did not finish it", "see its row for extract"),
+    (
+        "duplicates",
+        Reason.TOO_SHORT,
+        "less than 8 s of its clip is loud enough, too little to know a recording by",
+        "nothing, or choose a longer clip",
+    ),
     (
         "embed",
         Reason.NOT_FINITE,
@@ -197,6 +203,26 @@ VECTORS = pa.schema(  # the schema of every table ``vectors/NAME``
     [
         ("track_id", pa.string()),  # the song
         ("embedding", pa.list_(pa.float32())),  # its vector: finite, not all 0, as long as all others of the table
+    ]
+)
+
+FINGERPRINTS = pa.schema(
+    [
+        ("track_id", pa.string()),  # the song
+        ("codes", pa.list_(pa.uint32())),  # 32 bits for every 46 ms of the clip
+        ("heard", pa.list_(pa.bool_())),  # whether the clip is above -60 dB there
+        ("faster_codes", pa.list_(pa.uint32())),  # the same at each faster speed of the footer, row-major, zero-padded
+        ("faster_heard", pa.list_(pa.bool_())),  # whether the clip is above -60 dB there; false in the padding
+    ]
+)
+
+RECORDINGS = pa.schema(
+    [
+        ("track_id", pa.string()),  # the song
+        ("recording", pa.string()),  # the song that stands for the recording: the first of its files by track_id
+        ("score", pa.float32()),  # share of the fingerprint's bits that differ from that song's; 0 is equal
+        ("speed", pa.float32()),  # how fast it is played, as a multiple of that song's speed
+        ("offset_s", pa.float32()),  # where its clip starts in that song's clip, in seconds of that song
     ]
 )
 

@@ -273,6 +273,19 @@ class HearSettings(StageSettings):
     duration_s: float = Field(30.0, gt=0, le=600, description="Length of the clip, in seconds.")
 
 
+class DuplicatesSettings(StageSettings):
+    """How much alike two files of one recording must sound."""
+
+    stage: ClassVar[str] = "duplicates"
+    max_bit_errors: float = Field(
+        0.25,
+        gt=0,
+        le=0.4,
+        description="Two files are one recording if at most this share of the bits of their fingerprints differs. "
+        "Other files of a recording differ in up to 0.12, remixes in 0.16 to 0.34, other songs in more than 0.4.",
+    )
+
+
 class Rules(StageSettings):
     """Which songs a list holds, and in which order."""
 
@@ -284,8 +297,8 @@ class Rules(StageSettings):
     no_duplicates: bool = Field(
         False,
         description="Leave out other clips and copies of the song itself, and keep only the best match among the "
-        "clips and copies of another song. Two songs are copies if their content is equal or if the manifest gives "
-        "them the same recording.",
+        "clips and copies of another song. Two songs are copies if their content is equal, if the manifest gives them "
+        "the same recording, or if musicrec duplicates has found that they sound the same.",
     )
     duplicate_score: float | None = Field(
         None,
@@ -378,7 +391,15 @@ def _number(text: str) -> float:
 
 STAGES: dict[str, type[StageSettings]] = {
     s.stage: s
-    for s in (CatalogSettings, ExtractSettings, TrainSettings, EvaluateSettings, EmbedSettings, SimilarSettings)
+    for s in (
+        CatalogSettings,
+        ExtractSettings,
+        TrainSettings,
+        EvaluateSettings,
+        EmbedSettings,
+        DuplicatesSettings,
+        SimilarSettings,
+    )
 }
 
 

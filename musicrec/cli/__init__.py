@@ -58,6 +58,7 @@ for _command in (
     stages.evaluate,
     stages.embed,
     vector_spaces.vectors,
+    stages.duplicates,
     stages.similar,
     tables.lookup,
     tables.export,

@@ -25,6 +25,7 @@ from musicrec.cli.tables import lookup
 from musicrec.files.paths import to_path
 from musicrec.settings import (
     CatalogSettings,
+    DuplicatesSettings,
     EmbedSettings,
     EvaluateSettings,
     ExtractSettings,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 )
 @OUT
 @settings_options(
-    CatalogSettings, ExtractSettings, TrainSettings, SimilarSettings,
+    CatalogSettings, ExtractSettings, TrainSettings, DuplicatesSettings, SimilarSettings,
     leave_out=("sample_rate", "min_duration_s", "n_mels", "l1", "dropout", "feature_set", "feature_sets"),
 )  # fmt: skip
 @limit_option
@@ -259,6 +260,24 @@ def embed(out: str, settings_file: Path | None, address: str | None, gpu: bool, 
     with open_run(out, address=address) as run:
         settings = settings_of(EmbedSettings, run.store, settings_file, options)
         show(run.stage("embed", lambda: stage(run.store, settings, address=address, gpu=gpu)))
+
+
+@click.command(cls=Command, epilog=example("duplicates OUT", "duplicates OUT --max-bit-errors 0.15"))
+@OUT
+@settings_options(DuplicatesSettings)
+@address_option
+def duplicates(out: str, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
+    """Find the songs that are files of one recording.
+
+    Songs are compared by fingerprints of their sound. Another format, bit rate, level or sample rate, a cut at an end
+    and a speed up to 4 % higher or lower make no other recording. Nothing is decoded: the fingerprints come from
+    OUT/mel. The table OUT/recordings says which recording each song is; `musicrec similar --no-duplicates` uses it.
+    """
+    from musicrec.stages.duplicates.stage import duplicates as stage
+
+    with open_run(out, address=address) as run:
+        settings = settings_of(DuplicatesSettings, run.store, settings_file, options)
+        show(run.stage("duplicates", lambda: stage(run.store, settings, address=address)))
 
 
 @click.command(

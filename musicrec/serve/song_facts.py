@@ -1,6 +1,7 @@
-"""What the rules look at in each song: artist, album, recording, content, genre and length."""
+"""What the rules look at in each song: artist, album, recording, content, genre, length, and how it sounds."""
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec.serve.comparable_songs import EMBEDDINGS, Vectors
@@ -22,4 +23,14 @@ def facts_of(store: Store, vectors: Vectors) -> Songs:
         embeddings = embeddings.take(pc.index_in(track_ids, value_set=embeddings["track_id"].combine_chunks()))
         if embeddings["probabilities"].null_count == 0:
             probabilities = np.stack(embeddings["probabilities"].to_numpy())
-    return songs_of({name: tracks[name].to_pylist() for name in COLUMNS}, probabilities)
+    facts = {name: tracks[name].to_pylist() for name in COLUMNS}
+    return songs_of(facts | _sounds(store, track_ids), probabilities)
+
+
+def _sounds(store: Store, track_ids: pa.ChunkedArray) -> dict[str, list[str | None]]:
+    """Return the recording that each song was found to be, if duplicates were looked for."""
+    if not store.exists("recordings"):
+        return {}
+    table = store.read("recordings", ["track_id", "recording"])
+    places = pc.index_in(track_ids, value_set=table["track_id"].combine_chunks())
+    return {"sound": table["recording"].take(places).to_pylist()}

@@ -23,8 +23,9 @@ class Songs(NamedTuple):
 
     Parameters
     ----------
-    artist, album, recording, content, genre : numpy.ndarray
-        int32 [n_songs]: equal numbers for equal names, -1 where the name is unknown.
+    artist, album, recording, content, sound, genre : numpy.ndarray
+        int32 [n_songs]: equal numbers for equal names, -1 where the name is unknown. `recording` is what the manifest
+        says, and `sound` is what the fingerprints say.
     duration_s : numpy.ndarray
         float64 [n_songs], in seconds; NaN where it is unknown.
     genre_probabilities : numpy.ndarray, optional
@@ -43,6 +44,7 @@ class Songs(NamedTuple):
     album: Codes
     recording: Codes
     content: Codes
+    sound: Codes
     genre: Codes
     duration_s: NDArray[np.float64]
     genre_probabilities: NDArray[np.float32] | None = None
@@ -71,8 +73,9 @@ def songs_of(tracks: Mapping[str, Sequence[Any]], genre_probabilities: ArrayLike
     Parameters
     ----------
     tracks : mapping of str to sequence
-        Any of the columns ``artist_id``, ``album``, ``recording``, ``content_hash``, ``genre`` and ``duration_s``, at
-        least one, with None where the value is unknown. All values of a missing column are unknown.
+        Any of the columns ``artist_id``, ``album``, ``recording``, ``content_hash``, ``genre`` and ``duration_s``, and
+        as ``sound`` the column ``recording`` of the table ``recordings``; at least one, with None where the value is
+        unknown. All values of a missing column are unknown.
     genre_probabilities : array_like, optional
         [n_songs, n_genres], from a model.
 
@@ -97,6 +100,7 @@ def songs_of(tracks: Mapping[str, Sequence[Any]], genre_probabilities: ArrayLike
         album=_codes(albums),
         recording=_codes(column("recording")),
         content=_codes(column("content_hash")),
+        sound=_codes(column("sound")),
         genre=_codes(column("genre")),
         duration_s=np.array([np.nan if s is None else s for s in column("duration_s")], np.float64),
         genre_probabilities=None if genre_probabilities is None else np.asarray(genre_probabilities, np.float32),
@@ -127,7 +131,7 @@ def limits_of(songs: Songs, rules: Rules) -> Limits:
     if rules.max_per_album:
         asked.append((songs.album, rules.max_per_album, False))
     if rules.no_duplicates:
-        asked += [(songs.recording, 1, True), (songs.content, 1, True)]
+        asked += [(codes, 1, True) for codes in (songs.recording, songs.content, songs.sound)]
     return Limits(
         np.array([codes for codes, _, _ in asked], np.int32).reshape(len(asked), many),
         np.array([most for _, most, _ in asked], np.int64),

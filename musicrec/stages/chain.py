@@ -9,7 +9,18 @@ from musicrec.cluster.resources import is_embedded
 from musicrec.cluster.watchdog import SECONDS_PER_FILE
 from musicrec.errors import ConfigError
 from musicrec.files.paths import AnyPath, read_bytes, to_path
-from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings, resolve
+from musicrec.settings import (
+    OWN_SPACES,
+    CatalogSettings,
+    DuplicatesSettings,
+    EmbedSettings,
+    ExtractSettings,
+    HearSettings,
+    SimilarSettings,
+    TrainSettings,
+    resolve,
+    weights_of,
+)
 from musicrec.stages.run_report import RunReport, reported
 from musicrec.store.outcomes import Counts
 from musicrec.store.spaces import require_spaces, table_of
@@ -23,6 +34,7 @@ class ChainSettings(NamedTuple):
     extract: ExtractSettings
     train: TrainSettings
     embed: EmbedSettings
+    duplicates: DuplicatesSettings
     similar: SimilarSettings
 
     def with_what_the_model_reads(self) -> "ChainSettings":
@@ -178,19 +190,17 @@ def stages(
         As for the stages. With a limit, the stages after extract work on the songs that have been decoded.
     keep_model : bool
         Train nothing; the published model stays.
+
+    Duplicates are looked for only if the lists are to leave them out: it takes some milliseconds a song.
     """
     from musicrec.stages.catalog.stage import catalog
+    from musicrec.stages.duplicates.stage import duplicates
     from musicrec.stages.embed import embed
     from musicrec.stages.extract.stage import extract
-    from musicrec.stages.hear.stage import hear_again, is_of_model
     from musicrec.stages.similar.stage import similar
     from musicrec.stages.train.stage import keep, train
-    from musicrec.stages.vectors.stage import is_of_file, refresh_vectors
 
-    require_spaces(store, settings.similar.space)
-    of_files = [name for name in settings.similar.space if is_of_file(store, name)]
-    of_models = [name for name in settings.similar.space if is_of_model(store, name)]
-    return {
+    chain: dict[str, Callable[[], Counts]] = {
         "catalog": lambda: catalog(store, settings.catalog, force=force, max_removed_fraction=max_removed_fraction),
         "extract": lambda: extract(
             store,
@@ -208,10 +218,36 @@ def stages(
             else train(store, settings.train, address=address, workers=workers)
         ),
         "embed": lambda: embed(store, settings.embed, address=address),
-        **{table_of(name): partial(refresh_vectors, store, name) for name in of_files},
-        **{table_of(name): partial(hear_again, store, name, address=address) for name in of_models},
+        **_stages_of_spaces(store, settings, address),
+        "duplicates": lambda: duplicates(store, settings.duplicates, address=address),
         "similar": lambda: similar(store, settings.similar, address=address),
     }
+    if not settings.similar.no_duplicates:
+        del chain["duplicates"]
+    return chain
+
+
+def _stages_of_spaces(store: Store, settings: ChainSettings, address: str | None) -> dict[str, Callable[[], Counts]]:
+    """Return the stages that bring the spaces up to date in which songs are compared.
+
+    A space that is not there yet is made if a model of this machine has its name.
+    """
+    from musicrec.models.pretrained.library import installed
+    from musicrec.stages.hear.stage import hear, hear_again, is_of_model
+    from musicrec.stages.vectors.stage import is_of_file, refresh_vectors
+
+    found: dict[str, Callable[[], Counts]] = {}
+    for name in weights_of(settings.similar.space):
+        if is_of_file(store, name):
+            found[table_of(name)] = partial(refresh_vectors, store, name)
+        elif is_of_model(store, name):
+            found[table_of(name)] = partial(hear_again, store, name, address=address)
+        elif name not in OWN_SPACES and name in {card.name for card in installed()}:
+            clip = {"offset_s": settings.extract.offset_s, "duration_s": settings.extract.duration_s}
+            found[table_of(name)] = partial(hear, store, HearSettings(model=name, **clip), address=address)
+        else:
+            require_spaces(store, (name,))
+    return found
 
 
 def report(store: Store) -> AnyPath:

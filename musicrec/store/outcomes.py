@@ -32,6 +32,7 @@ DOINGS = {
     "train": "trained on",
     "embed": "embedded",
     "vectors": "read",
+    "duplicates": "fingerprinted",
     "similar": "compared",
 }
 

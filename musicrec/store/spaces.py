@@ -97,7 +97,7 @@ def require_spaces(store: Store, names: tuple[str, ...]) -> None:
         if name not in have:
             raise ConfigError(
                 f"{store.out} has no space {name!r}; expected one of {', '.join(have)}; "
-                f"to add one: musicrec vectors add {store.out} {name} FILE.parquet"
+                f"to add one: musicrec vectors add {store.out} {name} FILE.parquet, or musicrec models add MODEL"
             )
 
 

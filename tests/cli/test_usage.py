@@ -22,6 +22,7 @@ STAGES = {  # and their modules, in musicrec.stages
     "tune": "train.tune",
     "train": "train.stage",
     "embed": "embed",
+    "duplicates": "duplicates.stage",
     "similar": "similar.stage",
 }
 

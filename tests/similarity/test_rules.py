@@ -51,7 +51,7 @@ def forbidden(i, j, score, chosen, tracks, rules):
     def same_album(a, b):
         return same("album", a, b) and tracks["artist_id"][a] == tracks["artist_id"][b]
 
-    clips = "recording", "content_hash"
+    clips = "recording", "content_hash", "sound"
     best = 1.0 if rules.metric == "cosine" else 0.0
     return (
         (rules.no_same_artist and same("artist_id", i, j))
@@ -115,6 +115,7 @@ def catalogs(draw):
         "album": names("b", rng.integers(0, 3, n)),
         "recording": names("r", rng.integers(0, n, n), 0.5),
         "content_hash": names("h", rng.integers(0, 2 * n, n)),
+        "sound": names("s", rng.integers(0, 2 * n, n), 0.3),
         "genre": names("g", rng.integers(0, 3, n)),
         "duration_s": [None if rng.random() < 0.2 else float(s) for s in rng.choice([30.0, 30.05, 31.0], n)],
     }

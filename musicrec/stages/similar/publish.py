@@ -42,6 +42,7 @@ def publish_lists(
     """
     figures = gate(store, settings, vectors.names["track_id"], compared.lists)
     lineage = {**vectors.origin.lineage, "compared": dict(compared.how), "gate": figures}
+    lineage["made_of"] = {**lineage["made_of"], **recordings(store, settings)}
     try:
         with store.new_version("similar", settings, fingerprint, **lineage) as version:
             write_table(version, vectors.names, *compared.lists)
@@ -56,6 +57,13 @@ def publish_lists(
             f"similar: the table could not be written to {store.out} ({e}); the published table is unchanged; "
             f"free space there and run it again"
         ) from e
+
+
+def recordings(store: Store, settings: SimilarSettings) -> dict[str, str]:
+    """Return the table that says which songs are one recording, with its fingerprint, if the rules use it."""
+    if settings.no_duplicates and store.exists("recordings"):
+        return {"recordings": store.footer("recordings")["fingerprint"]}
+    return {}
 
 
 def _keep_only_newest(store: Store) -> None:

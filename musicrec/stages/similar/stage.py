@@ -18,7 +18,7 @@ from musicrec.settings import SimilarSettings
 from musicrec.stages.finish import finish
 from musicrec.stages.similar.all_pairs import compare
 from musicrec.stages.similar.gate import describe, published_lists
-from musicrec.stages.similar.publish import publish_lists
+from musicrec.stages.similar.publish import publish_lists, recordings
 from musicrec.store.lineage import digest
 from musicrec.store.outcomes import Counts, Outcome, outcomes_table
 from musicrec.store.store import Store
@@ -70,7 +70,7 @@ def similar(
         what = "a vector" if settings.space else "an embedding"
         raise MusicrecError(f"similar: {len(vectors.names)} songs have {what}; a table needs at least two")
     names = digest(*(column.to_pylist() for column in vectors.names.columns))
-    fingerprint = settings.fingerprint(vectors.origin.fingerprint, names)
+    fingerprint = settings.fingerprint(vectors.origin.fingerprint, *recordings(store, settings).values(), names)
     compared, withdrawn = _bring_up_to_date(
         store, settings, fingerprint, vectors, address=address, gpu=gpu, force=force
     )

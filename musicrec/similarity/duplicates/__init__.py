@@ -1,0 +1,1 @@
+"""Find songs that are one recording, by their fingerprints: an index of codes, alignments, and groups."""

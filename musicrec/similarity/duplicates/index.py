@@ -1,0 +1,247 @@
+"""An index of codes: which songs share some codes with a song, at one offset.
+
+Two files of a recording have some codes in common bit for bit, other recordings next to none. So a pair of songs is a
+candidate if it has two codes in common at about one offset. Only a fixed share of all codes is looked at, chosen by a
+hash of the code and so the same in every song.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicrec.errors import MusicrecError
+from musicrec.simd.lanes import inlined_kernel, kernel
+from musicrec.similarity.duplicates.prints import Codes, Flags, Prints
+
+Keys = NDArray[np.uint64]
+Numbers = NDArray[np.int64]
+
+BUCKET = 64  # steps of the index that a code leads to at most: those of the first songs
+VOTES = 2  # codes in common that make a pair a candidate
+SLACK = 2  # steps by which their offsets may differ
+ONE_IN = 2  # of the codes are in the index
+FILTER_BITS = 8  # for each code of the index; most codes that are looked up have none set, and end there
+MOST_STEPS = 2**32  # of all songs: a key has 32 bits for the step
+MOST_ROWS, MOST_ROW_STEPS = 2**16, 2**16  # that are looked up together, and of one song
+OFFSET_BITS = 18  # of a vote, which has a row of 16 bits, a song of 30 bits, and an offset
+
+
+class Index(NamedTuple):
+    """Codes of songs.
+
+    Parameters
+    ----------
+    keys : numpy.ndarray
+        uint64, sorted: code << 32 | step, counted through all songs.
+    present, repeated : numpy.ndarray
+        uint8, a bit for each hash of a code that is there, and of one that is there more than once.
+    starts : numpy.ndarray
+        int64 [n_songs + 1], the first step of each song.
+    one_in : int
+        One in so many codes is in it, a power of two.
+    """
+
+    keys: Keys
+    present: NDArray[np.uint8]
+    repeated: NDArray[np.uint8]
+    starts: Numbers
+    one_in: int
+
+
+class Candidates(NamedTuple):
+    """Pairs that may be one recording.
+
+    Attributes
+    ----------
+    row, song : numpy.ndarray
+        int64 [n], number of the song that was looked up, and of the song in the index.
+    offset : numpy.ndarray
+        int64 [n], lowest offset of the codes that they have in common, in steps.
+    """
+
+    row: Numbers
+    song: Numbers
+    offset: Numbers
+
+
+def make_index(prints: Prints, one_in: int = ONE_IN) -> Index:
+    """Return the index of some songs.
+
+    Raises
+    ------
+    MusicrecError
+        The songs are too many for one index.
+    """
+    n_steps = len(prints.codes)
+    if n_steps >= MOST_STEPS:
+        raise MusicrecError(f"duplicates: {len(prints)} songs have {n_steps} steps; expected less than {MOST_STEPS}")
+    keys = _keys(prints.codes, prints.heard, prints.starts, one_in)
+    keys.sort()
+    present, repeated = np.zeros((2, 1 << max(3, int(len(keys) * FILTER_BITS).bit_length() - 3)), np.uint8)
+    _note_codes(keys, present, repeated)
+    return Index(keys, present, repeated, prints.starts, one_in)
+
+
+def candidates(index: Index, queries: Prints, own: Numbers, one_in: int, *, is_earlier: bool) -> Candidates:
+    """Return the songs of the index that share codes with other songs, in order of row and song.
+
+    Parameters
+    ----------
+    index : Index
+        The index.
+    queries : Prints
+        The songs to look up, fewer than 65 536, each of fewer than 65 536 steps.
+    own : numpy.ndarray
+        int64 [n_queries], number of each of them in the index. No song is its own candidate.
+    one_in : int
+        One in so many of their codes is looked up; a power of two, at least that of the index.
+    is_earlier : bool
+        Return only songs that stand before the song itself, whose fingerprint is that in the index.
+    """
+    if len(queries) >= MOST_ROWS or np.diff(queries.starts, prepend=0).max() >= MOST_ROW_STEPS:
+        raise ValueError(f"expected fewer than {MOST_ROWS} songs, each of fewer than {MOST_ROW_STEPS} steps")
+    there = index.repeated if is_earlier else index.present
+    wanted = _wanted(queries.codes, queries.heard, queries.starts, one_in, there)
+    wanted.sort()
+    votes = _votes(index.keys, index.starts, wanted, own, is_earlier)
+    votes.sort()
+    return Candidates(*np.ascontiguousarray(_counted(votes).T))
+
+
+# --- loops ------------------------------------------------------------------------------------------------------------
+
+
+@inlined_kernel
+def _mixed(code: np.uint32) -> np.uint32:
+    """Return a hash of a code, a permutation of all codes."""
+    code = np.uint32(code ^ (code >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+    code = np.uint32(code ^ (np.uint32(code) >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+    code = np.uint32(code)
+    return code ^ (code >> np.uint32(16))
+
+
+@inlined_kernel
+def _is_chosen(mixed: np.uint32, one_in: int) -> bool:
+    """Return whether a code with this hash is looked at."""
+    return (mixed >> np.uint32(16)) & np.uint32(one_in - 1) == 0
+
+
+@kernel
+def _longer(values: Keys) -> Keys:
+    """Return a copy with room for as many values again."""
+    longer = np.empty(2 * len(values) + 1024, np.uint64)
+    longer[: len(values)] = values
+    return longer
+
+
+@kernel
+def _keys(codes: Codes, heard: Flags, starts: Numbers, one_in: int) -> Keys:
+    """Return code << 32 | step of the chosen codes, of equal ones in a row the first."""
+    keys, n = np.empty(len(codes) // one_in, np.uint64), 0
+    for song in range(len(starts) - 1):
+        before = np.int64(-1)
+        for t in range(starts[song], starts[song + 1]):
+            code = np.int64(codes[t]) if heard[t] else np.int64(-1)
+            if code >= 0 and code != before and _is_chosen(_mixed(np.uint32(code)), one_in):
+                if n == len(keys):
+                    keys = _longer(keys)
+                keys[n] = np.uint64(code << 32 | t)
+                n += 1
+            before = code
+    return keys[:n]
+
+
+@kernel
+def _note_codes(keys: Keys, present: NDArray[np.uint8], repeated: NDArray[np.uint8]) -> None:
+    before = np.int64(-1)
+    for key in keys:
+        code = np.int64(key >> np.uint64(32))
+        at = np.int64(_mixed(np.uint32(code))) & (8 * len(present) - 1)
+        present[at >> 3] |= np.uint8(1 << (at & 7))
+        if code == before:
+            repeated[at >> 3] |= np.uint8(1 << (at & 7))
+        before = code
+
+
+@kernel
+def _wanted(codes: Codes, heard: Flags, starts: Numbers, one_in: int, present: NDArray[np.uint8]) -> Keys:
+    """Return code << 32 | row << 16 | step of the chosen codes that may be in the index."""
+    wanted, n, last = np.empty(len(codes) // one_in // FILTER_BITS, np.uint64), 0, 8 * len(present) - 1
+    for row in range(len(starts) - 1):
+        before = np.int64(-1)
+        for t in range(starts[row], starts[row + 1]):
+            code = np.int64(codes[t]) if heard[t] else np.int64(-1)
+            if code >= 0 and code != before:
+                mixed = _mixed(np.uint32(code))
+                at = np.int64(mixed) & last
+                if _is_chosen(mixed, one_in) and present[at >> 3] >> np.uint8(at & 7) & np.uint8(1):
+                    if n == len(wanted):
+                        wanted = _longer(wanted)
+                    wanted[n] = np.uint64(code << 32 | row << 16 | (t - starts[row]))
+                    n += 1
+            before = code
+    return wanted[:n]
+
+
+@inlined_kernel
+def _first_at_least(keys: Keys, key: np.uint64, low: int) -> int:
+    """Return the first place from `low` on whose key is not below another: in growing steps, then by halves."""
+    step = 1
+    while low + step < len(keys) and keys[low + step] < key:
+        low += step
+        step *= 2
+    high = min(low + step, len(keys))
+    while low < high:
+        middle = (low + high) // 2
+        if keys[middle] < key:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@kernel
+def _votes(keys: Keys, starts: Numbers, wanted: Keys, own: Numbers, is_earlier: bool) -> Keys:
+    """Return row << 48 | song << 18 | offset, from 2^17 on, of each two equal codes."""
+    votes, n, place = np.empty(len(wanted), np.uint64), 0, 0
+    for key in wanted:
+        code = key >> np.uint64(32)
+        row, step = np.int64(key >> np.uint64(16)) & (MOST_ROWS - 1), np.int64(key) & (MOST_ROW_STEPS - 1)
+        place = _first_at_least(keys, code << np.uint64(32), place)
+        for k in range(place, min(place + BUCKET, len(keys))):
+            if keys[k] >> np.uint64(32) != code:
+                break
+            t = np.int64(keys[k] & np.uint64(0xFFFFFFFF))
+            song = np.searchsorted(starts, t, side="right") - 1
+            if song == own[row] or (is_earlier and song > own[row]):
+                continue
+            offset = step - (t - starts[song]) + (1 << (OFFSET_BITS - 1))
+            if n == len(votes):
+                votes = _longer(votes)
+            votes[n] = np.uint64(row) << np.uint64(48) | np.uint64(song << OFFSET_BITS) | np.uint64(offset)
+            n += 1
+    return votes[:n]
+
+
+@kernel
+def _counted(votes: Keys) -> Numbers:
+    """Return row, song and offset of the pairs with enough votes within the slack, where they have most."""
+    pairs, n, start = np.empty((len(votes) // VOTES, 3), np.int64), 0, 0
+    while start < len(votes):
+        pair = votes[start] >> np.uint64(OFFSET_BITS)
+        stop = low = best = start
+        most = 0
+        while stop < len(votes) and votes[stop] >> np.uint64(OFFSET_BITS) == pair:
+            while votes[stop] - votes[low] > SLACK:
+                low += 1
+            if stop - low + 1 > most:
+                most, best = stop - low + 1, low
+            stop += 1
+        if most >= VOTES:
+            pairs[n, 0] = pair >> np.uint64(48 - OFFSET_BITS)
+            pairs[n, 1] = np.int64(pair) & ((1 << (48 - OFFSET_BITS)) - 1)
+            pairs[n, 2] = (np.int64(votes[best]) & ((1 << OFFSET_BITS) - 1)) - (1 << (OFFSET_BITS - 1))
+            n += 1
+        start = stop
+    return pairs[:n]

@@ -1,0 +1,1 @@
+"""Find the files that hold one recording: fingerprints, matches, groups."""
