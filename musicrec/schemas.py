@@ -270,7 +270,7 @@ CURVES = pa.schema(
         ("seed", pa.int32()),  # seed of the cross-validation
         ("fold", pa.int32()),  # the fold held out
         ("epoch", pa.int32()),  # number of the epoch, from 1
-        ("loss", pa.float32()),  # loss on the training songs
+        ("loss", pa.float32()),  # loss on the training songs, each by its weight
         ("accuracy", pa.float32()),  # accuracy on the training songs
         ("test_loss", pa.float32()),  # loss on the tested songs
         ("test_accuracy", pa.float32()),  # accuracy on the tested songs
@@ -291,7 +291,7 @@ TUNING = pa.schema(
 HISTORY = pa.schema(
     [
         ("epoch", pa.int32()),  # number of the epoch, from 1
-        ("loss", pa.float32()),  # loss on the training songs
+        ("loss", pa.float32()),  # loss on the training songs, each by its weight
         ("accuracy", pa.float32()),  # accuracy on the training songs
         ("test_loss", pa.float32()),  # loss on the tested songs
         ("test_accuracy", pa.float32()),  # accuracy on the tested songs

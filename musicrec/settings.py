@@ -27,6 +27,7 @@ ModelName = Literal[NetworkName, ClassicalName, ClusteringName]
 Output = Literal["sigmoid", "softmax"]
 Precision = Literal["float32", "bfloat16"]
 Scaling = Literal["standardised", "logarithmic", "whitened"]
+Balance = Literal["none", "genre", "genre+artist"]
 FeatureSet = Literal["iiitd41", "gtzan57", "fma518"]
 
 
@@ -46,7 +47,7 @@ class StageSettings(BaseModel):
     stage: ClassVar[str]
     code_version: ClassVar[int] = 1  # raise it when new code gives other values for the same settings
     open_means: ClassVar[str] = "none"  # the default that help shows for a setting whose default is None
-    added: ClassVar[frozenset[str]] = frozenset()  # newer settings; at their default, no fingerprint holds them
+    formerly: ClassVar[dict[str, Any]] = {}  # settings that an older musicrec did not have, with what it did
 
     def fingerprint(self, *inputs: str) -> str:
         """Return a fingerprint of the stage's result: 16 hex digits, from these settings and the inputs.
@@ -56,8 +57,9 @@ class StageSettings(BaseModel):
         *inputs : str
             Content hashes or fingerprints of what the stage reads.
         """
-        left_out = {name for name in self.added if getattr(self, name) == type(self).model_fields[name].default}
-        made_by = [self.stage, self.code_version, self.model_dump(mode="json", exclude=left_out), *inputs]
+        settings = self.model_dump(mode="json")
+        known = {name: value for name, value in settings.items() if self.formerly.get(name, ...) != value}
+        made_by = [self.stage, self.code_version, known, *inputs]
         return hashlib.blake2b(json.dumps(made_by, sort_keys=True).encode(), digest_size=8).hexdigest()
 
     def differences(self, other: Self) -> list[str]:
@@ -125,11 +127,18 @@ class TrainSettings(StageSettings):
     stage: ClassVar[str] = "train"
     code_version: ClassVar[int] = 2
     open_means: ClassVar[str] = "the model's own"
+    formerly: ClassVar[dict[str, Any]] = {"balance": "none"}
     model: ModelName = Field("mlp", description="Model to train: see musicrec models.")
     feature_set: FeatureSet = Field("iiitd41", description="Feature set, for models that read features.")
     params: str = Field(
         "",
         description='Hyper-parameters of a classical model, as JSON such as {"C": 3}; `musicrec tune` finds them.',
+    )
+    balance: Balance = Field(
+        "genre+artist",
+        description="How songs are weighted in training. none: all songs equally; genre: all genres equally; "
+        "genre+artist: all genres equally, and the artists within a genre by the square root of the number of their "
+        "songs.",
     )
     test_fraction: float = Field(
         0.2, gt=0, lt=0.6, description="Share of the songs held out for testing, about one in 2, 3, 4, …"
@@ -224,6 +233,7 @@ class TuneSettings(StageSettings):
     stage: ClassVar[str] = "tune"  # not of the chain, so not in STAGES: the table's footer holds its settings
     model: ClassicalName = Field("svm", description="Model to tune.")
     feature_set: FeatureSet = Field("iiitd41", description="Feature set the model reads.")
+    balance: Balance = Field("genre+artist", description="How songs are weighted in training, as in train.")
     folds: int = Field(5, ge=2, le=20, description="Number of inner folds of the training songs, split by artist.")
     test_fraction: float = Field(
         0.2, gt=0, lt=0.6, description="Share of the songs that train holds out; tune never uses them."
@@ -333,7 +343,7 @@ class SimilarSettings(Rules):
 
     stage: ClassVar[str] = "similar"
     code_version: ClassVar[int] = 2
-    added: ClassVar[frozenset[str]] = frozenset({"space"})
+    formerly: ClassVar[dict[str, Any]] = {"space": []}
     space: tuple[str, ...] = Field(
         (),
         description="Space in which songs are compared: embeddings, features, or one that musicrec vectors lists. For "

@@ -21,6 +21,7 @@ from musicrec.settings import STAGES, resolve
 from musicrec.stages.chain import ChainSettings, refresh, run
 from musicrec.store.store import Store
 
+NEWER = {("musicrec.models.steps", "WeightedKNeighbors")}  # classes that have come since
 KEPT = Path(__file__).parent / "data" / "kept"
 MODELS = sorted(path.name for path in (KEPT / "out" / "models").iterdir())
 N, N_SONGS = 5, 18  # of which one is silent, and one is none
@@ -101,7 +102,7 @@ def test_the_models_name_every_class_of_ours_that_a_model_may_name():
             noting = Noting(file)
             noting.load()
         named |= noting.named
-    assert {(module, name) for module, name in _allowed() if module.startswith("musicrec.")} <= named
+    assert {(module, name) for module, name in _allowed() if module.startswith("musicrec.")} <= named | NEWER
 
 
 @pytest.mark.thorough

@@ -113,9 +113,10 @@ def training(of: Subject, rows: list[int]) -> list[float]:
         started = time.perf_counter()
 
     songs, settings = of.songs, of.settings
-    how = {"reader": of.read, "n_classes": len(songs.classes), "settings": settings}
+    alike = np.ones(len(songs.y))
+    how = {"weights": alike, "reader": of.read, "n_classes": len(songs.classes), "settings": settings}
     learn = Batches(songs.X, songs.y, songs.groups, np.array(rows), **how)
-    watched = Tested(songs.X, songs.y, np.array(rows[:1]))
+    watched = Tested(songs.X, songs.y, alike, np.array(rows[:1]))
     layer = NETWORKS[settings.model].EMBEDDING_LAYER
     fit(build, learn, watched, settings, reader=of.read, embedding_layer=layer, on_epoch=in_turns)
     return [median(measured[1:]) for measured in seconds]

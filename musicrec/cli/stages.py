@@ -167,14 +167,15 @@ def tune(out: str, settings_file: Path | None, address: str | None, **options: A
     """Search the hyper-parameters of a classical model.
 
     Every candidate of the model's grid is trained and tested on inner folds of the training songs. The songs that train
-    holds out are not used. Seed, test fraction and feature set default to those of OUT's last train.
+    holds out are not used. Seed, test fraction, balance and feature set default to those of OUT's last train.
     """
     from musicrec.models.tuning import best_params, to_text
     from musicrec.stages.train.tune import tune as stage
 
     with open_run(out, address=address) as run:
         of_train = {
-            name: run.store.settings.recorded("train").get(name) for name in ("feature_set", "test_fraction", "seed")
+            name: run.store.settings.recorded("train").get(name)
+            for name in ("feature_set", "balance", "test_fraction", "seed")
         }
         given = {name: value for name, value in options.items() if name in of_train}
         asked = settings_of(TrainSettings, run.store, settings_file, given)

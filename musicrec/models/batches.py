@@ -21,6 +21,7 @@ class Batch(NamedTuple):
     labels: NDArray[np.int32]  # [n], index of the class
     artists: NDArray[np.int32]  # [n], the same number for songs of one artist
     songs: NDArray[np.int32]  # [n], number of the song
+    weights: Array  # [n], how much each counts in the loss; 1 on average over an epoch without mixing
     size: int  # songs in the step, over all workers
 
 
@@ -37,6 +38,8 @@ class Batches:
         Artist of each.
     rows : numpy.ndarray
         Which of them are learned from.
+    weights : numpy.ndarray
+        How much each song counts, [n_songs]: see :func:`musicrec.models.weights.song_weights`.
     reader : Reader
         Makes an example of a song.
     n_classes : int
@@ -52,6 +55,7 @@ class Batches:
         groups: list[str],
         rows: NDArray[np.intp],
         *,
+        weights: NDArray[np.float64],
         reader: Reader,
         n_classes: int,
         settings: TrainSettings,
@@ -60,6 +64,7 @@ class Batches:
         self._y = y
         self._artists = np.unique(groups, return_inverse=True)[1].astype(np.int32)
         self._rows = rows
+        self._weights = weights
         self._reader = reader
         self._targets = np.eye(n_classes, dtype=np.float32)
         self._settings = settings
@@ -85,20 +90,25 @@ class Batches:
 
     def _batch(self, share: NDArray[np.intp], epoch: int, size: int) -> Batch:
         if self._by_chance:
-            inputs, targets = (
+            inputs, targets, weights = (
                 np.stack(column) for column in zip(*(self._example(i, epoch) for i in share), strict=True)
             )
         else:
             inputs, targets = np.asarray(self._songs)[share], self._targets[self._y[share]]
-        return Batch(inputs, targets, self._y[share], self._artists[share], share.astype(np.int32), size)
+            weights = self._weights[share]
+        about = self._y[share], self._artists[share], share.astype(np.int32)
+        return Batch(inputs, targets, *about, weights.astype(np.float32), size)
 
-    def _example(self, row: int, epoch: int) -> tuple[Array, Array]:
-        """Return input and target of a song, or of a mixture of two."""
+    def _example(self, row: int, epoch: int) -> tuple[Array, Array, float]:
+        """Return input, target and weight of a song, or of a mixture of two.
+
+        The loss of a mixture is the mean of the losses of both songs, each by its share and its weight.
+        """
         rng = np.random.default_rng([self._settings.seed, epoch, row])
-        x, target = self._augmented(row, rng), self._targets[self._y[row]]
+        x, target, weight = self._augmented(row, rng), self._targets[self._y[row]], float(self._weights[row])
         kinds = [kind for kind in ("mixup", "cutmix") if getattr(self._settings, kind)]
         if not kinds:
-            return x, target
+            return x, target, weight
         kind = kinds[int(rng.integers(len(kinds)))]
         alpha = getattr(self._settings, kind)
         share = float(rng.beta(alpha, alpha))
@@ -106,7 +116,8 @@ class Batches:
         other = int(rng.choice(self._rows))
         y = self._augmented(other, rng)
         mixed = augment.mixup(x, y, share) if kind == "mixup" else augment.cutmix(x, y, share, rng)
-        return mixed, augment.mixup(target, self._targets[self._y[other]], share)
+        both = share * weight + (1 - share) * float(self._weights[other])
+        return mixed, augment.mixup(target, self._targets[self._y[other]], share * weight / both), both
 
     def _augmented(self, row: int, rng: np.random.Generator) -> Array:
         x = self._reader.example(self._songs[row], rng)

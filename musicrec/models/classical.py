@@ -98,7 +98,11 @@ class Classical(NamedTuple):
 
 
 def fit(
-    name: str, learn: tuple[Array, NDArray[np.int32]], seed: int, params: Mapping[str, Any] | None = None
+    name: str,
+    learn: tuple[Array, NDArray[np.int32]],
+    seed: int,
+    params: Mapping[str, Any] | None = None,
+    weights: NDArray[np.float64] | None = None,
 ) -> "Pipeline":
     """Train a classical model.
 
@@ -112,11 +116,14 @@ def fit(
         Seed of what is random in the model.
     params : mapping, optional
         Settings of the classifier, instead of the reference system's.
+    weights : numpy.ndarray, optional
+        How much each song counts for the classifier, [n]; the steps before it take all songs alike.
     """
     from musicrec.models.pipelines import build
 
     X, y = learn
-    return build(name, len(X), seed, params).fit(finite_or_nan(X), y)
+    pipeline = build(name, len(X), seed, params)
+    return pipeline.fit(finite_or_nan(X), y, **{f"{pipeline.steps[-1][0]}__sample_weight": weights})
 
 
 def n_learned(pipeline: "Pipeline") -> int:
@@ -154,7 +161,7 @@ def _allowed() -> frozenset[tuple[str, str]]:
 
     ours = (
         steps.ClipOutliers, steps.Components, steps.DropCorrelated, steps.DropSkewed, steps.Logarithm,
-        steps.ProbableSVC, steps.SelectAtMost, steps.WhitenWithinClasses,
+        steps.ProbableSVC, steps.SelectAtMost, steps.WeightedKNeighbors, steps.WhitenWithinClasses,
         clustering.GenreOfCluster, clustering.PredictingDBSCAN, clustering.TreelessBirch,
     )  # fmt: skip
     theirs = (

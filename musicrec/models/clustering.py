@@ -21,7 +21,7 @@ from sklearn.cluster import DBSCAN, Birch, KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
 from musicrec.evaluate.cluster_quality import Cluster, agreement, quality, sweep
@@ -56,8 +56,11 @@ class GenreOfCluster(ClassifierMixin, BaseEstimator):
     def __init__(self, clusterer: Any) -> None:  # noqa: ANN401 - any estimator
         self.clusterer = clusterer
 
-    def fit(self, X: Array, y: NDArray[Any]) -> Self:
-        """Find the clusters ``clusterer_`` of X, then the genre ``shares_`` of each [n_clusters + 1, n_classes]."""
+    def fit(self, X: Array, y: NDArray[Any], sample_weight: Array | None = None) -> Self:
+        """Find the clusters ``clusterer_`` of X, then the genre ``shares_`` of each [n_clusters + 1, n_classes].
+
+        Songs count by their weights in the shares, but not where the clusters are found.
+        """
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         self.clusterer_ = found(untrained(self.clusterer), X)
@@ -65,9 +68,11 @@ class GenreOfCluster(ClassifierMixin, BaseEstimator):
         self.classes_, genre = np.unique(y, return_inverse=True)
         self.n_clusters_ = int(self.clusterer_.predict(X).max()) + 1
         genres = np.eye(len(self.classes_))[genre]
-        weights = self._memberships(X)
+        counts = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        weights = self._memberships(X) * counts[:, None]
         sizes = weights.sum(axis=0)[:, None]
-        self.shares_ = np.where(sizes > 0, weights.T @ genres / np.where(sizes > 0, sizes, 1), genres.mean(axis=0))
+        of_all = np.average(genres, axis=0, weights=counts)
+        self.shares_ = np.where(sizes > 0, weights.T @ genres / np.where(sizes > 0, sizes, 1), of_all)
         return self
 
     def clusters(self, X: Array) -> NDArray[np.int32]:

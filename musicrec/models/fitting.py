@@ -33,6 +33,7 @@ class Tested(NamedTuple):
 
     songs: Songs
     y: NDArray[np.int32]
+    weights: NDArray[np.float64]  # how much each counts in the loss
     rows: NDArray[np.intp]
 
 
@@ -200,24 +201,29 @@ def _step(
         context = tf.distribute.get_replica_context()
         return [context.all_gather(value, axis=0) for value in values]
 
-    def replica(inputs: Tensor, targets: Tensor, about: tuple[Tensor, ...], size: Tensor) -> tuple[Tensor, Tensor]:
+    def replica(
+        inputs: Tensor, targets: Tensor, about: tuple[Tensor, ...], weights: Tensor, size: Tensor
+    ) -> tuple[Tensor, Tensor]:
         with tf.GradientTape() as tape:
             embeddings, probabilities = both(inputs, training=True)
-            classified = loss_of(targets, probabilities)
+            classified = loss_of(targets, probabilities, sample_weight=weights)
             loss = classified / size
             loss += tf.add_n(network.losses) / world if network.losses else 0.0
             if settings.contrastive:
                 units = tf.math.l2_normalize(tf.cast(embeddings, tf.float32), axis=1)
                 everyone, *others = gathered(units, *about)
-                loss += settings.contrastive * supervised_contrastive(units, about, everyone, tuple(others)) / size
+                pulled = supervised_contrastive(units, about, everyone, tuple(others), weights)
+                loss += settings.contrastive * pulled / size
         gradients = tape.gradient(loss, network.trainable_variables)
         optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
         hits = tf.equal(tf.argmax(probabilities, axis=1, output_type=tf.int32), about[0])
         return classified, tf.reduce_sum(tf.cast(hits, tf.float32))
 
     @tf.function(reduce_retracing=True)
-    def step(inputs: Tensor, targets: Tensor, about: tuple[Tensor, ...], size: Tensor) -> tuple[Tensor, Tensor]:
-        sums = strategy.run(replica, args=(inputs, targets, about, size))
+    def step(
+        inputs: Tensor, targets: Tensor, about: tuple[Tensor, ...], weights: Tensor, size: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        sums = strategy.run(replica, args=(inputs, targets, about, weights, size))
         loss, hits = (strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None) for value in sums)
         return tf.stack([loss, hits]), size
 
@@ -228,7 +234,8 @@ def _tensors(batch: Batch) -> tuple[Any, ...]:
     import tensorflow as tf
 
     about = tuple(map(tf.constant, (batch.labels, batch.artists, batch.songs)))
-    return tf.constant(batch.inputs), tf.constant(batch.targets), about, tf.constant(float(batch.size))
+    inputs, targets, weights = map(tf.constant, (batch.inputs, batch.targets, batch.weights))
+    return inputs, targets, about, weights, tf.constant(float(batch.size))
 
 
 def _mean(steps: Iterator[tuple[Tensor, Tensor]]) -> tuple[float, float]:
@@ -265,7 +272,8 @@ def _evaluation(
         sums = np.zeros(3, np.float64)
         if len(rows):
             probabilities = apply(forward, reader, Chosen(tested.songs, rows), network.outputs[0].shape[-1])
-            sums[:] = *losses_and_hits(probabilities, tested.y[rows], settings.output), len(rows)
+            judged = losses_and_hits(probabilities, tested.y[rows], settings.output, tested.weights[rows])
+            sums[:] = *judged, len(rows)
         if world > 1:
             sums = np.asarray(added_up(tf.constant(sums)))
         return float(sums[0] / sums[2]), float(sums[1] / sums[2])

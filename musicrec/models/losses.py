@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Tensor = Any
 
@@ -13,7 +13,11 @@ PROBABILITY_FLOOR = 1e-7
 
 
 def supervised_contrastive(
-    anchors: Tensor, own: tuple[Tensor, Tensor, Tensor], all_embeddings: Tensor, others: tuple[Tensor, Tensor, Tensor]
+    anchors: Tensor,
+    own: tuple[Tensor, Tensor, Tensor],
+    all_embeddings: Tensor,
+    others: tuple[Tensor, Tensor, Tensor],
+    weights: Tensor,
 ) -> Tensor:
     """Return the loss that pulls songs of one genre by different artists together (Khosla et al., NeurIPS 2020, eq. 2).
 
@@ -27,12 +31,14 @@ def supervised_contrastive(
         Unit vectors [m, d] of all songs of the step.
     others : (tensor, tensor, tensor)
         Their labels, artists and numbers, [m] each.
+    weights : tensor
+        How much each anchor counts, [n].
 
     Returns
     -------
     tensor
-        Sum over the anchors of the mean over their positives; an anchor without a positive adds nothing. Songs of the
-        same artist and genre are neither drawn nearer nor pushed away.
+        Weighted sum over the anchors of the mean over their positives; an anchor without a positive adds nothing. Songs
+        of the same artist and genre are neither drawn nearer nor pushed away.
     """
     import tensorflow as tf
 
@@ -43,11 +49,15 @@ def supervised_contrastive(
     similarity -= tf.stop_gradient(tf.reduce_max(similarity, axis=1, keepdims=True))
     log_total = tf.math.log(tf.reduce_sum(tf.exp(similarity) * compared, axis=1, keepdims=True) + 1e-12)
     n = tf.reduce_sum(positive, axis=1)
-    return -tf.reduce_sum(tf.reduce_sum(positive * (similarity - log_total), axis=1) / tf.maximum(n, 1.0))
+    means = tf.reduce_sum(positive * (similarity - log_total), axis=1) / tf.maximum(n, 1.0)
+    return -tf.reduce_sum(weights * means)
 
 
-def cross_entropy(output: str | None) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the loss of probabilities, summed over songs: the mean binary loss of the genres, or categorical."""
+def cross_entropy(output: str | None) -> Callable[..., Tensor]:
+    """Return the loss of probabilities, summed over songs: the mean binary loss of the genres, or categorical.
+
+    It takes targets, probabilities and, as ``sample_weight``, how much each song counts.
+    """
     import keras
 
     losses = keras.losses
@@ -55,12 +65,17 @@ def cross_entropy(output: str | None) -> Callable[[Tensor, Tensor], Tensor]:
     return chosen(reduction="sum")
 
 
-def losses_and_hits(probabilities: NDArray[Any], y: NDArray[np.int32], output: str | None) -> tuple[float, float]:
-    """Return the sum of the losses of songs, as :func:`cross_entropy` counts them, and how many are named right."""
+def losses_and_hits(
+    probabilities: NDArray[Any], y: NDArray[np.int32], output: str | None, weights: ArrayLike = 1.0
+) -> tuple[float, float]:
+    """Return the sum of the losses of songs, as :func:`cross_entropy` counts them, and how many are named right.
+
+    The losses are multiplied by the `weights` of the songs.
+    """
     p = np.clip(probabilities.astype(np.float64), PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
     target = np.eye(p.shape[1])[y]
     if output == "sigmoid":
-        loss = -(target * np.log(p) + (1 - target) * np.log(1 - p)).mean(axis=1).sum()
+        losses = -(target * np.log(p) + (1 - target) * np.log(1 - p)).mean(axis=1)
     else:
-        loss = -np.log(p[np.arange(len(y)), y]).sum()
-    return float(loss), float((probabilities.argmax(axis=1) == y).sum())
+        losses = -np.log(p[np.arange(len(y)), y])
+    return float((weights * losses).sum()), float((probabilities.argmax(axis=1) == y).sum())

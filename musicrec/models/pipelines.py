@@ -14,7 +14,6 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -65,7 +64,7 @@ def _reduced(classifier: BaseEstimator) -> Pipeline:
 
 
 def _knn(n_songs: int, seed: int) -> Pipeline:
-    return _reduced(KNeighborsClassifier(16, weights="distance", algorithm="brute"))
+    return _reduced(steps.WeightedKNeighbors(16, weights="distance", algorithm="brute"))
 
 
 def _logistic(n_songs: int, seed: int) -> Pipeline:

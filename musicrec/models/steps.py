@@ -13,9 +13,10 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.covariance import ledoit_wolf
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_selection import SelectKBest, SelectorMixin
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 Array = NDArray[np.float64]
 
@@ -193,6 +194,48 @@ class WhitenWithinClasses(TransformerMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn's
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
+        return tags
+
+
+class WeightedKNeighbors(KNeighborsClassifier):
+    """KNeighborsClassifier in which each neighbour's vote is multiplied by its weight.
+
+    Which songs are neighbours does not depend on the weights.
+    """
+
+    def fit(self, X: Array, y: NDArray[Any], sample_weight: Array | None = None) -> Self:
+        """Keep the training songs and their weights above 0, ``sample_weight_``."""
+        super().fit(X, y)
+        self.sample_weight_ = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        return self
+
+    def predict(self, X: Array) -> NDArray[Any]:
+        """Return the likeliest class."""
+        likeliest = self.predict_proba(X).argmax(axis=1)
+        named: NDArray[Any] = self.classes_[likeliest]
+        return named
+
+    def predict_proba(self, X: Array) -> Array:
+        """Return the probabilities [n, n_classes]: the shares of the votes."""
+        distances, neighbours = self.kneighbors(X)
+        votes = self._votes(distances) * self.sample_weight_[neighbours]
+        shares = np.stack([np.where(self._y[neighbours] == k, votes, 0).sum(axis=1) for k in range(len(self.classes_))])
+        probabilities: Array = (shares / shares.sum(axis=0)).T
+        return probabilities
+
+    def _votes(self, distances: Array) -> Array:
+        """Return what each neighbour's vote counts by its distance; at distance 0, only those vote."""
+        if self.weights == "uniform":
+            return np.ones(distances.shape)
+        with np.errstate(divide="ignore"):
+            inverse = 1 / distances
+        same = np.isinf(inverse)
+        return np.where(same.any(axis=1, keepdims=True), same, inverse)
+
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn's
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = False
+        tags.classifier_tags.multi_label = False
         return tags
 
 

@@ -13,7 +13,8 @@ from musicrec.models.classical import Classical
 from musicrec.models.dataset import TrainingSet, folds
 from musicrec.models.network import Network, import_keras
 from musicrec.models.networks import NETWORKS
-from musicrec.settings import TrainSettings
+from musicrec.models.weights import song_weights
+from musicrec.settings import Balance, TrainSettings
 
 if TYPE_CHECKING:
     from musicrec.models.fitting import Metrics, Snapshot
@@ -61,14 +62,23 @@ def train_model(
 
         X = np.asarray(songs.X)
         params = json.loads(settings.params or "{}")
+        weights = weights_of(songs, learn, settings.balance)[learn]
         try:
-            pipeline = fit(settings.model, (X[learn], songs.y[learn]), settings.seed, params)
+            pipeline = fit(settings.model, (X[learn], songs.y[learn]), settings.seed, params, weights)
         except (ValueError, TypeError) as e:
             if not params:
                 raise
             raise ModelError(f"model {settings.model} takes no --params {settings.params} ({e})".splitlines()[0]) from e
         return Classical(pipeline, card | {"parameters": n_learned(pipeline)})
     return _train_network(songs, learn, test, settings, card, rank=rank, world=world, start=start, on_epoch=on_epoch)
+
+
+def weights_of(songs: TrainingSet, rows: Rows, balance: Balance) -> NDArray[np.float64]:
+    """Return the weights [n] of some of the songs among themselves; 0 for the others."""
+    weights = np.zeros(len(rows))
+    chosen = np.flatnonzero(rows)
+    weights[chosen] = song_weights(songs.y[chosen], [songs.groups[i] for i in chosen], balance)
+    return weights
 
 
 def _train_network(
@@ -94,8 +104,8 @@ def _train_network(
     read = reader(card)
     check(songs.X, read)
 
-    def tested(rows: Rows) -> Tested:
-        return Tested(songs.X, songs.y, np.flatnonzero(rows))
+    def tested(rows: Rows, balance: Balance = "none") -> Tested:
+        return Tested(songs.X, songs.y, weights_of(songs, rows, balance), np.flatnonzero(rows))
 
     network = fit(
         lambda: architecture.build(read.shape, len(songs.classes), settings),
@@ -104,6 +114,7 @@ def _train_network(
             songs.y,
             songs.groups,
             np.flatnonzero(learned),
+            weights=weights_of(songs, learned, settings.balance),
             reader=read,
             n_classes=len(songs.classes),
             settings=settings,
@@ -112,7 +123,7 @@ def _train_network(
         settings,
         reader=read,
         embedding_layer=architecture.EMBEDDING_LAYER,
-        watched=None if watched is None else tested(watched),
+        watched=None if watched is None else tested(watched, settings.balance),
         **how,
     )
     return Network(network, card | {"parameters": network.count_params()})

@@ -91,7 +91,13 @@ def inner_folds(songs: TrainingSet, learn: NDArray[np.bool_], n_folds: int, seed
 
 
 def score(
-    model: str, candidate: Mapping[str, Any], known: tuple[Array, NDArray[np.int32]], fold: Fold, seed: int
+    model: str,
+    candidate: Mapping[str, Any],
+    known: tuple[Array, NDArray[np.int32]],
+    fold: Fold,
+    seed: int,
+    *,
+    weights: NDArray[np.float64] | None = None,
 ) -> tuple[float, float]:
     """Return the accuracy of a candidate on the songs a fold holds out, and on those it was trained on.
 
@@ -107,11 +113,13 @@ def score(
         Rows to train on and rows to test.
     seed : int
         Seed of what is random in the model.
+    weights : numpy.ndarray, optional
+        How much each song that it is trained on counts, [n of the fold].
     """
     X, y = known
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="sklearn")  # a candidate may converge slowly: its score will show it
-        pipeline = fit(model, (X[fold[0]], y[fold[0]]), seed, candidate)
+        pipeline = fit(model, (X[fold[0]], y[fold[0]]), seed, candidate, weights)
         hits = [pipeline.predict(finite_or_nan(X[rows])) == y[rows] for rows in (fold[1], fold[0])]
     return float(hits[0].mean()), float(hits[1].mean())
 

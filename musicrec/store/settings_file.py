@@ -50,8 +50,12 @@ class SettingsFile:
         return self.path.exists()
 
     def recorded(self, stage: str) -> dict[str, Any]:
-        """Return the settings with which `stage` last ran here; empty if it never did."""
-        return self._read().get(stage, {})
+        """Return the settings with which `stage` last ran here; empty if it never did.
+
+        An older musicrec has not written settings that it did not have: they are returned too.
+        """
+        recorded = self._read().get(stage, {})
+        return STAGES[stage].formerly | recorded if recorded else {}
 
     def record(self, settings: StageSettings) -> None:
         """Write the settings of a stage."""

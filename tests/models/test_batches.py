@@ -29,7 +29,7 @@ def songs(kind):
     return [draw.uniform(-80, 0, (n, BANDS)).astype(np.float16) for n in lengths], Spectrograms((FRAMES, BANDS), 1)
 
 
-def batches(kind, rows=None, model="resnet", **settings):
+def batches(kind, rows=None, model="resnet", weights=None, **settings):
     table, read = songs(kind)
     y = (np.arange(N) % CLASSES).astype(np.int32)
     full = with_defaults(TrainSettings(model=model, **({"spec_augment": False} | settings)))
@@ -38,6 +38,7 @@ def batches(kind, rows=None, model="resnet", **settings):
         y,
         [f"artist {i % 7}" for i in range(N)],
         np.arange(N) if rows is None else np.asarray(rows),
+        weights=np.ones(N) if weights is None else weights,
         reader=read,
         n_classes=CLASSES,
         settings=full,
@@ -47,9 +48,9 @@ def batches(kind, rows=None, model="resnet", **settings):
 def by_song(steps):
     """Everything that is seen of each song in an epoch."""
     return {
-        song: (x.tobytes(), target.tobytes(), label, artist)
+        song: (x.tobytes(), target.tobytes(), label, artist, weight)
         for batch in steps
-        for x, target, label, artist, song in zip(*batch[:5], strict=True)
+        for x, target, label, artist, song, weight in zip(*batch[:6], strict=True)
     }
 
 
@@ -60,7 +61,8 @@ def by_song(steps):
 @given(st.sampled_from(["features", "mel", "images"]), st.booleans(), st.integers(2, 25), st.integers(2, N), SEEDS)
 def test_workers_share_the_steps_of_one(kind, mixed, size, n_learned, seed):
     rows = np.random.default_rng(seed).permutation(N)[:n_learned]
-    learn = batches(kind, rows, batch_size=size, seed=seed, **(MIXING if mixed else {}))
+    weights = np.random.default_rng(seed).uniform(0.1, 3, N)
+    learn = batches(kind, rows, weights=weights, batch_size=size, seed=seed, **(MIXING if mixed else {}))
     alone = list(learn.epoch(3))
     assert len(alone) <= learn.steps == -(-n_learned // size)
     seen = np.concatenate([batch.songs for batch in alone])
@@ -101,8 +103,10 @@ def test_an_example_depends_on_seed_epoch_and_song_alone():
 
 def test_a_batch_says_of_each_song_what_it_is():
     table, _ = songs("features")
-    for batch in batches("features", model="mlp", batch_size=6).epoch(0):
+    weights = np.linspace(0.5, 1.5, N)
+    for batch in batches("features", model="mlp", weights=weights, batch_size=6).epoch(0):
         np.testing.assert_array_equal(batch.inputs, table[batch.songs])
+        np.testing.assert_array_equal(batch.weights, weights[batch.songs].astype(np.float32))
         np.testing.assert_array_equal(batch.labels, batch.songs % CLASSES)
         np.testing.assert_array_equal(batch.targets, np.eye(CLASSES)[batch.labels])
         np.testing.assert_array_equal(batch.artists, batch.songs % 7)
@@ -121,6 +125,23 @@ def test_mixed_targets_sum_to_one_and_the_song_itself_keeps_at_least_half(kind, 
     np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-6)
     assert targets.min() >= 0
     assert targets[np.arange(len(labels)), labels].min() >= 0.5
+
+
+@given(
+    st.sampled_from(["features", "mel", "images"]), st.sampled_from([{"mixup": 0.3}, {"cutmix": 0.3}, MIXING]), SEEDS
+)
+def test_a_mixture_costs_what_both_songs_cost_each_by_its_share_and_its_weight(kind, mixing, seed):
+    """Both losses are linear in the target, so the weighted target says what a mixture costs."""
+    of_genre = np.array([0.2, 1.0, 3.0])
+    plain, weighted = (
+        list(batches(kind, weights=weights, seed=seed, batch_size=12, **mixing).epoch(0))
+        for weights in (np.ones(N), of_genre[np.arange(N) % CLASSES])
+    )
+    for one, other in zip(plain, weighted, strict=True):
+        np.testing.assert_array_equal(one.inputs, other.inputs)
+        np.testing.assert_array_equal(one.weights, 1)  # so that a training without balance is what it was
+        np.testing.assert_allclose(other.targets.sum(axis=1), 1, rtol=1e-6)
+        np.testing.assert_allclose(other.weights[:, None] * other.targets, one.targets * of_genre, rtol=1e-5, atol=1e-7)
 
 
 def test_songs_are_mixed_with_songs_that_are_learned_from_alone():

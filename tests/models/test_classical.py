@@ -30,6 +30,7 @@ from musicrec.evaluate import accuracy, predict_folds
 from musicrec.models import CLASSICAL, CLUSTERINGS, Classical, load, read_card, steps
 from musicrec.models.classical import fit
 from musicrec.models.pipelines import build
+from musicrec.models.weights import song_weights
 from musicrec.report import write_report
 from musicrec.settings import EmbedSettings, SimilarSettings, TrainSettings
 from musicrec.stages.embed import embed
@@ -45,12 +46,20 @@ STEPS = [
     steps.SelectAtMost(k=25),
     steps.Logarithm(),
     steps.WhitenWithinClasses(),
+    steps.WeightedKNeighbors(weights="distance"),
     steps.ProbableSVC(break_ties=True, gamma=0.01, tol=1e-10),  # the gamma that SVC finds ignores weights
 ]
 
 
+def unweighted_neighbours(estimator):
+    """Checks that expect a song of weight 2 to be as two songs, and one of weight 0 as none."""
+    why = "songs are neighbours whatever their weights, which count in the votes alone"
+    names = "check_sample_weight_equivalence_on_dense_data", "check_sample_weight_equivalence_on_sparse_data"
+    return dict.fromkeys(names, why) if isinstance(estimator, steps.WeightedKNeighbors) else {}
+
+
 @pytest.mark.thorough
-@parametrize_with_checks(STEPS)
+@parametrize_with_checks(STEPS, expected_failed_checks=unweighted_neighbours)
 def test_steps_keep_the_rules_of_scikit_learn(estimator, check):
     check(estimator)
 
@@ -183,6 +192,46 @@ def test_importing_the_models_loads_neither_scikit_learn_nor_keras():
     assert ended.stdout.strip() == "set()"
 
 
+# --- weights ------------------------------------------------------------------------------------------------------
+
+
+def test_equal_weights_change_no_model():
+    X, y = songs()
+    for name in CLASSICAL + CLUSTERINGS:
+        plain, weighted = fit(name, (X, y), 0), fit(name, (X, y), 0, weights=np.ones(len(y)))
+        np.testing.assert_array_equal(weighted.predict_proba(X.astype(float)), plain.predict_proba(X.astype(float)))
+
+
+def test_genres_that_weigh_equally_are_scikit_learns_balanced_classes():
+    X, y = songs()
+    kept = (y > 0) | (np.arange(len(y)) % 3 == 0)
+    X, y = X[kept], y[kept]
+    ours = fit("logistic", (X, y), 0, weights=song_weights(y, [None] * len(y), "genre"))
+    theirs = fit("logistic", (X, y), 0, {"class_weight": "balanced"})
+    np.testing.assert_allclose(ours[-1].coef_, theirs[-1].coef_, rtol=1e-3, atol=1e-4)
+    assert np.abs(ours[-1].coef_ - fit("logistic", (X, y), 0)[-1].coef_).max() > 0.01
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+def test_neighbours_vote_by_their_weights(weights):
+    X, y = songs(n=60)
+    counts = np.random.default_rng(1).uniform(0.2, 3, len(y))
+    asked = np.concatenate([X[:30], songs(seed=2)[0][:30]]).astype(float)  # the first are at distance 0 from themselves
+    ours = steps.WeightedKNeighbors(5, weights=weights).fit(X, y, counts)
+    expected = []
+    for song in asked:
+        distances = np.linalg.norm(X - song, axis=1)
+        votes = np.zeros(4)
+        for i in np.argsort(distances)[:5]:
+            near = float(distances[i] == 0) if distances.min() == 0 else 1 / distances[i]
+            votes[y[i]] += counts[i] * (1 if weights == "uniform" else near)
+        expected.append(votes / votes.sum())
+    np.testing.assert_allclose(ours.predict_proba(asked), expected, rtol=1e-6)
+    np.testing.assert_array_equal(ours.predict(asked), np.argmax(expected, axis=1))
+    plain, theirs = (make(5, weights=weights).fit(X, y) for make in (steps.WeightedKNeighbors, KNeighborsClassifier))
+    np.testing.assert_allclose(plain.predict_proba(asked), theirs.predict_proba(asked))
+
+
 # --- accuracy -----------------------------------------------------------------------------------------------------
 
 
@@ -268,7 +317,9 @@ def test_a_model_trained_on_test_songs_would_be_seen(undisturbed: Store, tmp_pat
     model = load(store.path("models/logistic"))
     predictions = pd.read_parquet(store.path("models/logistic") / "predictions.parquet").set_index("track_id")
     learned = predictions[predictions.split == "train"]
+    artists = store.read("tracks").to_pandas().set_index("track_id")["artist_id"].loc[learned.index]
     table = store.read("features").to_pandas().set_index("track_id")[model.card["input"]["feature_names"]]
     y = learned.genre.map(model.card["classes"].index).to_numpy("int32")
-    again = fit("logistic", (table.loc[learned.index].to_numpy("float32"), y), 0)
+    weights = song_weights(y, artists.tolist())
+    again = fit("logistic", (table.loc[learned.index].to_numpy("float32"), y), 0, weights=weights)
     np.testing.assert_allclose(again[-1].coef_, model.pipeline[-1].coef_)

@@ -33,6 +33,13 @@ from musicrec.stages.train.stage import train
 from musicrec.store.store import Store
 
 
+def unweighted_clusters(estimator):
+    """Checks that expect a song of weight 2 to be as two songs: clusters are found of songs, without their weights."""
+    why = "weights count in the shares of genres alone"
+    names = "check_sample_weight_equivalence_on_dense_data", "check_sample_weight_equivalence_on_sparse_data"
+    return dict.fromkeys(names, why) if isinstance(estimator, GenreOfCluster) else {}
+
+
 @pytest.mark.thorough
 @parametrize_with_checks(
     [
@@ -40,7 +47,8 @@ from musicrec.store.store import Store
         GenreOfCluster(GaussianMixture(3, random_state=0)),
         PredictingDBSCAN(),
         TreelessBirch(),
-    ]
+    ],
+    expected_failed_checks=unweighted_clusters,
 )
 def test_steps_keep_the_rules_of_scikit_learn(estimator, check):
     check(estimator)
@@ -314,3 +322,11 @@ def test_more_clusters_than_colours_are_one_colour_more():
     assert len(named) <= 20
     assert "other clusters" in named
     assert "other genres" not in named
+
+
+def test_genres_count_by_weight_in_the_shares_of_a_cluster():
+    """Without weights, every cluster would be of the commoner genre."""
+    X, y = np.repeat([[0.0, 0.0], [9.0, 9.0]], 8, axis=0), np.tile([0, 0, 0, 1], 4)
+    model = GenreOfCluster(KMeans(2, random_state=0)).fit(X, y, np.where(y, 9.0, 1.0))
+    np.testing.assert_allclose(model.predict_proba(X), np.tile([3 / 12, 9 / 12], (16, 1)))
+    np.testing.assert_array_equal(model.clusterer_.cluster_centers_[model.clusterer_.predict(X)], X)

@@ -49,8 +49,8 @@ def songs(table, seed=0) -> TrainingSet:
     return TrainingSet(ids, X, y, list("abc"), [f"artist {i // 6}" for i in range(N)], ids, {})
 
 
-def train(name, of, learn=None):
-    full = with_defaults(TrainSettings(model=name, **QUICK))
+def train(name, of, learn=None, **settings):
+    full = with_defaults(TrainSettings(model=name, **(QUICK | settings)))
     table = reads(name)
     card = {
         "model": name,
@@ -155,6 +155,15 @@ def test_a_genre_that_is_not_learned_from_keeps_its_column(name):
     assert probabilities.shape == (N, CLASSES)
     assert (probabilities[of.y != 1].argmax(axis=1) != 1).all()
     assert np.isfinite(probabilities).all()
+
+
+@pytest.mark.parametrize("name", marked(MODELS))
+def test_it_expects_a_rare_genre_as_often_as_it_weighs(name):
+    """Nothing tells the genres, so a model can only learn how frequent they are: 1 in 4, or as good as 1 in 2."""
+    of, new = (songs(reads(name), seed) for seed in (0, 1))
+    of = of._replace(y=(np.arange(N) % 4 == 0).astype(np.int32))
+    rare, balanced = (train(name, of, balance=b).predict_proba(new.X)[:, 1].mean() for b in ("none", "genre+artist"))
+    assert balanced > rare + 0.05
 
 
 def test_one_pass_gives_both_its_embedding_and_its_probabilities(trained, of):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from musicrec.cluster.tasks import connect, run_tasks
 from musicrec.models import TrainingSet, held_out
 from musicrec.models.tuning import Candidate, Fold, candidates, inner_folds, score, to_text
+from musicrec.models.weights import song_weights
 from musicrec.monitor.progress import Progress
 from musicrec.schemas import TUNING
 from musicrec.settings import TrainSettings, TuneSettings
@@ -20,6 +21,7 @@ from musicrec.store.lineage import digest
 from musicrec.store.store import Store
 
 Songs = tuple[NDArray[np.float32], NDArray[np.int32]]
+WeightedFold = tuple[Fold, NDArray[np.float64]]  # and the weights of its training rows
 
 NAME = "tuning"
 
@@ -82,7 +84,8 @@ def _search(settings: TuneSettings, songs: TrainingSet, tried: list[Candidate]) 
     """Score every candidate on every fold, each in its own task."""
     learn = ~held_out(songs, settings.test_fraction, settings.seed)
     folds = inner_folds(songs, learn, settings.folds, settings.seed)
-    data, shared_folds = ray.put((np.asarray(songs.X), songs.y)), ray.put(folds)
+    weights = [song_weights(songs.y[rows], [songs.groups[i] for i in rows], settings.balance) for rows, _ in folds]
+    data, shared_folds = ray.put((np.asarray(songs.X), songs.y)), ray.put(list(zip(folds, weights, strict=True)))
     keys = [(i, k) for i in range(len(tried)) for k in range(len(folds))]
     scores: dict[tuple[int, int], tuple[float, float]] = {}
     with Progress(f"tune {settings.model}", len(keys)) as progress:
@@ -101,5 +104,8 @@ def _search(settings: TuneSettings, songs: TrainingSet, tried: list[Candidate]) 
 
 
 @ray.remote(num_cpus=1)
-def _score(settings: TuneSettings, candidate: Candidate, data: Songs, folds: list[Fold], k: int) -> tuple[float, float]:
-    return score(settings.model, candidate, data, folds[k], settings.seed)
+def _score(
+    settings: TuneSettings, candidate: Candidate, data: Songs, folds: list[WeightedFold], k: int
+) -> tuple[float, float]:
+    fold, weights = folds[k]
+    return score(settings.model, candidate, data, fold, settings.seed, weights=weights)

@@ -17,6 +17,7 @@ from musicrec.errors import ConfigError, ModelError
 from musicrec.files.parquet import write_parquet
 from musicrec.models import CLASSICAL, TrainingSet, held_out, training_set, tuning
 from musicrec.models.pipelines import build
+from musicrec.models.weights import song_weights
 from musicrec.report import write_report
 from musicrec.report.tuning_section import validation_points
 from musicrec.schemas import TUNING
@@ -138,7 +139,7 @@ def test_validation_points_are_the_candidates_that_differ_in_one_number():
 
 @pytest.fixture(scope="module")
 def out(ray_session, tmp_path_factory) -> Path:
-    """An OUT of drawn features: the stages before need not run."""
+    """An OUT of drawn features: the stages before need not run. One genre has half as many songs as the others."""
     from musicrec import features, schemas
     from musicrec.settings import CatalogSettings, ExtractSettings
 
@@ -149,8 +150,9 @@ def out(ray_session, tmp_path_factory) -> Path:
     X = np.random.default_rng(1).normal(size=(len(songs.y), 41)).astype(np.float32)
     X[:, :12] = songs.X
     empty = dict.fromkeys(schemas.TRACKS.names)
-    known = zip(songs.track_ids, songs.y, songs.groups, strict=True)
-    tracks = [empty | {"track_id": t, "genre": songs.classes[i], "artist_id": a} for t, i, a in known]
+    genres = [songs.classes[y] if y or i % 2 else None for i, y in enumerate(songs.y)]
+    known = zip(songs.track_ids, genres, songs.groups, strict=True)
+    tracks = [empty | {"track_id": t, "genre": g, "artist_id": a} for t, g, a in known]
     table = pa.table([songs.track_ids, *X.T], schema=schemas.features_schema(names))
     for name, rows, settings in (
         ("tracks", pa.Table.from_pylist(tracks, schemas.TRACKS), CatalogSettings(source="/music")),
@@ -173,13 +175,29 @@ def test_the_table_holds_every_candidate_on_every_fold_as_computed_without_ray(s
     rows = tune(store, TuneSettings(model="logistic", folds=3)).to_pandas()
     songs = load_training_set(store, TrainSettings(model="logistic"))
     folds = tuning.inner_folds(songs, ~held_out(songs, 0.2, 0), 3, 0)
+    weights = [song_weights(songs.y[part], [songs.groups[i] for i in part]) for part, _ in folds]
     expected = [
-        ("logistic", tuning.to_text(c), k, *tuning.score("logistic", c, (songs.X, songs.y), fold, 0))
+        (
+            "logistic",
+            tuning.to_text(c),
+            k,
+            *tuning.score("logistic", c, (songs.X, songs.y), fold, 0, weights=weights[k]),
+        )
         for c in tuning.candidates("logistic")
         for k, fold in enumerate(folds)
     ]
     pd.testing.assert_frame_equal(rows, pd.DataFrame(expected, columns=TUNING.names), check_dtype=False)
     pd.testing.assert_frame_equal(pd.read_parquet(store.path("tuning")), rows)
+
+
+def test_candidates_are_trained_by_the_balance_that_is_asked_for(store, monkeypatch):
+    """A penalty so strong that only the weights say which genre is named: the rare one, as soon as it weighs more."""
+    monkeypatch.setattr(tuning, "GRIDS", {"logistic": [{"C": [1e-9]}]})
+    accuracies = {
+        balance: tune(store, TuneSettings(model="logistic", folds=3, balance=balance))["accuracy"].to_pylist()
+        for balance in ("none", "genre")
+    }
+    assert accuracies["none"] != accuracies["genre"]
 
 
 def test_features_of_the_test_songs_have_no_part_in_it(store):
