@@ -139,7 +139,7 @@ REASONS: tuple[tuple[str, Reason, str, str], ...] = (
         "it was added after the model was trained, and a refresh keeps the model",
         "nothing, or `musicrec train OUT`",
     ),
-    ("train, embed", Reason.NO_FEATURES, "extract did not finish it", "see its row for extract"),
+    ("train, embed, similar", Reason.NO_FEATURES, "extract did not finish it", "see its row for extract"),
     (
         "embed",
         Reason.NOT_FINITE,
@@ -156,6 +156,7 @@ REASONS: tuple[tuple[str, Reason, str, str], ...] = (
     ("vectors", Reason.ZERO_VECTOR, "all numbers of its vector are 0", "mend its row of the file"),
     ("vectors", Reason.WRONG_LENGTH, "its vector is not as long as most others", "mend its row of the file"),
     ("vectors", Reason.CONFLICTING_ROWS, "its rows in the file hold different vectors", "keep one of its rows"),
+    ("similar", Reason.ZERO_VECTOR, "in one of several spaces, all numbers of its vector are 0", "nothing"),
     ("similar", Reason.NO_VECTOR, "a space that songs are compared in has no vector of it", "see its row for vectors"),
     ("similar", Reason.NO_EMBEDDING, "embed did not finish it", "see its rows for the earlier stages"),
     ("similar", Reason.NOT_FINITE, "its vector is missing, or contains NaN or infinity", "train and embed again"),

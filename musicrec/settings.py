@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -323,7 +323,8 @@ class SimilarSettings(Rules):
     added: ClassVar[frozenset[str]] = frozenset({"space"})
     space: tuple[str, ...] = Field(
         (),
-        description="Space in which songs are compared: embeddings, or one that musicrec vectors lists. The default is "
+        description="Space in which songs are compared: embeddings, features, or one that musicrec vectors lists. For "
+        "several at once, repeat the option with weights, such as musicnn=1 and features=0.3. The default is "
         "embeddings.",
     )
     approximate_above: int = Field(
@@ -353,9 +354,26 @@ class SimilarSettings(Rules):
     @field_validator("space")
     @classmethod
     def _space_has_a_name(cls, space: tuple[str, ...]) -> tuple[str, ...]:
-        if len(space) > 1 or not all(map(SPACE_NAME.fullmatch, space)):
-            raise ValueError("expected the name of one space")
-        return () if space == OWN_SPACES[:1] else space
+        weights = weights_of(space)
+        is_valid = all(SPACE_NAME.fullmatch(name) and 0 < weight < math.inf for name, weight in weights.items())
+        if not is_valid or len(weights) < len(space):
+            raise ValueError("expected each space once, as a name or with a weight above 0, such as features=0.3")
+        if len(weights) == 1:
+            return tuple(name for name in weights if space and name != OWN_SPACES[0])
+        return tuple(f"{name}={weights[name]:.12g}" for name in sorted(weights))
+
+
+def weights_of(space: Sequence[str]) -> dict[str, float]:
+    """Return the weight of each space by its name, from entries such as features=0.3; without any, of embeddings."""
+    pairs = [entry.partition("=") for entry in space or OWN_SPACES[:1]]
+    return {name: _number(weight) if is_given else 1.0 for name, is_given, weight in pairs}
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 STAGES: dict[str, type[StageSettings]] = {

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,6 +26,8 @@ CSV_HEAD = ("song", "rank", "track_id", "title", "artist", "genre", "score")
         'lookup OUT "blues.00002"',
         "lookup OUT rock/anthem.mp3 -n 5 --json",
         "lookup OUT --file ids.txt --csv",
+        "lookup OUT blues.00002 --why",
+        "lookup OUT blues.00002 --why-not jazz.00001",
         "lookup s3://bucket/similar blues.00002",
     ),
 )
@@ -33,9 +35,23 @@ CSV_HEAD = ("song", "rank", "track_id", "title", "artist", "genre", "score")
 @click.argument("tracks", metavar="[TRACK]...", nargs=-1)
 @click.option("-n", "n", type=click.IntRange(1), default=10, show_default=True, help="Number of songs to show.")
 @click.option("--file", "from_file", help="Also look up the songs in this file, one per line; - is standard input.")
+@click.option(
+    "--why", is_flag=True, help="Also show what each of several spaces contributes to the cosine, before any rule."
+)
+@click.option(
+    "--why-not",
+    metavar="OTHER",
+    help="Show instead the rank of another song, and the rule, cap or score that kept it out of the list.",
+)
 @click.option("--json", "form", flag_value="json", help="Print a JSON object; for several songs, a list of objects.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV, one line for each similar song.")
-def lookup(out: str, tracks: tuple[str, ...], n: int, from_file: str | None, form: str | None) -> None:
+def lookup(
+    out: str,
+    tracks: tuple[str, ...],
+    from_file: str | None,
+    form: str | None,
+    **what: Any,  # noqa: ANN401
+) -> None:
     """Show the songs most similar to a song, or to several.
 
     TRACK is an id, a file name or a title. OUT may also be a copy of the folder OUT/similar, on this machine or on S3.
@@ -46,8 +62,13 @@ def lookup(out: str, tracks: tuple[str, ...], n: int, from_file: str | None, for
     names = [*tracks, *(_lines(from_file) if from_file else [])]
     if not names:
         raise click.UsageError("Missing argument 'TRACK...', or option '--file'.")
+    if what["why_not"] is not None:
+        if len(names) > 1 or form == "csv":
+            raise click.UsageError("--why-not takes one song, and no --csv.")
+        _print_why_not(out, names[0], what["why_not"], as_json=form == "json")
+        return
     unknown: list[str] = []
-    found = _look_up(SimilarTable(out), names, n, unknown)
+    found = _look_up(SimilarTable(out), names, what["n"], unknown, why=what["why"])
     {"json": _print_json, "csv": _print_csv, None: _print_text}[form](found, is_list=len(names) > 1 or bool(from_file))
     for complaint in unknown[:-1]:
         complain(complaint)
@@ -55,7 +76,8 @@ def lookup(out: str, tracks: tuple[str, ...], n: int, from_file: str | None, for
         raise UnknownTrack(unknown[-1])
 
 
-Found = Iterator[tuple["Song", list["Similar"]]]
+Shares = dict[str, list[float]]  # by the name of the space, of each song of a list
+Found = Iterator[tuple["Song", list["Similar"], Shares]]
 
 
 def _lines(file: str) -> list[str]:
@@ -67,32 +89,42 @@ def _lines(file: str) -> list[str]:
         raise ConfigError(f"--file {file} cannot be read ({e}); expected text in UTF-8, one song per line") from e
 
 
-def _look_up(table: "SimilarTable", names: list[str], n: int, unknown: list[str]) -> Found:
-    """Yield each song with its list; messages about songs that are not found go to `unknown`."""
+def _look_up(table: "SimilarTable", names: list[str], n: int, unknown: list[str], *, why: bool) -> Found:
+    """Yield each song with its list and shares; messages about songs that are not found go to `unknown`."""
     for name in names:
         try:
             song = table.song(name.encode("utf-8", "replace").decode())
         except UnknownTrack as e:
             unknown.append(str(e))
         else:
-            yield song, table.similar(song.track_id, n)
+            shares = table.shares(song.track_id, n) if why else {}
+            if why and not shares:
+                complain("songs were compared in one space, so --why has nothing to show")
+            yield song, table.similar(song.track_id, n), {name: of.tolist() for name, of in shares.items()}
 
 
 def _print_text(found: Found, *, is_list: bool) -> None:
-    for number, (song, similar_songs) in enumerate(found):
+    for number, (song, similar_songs, shares) in enumerate(found):
         blank = "\n" if number else ""
         click.echo(blank + printable(f"Similar songs to {song.track_id} ({song.genre or 'no genre'}):"))
-        rows = [(s.rank, s.song.track_id, s.song.genre, s.score) for s in similar_songs]
-        click.echo(text_table(("rank", "song", "genre", "score"), rows))
+        more = list(zip(*shares.values(), strict=True)) or [()] * len(similar_songs)
+        rows = [
+            (s.rank, s.song.track_id, s.song.genre, s.score, *of) for s, of in zip(similar_songs, more, strict=True)
+        ]
+        click.echo(text_table(("rank", "song", "genre", "score", *shares), rows))
 
 
 def _print_json(found: Found, *, is_list: bool) -> None:
     objects = [
         {
             "song": song._asdict(),
-            "similar": [{"rank": s.rank, **s.song._asdict(), "score": s.score} for s in similar_songs],
+            "similar": [
+                {"rank": s.rank, **s.song._asdict(), "score": s.score}
+                | ({"shares": {name: of[i] for name, of in shares.items()}} if shares else {})
+                for i, s in enumerate(similar_songs)
+            ],
         }
-        for song, similar_songs in found
+        for song, similar_songs, shares in found
     ]
     if objects or is_list:
         click.echo(json.dumps(objects if is_list else objects[0], ensure_ascii=False, indent=2))
@@ -100,10 +132,27 @@ def _print_json(found: Found, *, is_list: bool) -> None:
 
 def _print_csv(found: Found, *, is_list: bool) -> None:
     rows = csv.writer(sys.stdout, lineterminator="\n")
-    for number, (song, similar_songs) in enumerate(found):
+    for number, (song, similar_songs, shares) in enumerate(found):
         if number == 0:
-            rows.writerow(CSV_HEAD)
-        rows.writerows((song.track_id, s.rank, *s.song, s.score) for s in similar_songs)
+            rows.writerow((*CSV_HEAD, *shares))
+        more = list(zip(*shares.values(), strict=True)) or [()] * len(similar_songs)
+        listed = zip(similar_songs, more, strict=True)
+        rows.writerows((song.track_id, s.rank, *s.song, s.score, *of) for s, of in listed)
+
+
+def _print_why_not(out: str, song: str, other: str, *, as_json: bool) -> None:
+    from musicrec.serve.missing_song import why_not
+
+    found = why_not(out, song, other)
+    if as_json:
+        click.echo(json.dumps(found._asdict(), ensure_ascii=False, indent=2))
+        return
+    parts = " + ".join(f"{name} {share:.3f}" for name, share in found.shares.items())
+    similarity = f"{found.similarity:.3f}{f' = {parts}' if parts else ''}"
+    click.echo(printable(f"{found.other} for {found.song}: {found.why}"))
+    click.echo(printable(f"similarity {similarity}, rank {found.rank:,} of {found.n_others:,}"))
+    if found.score != found.similarity:
+        click.echo(f"score in the list {found.score:.3f}")
 
 
 @click.command(cls=Command, epilog=example("export OUT similar.csv", "export OUT similar.sqlite -n 50"))

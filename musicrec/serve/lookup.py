@@ -1,26 +1,25 @@
 """Read the published table of similar songs. A service can keep it open; it needs neither Ray nor TensorFlow."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from musicrec.errors import UnknownTrack
 from musicrec.files.paths import AnyPath, children, to_path
 from musicrec.files.s3_errors import ask, explain_s3_errors
-from musicrec.schemas import FAILED, SIMILAR, SKIPPED, Reason
+from musicrec.schemas import SIMILAR
+from musicrec.serve.first_problem import first_problem
 from musicrec.serve.sidecar import SIDECAR, SIDECAR_COLUMNS, Float32, Int32, Sidecar
 from musicrec.serve.sidecar_cache import local_version
 from musicrec.serve.song_names import closest, find_track
-from musicrec.store.lineage import check_footer
+from musicrec.serve.space_shares import read_shares
+from musicrec.store.lineage import check_footer, read_footer
 from musicrec.store.store import Store
-
-# These reasons do not explain why a song has no list: a model need not have been trained on a song to embed it.
-NOT_THE_CAUSE = (Reason.NO_GENRE, Reason.NO_FEATURES, Reason.NEWER_THAN_MODEL)
 
 
 class Song(NamedTuple):
@@ -94,9 +93,9 @@ class SimilarTable:
     """
 
     def __init__(self, out: str | PathLike[str] | AnyPath) -> None:
-        self._store, folder = _find(out)
+        self._store, self._folder = _find(out)
         self.where = str(out)
-        self._sidecar = Sidecar(folder)
+        self._sidecar = Sidecar(self._folder)
         check_footer(self._sidecar.songs.schema, self.where)
         self._ids, self._scores = self._sidecar.neighbours, self._sidecar.scores
 
@@ -194,6 +193,35 @@ class SimilarTable:
             pa.array(scores[asked, place]),
         ]
         return pa.table(columns, SIMILAR.names).cast(SIMILAR)
+
+    def shares(self, track_id: str, n: int = 10) -> dict[str, NDArray[np.float16]]:
+        """Return what each space contributes to the cosines of the `n` songs that are most similar to a song.
+
+        Parameters
+        ----------
+        track_id : str
+            Id or name of the song, as for :meth:`similar`.
+        n : int
+            Number of songs; fewer come back if the list is shorter.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            float16 [≤ n] by the name of the space; their sum is the cosine. Empty if songs were compared in one space.
+
+        Raises
+        ------
+        UnknownTrack
+            As for :meth:`similar`.
+        SchemaError
+            The file of shares is missing or damaged.
+        """
+        row = self._row(track_id)
+        names = list(read_footer(self._sidecar.songs.schema).get("lineage", {}).get("spaces", {}))
+        if len(names) < 2:
+            return {}
+        shares = read_shares(self._folder, (*self._ids.shape, len(names)))[row, : len(self._list(row, n)[0])]
+        return dict(zip(names, shares.T, strict=True))
 
     def track_id(self, row: int) -> str:
         """Return the id of the song in a row.
@@ -297,30 +325,14 @@ class SimilarTable:
     def _why_missing(self, name: str) -> str:
         if self._store:
             if track_id := find_track(name, self._store.read("tracks", SIDECAR_COLUMNS)):
-                why = self._first_problem(track_id) or "it was added after the table was made; run the chain again"
+                why = (
+                    first_problem(self._store, track_id) or "it was added after the table was made; run the chain again"
+                )
                 return f"{track_id} is in the catalog but not in the table: {why}"
-            if problem := self._first_problem(name):
+            if problem := first_problem(self._store, name):
                 return f"{name} is a file of the source but not a song: {problem}"
         close = closest(name, self._sidecar.songs)
         return f"no song {name!r} in {self.where}; the closest names are: {', '.join(close)}"
-
-    def _first_problem(self, track_id: str) -> str | None:
-        assert self._store
-        made_of = self._store.footer("similar")["lineage"].get("made_of", {})
-        outcomes = self._store.read("outcomes", filter=pc.field("track_id") == track_id).to_pylist()
-        for stage in _stages_before(made_of):
-            outcome = next((outcome for outcome in outcomes if outcome["stage"] == stage), None)
-            if outcome and outcome["status"] in (FAILED, SKIPPED) and outcome["reason"] not in NOT_THE_CAUSE:
-                detail = f" ({outcome['detail']})" if outcome["detail"] else ""
-                return f"{outcome['stage']} {outcome['status']}, {outcome['reason']}{detail}"
-        return None
-
-
-def _stages_before(made_of: Collection[str]) -> list[str]:
-    """Return the stages that a table made of some tables needs, in order, and similar itself."""
-    of_files = [table for table in made_of if table.startswith("vectors/")]
-    of_audio = ["extract", "train", "embed"] if len(of_files) < max(1, len(made_of)) else []
-    return ["catalog", *of_audio, *of_files, "similar"]
 
 
 def _find(out: str | PathLike[str] | AnyPath) -> tuple[Store | None, Path]:

@@ -92,7 +92,7 @@ def require_spaces(store: Store, names: tuple[str, ...]) -> None:
     ConfigError
         There is no space of that name.
     """
-    have = [*OWN_SPACES[:1], *(space.name for space in spaces(store))]
+    have = [*OWN_SPACES, *(space.name for space in spaces(store))]
     for name in names:
         if name not in have:
             raise ConfigError(

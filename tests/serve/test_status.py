@@ -12,6 +12,7 @@ import pytest
 from musicrec.cli import main
 from musicrec.schemas import TRACKS
 from musicrec.serve import status
+from musicrec.serve.comparable_songs import Origin, Vectors
 from musicrec.serve.lookup import SIDECAR_COLUMNS
 from musicrec.settings import EmbedSettings, ExtractSettings, SimilarSettings
 from musicrec.similarity import Lists
@@ -33,7 +34,8 @@ def publish(store, seed=0):
     fingerprint = SETTINGS.fingerprint(embeddings["fingerprint"], str(seed))
     compared = Compared(Lists(ids, np.ones((N, 3), np.float32)))
     made_of = embeddings["lineage"] | {"made_of": {"embeddings": embeddings["fingerprint"]}}
-    publish_lists(store, SETTINGS, fingerprint, names, compared, made_of=made_of)
+    vectors = Vectors(names, np.empty((N, 0), np.float32), {}, Origin(None, "", made_of))
+    publish_lists(store, SETTINGS, fingerprint, vectors, compared)
 
 
 @pytest.fixture

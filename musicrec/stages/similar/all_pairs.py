@@ -21,8 +21,10 @@ from musicrec.files.parquet import read_parquet
 from musicrec.files.paths import AnyPath
 from musicrec.monitor.progress import Progress
 from musicrec.schemas import OK
+from musicrec.serve.comparable_songs import Vectors
 from musicrec.serve.sidecar import Sidecar
 from musicrec.serve.sidecar_cache import local_version
+from musicrec.serve.song_facts import facts_of
 from musicrec.settings import SimilarSettings
 from musicrec.simd.lanes import LANES
 from musicrec.similarity.filters import Songs, songs_of
@@ -38,7 +40,6 @@ from musicrec.similarity.search.refresh import SPARES, Kept, full, refresh
 from musicrec.similarity.search.screens import DEVICE
 from musicrec.similarity.search.shards import Part, lists_of_places, take_places
 from musicrec.stages.similar.kept_lists import FOLDER, Compared, load
-from musicrec.stages.similar.vectors import Vectors
 from musicrec.stages.staged_tasks import run_staged
 from musicrec.store.lineage import digest
 from musicrec.store.store import Store
@@ -252,7 +253,7 @@ def _refresh(
 
 
 def _by_rules(store: Store, settings: SimilarSettings, vectors: Vectors, pool: Lists) -> Lists:
-    songs = known_of(store, vectors)
+    songs = facts_of(store, vectors)
     matrix, songs_and_pool, n_songs = ray.put(vectors.matrix), ray.put((songs, pool)), len(vectors.matrix)
     hubness = _of_songs.remote(matrix, songs_and_pool, settings) if settings.hubness != "none" else None  # once for all
     task = _refine.options(**task_options(MEMORY))
@@ -283,19 +284,3 @@ def _refine(
     return refine(
         matrix, songs, settings, (pool.ids[block], pool.scores[block]), rows=np.arange(*rows), of_songs=hubness
     )
-
-
-def known_of(store: Store, vectors: Vectors) -> Songs:
-    """Read what the rules need to know about each song."""
-    columns = ["track_id", "artist_id", "album", "recording", "content_hash", "genre", "duration_s"]
-    track_ids = vectors.names["track_id"]
-    tracks = store.read("tracks", columns)
-    tracks = tracks.take(pc.index_in(track_ids, value_set=tracks["track_id"].combine_chunks()))
-    probabilities = None
-    is_embedded = "embeddings" in vectors.origin.lineage["made_of"]
-    if is_embedded and "probabilities" in store.dataset("embeddings").schema.names:
-        embeddings = store.read("embeddings", ["track_id", "probabilities"])
-        embeddings = embeddings.take(pc.index_in(track_ids, value_set=embeddings["track_id"].combine_chunks()))
-        if embeddings["probabilities"].null_count == 0:
-            probabilities = np.stack(embeddings["probabilities"].to_numpy())
-    return songs_of({name: tracks[name].to_pylist() for name in columns[1:]}, probabilities)

@@ -1,13 +1,9 @@
 """Publish lists of similar songs as a table: the gate, Parquet parts, the sidecar, the swap of versions."""
 
-from collections.abc import Mapping
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.ipc
-
 from musicrec.errors import PublishError
 from musicrec.files.paths import remove
+from musicrec.serve.comparable_songs import Vectors
+from musicrec.serve.space_shares import write_shares
 from musicrec.serve.table_writer import write_table
 from musicrec.settings import SimilarSettings
 from musicrec.stages.similar.gate import gate
@@ -21,10 +17,8 @@ def publish_lists(
     store: Store,
     settings: SimilarSettings,
     fingerprint: str,
-    names: pa.Table,
+    vectors: Vectors,
     compared: Compared,
-    *,
-    made_of: Mapping[str, Any],
 ) -> None:
     """Publish lists as the table ``similar``, if they pass the gate.
 
@@ -36,23 +30,23 @@ def publish_lists(
         Settings that the lists were made with, and the limits of the gate.
     fingerprint : str
         Fingerprint of the table.
-    names : pyarrow.Table
-        ``SIDECAR_COLUMNS`` of the songs, by ascending track_id.
+    vectors : Vectors
+        The songs. If they were compared in several spaces, the share of each space is published beside the lists.
     compared : Compared
-        Lists of the songs in `names`. Their kept lists stay beside the table as long as it is published.
-    made_of : mapping
-        Lineage of the vectors that the lists were made from, for the footer.
+        Lists of these songs. Their kept lists stay beside the table as long as it is published.
 
     Raises
     ------
     PublishError
         The lists did not pass the gate, or the table could not be written; the previous table stays published.
     """
-    figures = gate(store, settings, names["track_id"], compared.lists)
-    lineage = {**made_of, "compared": dict(compared.how), "gate": figures}
+    figures = gate(store, settings, vectors.names["track_id"], compared.lists)
+    lineage = {**vectors.origin.lineage, "compared": dict(compared.how), "gate": figures}
     try:
         with store.new_version("similar", settings, fingerprint, **lineage) as version:
-            write_table(version, names, *compared.lists)
+            write_table(version, vectors.names, *compared.lists)
+            if len(vectors.widths) > 1:
+                write_shares(version.folder, vectors.matrix, list(vectors.widths.values()), compared.lists.ids)
             if compared.kept:
                 save(compared.kept, version.folder / FOLDER, compared.made_by)
             store.publish(version, keep=VERSIONS_KEPT)

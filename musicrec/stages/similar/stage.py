@@ -11,12 +11,14 @@ import pyarrow as pa
 from musicrec.cluster.tasks import connect
 from musicrec.errors import MusicrecError, SchemaError
 from musicrec.schemas import OK, SKIPPED, Reason
+from musicrec.serve.comparable_songs import Vectors, read_vectors
+from musicrec.serve.sidecar_cache import local_version
+from musicrec.serve.space_shares import read_shares
 from musicrec.settings import SimilarSettings
 from musicrec.stages.finish import finish
 from musicrec.stages.similar.all_pairs import compare
 from musicrec.stages.similar.gate import describe, published_lists
 from musicrec.stages.similar.publish import publish_lists
-from musicrec.stages.similar.vectors import Vectors, read_vectors
 from musicrec.store.lineage import digest
 from musicrec.store.outcomes import Counts, Outcome, outcomes_table
 from musicrec.store.store import Store
@@ -72,7 +74,7 @@ def similar(
     compared, withdrawn = _bring_up_to_date(
         store, settings, fingerprint, vectors, address=address, gpu=gpu, force=force
     )
-    outcomes = _outcomes(store, vectors.left_out, Reason.WITHDRAWN if withdrawn else vectors.origin.missing)
+    outcomes = _outcomes(store, vectors.left_out)
     counts = finish(store, settings, outcomes, fingerprint, fresh=compared)
     return SimilarCounts(**vars(counts), table=_describe(store, withdrawn))
 
@@ -100,7 +102,7 @@ def _bring_up_to_date(
         return 0, None
     connect(address)
     compared = compare(store, settings, vectors, gpu=gpu)
-    publish_lists(store, settings, fingerprint, vectors.names, compared, made_of=vectors.origin.lineage)
+    publish_lists(store, settings, fingerprint, vectors, compared)
     return len(vectors.names), None
 
 
@@ -109,20 +111,23 @@ def _is_published(store: Store, fingerprint: str) -> bool:
     if not store.exists("similar") or store.footer("similar")["fingerprint"] != fingerprint:
         return False
     try:
-        published_lists(store)
+        lists = published_lists(store)[1]
+        spaces = store.footer("similar")["lineage"].get("spaces", {})
+        if len(spaces) > 1:
+            read_shares(local_version(store.path("similar")), (*lists.shape, len(spaces)))
     except SchemaError:
         return False
     return True
 
 
-def _outcomes(store: Store, left_out: dict[str, Reason], otherwise: Reason) -> pa.Table:
+def _outcomes(store: Store, left_out: dict[str, tuple[Reason, str]]) -> pa.Table:
     """Return the outcome of every song of the catalog in the published table."""
     listed = set(published_lists(store)[0].to_pylist())
     name = store.footer("similar")["fingerprint"]
     return outcomes_table(
         Outcome(t, "similar", OK, fingerprint=name)
         if t in listed
-        else Outcome(t, "similar", SKIPPED, left_out.get(t, otherwise))
+        else Outcome(t, "similar", SKIPPED, *left_out.get(t, (Reason.WITHDRAWN, None)))
         for t in store.track_ids()
     )
 

@@ -290,6 +290,7 @@ PARTS = """
 import json, os, pathlib, random, signal, sys, time
 import numpy as np, pandas as pd, pyarrow as pa
 from musicrec.serve import table_writer
+from musicrec.serve.comparable_songs import Origin, Vectors
 from musicrec.stages.similar import publish
 from musicrec.schemas import TRACKS
 from musicrec.stages.similar.kept_lists import Compared
@@ -306,7 +307,8 @@ def publish_generation(g):
     names = pa.Table.from_pylist([{"track_id": f"song-{i:03d}"} for i in range(n_songs)], schema)
     ids = ((np.arange(n_songs)[:, None] + 1 + g + np.arange(n)) % n_songs).astype(np.int32)
     lists = Compared(Lists(ids, np.full(ids.shape, g / 100, np.float32)))
-    publish.publish_lists(store, SimilarSettings(n=n), f"{g:08x}" * 2, names, lists, made_of={})
+    vectors = Vectors(names, np.empty((n_songs, 0), np.float32), {}, Origin(None, "", {}))
+    publish.publish_lists(store, SimilarSettings(n=n), f"{g:08x}" * 2, vectors, lists)
 
 def generation(scores, n_rows):
     (score,) = set(scores)

@@ -6,13 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from musicrec.errors import MusicrecError, UnknownTrack
+from musicrec.cli import main
+from musicrec.errors import MusicrecError, SchemaError, UnknownTrack
 from musicrec.files.parquet import write_parquet
-from musicrec.schemas import TRACKS
+from musicrec.schemas import TRACKS, features_schema
 from musicrec.serve.lookup import SimilarTable
 from musicrec.serve.status import versions_of
-from musicrec.settings import SimilarSettings, VectorsSettings
+from musicrec.settings import ExtractSettings, SimilarSettings, VectorsSettings
 from musicrec.similarity import top_n
+from musicrec.similarity.joined_spaces import join
 from musicrec.similarity.search.exact import Lists
 from musicrec.stages.chain import ChainSettings, chain_settings, stages
 from musicrec.stages.similar.kept_lists import FOLDER, load
@@ -230,3 +232,242 @@ def test_the_chain_looks_at_the_files_of_the_spaces_that_are_compared(store):
     assert_lists(store, matrix)
     with pytest.raises(MusicrecError, match="has no space 'clap'"):
         stages(store, base._replace(similar=SimilarSettings(space=("clap",))))
+
+
+# --- several spaces -----------------------------------------------------------------------------------------------
+
+SEVERAL = SimilarSettings(n=5, space=("mert=1", "clap=0.25", "features=0.5"))
+WEIGHTS = {"clap": 0.25, "features": 0.5, "mert": 1.0}
+NAMES = [f"feature-{i}" for i in range(4)]
+
+
+def publish_features(store, matrix, ids=None, code="1"):
+    columns = [pa.array(ids or names(len(matrix))), *(pa.array(column) for column in matrix.T)]
+    with store.new_version("features", ExtractSettings(), f"{code}{abs(hash(matrix.tobytes())):015x}"[:16]) as version:
+        version.write_part(pa.Table.from_arrays(columns, schema=features_schema(NAMES)))
+        store.publish(version)
+
+
+def cosines(matrix):
+    unit = matrix.astype(np.float64) / np.linalg.norm(matrix.astype(np.float64), axis=1, keepdims=True)
+    return unit @ unit.T
+
+
+def standardised(features):
+    return (features.astype(np.float64) - features.mean(0, dtype=np.float64)) / features.std(0, dtype=np.float64)
+
+
+def scaled(features, scaling):
+    apart = features.astype(np.float64) - np.array(scaling["mean"])
+    return (apart / np.array(scaling["scale"])).astype(np.float32)
+
+
+def mean_cosine(matrices):
+    """Weighted mean of cosines, in float64."""
+    parts = {name: WEIGHTS[name] / sum(WEIGHTS.values()) * cosines(matrix) for name, matrix in matrices.items()}
+    return sum(parts.values()), parts
+
+
+@pytest.fixture
+def matrices():
+    features = (100 * vectors(5, d=4) + 1000).astype(np.float32)
+    return {"mert": vectors(), "clap": vectors(4, d=3), "features": features}
+
+
+@pytest.fixture
+def several(store, matrices):
+    add(store, matrices["clap"], name="clap", model="clap", weights="1")
+    publish_features(store, matrices["features"])
+    return store
+
+
+def assert_mean_of_cosines(store, matrices):
+    """The lists are those of brute force by the weighted mean of cosines."""
+    expected, parts = mean_cosine(matrices | {"features": standardised(matrices["features"])})
+    np.fill_diagonal(expected, -np.inf)
+    _, lists = published(store)
+    ids = lists.ids.astype(np.int64)
+    np.testing.assert_allclose(lists.scores, -np.sort(-expected, axis=1)[:, :5], atol=1e-6)
+    np.testing.assert_allclose(np.take_along_axis(expected, ids, axis=1), lists.scores, atol=1e-6)
+    table = SimilarTable(store.out)
+    for row, name in enumerate(names(len(expected))):
+        for space, found in table.shares(name, 5).items():
+            np.testing.assert_allclose(found, parts[space][row, ids[row]], atol=1e-3)
+
+
+def test_lists_in_several_spaces_are_by_the_weighted_mean_of_cosines(several, matrices):
+    similar(several, SEVERAL)
+    assert_mean_of_cosines(several, matrices)
+    spaces = several.footer("similar")["lineage"]["spaces"]
+    assert {name: space["weight"] for name, space in spaces.items()} == WEIGHTS
+    assert spaces["mert"]["id"] == read_space(several, "mert").space_id
+    assert set(several.footer("similar")["lineage"]["made_of"]) == {"features", "vectors/clap", "vectors/mert"}
+    assert similar(several, SEVERAL).fresh == 0
+    assert similar(several, SimilarSettings(n=5, space=("features=0.5", "mert", "clap=0.250"))).fresh == 0  # the same
+
+
+def test_a_refresh_in_several_spaces_is_a_full_run_by_the_same_scaling(several, matrices, tmp_path):
+    similar(several, SEVERAL)
+    before = several.footer("similar")["lineage"]["spaces"]["features"]
+    for name in ("mert", "clap"):
+        matrices[name][3] += 1
+        add(several, matrices[name], name=name, model=name, weights="3f9a" if name == "mert" else "1")
+    matrices["features"][8] += 50
+    publish_features(several, matrices["features"])
+    similar(several, SEVERAL)
+    assert how(several)["changed"] == 2
+    after = several.footer("similar")["lineage"]["spaces"]["features"]
+    assert (after["id"], after["mean"]) == (before["id"], before["mean"])
+    joined = join([matrices["clap"], scaled(matrices["features"], before), matrices["mert"]], [0.25, 0.5, 1])
+    assert_lists(several, joined)
+
+
+def test_features_are_scaled_anew_when_they_are_others_or_of_many_more_songs(several, matrices, publish_vectors):
+    in_features = SimilarSettings(n=5, space=("features",))
+    similar(several, in_features)
+    first = several.footer("similar")["lineage"]["spaces"]["features"]
+    np.testing.assert_allclose(first["mean"], matrices["features"].mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(first["scale"], matrices["features"].std(axis=0), rtol=1e-6)
+    assert_lists(several, scaled(matrices["features"], first))
+    for n_songs, is_kept in ((50, True), (40, False)):
+        publish_features(several, matrices["features"][:n_songs])
+        similar(several, in_features)
+        now = several.footer("similar")["lineage"]["spaces"]["features"]
+        assert (now["id"] == first["id"]) == is_kept
+        assert_lists(several, scaled(matrices["features"][:n_songs], first if is_kept else now), names(n_songs))
+    np.testing.assert_allclose(now["mean"], matrices["features"][:40].mean(axis=0), rtol=1e-6)
+
+
+def test_a_song_that_a_space_lacks_is_left_out_with_the_reason(several, matrices):
+    clap = matrices["clap"].copy()
+    clap[0] = np.nan
+    add(several, clap[:-1], name="clap", model="clap", weights="1")
+    publish_features(several, matrices["features"][2:], names()[2:])
+    similar(several, SEVERAL)
+    left_out = {t: r for t, r in reasons(several).items() if r}
+    assert left_out == {"song-000": "no_vector", "song-001": "no_features", "song-059": "no_vector"}
+    assert published(several)[0] == names()[2:-1]
+    with pytest.raises(UnknownTrack, match=r"similar skipped, no_features .*in the space features"):
+        SimilarTable(several.out).similar("song-001")
+
+
+def test_embeddings_of_zeros_have_no_direction_among_several_spaces(store, publish_vectors):
+    matrix = vectors(9)
+    matrix[2] = 0
+    publish_vectors(store.out, matrix)
+    similar(store, SimilarSettings(n=5, space=("embeddings", "mert")))
+    assert {t: r for t, r in reasons(store).items() if r} == {"song-002": "zero_vector"}
+    others = np.delete(np.arange(N), 2)
+    assert_lists(store, join([matrix[others], vectors()[others]], [1, 1]), [names()[i] for i in others])
+
+
+def test_other_weights_are_another_space(several):
+    similar(several, SEVERAL)
+    similar(several, SimilarSettings(n=5, space=("mert=1", "clap=0.5", "features=0.5")))
+    assert "changed" not in how(several)
+
+
+def test_a_damaged_file_of_shares_is_made_again(several, matrices):
+    similar(several, SEVERAL)
+    for damage in (b"", b"\x93NUMPY", None):
+        path = several.path("similar").resolve() / "_sidecar" / "shares.npy"
+        path.unlink() if damage is None else path.write_bytes(damage)
+        with pytest.raises(SchemaError, match=r"shares\.npy is not whole .*make the table again"):
+            SimilarTable(several.out).shares("song-000")
+        assert similar(several, SEVERAL).fresh == N
+        assert_mean_of_cosines(several, matrices)
+
+
+@pytest.mark.parametrize(
+    "space", [["a b"], ["a=0"], ["a=-1"], ["a=nan"], ["a=x"], ["a=inf"], ["a", "a=2"], ["=1"], ["a="]]
+)
+def test_weights_that_are_none_are_refused(space):
+    with pytest.raises(ValueError, match="expected each space once, as a name or with a weight above 0"):
+        SimilarSettings(space=space)
+
+
+# --- why ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(capsys):
+    def run(*arguments):
+        with pytest.raises(SystemExit) as e:
+            main([str(a) for a in arguments])
+        return (e.value.code, *capsys.readouterr())
+
+    return run
+
+
+def test_a_lookup_says_which_space_brought_a_song(several, command):
+    similar(several, SEVERAL)
+    _, lists = published(several)
+    code, said, complaint = command("lookup", several.out, "song-003", "--why", "--json", "-n", 5)
+    assert (code, complaint) == (0, "")
+    for i, row in enumerate(json.loads(said)["similar"]):
+        assert list(row["shares"]) == ["clap", "features", "mert"]
+        assert sum(row["shares"].values()) == pytest.approx(lists.scores[3, i], abs=2e-3)
+    head = command("lookup", several.out, "song-003", "--why")[1].splitlines()[1]
+    assert head.split() == ["rank", "song", "genre", "score", "clap", "features", "mert"]
+    assert (
+        command("lookup", several.out, "song-003", "--why", "--csv")[1]
+        .splitlines()[0]
+        .endswith("score,clap,features,mert")
+    )
+    similar(several, IN_MERT)
+    code, said, complaint = command("lookup", several.out, "song-003", "--why")
+    assert (code, said.splitlines()[1].split()) == (0, ["rank", "song", "genre", "score"])
+    assert "compared in one space" in complaint
+
+
+def test_a_lookup_says_why_a_song_is_not_in_a_list(several, matrices, command):
+    similar(several, SEVERAL)
+    expected, parts = mean_cosine(matrices | {"features": standardised(matrices["features"])})
+    order = np.argsort(-expected[3], kind="stable")[1:]
+    for place in (4, 5, 40):
+        other = names()[order[place]]
+        code, said, complaint = command("lookup", several.out, "song-003", "--why-not", other)
+        assert (code, complaint) == (0, "")
+        why = f"the list is full: its 5 songs end with {names()[order[4]]}, and this one ranks lower"
+        first, second = said.splitlines()
+        assert first == f"{other} for song-003: {why if place > 4 else 'it is in the list'}"
+        shares = " + ".join(f"{name} {parts[name][3, order[place]]:.3f}" for name in sorted(parts))
+        assert second == f"similarity {expected[3, order[place]]:.3f} = {shares}, rank {place + 1} of {N - 1}"
+    found = json.loads(command("lookup", several.out, "song-003", "--why-not", other, "--json")[1])
+    assert (found["rank"], found["rule"]) == (41, "n")
+
+
+def test_a_rule_or_a_cap_is_named_with_its_value(several, matrices, command):
+    tracks = several.read("tracks").to_pylist()
+    songs = [t | {"artist_id": f"a{i % 7}"} for i, t in enumerate(tracks)]
+    with several.new_version("tracks", IN_MERT, "other-tracks") as version:
+        version.write_part(pa.Table.from_pylist(songs, TRACKS))
+        several.publish(version)
+    similar(several, SimilarSettings(n=5, space=SEVERAL.space, no_same_artist=True, max_per_artist=1))
+    order = np.argsort(-mean_cosine(matrices | {"features": standardised(matrices["features"])})[0][3], kind="stable")[
+        1:
+    ]
+    held = {}
+    for song in order.tolist():
+        said = command("lookup", several.out, "song-003", "--why-not", names()[song])[1].splitlines()[0]
+        if song % 7 == 3:
+            assert said.endswith(": --no-same-artist: it is by the same artist")
+        elif song % 7 in held and len(held) < 5:
+            assert said.endswith(f": --max-per-artist 1: the list holds {names()[held[song % 7]]}, by its artist")
+        elif len(held) < 5:
+            held[song % 7] = song
+            assert said.endswith("it is in the list")
+        else:
+            break
+
+
+def test_what_cannot_be_explained_is_told(several, matrices, command):
+    similar(several, SEVERAL)
+    assert "cannot be in its own list" in command("lookup", several.out, "song-003", "--why-not", "song-003")[2]
+    assert "no song 'x'" in command("lookup", several.out, "song-003", "--why-not", "x")[2]
+    assert command("lookup", several.out, "song-003", "song-004", "--why-not", "song-005")[0] == 2
+    matrices["clap"][0] += 1
+    add(several, matrices["clap"], name="clap", model="clap", weights="1")
+    code, _, complaint = command("lookup", several.out, "song-003", "--why-not", "song-004")
+    assert code == 1
+    assert "was not made of the published vectors/clap" in complaint

@@ -1,0 +1,169 @@
+"""Why a song is not in another song's list: its rank in the catalog, and the rule, cap or score that kept it out.
+
+All songs of the catalog are ranked, and taken in order as :func:`musicrec.similarity.refine` takes them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicrec.settings import Rules
+from musicrec.similarity.filters import Songs, agreement, limits_of, longest, passes, take
+from musicrec.similarity.hubness import rescored
+from musicrec.similarity.ranking import ranked
+from musicrec.similarity.rules import DEEPER, pool_depth, statistics_of
+from musicrec.similarity.search.exact import Lists, top_n
+
+
+class Verdict(NamedTuple):
+    """Where a song ranks for another song, and what kept it out of the list.
+
+    Attributes
+    ----------
+    rank : int
+        Rank among all other songs by similarity alone, from 1.
+    n_others : int
+        Number of other songs.
+    similarity : float
+        The similarity of the two songs.
+    score : float
+        The score by which lists are ranked; it differs from the similarity with genre boost or a method against hubs.
+    kept_out_by : str
+        Name of the rule: one of :class:`musicrec.settings.Rules`; ``n`` if the list was full; ``hubness`` if the song
+        is beyond the pool that a method against hubs ranks anew; empty if the song is in the list.
+    instead : list of int
+        Rows of the songs of the list that hold its place: those of the same artist, album or recording if there is a
+        cap, the last one of the list for ``n``.
+    """
+
+    rank: int
+    n_others: int
+    similarity: float
+    score: float
+    kept_out_by: str
+    instead: list[int]
+
+
+class _Cap(NamedTuple):
+    """How many songs with the same code a list may hold."""
+
+    name: str
+    codes: NDArray[np.int32]
+    most: int
+    not_own: str  # rule that leaves out songs with the code of the list's own song; empty if none does
+
+
+def why_not(matrix: NDArray[np.floating], songs: Songs, rules: Rules, row: int, other: int) -> Verdict:
+    """Return why a song is not in another song's list.
+
+    Parameters
+    ----------
+    matrix : numpy.ndarray
+        [N, d], finite: the vectors of all songs.
+    songs : Songs
+        What the rules look at in each song.
+    rules : Rules
+        The rules.
+    row, other : int
+        Row of the song whose list it is, and of the song that may be in it.
+
+    Returns
+    -------
+    Verdict
+        Rank, scores and rule.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from musicrec.similarity import songs_of
+    >>> vectors = np.array([[1.0, 0.0], [1.0, 0.1], [1.0, 0.2]])
+    >>> songs, rules = songs_of({"artist_id": ["Ann", "Ann", "Ben"]}), Rules(n=1, no_same_artist=True)
+    >>> why_not(vectors, songs, rules, 0, 1).kept_out_by
+    'no_same_artist'
+    """
+    everybody = top_n(matrix, len(matrix) - 1, rules.metric, rows=np.array([row]))
+    place = int(np.flatnonzero(everybody.ids[0] == other)[0])
+    similarity = float(everybody.scores[0, place])
+    verdict = Verdict(place + 1, len(matrix) - 1, similarity, similarity, "", [])
+    if rules.genre == "only" and songs.genre[row] not in (-1, songs.genre[other]):
+        return verdict._replace(kept_out_by="genre")
+    if name := _alone(songs, rules, row, other, similarity):
+        return verdict._replace(kept_out_by=name)
+    order, taken = _taken_in_order(matrix, songs, rules, row, everybody)
+    found = np.flatnonzero(order.ids[0] == other)
+    if not len(found):
+        return verdict._replace(kept_out_by="hubness")
+    kept_out_by, instead = _kept_out(order.ids[0, : found[0]], taken, caps_of(songs, rules), other)
+    return verdict._replace(score=float(order.scores[0, found[0]]), kept_out_by=kept_out_by, instead=instead)
+
+
+def _alone(songs: Songs, rules: Rules, row: int, other: int, similarity: float) -> str:
+    """Return the rule that leaves the song out whatever else is in the list; empty if none does."""
+    pair = Lists(np.array([[other]], np.int32), np.array([[similarity]], np.float32))
+    for name in ("min_score", "duplicate_score"):
+        alone = Rules.model_validate({"metric": rules.metric, name: getattr(rules, name)})
+        if not passes(songs, alone, np.array([row]), pair)[0, 0]:
+            return name
+    own = (cap.not_own for cap in caps_of(songs, rules) if cap.not_own and cap.codes[other] == cap.codes[row] >= 0)
+    return next(own, "")
+
+
+def _members(songs: Songs, rules: Rules, row: int) -> NDArray[np.int64]:
+    """Return the songs that the list may hold."""
+    if rules.genre == "only" and songs.genre[row] >= 0:
+        return np.flatnonzero(songs.genre == songs.genre[row])
+    return np.arange(len(songs.genre))
+
+
+def _taken_in_order(
+    matrix: NDArray[np.floating], songs: Songs, rules: Rules, row: int, everybody: Lists
+) -> tuple[Lists, list[int]]:
+    """Return the candidates that pass on their own, in the order of the rules, and the songs of the list.
+
+    With a method against hubs, a pool that does not fill the list is made deeper, and ranked anew.
+    """
+    members, limits, rows = _members(songs, rules, row), limits_of(songs, rules), np.array([row])
+    chosen = np.isin(everybody.ids[0], members)
+    near = Lists(everybody.ids[:, chosen], everybody.scores[:, chosen])
+    of_songs = statistics_of(matrix, rules) if rules.hubness != "none" else None
+    depth = pool_depth(rules, len(members)) if of_songs else len(members) - 1
+    while True:
+        pool = Lists(near.ids[:, :depth], near.scores[:, :depth])
+        scores = pool.scores
+        if of_songs:
+            scores = rescored(pool, rules.hubness, of_songs, metric=rules.metric, rows=rows)
+        elif rules.genre == "boost":
+            scores = (scores.astype(np.float64) + rules.genre_weight * agreement(songs, rows, pool.ids)).astype(
+                np.float32
+            )
+        order = ranked(np.where(passes(songs, rules, rows, pool), pool.ids, np.int32(-1)), scores)
+        list_ids = take(order, limits, rows, min(rules.n, len(members) - 1)).ids[0]
+        if depth >= len(members) - 1 or (list_ids >= 0).sum() >= min(longest(limits)[row], len(list_ids)):
+            return order, [int(song) for song in list_ids if song >= 0]
+        depth = DEEPER * depth
+
+
+def _kept_out(before: NDArray[np.int32], taken: list[int], caps: list[_Cap], other: int) -> tuple[str, list[int]]:
+    """Return the cap that kept a song out, and the songs that use it up; `before` are the candidates ranked higher."""
+    if other in taken:
+        return "", []
+    held = [song for song in taken if song in set(before.tolist())]
+    for cap in caps:
+        holders = [song for song in held if cap.codes[song] == cap.codes[other] >= 0]
+        if len(holders) >= cap.most:
+            return cap.name, holders
+    return "n", taken[-1:]
+
+
+def caps_of(songs: Songs, rules: Rules) -> list[_Cap]:
+    """Return the caps that the rules ask for."""
+    many, caps = len(songs.artist), []
+    if rules.no_same_artist or rules.max_per_artist:
+        not_own = "no_same_artist" if rules.no_same_artist else ""
+        caps.append(_Cap("max_per_artist", songs.artist, rules.max_per_artist or many, not_own))
+    if rules.max_per_album:
+        caps.append(_Cap("max_per_album", songs.album, rules.max_per_album, ""))
+    if rules.no_duplicates:
+        caps += [_Cap("no_duplicates", codes, 1, "no_duplicates") for codes in (songs.recording, songs.content)]
+    return caps
