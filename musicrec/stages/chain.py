@@ -9,7 +9,15 @@ from musicrec.cluster.resources import is_embedded
 from musicrec.cluster.watchdog import SECONDS_PER_FILE
 from musicrec.errors import ConfigError
 from musicrec.files.paths import AnyPath, read_bytes, to_path
-from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings, resolve
+from musicrec.settings import (
+    CatalogSettings,
+    EmbedSettings,
+    ExtractSettings,
+    SimilarSettings,
+    TrainSettings,
+    resolve,
+    weights_of,
+)
 from musicrec.stages.run_report import RunReport, reported
 from musicrec.store.outcomes import Counts
 from musicrec.store.spaces import require_spaces, table_of
@@ -187,9 +195,10 @@ def stages(
     from musicrec.stages.train.stage import keep, train
     from musicrec.stages.vectors.stage import is_of_file, refresh_vectors
 
-    require_spaces(store, settings.similar.space)
-    of_files = [name for name in settings.similar.space if is_of_file(store, name)]
-    of_models = [name for name in settings.similar.space if is_of_model(store, name)]
+    spaces = tuple(weights_of(settings.similar.space))
+    require_spaces(store, spaces)
+    of_files = [name for name in spaces if is_of_file(store, name)]
+    of_models = [name for name in spaces if is_of_model(store, name)]
     return {
         "catalog": lambda: catalog(store, settings.catalog, force=force, max_removed_fraction=max_removed_fraction),
         "extract": lambda: extract(
