@@ -15,6 +15,7 @@ import pytest
 
 from musicrec.audio.encode import encode
 from musicrec.cli import cli
+from musicrec.models.pretrained.card import Card
 from musicrec.schemas import EMBEDDINGS, TRACKS
 from musicrec.serve.sidecar import SIDECAR_COLUMNS
 from musicrec.serve.table_writer import write_table
@@ -212,9 +213,13 @@ def test_every_python_block_runs(folder, code, monkeypatch):
 
 
 @pytest.mark.parametrize("text", blocks("toml"))
-def test_every_settings_file_is_accepted(text):
-    for stage, values in tomllib.loads(text).items():
-        resolve(STAGES[stage], values)
+def test_every_settings_file_and_every_card_is_accepted(text):
+    values = tomllib.loads(text)
+    if "front_end" in values:
+        assert resolve(Card, values).licence
+        return
+    for stage, of_stage in values.items():
+        resolve(STAGES[stage], of_stage)
 
 
 # --- how it is built ----------------------------------------------------------------------------------------------
@@ -260,7 +265,8 @@ def test_every_reason_is_explained():
 def test_every_setting_and_every_table_has_a_place_in_the_reference():
     from musicrec import schemas, settings
 
-    classes = {cls.__name__ for cls in (*settings.STAGES.values(), settings.TuneSettings, settings.VectorsSettings)}
+    others = (settings.TuneSettings, settings.VectorsSettings, settings.HearSettings)
+    classes = {cls.__name__ for cls in (*settings.STAGES.values(), *others)}
     assert set(re.findall(r"\{settings\} \S+ (\w+)", PAGES["docs/reference/settings.md"])) == classes
     assert (
         re.findall(r'^ +\("\w+", pa\..*\),$', inspect.getsource(schemas), re.MULTILINE) == []

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 Short = Literal["pad", "repeat", "refuse"]
 
-WINDOWS_AT_ONCE = 16  # so that memory does not grow with the clip
+WINDOWS_AT_ONCE = 4  # so that memory does not grow with the clip: a network may need 50 MB for each
 
 
 class FrontEnd(NamedTuple):

@@ -98,7 +98,8 @@ def parse(words, commands=cli.commands):
     """Parse a command; raise if an option or a value is unknown."""
     command = commands[words[0]]
     command.make_context(words[0], words[1:])
-    if isinstance(command, click.Group):
+    is_alone = all(word.startswith("-") for word in words[1:])  # of a group that runs without a command
+    if isinstance(command, click.Group) and not (command.invoke_without_command and is_alone):
         parse(words[1:], command.commands)
 
 
