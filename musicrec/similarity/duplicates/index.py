@@ -121,35 +121,54 @@ def _mixed(code: np.uint32) -> np.uint32:
     return code ^ (code >> np.uint32(16))
 
 
-@inlined_kernel
-def _is_chosen(mixed: np.uint32, one_in: int) -> bool:
-    """Return whether a code with this hash is looked at."""
-    return (mixed >> np.uint32(16)) & np.uint32(one_in - 1) == 0
-
-
 @kernel
-def _longer(values: Keys) -> Keys:
-    """Return a copy with room for as many values again."""
-    longer = np.empty(2 * len(values) + 1024, np.uint64)
-    longer[: len(values)] = values
+def _with_room(values: Keys, n: int, more: int) -> Keys:
+    """Return an array with room for `more` values after the first `n`: itself, or a longer copy."""
+    if n + more <= len(values):
+        return values
+    longer = np.empty(2 * len(values) + more, np.uint64)
+    longer[:n] = values[:n]
     return longer
 
 
 @kernel
+def _chosen(codes: Codes, heard: Flags, one_in: int, steps: Numbers, hashes: Codes) -> int:
+    """Write step and hash of a song's chosen codes, of equal ones in a row the first; return how many they are.
+
+    What is not chosen is overwritten by the next, which is faster than to jump over it.
+    """
+    n, before = 0, np.int64(-1)
+    for t in range(len(codes)):
+        code = np.int64(codes[t]) if heard[t] else np.int64(-1)
+        mixed = _mixed(codes[t])
+        steps[n], hashes[n] = t, mixed
+        n += (code >= 0) & (code != before) & ((mixed >> np.uint32(16)) & np.uint32(one_in - 1) == 0)
+        before = code
+    return n
+
+
+@kernel
 def _keys(codes: Codes, heard: Flags, starts: Numbers, one_in: int) -> Keys:
-    """Return code << 32 | step of the chosen codes, of equal ones in a row the first."""
-    keys, n = np.empty(len(codes) // one_in, np.uint64), 0
+    """Return code << 32 | step of the chosen codes."""
+    keys, n, most = np.empty(len(codes) // one_in, np.uint64), 0, _longest(starts)
+    steps, hashes = np.empty(most, np.int64), np.empty(most, np.uint32)
     for song in range(len(starts) - 1):
-        before = np.int64(-1)
-        for t in range(starts[song], starts[song + 1]):
-            code = np.int64(codes[t]) if heard[t] else np.int64(-1)
-            if code >= 0 and code != before and _is_chosen(_mixed(np.uint32(code)), one_in):
-                if n == len(keys):
-                    keys = _longer(keys)
-                keys[n] = np.uint64(code << 32 | t)
-                n += 1
-            before = code
+        first, stop = starts[song], starts[song + 1]
+        n_chosen = _chosen(codes[first:stop], heard[first:stop], one_in, steps, hashes)
+        keys = _with_room(keys, n, n_chosen)
+        for k in range(n_chosen):
+            t = first + steps[k]
+            keys[n + k] = np.uint64(np.int64(codes[t]) << 32 | t)
+        n += n_chosen
     return keys[:n]
+
+
+@kernel
+def _longest(starts: Numbers) -> int:
+    longest = 0
+    for song in range(len(starts) - 1):
+        longest = max(longest, starts[song + 1] - starts[song])
+    return longest
 
 
 @kernel
@@ -167,20 +186,16 @@ def _note_codes(keys: Keys, present: NDArray[np.uint8], repeated: NDArray[np.uin
 @kernel
 def _wanted(codes: Codes, heard: Flags, starts: Numbers, one_in: int, present: NDArray[np.uint8]) -> Keys:
     """Return code << 32 | row << 16 | step of the chosen codes that may be in the index."""
-    wanted, n, last = np.empty(len(codes) // one_in // FILTER_BITS, np.uint64), 0, 8 * len(present) - 1
+    wanted, n, most = np.empty(len(codes) // one_in // FILTER_BITS, np.uint64), 0, _longest(starts)
+    steps, hashes, last = np.empty(most, np.int64), np.empty(most, np.uint32), 8 * len(present) - 1
     for row in range(len(starts) - 1):
-        before = np.int64(-1)
-        for t in range(starts[row], starts[row + 1]):
-            code = np.int64(codes[t]) if heard[t] else np.int64(-1)
-            if code >= 0 and code != before:
-                mixed = _mixed(np.uint32(code))
-                at = np.int64(mixed) & last
-                if _is_chosen(mixed, one_in) and present[at >> 3] >> np.uint8(at & 7) & np.uint8(1):
-                    if n == len(wanted):
-                        wanted = _longer(wanted)
-                    wanted[n] = np.uint64(code << 32 | row << 16 | (t - starts[row]))
-                    n += 1
-            before = code
+        first, stop = starts[row], starts[row + 1]
+        n_chosen = _chosen(codes[first:stop], heard[first:stop], one_in, steps, hashes)
+        wanted = _with_room(wanted, n, n_chosen + 1)
+        for k in range(n_chosen):
+            at = np.int64(hashes[k]) & last
+            wanted[n] = np.uint64(np.int64(codes[first + steps[k]]) << 32 | row << 16 | steps[k])
+            n += present[at >> 3] >> (at & 7) & 1
     return wanted[:n]
 
 
@@ -217,8 +232,7 @@ def _votes(keys: Keys, starts: Numbers, wanted: Keys, own: Numbers, is_earlier: 
             if song == own[row] or (is_earlier and song > own[row]):
                 continue
             offset = step - (t - starts[song]) + (1 << (OFFSET_BITS - 1))
-            if n == len(votes):
-                votes = _longer(votes)
+            votes = _with_room(votes, n, 1)
             votes[n] = np.uint64(row) << np.uint64(48) | np.uint64(song << OFFSET_BITS) | np.uint64(offset)
             n += 1
     return votes[:n]
