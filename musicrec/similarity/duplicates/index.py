@@ -21,6 +21,7 @@ BUCKET = 64  # steps of the index that a code leads to at most: those of the fir
 VOTES = 2  # codes in common that make a pair a candidate
 SLACK = 2  # steps by which their offsets may differ
 ONE_IN = 2  # of the codes are in the index
+KEYS_BITS = 4  # two to the power of so many keys share their leading bits, about
 FILTER_BITS = 8  # for each code of the index; most codes that are looked up have none set, and end there
 MOST_STEPS = 2**32  # of all songs: a key has 32 bits for the step
 MOST_ROWS, MOST_ROW_STEPS = 2**16, 2**16  # that are looked up together, and of one song
@@ -34,6 +35,8 @@ class Index(NamedTuple):
     ----------
     keys : numpy.ndarray
         uint64, sorted: code << 32 | step, counted through all songs.
+    places : numpy.ndarray
+        int64, place of the first key with each value of the leading bits, and the end.
     present, repeated : numpy.ndarray
         uint8, a bit for each hash of a code that is there, and of one that is there more than once.
     starts : numpy.ndarray
@@ -43,6 +46,7 @@ class Index(NamedTuple):
     """
 
     keys: Keys
+    places: Numbers
     present: NDArray[np.uint8]
     repeated: NDArray[np.uint8]
     starts: Numbers
@@ -80,7 +84,10 @@ def make_index(prints: Prints, one_in: int = ONE_IN) -> Index:
     keys.sort()
     present, repeated = np.zeros((2, 1 << max(3, int(len(keys) * FILTER_BITS).bit_length() - 3)), np.uint8)
     _note_codes(keys, present, repeated)
-    return Index(keys, present, repeated, prints.starts, one_in)
+    n_leading = max(1, len(keys).bit_length() - KEYS_BITS)
+    leading = np.arange(2**n_leading, dtype=np.uint64) << np.uint64(64 - n_leading)
+    places = np.append(np.searchsorted(keys, leading), len(keys)).astype(np.int64)
+    return Index(keys, places, present, repeated, prints.starts, one_in)
 
 
 def candidates(index: Index, queries: Prints, own: Numbers, one_in: int, *, is_earlier: bool) -> Candidates:
@@ -104,7 +111,7 @@ def candidates(index: Index, queries: Prints, own: Numbers, one_in: int, *, is_e
     there = index.repeated if is_earlier else index.present
     wanted = _wanted(queries.codes, queries.heard, queries.starts, one_in, there)
     wanted.sort()
-    votes = _votes(index.keys, index.starts, wanted, own, is_earlier)
+    votes = _votes(index, wanted, own, is_earlier)
     votes.sort()
     return Candidates(*np.ascontiguousarray(_counted(votes).T))
 
@@ -199,14 +206,9 @@ def _wanted(codes: Codes, heard: Flags, starts: Numbers, one_in: int, present: N
     return wanted[:n]
 
 
-@inlined_kernel
-def _first_at_least(keys: Keys, key: np.uint64, low: int) -> int:
-    """Return the first place from `low` on whose key is not below another: in growing steps, then by halves."""
-    step = 1
-    while low + step < len(keys) and keys[low + step] < key:
-        low += step
-        step *= 2
-    high = min(low + step, len(keys))
+@kernel
+def _first_at_least(keys: Keys, key: np.uint64, low: int, high: int) -> int:
+    """Return the first place from `low` to `high` whose key is not below another; `high` if all are."""
     while low < high:
         middle = (low + high) // 2
         if keys[middle] < key:
@@ -217,13 +219,23 @@ def _first_at_least(keys: Keys, key: np.uint64, low: int) -> int:
 
 
 @kernel
-def _votes(keys: Keys, starts: Numbers, wanted: Keys, own: Numbers, is_earlier: bool) -> Keys:
+def _log2(power: int) -> int:
+    n = 0
+    while (1 << n) < power:
+        n += 1
+    return n
+
+
+@kernel
+def _votes(index: Index, wanted: Keys, own: Numbers, is_earlier: bool) -> Keys:
     """Return row << 48 | song << 18 | offset, from 2^17 on, of each two equal codes."""
-    votes, n, place = np.empty(len(wanted), np.uint64), 0, 0
+    keys, places, starts = index.keys, index.places, index.starts
+    votes, n, n_leading = np.empty(len(wanted), np.uint64), 0, _log2(len(places) - 1)
     for key in wanted:
         code = key >> np.uint64(32)
         row, step = np.int64(key >> np.uint64(16)) & (MOST_ROWS - 1), np.int64(key) & (MOST_ROW_STEPS - 1)
-        place = _first_at_least(keys, code << np.uint64(32), place)
+        slot = np.int64(key >> np.uint64(64 - n_leading))
+        place = _first_at_least(keys, code << np.uint64(32), places[slot], places[slot + 1])
         for k in range(place, min(place + BUCKET, len(keys))):
             if keys[k] >> np.uint64(32) != code:
                 break
