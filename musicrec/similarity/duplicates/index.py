@@ -21,6 +21,7 @@ BUCKET = 64  # steps of the index that a code leads to at most: those of the fir
 VOTES = 2  # codes in common that make a pair a candidate
 SLACK = 2  # steps by which their offsets may differ
 ONE_IN = 2  # of the codes are in the index
+KEYS_BITS = 4  # two to the power of so many keys share their leading bits, about
 FILTER_BITS = 8  # for each code of the index; most codes that are looked up have none set, and end there
 MOST_STEPS = 2**32  # of all songs: a key has 32 bits for the step
 MOST_ROWS, MOST_ROW_STEPS = 2**16, 2**16  # that are looked up together, and of one song
@@ -34,6 +35,8 @@ class Index(NamedTuple):
     ----------
     keys : numpy.ndarray
         uint64, sorted: code << 32 | step, counted through all songs.
+    places : numpy.ndarray
+        int64, place of the first key with each value of the leading bits, and the end.
     present, repeated : numpy.ndarray
         uint8, a bit for each hash of a code that is there, and of one that is there more than once.
     starts : numpy.ndarray
@@ -43,6 +46,7 @@ class Index(NamedTuple):
     """
 
     keys: Keys
+    places: Numbers
     present: NDArray[np.uint8]
     repeated: NDArray[np.uint8]
     starts: Numbers
@@ -80,7 +84,10 @@ def make_index(prints: Prints, one_in: int = ONE_IN) -> Index:
     keys.sort()
     present, repeated = np.zeros((2, 1 << max(3, int(len(keys) * FILTER_BITS).bit_length() - 3)), np.uint8)
     _note_codes(keys, present, repeated)
-    return Index(keys, present, repeated, prints.starts, one_in)
+    n_leading = max(1, len(keys).bit_length() - KEYS_BITS)
+    leading = np.arange(2**n_leading, dtype=np.uint64) << np.uint64(64 - n_leading)
+    places = np.append(np.searchsorted(keys, leading), len(keys)).astype(np.int64)
+    return Index(keys, places, present, repeated, prints.starts, one_in)
 
 
 def candidates(index: Index, queries: Prints, own: Numbers, one_in: int, *, is_earlier: bool) -> Candidates:
@@ -104,7 +111,7 @@ def candidates(index: Index, queries: Prints, own: Numbers, one_in: int, *, is_e
     there = index.repeated if is_earlier else index.present
     wanted = _wanted(queries.codes, queries.heard, queries.starts, one_in, there)
     wanted.sort()
-    votes = _votes(index.keys, index.starts, wanted, own, is_earlier)
+    votes = _votes(index, wanted, own, is_earlier)
     votes.sort()
     return Candidates(*np.ascontiguousarray(_counted(votes).T))
 
@@ -121,35 +128,54 @@ def _mixed(code: np.uint32) -> np.uint32:
     return code ^ (code >> np.uint32(16))
 
 
-@inlined_kernel
-def _is_chosen(mixed: np.uint32, one_in: int) -> bool:
-    """Return whether a code with this hash is looked at."""
-    return (mixed >> np.uint32(16)) & np.uint32(one_in - 1) == 0
-
-
 @kernel
-def _longer(values: Keys) -> Keys:
-    """Return a copy with room for as many values again."""
-    longer = np.empty(2 * len(values) + 1024, np.uint64)
-    longer[: len(values)] = values
+def _with_room(values: Keys, n: int, more: int) -> Keys:
+    """Return an array with room for `more` values after the first `n`: itself, or a longer copy."""
+    if n + more <= len(values):
+        return values
+    longer = np.empty(2 * len(values) + more, np.uint64)
+    longer[:n] = values[:n]
     return longer
 
 
 @kernel
+def _chosen(codes: Codes, heard: Flags, one_in: int, steps: Numbers, hashes: Codes) -> int:
+    """Write step and hash of a song's chosen codes, of equal ones in a row the first; return how many they are.
+
+    What is not chosen is overwritten by the next, which is faster than to jump over it.
+    """
+    n, before = 0, np.int64(-1)
+    for t in range(len(codes)):
+        code = np.int64(codes[t]) if heard[t] else np.int64(-1)
+        mixed = _mixed(codes[t])
+        steps[n], hashes[n] = t, mixed
+        n += (code >= 0) & (code != before) & ((mixed >> np.uint32(16)) & np.uint32(one_in - 1) == 0)
+        before = code
+    return n
+
+
+@kernel
 def _keys(codes: Codes, heard: Flags, starts: Numbers, one_in: int) -> Keys:
-    """Return code << 32 | step of the chosen codes, of equal ones in a row the first."""
-    keys, n = np.empty(len(codes) // one_in, np.uint64), 0
+    """Return code << 32 | step of the chosen codes."""
+    keys, n, most = np.empty(len(codes) // one_in, np.uint64), 0, _longest(starts)
+    steps, hashes = np.empty(most, np.int64), np.empty(most, np.uint32)
     for song in range(len(starts) - 1):
-        before = np.int64(-1)
-        for t in range(starts[song], starts[song + 1]):
-            code = np.int64(codes[t]) if heard[t] else np.int64(-1)
-            if code >= 0 and code != before and _is_chosen(_mixed(np.uint32(code)), one_in):
-                if n == len(keys):
-                    keys = _longer(keys)
-                keys[n] = np.uint64(code << 32 | t)
-                n += 1
-            before = code
+        first, stop = starts[song], starts[song + 1]
+        n_chosen = _chosen(codes[first:stop], heard[first:stop], one_in, steps, hashes)
+        keys = _with_room(keys, n, n_chosen)
+        for k in range(n_chosen):
+            t = first + steps[k]
+            keys[n + k] = np.uint64(np.int64(codes[t]) << 32 | t)
+        n += n_chosen
     return keys[:n]
+
+
+@kernel
+def _longest(starts: Numbers) -> int:
+    longest = 0
+    for song in range(len(starts) - 1):
+        longest = max(longest, starts[song + 1] - starts[song])
+    return longest
 
 
 @kernel
@@ -167,31 +193,22 @@ def _note_codes(keys: Keys, present: NDArray[np.uint8], repeated: NDArray[np.uin
 @kernel
 def _wanted(codes: Codes, heard: Flags, starts: Numbers, one_in: int, present: NDArray[np.uint8]) -> Keys:
     """Return code << 32 | row << 16 | step of the chosen codes that may be in the index."""
-    wanted, n, last = np.empty(len(codes) // one_in // FILTER_BITS, np.uint64), 0, 8 * len(present) - 1
+    wanted, n, most = np.empty(len(codes) // one_in // FILTER_BITS, np.uint64), 0, _longest(starts)
+    steps, hashes, last = np.empty(most, np.int64), np.empty(most, np.uint32), 8 * len(present) - 1
     for row in range(len(starts) - 1):
-        before = np.int64(-1)
-        for t in range(starts[row], starts[row + 1]):
-            code = np.int64(codes[t]) if heard[t] else np.int64(-1)
-            if code >= 0 and code != before:
-                mixed = _mixed(np.uint32(code))
-                at = np.int64(mixed) & last
-                if _is_chosen(mixed, one_in) and present[at >> 3] >> np.uint8(at & 7) & np.uint8(1):
-                    if n == len(wanted):
-                        wanted = _longer(wanted)
-                    wanted[n] = np.uint64(code << 32 | row << 16 | (t - starts[row]))
-                    n += 1
-            before = code
+        first, stop = starts[row], starts[row + 1]
+        n_chosen = _chosen(codes[first:stop], heard[first:stop], one_in, steps, hashes)
+        wanted = _with_room(wanted, n, n_chosen + 1)
+        for k in range(n_chosen):
+            at = np.int64(hashes[k]) & last
+            wanted[n] = np.uint64(np.int64(codes[first + steps[k]]) << 32 | row << 16 | steps[k])
+            n += present[at >> 3] >> (at & 7) & 1
     return wanted[:n]
 
 
-@inlined_kernel
-def _first_at_least(keys: Keys, key: np.uint64, low: int) -> int:
-    """Return the first place from `low` on whose key is not below another: in growing steps, then by halves."""
-    step = 1
-    while low + step < len(keys) and keys[low + step] < key:
-        low += step
-        step *= 2
-    high = min(low + step, len(keys))
+@kernel
+def _first_at_least(keys: Keys, key: np.uint64, low: int, high: int) -> int:
+    """Return the first place from `low` to `high` whose key is not below another; `high` if all are."""
     while low < high:
         middle = (low + high) // 2
         if keys[middle] < key:
@@ -202,13 +219,23 @@ def _first_at_least(keys: Keys, key: np.uint64, low: int) -> int:
 
 
 @kernel
-def _votes(keys: Keys, starts: Numbers, wanted: Keys, own: Numbers, is_earlier: bool) -> Keys:
+def _log2(power: int) -> int:
+    n = 0
+    while (1 << n) < power:
+        n += 1
+    return n
+
+
+@kernel
+def _votes(index: Index, wanted: Keys, own: Numbers, is_earlier: bool) -> Keys:
     """Return row << 48 | song << 18 | offset, from 2^17 on, of each two equal codes."""
-    votes, n, place = np.empty(len(wanted), np.uint64), 0, 0
+    keys, places, starts = index.keys, index.places, index.starts
+    votes, n, n_leading = np.empty(len(wanted), np.uint64), 0, _log2(len(places) - 1)
     for key in wanted:
         code = key >> np.uint64(32)
         row, step = np.int64(key >> np.uint64(16)) & (MOST_ROWS - 1), np.int64(key) & (MOST_ROW_STEPS - 1)
-        place = _first_at_least(keys, code << np.uint64(32), place)
+        slot = np.int64(key >> np.uint64(64 - n_leading))
+        place = _first_at_least(keys, code << np.uint64(32), places[slot], places[slot + 1])
         for k in range(place, min(place + BUCKET, len(keys))):
             if keys[k] >> np.uint64(32) != code:
                 break
@@ -217,8 +244,7 @@ def _votes(keys: Keys, starts: Numbers, wanted: Keys, own: Numbers, is_earlier: 
             if song == own[row] or (is_earlier and song > own[row]):
                 continue
             offset = step - (t - starts[song]) + (1 << (OFFSET_BITS - 1))
-            if n == len(votes):
-                votes = _longer(votes)
+            votes = _with_room(votes, n, 1)
             votes[n] = np.uint64(row) << np.uint64(48) | np.uint64(song << OFFSET_BITS) | np.uint64(offset)
             n += 1
     return votes[:n]

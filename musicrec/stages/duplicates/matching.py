@@ -108,7 +108,7 @@ def _compile() -> None:
         queries = Prints.of([(codes, codes > 0)] * 2)
         shared = Prints.of([(codes, codes > 0)] * 2)
         index = make_index(shared)
-        for array in (*shared, *index[:3]):
+        for array in (*shared, *index[:4]):
             array.flags.writeable = False
         match(index, shared, queries, np.arange(2), 1.0, least=LEAST, most_errors=0.5)
         errors_of(shared, np.array([[0, 1]]), LEAST)
