@@ -157,7 +157,7 @@ REASONS: tuple[tuple[str, Reason, str, str], ...] = (
         "vectors",
         Reason.NOT_FINITE,
         "a number of its vector is missing, NaN or infinite, or too large for float32",
-        "mend its row of the file; of a song that a model hears: replace it",
+        "mend its row of the file; or replace the song, if a model computed it",
     ),
     ("vectors", Reason.ZERO_VECTOR, "all numbers of its vector are 0", "mend its row of the file"),
     ("vectors", Reason.WRONG_LENGTH, "its vector is not as long as most others", "mend its row of the file"),

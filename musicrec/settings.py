@@ -274,10 +274,10 @@ class VectorsSettings(StageSettings):
         raise ValueError(f"expected letters, digits, '_', '-' and '.', and not {' or '.join(OWN_SPACES)}")
 
 
-class HearSettings(StageSettings):
-    """Which model of others hears which part of each song."""
+class PretrainedSettings(StageSettings):
+    """Which pretrained model is run on which part of each song."""
 
-    stage: ClassVar[str] = "hear"  # not of the chain: the table's footer holds its settings
+    stage: ClassVar[str] = "pretrained"  # not of the chain: the table's footer holds its settings
     model: str = Field(min_length=1, description="Model on this machine: see musicrec models.")
     offset_s: float = Field(30.0, ge=0, description="Where the clip starts, in seconds.")
     duration_s: float = Field(30.0, gt=0, le=600, description="Length of the clip, in seconds.")

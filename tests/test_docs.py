@@ -265,7 +265,7 @@ def test_every_reason_is_explained():
 def test_every_setting_and_every_table_has_a_place_in_the_reference():
     from musicrec import schemas, settings
 
-    others = (settings.TuneSettings, settings.VectorsSettings, settings.HearSettings)
+    others = (settings.TuneSettings, settings.VectorsSettings, settings.PretrainedSettings)
     classes = {cls.__name__ for cls in (*settings.STAGES.values(), *others)}
     assert set(re.findall(r"\{settings\} \S+ (\w+)", PAGES["docs/reference/settings.md"])) == classes
     assert (

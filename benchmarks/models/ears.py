@@ -1,4 +1,4 @@
-"""What MusiCNN hears beside musicrec's own features, and what it costs a clip beside TensorFlow.
+"""MusiCNN's vectors beside musicrec's own features, and what they cost a clip beside TensorFlow.
 
 The clips of gtzan and gtzan_crops, artists apart: accuracy of a logistic regression (C 0.1, standardised columns) on
 three folds in which no artist stands on both sides, and precision at 5 and mean average precision of the songs of
@@ -60,7 +60,7 @@ def read_clips(data: Path) -> Clips:
     return Clips([data / row["path"] for row in rows], genres, np.array(artists), seconds.astype(float))
 
 
-# --- what it hears ----------------------------------------------------------------------------------------------------
+# --- quality ----------------------------------------------------------------------------------------------------------
 
 
 def predicted(X: Array, clips: Clips) -> Array:
@@ -104,14 +104,14 @@ def by_tensorflow(weights: Weights) -> Callable[[Path], Array]:
 
     run = musicnn_tensorflow.network(weights)
 
-    def hear(path: Path) -> Array:
+    def embed(path: Path) -> Array:
         y = audio.load(str(path), sample_rate=RATE)
         mel = librosa.feature.melspectrogram(y=y, sr=RATE, n_fft=512, hop_length=256, n_mels=96).T
         frames = np.log10(10_000 * mel + 1)
         whole = frames[: len(frames) // FRAMES * FRAMES].reshape(-1, FRAMES, 96)
         return run(whole)[0].mean(axis=0)
 
-    return hear
+    return embed
 
 
 def print_cost(model: Pretrained, weights: Weights, paths: list[Path]) -> float:
@@ -122,7 +122,7 @@ def print_cost(model: Pretrained, weights: Weights, paths: list[Path]) -> float:
     samples = {path: audio.load(str(path), sample_rate=RATE) for path in paths}
     ways: dict[str, Callable[[Path], Any]] = {
         "TensorFlow, librosa": theirs,
-        "musicrec": lambda path: model.hear(audio.load(str(path), sample_rate=RATE)),
+        "musicrec": lambda path: model.embed(audio.load(str(path), sample_rate=RATE)),
         "  decode and resample": lambda path: audio.load(str(path), sample_rate=RATE),
         "  front end": lambda path: list(windows(samples[path], FRONT_ENDS["musicnn"], RATE, **lengths)),
     }
@@ -157,12 +157,12 @@ def main() -> None:
     model = Pretrained(*library.read_model("musicnn"))
     clips = read_clips(given.data)
     if given.only != "cost":
-        heard = [model.hear(audio.load(str(path), sample_rate=RATE)) for path in clips.paths]
+        outputs = [model.embed(audio.load(str(path), sample_rate=RATE)) for path in clips.paths]
         own = [list(features.extract(audio.load(str(path)), 22_050, "gtzan57").values()) for path in clips.paths]
-        tags = np.array([one.tags for one in heard if one])
+        tags = np.array([output.tags for output in outputs if output])
         spaces = {
             "gtzan57": np.nan_to_num(own),
-            "musicnn": np.array([one.vector for one in heard if one]),
+            "musicnn": np.array([output.vector for output in outputs if output]),
             "tags": tags,
         }
         print_quality(clips, {name: X.astype(float) for name, X in spaces.items()})

@@ -1,4 +1,4 @@
-"""Commands for models: list those that can be trained, and add those that others have trained."""
+"""Commands for models: list them, and add pretrained ones."""
 
 import json
 from pathlib import Path
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list of the models that can be trained.")
 @click.pass_context
 def models(context: click.Context, as_json: bool) -> None:
-    """List the models, or add one that others have trained.
+    """List the models, or add a pretrained one.
 
     Shows for each model that can be trained what it is, what it reads and how many parameters it has; and which
-    models of others are on this machine.
+    pretrained models are on this machine.
     """
     from musicrec.models.about import about, describe
 
@@ -43,8 +43,8 @@ def _installed() -> str:
 
     rows = [(card.name, card.licence, card.source) for card in installed()]
     if not rows:
-        return f"No models of others in {models_folder()}; to fetch one: musicrec models add musicnn"
-    return f"Models of others, in {models_folder()}:\n\n{text_table(('model', 'licence', 'source'), rows)}"
+        return f"No pretrained models in {models_folder()}; to fetch one: musicrec models add musicnn"
+    return f"Pretrained models, in {models_folder()}:\n\n{text_table(('model', 'licence', 'source'), rows)}"
 
 
 @models.command(cls=Command, epilog=example("models add musicnn", "models add model.onnx --card card.toml"))
@@ -53,7 +53,7 @@ def _installed() -> str:
     "--card", "card_file", type=click.Path(path_type=Path), help="TOML file that says what FILE.onnx reads and gives."
 )
 def add(model: str, card_file: Path | None) -> None:
-    """Keep a model that others have trained on this machine.
+    """Keep a pretrained model on this machine.
 
     The model is checked first: whether it is what its card says, computes the card's golden vectors, and gives a clip
     the same vector whatever other clips are in its batch. `musicnn` is fetched from the package index by pip, and

@@ -1,4 +1,4 @@
-"""Commands for spaces of vectors: bring those of a file into OUT, let a model of others make them, list the spaces."""
+"""Commands for spaces of vectors: read those of a file, compute those of a pretrained model, list the spaces."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from musicrec.cli.common import example, open_run, show
 from musicrec.cli.options import OUT, Command, Commands, address_option, failure_options, given_of, settings_options
 from musicrec.files.paths import to_path
 from musicrec.monitor.text_table import text_table
-from musicrec.settings import HearSettings, VectorsSettings, resolve
+from musicrec.settings import PretrainedSettings, VectorsSettings, resolve
 from musicrec.store.spaces import PublishedSpace, spaces, table_of
 from musicrec.store.store import Store
 
@@ -18,9 +18,9 @@ COLUMNS = ("space", "songs", "numbers", "id", "model", "licence", "file")
 
 @click.group(cls=Commands, epilog=example("vectors run OUT musicnn", "vectors add OUT mert mert.parquet"))
 def vectors() -> None:
-    """Compare songs by vectors of models that others have trained.
+    """Compare songs by vectors of pretrained models.
 
-    `musicrec vectors run` lets such a model hear the songs, and `musicrec vectors add` reads its vectors from a file.
+    `musicrec vectors run` runs such a model on the songs, and `musicrec vectors add` reads its vectors from a file.
     Each makes a space, in which `musicrec similar OUT --space NAME` compares songs.
     """
 
@@ -28,21 +28,21 @@ def vectors() -> None:
 @vectors.command(cls=Command, epilog=example("vectors run OUT musicnn", "vectors run OUT musicnn --duration-s 600"))
 @OUT
 @click.argument("model")
-@settings_options(HearSettings, leave_out=("model",), from_file=False)
+@settings_options(PretrainedSettings, leave_out=("model",), from_file=False)
 @failure_options
 @address_option
 def run(out: str, model: str, address: str | None, **options: Any) -> None:  # noqa: ANN401
-    """Let a model of others hear each song: the table OUT/vectors/MODEL.
+    """Run a pretrained model on each song: the table OUT/vectors/MODEL.
 
     `musicrec models add` keeps such a model on this machine. Its tags become the table OUT/tags, a score from 0 to 1
     for each. A song that already has a vector by the same model keeps it, and a run that was stopped continues.
     """
-    from musicrec.stages.hear.stage import hear
+    from musicrec.stages.pretrained.stage import run_pretrained
 
     how = {name: options[name] for name in ("retry_failed", "max_failed_fraction", "seconds_per_file")}
     with open_run(out, address=address) as run:
-        settings = resolve(HearSettings, given_of(HearSettings, options) | {"model": model})
-        show(run.stage(table_of(model), lambda: hear(run.store, settings, address=address, **how)))
+        settings = resolve(PretrainedSettings, given_of(PretrainedSettings, options) | {"model": model})
+        show(run.stage(table_of(model), lambda: run_pretrained(run.store, settings, address=address, **how)))
 
 
 @vectors.command(

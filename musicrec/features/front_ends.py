@@ -1,4 +1,4 @@
-"""What networks that others have trained read: windows of a spectrogram as their own front end computes it, or samples.
+"""The inputs of pretrained networks: windows of a spectrogram as their own front end computes it, or of samples.
 
 ``FRONT_ENDS`` has them by name:
 

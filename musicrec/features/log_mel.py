@@ -1,4 +1,4 @@
-"""The logarithmic mel-spectrograms that networks of others read; :mod:`musicrec.features.front_ends` describes them.
+"""The logarithmic mel-spectrograms that pretrained networks read; :mod:`musicrec.features.front_ends` describes them.
 
 Each function takes the samples, float32 [n_samples], and the number of frames, and returns float32 [n_frames, n_bands].
 """

@@ -15,7 +15,7 @@ from musicrec.settings import (
     DuplicatesSettings,
     EmbedSettings,
     ExtractSettings,
-    HearSettings,
+    PretrainedSettings,
     SimilarSettings,
     TrainSettings,
     resolve,
@@ -178,7 +178,7 @@ def stages(
 ) -> dict[str, Callable[[], Counts]]:
     """Return the stages of the chain by name, in order, as functions to call.
 
-    Vectors of files and of models of others are among them if similar compares songs by them.
+    Vectors of files and of pretrained models are among them if similar compares songs by them.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ def _stages_of_spaces(store: Store, settings: ChainSettings, address: str | None
     A space that is not there yet is made if a model of this machine has its name.
     """
     from musicrec.models.pretrained.library import installed
-    from musicrec.stages.hear.stage import hear, hear_again, is_of_model
+    from musicrec.stages.pretrained.stage import is_of_model, run_pretrained, run_pretrained_again
     from musicrec.stages.vectors.stage import is_of_file, refresh_vectors
 
     found: dict[str, Callable[[], Counts]] = {}
@@ -241,10 +241,12 @@ def _stages_of_spaces(store: Store, settings: ChainSettings, address: str | None
         if is_of_file(store, name):
             found[table_of(name)] = partial(refresh_vectors, store, name)
         elif is_of_model(store, name):
-            found[table_of(name)] = partial(hear_again, store, name, address=address)
+            found[table_of(name)] = partial(run_pretrained_again, store, name, address=address)
         elif name not in OWN_SPACES and name in {card.name for card in installed()}:
             clip = {"offset_s": settings.extract.offset_s, "duration_s": settings.extract.duration_s}
-            found[table_of(name)] = partial(hear, store, HearSettings(model=name, **clip), address=address)
+            found[table_of(name)] = partial(
+                run_pretrained, store, PretrainedSettings(model=name, **clip), address=address
+            )
         else:
             require_spaces(store, (name,))
     return found

@@ -1,4 +1,4 @@
-"""Models of others by the command line: each is kept with what it says, or refused in one line."""
+"""Pretrained models by the command line: each is kept with what it says, or refused in one line."""
 
 import os
 
@@ -31,12 +31,12 @@ def files(tmp_path):
 
 
 def test_a_model_is_added_and_listed_with_its_licence(run, files):
-    assert "No models of others in" in run("models")[1]
+    assert "No pretrained models in" in run("models")[1]
     code, text, complaint = run("models", "add", "small.onnx", "--card", "card.toml")
     assert (code, complaint) == (0, "")
     assert text == f"small: made by a test; licence CC0-1.0; in {files / 'cache/models/small'}\n"
     listed = run("models")[1]
-    assert f"Models of others, in {files / 'cache/models'}:" in listed
+    assert f"Pretrained models, in {files / 'cache/models'}:" in listed
     assert listed.splitlines()[-1].split() == ["small", "CC0-1.0", "made", "by", "a", "test"]
 
 

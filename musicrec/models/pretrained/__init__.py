@@ -1,1 +1,1 @@
-"""Networks that others have trained, as ONNX files: what a card says of one, how it is run, and how it is checked."""
+"""Pretrained networks as ONNX files: the card that describes one, how it is run, and how it is checked."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from musicrec.errors import ModelError
 from musicrec.features.front_ends import windows
 from musicrec.models.pretrained.card import GoldenVector
-from musicrec.models.pretrained.session import Heard, Pretrained
+from musicrec.models.pretrained.session import Output, Pretrained
 from musicrec.models.pretrained.signals import SIGNALS, SignalName, signal
 
 Array = NDArray[np.float32]
@@ -24,32 +24,32 @@ def golden_vectors(model: Pretrained) -> tuple[GoldenVector, ...]:
     ModelError
         A vector or a tag is NaN or infinite, or vectors or tags have different lengths.
     """
-    heard = {name: _heard(model, name) for name in SIGNALS}
-    lengths = {len(one.vector) for one in heard.values()}
+    outputs = {name: _output(model, name) for name in SIGNALS}
+    lengths = {len(output.vector) for output in outputs.values()}
     if len(lengths) > 1:
         raise ModelError(f"model {model.card.name} gives vectors of {' and '.join(map(str, sorted(lengths)))} numbers")
-    return tuple(GoldenVector(signal=name, vector=tuple(map(float, one.vector))) for name, one in heard.items())
+    return tuple(GoldenVector(signal=name, vector=tuple(map(float, output.vector))) for name, output in outputs.items())
 
 
-def _heard(model: Pretrained, name: SignalName) -> Heard:
+def _output(model: Pretrained, name: SignalName) -> Output:
     """Return what the model says of a golden clip, which is two windows long."""
     card = model.card
-    heard = model.hear(signal(name, card.sample_rate, card.window_s + card.hop_s))
-    assert heard is not None  # the clip is longer than a window
-    if heard.tags is not None and len(heard.tags) != len(card.tags):
-        found = f"output {card.tags_output} has {len(heard.tags)} numbers, the card {len(card.tags)} tags"
+    output = model.embed(signal(name, card.sample_rate, card.window_s + card.hop_s))
+    assert output is not None  # the clip is longer than a window
+    if output.tags is not None and len(output.tags) != len(card.tags):
+        found = f"output {card.tags_output} has {len(output.tags)} numbers, the card {len(card.tags)} tags"
         raise ModelError(f"model {card.name}: {found}; correct the card")
-    for what, values in ("vector", heard.vector), ("tags", heard.tags):
+    for what, values in ("vector", output.vector), ("tags", output.tags):
         if values is not None and not np.isfinite(values).all():
             raise ModelError(f"model {card.name}: the {what} of golden clip {name} hold NaN or infinity")
-    return heard
+    return output
 
 
 def check_golden(model: Pretrained) -> None:
     """Raise ModelError if this machine computes other vectors of the golden clips than the card holds."""
     card = model.card
     for golden in card.golden:
-        mine, theirs = _heard(model, golden.signal).vector, np.array(golden.vector)
+        mine, theirs = _output(model, golden.signal).vector, np.array(golden.vector)
         if len(mine) != len(theirs):
             found = f"{len(theirs)} numbers in the card, {len(mine)} from the file"
             raise ModelError(f"model {card.name}: golden vector {golden.signal} has {found}; correct the card")

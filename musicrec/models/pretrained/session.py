@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 
 
-class Heard(NamedTuple):
+class Output(NamedTuple):
     """What a network says of a clip."""
 
     vector: Array  # float32 [d]
@@ -74,7 +74,7 @@ class Pretrained:
                 raise ModelError(f"model {self.card.name}: output {name} is {found}; expected [{len(batch)}, d]")
         return outputs
 
-    def hear(self, y: Array) -> Heard | None:
+    def embed(self, y: Array) -> Output | None:
         """Return the vector of a clip, and its tags: the mean of each over the windows.
 
         Parameters
@@ -84,7 +84,7 @@ class Pretrained:
 
         Returns
         -------
-        Heard or None
+        Output or None
             None if the clip is shorter than a window and the card refuses such clips.
 
         Raises
@@ -96,14 +96,14 @@ class Pretrained:
         batches = windows(y, card.reads, card.sample_rate, window_s=card.window_s, hop_s=card.hop_s, short=card.short)
         return self._pooled(self.run(batch) for batch in batches)
 
-    def _pooled(self, batches: Iterator[list[Array]]) -> Heard | None:
+    def _pooled(self, batches: Iterator[list[Array]]) -> Output | None:
         vectors, tags = Pool(), Pool()
         for outputs in batches:
             for pool, output in zip((vectors, tags), outputs, strict=False):
                 pool.add(output, self.card.name)
         if not vectors.n:
             return None
-        return Heard(vectors.result(self.card.pooling), tags.result("mean") if tags.n else None)
+        return Output(vectors.result(self.card.pooling), tags.result("mean") if tags.n else None)
 
 
 class Pool:

@@ -35,8 +35,8 @@ def test_the_card_gets_the_hash_of_the_file_and_golden_vectors():
     assert [golden.signal for golden in known.golden] == list(SIGNALS)
     model = Pretrained(CONTENT, card())
     for golden in known.golden:
-        heard = model.hear(signal(golden.signal, 16_000, 1.6))
-        np.testing.assert_allclose(golden.vector, heard.vector, rtol=1e-6)
+        output = model.embed(signal(golden.signal, 16_000, 1.6))
+        np.testing.assert_allclose(golden.vector, output.vector, rtol=1e-6)
 
 
 def test_a_model_takes_the_place_of_one_with_its_name():

@@ -123,7 +123,7 @@ def test_another_file_under_the_same_name_is_refused(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.engine
 def test_the_wheel_of_the_package_index_is_converted(tmp_path, monkeypatch, patches, data):
-    """It asks the package index. Both networks are those of TensorFlow, and one hears the blues in a blues."""
+    """It asks the package index. Both networks are those of TensorFlow, and one finds the tag blues in a blues."""
     monkeypatch.setenv("MUSICREC_CACHE", str(tmp_path / "cache"))
     cards = musicnn_wheel.add_musicnn()
     assert [card.name for card in cards] == [card.name for card in library.installed()] == ["musicnn", "musicnn-mtt"]
@@ -136,5 +136,5 @@ def test_the_wheel_of_the_package_index_is_converted(tmp_path, monkeypatch, patc
         for mine, theirs in zip(model.run(patches), musicnn_tensorflow.network(weights)(patches), strict=True):
             close(mine, theirs)
     blues = audio.load(str(data / "gtzan/blues/blues.00000.wav"), sample_rate=16_000)
-    heard = Pretrained(*library.read_model("musicnn")).hear(blues)
-    assert cards[0].tags[int(heard.tags.argmax())] == "blues"
+    output = Pretrained(*library.read_model("musicnn")).embed(blues)
+    assert cards[0].tags[int(output.tags.argmax())] == "blues"

@@ -26,10 +26,10 @@ def windows_of(y, hop=FRAMES):
 @pytest.mark.parametrize("seconds", [0.8, 2.5, 40.0])
 def test_a_vector_is_the_mean_over_the_windows(batch, seconds):
     y = noise(seconds)
-    heard = Pretrained(network(shape=(batch, FRAMES, BANDS)).SerializeToString(), card()).hear(y)
-    np.testing.assert_allclose(heard.vector, np.mean([by_numpy(w) for w in windows_of(y)], axis=0), rtol=1e-4)
-    assert heard.vector.dtype == np.float32
-    assert heard.tags is None
+    output = Pretrained(network(shape=(batch, FRAMES, BANDS)).SerializeToString(), card()).embed(y)
+    np.testing.assert_allclose(output.vector, np.mean([by_numpy(w) for w in windows_of(y)], axis=0), rtol=1e-4)
+    assert output.vector.dtype == np.float32
+    assert output.tags is None
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,8 @@ def test_a_vector_is_the_mean_over_the_windows(batch, seconds):
 )
 def test_other_ways_to_pool(pooling, pooled):
     y = noise(20.0)
-    heard = Pretrained(network().SerializeToString(), card(pooling=pooling, hop_s=0.4)).hear(y)
-    np.testing.assert_allclose(heard.vector, pooled(np.stack([by_numpy(w) for w in windows_of(y, 25)])), rtol=1e-3)
+    output = Pretrained(network().SerializeToString(), card(pooling=pooling, hop_s=0.4)).embed(y)
+    np.testing.assert_allclose(output.vector, pooled(np.stack([by_numpy(w) for w in windows_of(y, 25)])), rtol=1e-3)
 
 
 def test_tags_are_the_mean_over_the_windows_whatever_the_pooling():
@@ -52,25 +52,27 @@ def test_tags_are_the_mean_over_the_windows_whatever_the_pooling():
         kernel=kernel,
     )
     says = card(pooling="max", tags_output="tags", tags=[f"tag {i}" for i in range(SIZE)])
-    heard = Pretrained(net.SerializeToString(), says).hear(noise(3))
+    output = Pretrained(net.SerializeToString(), says).embed(noise(3))
     logits = np.stack([w.mean(axis=0) @ kernel for w in windows_of(noise(3))])
-    np.testing.assert_allclose(heard.tags, (1 / (1 + np.exp(-logits))).mean(axis=0), rtol=1e-4)
-    np.testing.assert_allclose(heard.vector, logits.max(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(output.tags, (1 / (1 + np.exp(-logits))).mean(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(output.vector, logits.max(axis=0), rtol=1e-4)
 
 
 def test_axes_of_one_between_windows_and_frames_are_added():
     squeeze = node("Squeeze", ["x", "axis"], "flat")
     rest = node("ReduceMean", ["flat", "axis"], "vector", keepdims=0)
-    heard = Pretrained(network(squeeze, rest, shape=("n", 1, FRAMES, BANDS)).SerializeToString(), card()).hear(noise(1))
-    np.testing.assert_allclose(heard.vector, windows_of(noise(1))[0].mean(axis=0), rtol=1e-4)
+    output = Pretrained(network(squeeze, rest, shape=("n", 1, FRAMES, BANDS)).SerializeToString(), card()).embed(
+        noise(1)
+    )
+    np.testing.assert_allclose(output.vector, windows_of(noise(1))[0].mean(axis=0), rtol=1e-4)
 
 
 def test_a_short_clip_has_no_vector_where_the_card_refuses_it():
     content = network().SerializeToString()
-    assert Pretrained(content, card(short="refuse")).hear(noise(0.5)) is None
+    assert Pretrained(content, card(short="refuse")).embed(noise(0.5)) is None
     repeated = np.tile(noise(0.5), 2)[: (FRAMES - 1) * 256]
-    heard = Pretrained(content, card(short="repeat")).hear(noise(0.5))
-    np.testing.assert_allclose(heard.vector, by_numpy(windows_of(repeated)[0]), rtol=1e-4)
+    output = Pretrained(content, card(short="repeat")).embed(noise(0.5))
+    np.testing.assert_allclose(output.vector, by_numpy(windows_of(repeated)[0]), rtol=1e-4)
 
 
 @settings(max_examples=50)
@@ -143,7 +145,7 @@ def test_a_file_that_cannot_be_used_is_one_clear_line(case):
 def test_a_network_that_gives_no_vector_for_each_window(last, line):
     net = network(last, flat=np.array([FRAMES, BANDS]), sevens=np.array([7, -1]))
     with pytest.raises(ModelError, match=line):
-        Pretrained(net.SerializeToString(), card()).hear(noise(1))
+        Pretrained(net.SerializeToString(), card()).embed(noise(1))
 
 
 def test_vectors_of_different_lengths_are_refused():

@@ -1,4 +1,4 @@
-"""A model of others hears every song once: vectors of the pure functions, an outcome for each song, nothing twice."""
+"""A pretrained model runs on every song once: the vectors of the pure functions, an outcome for each song."""
 
 import shutil
 from pathlib import Path
@@ -12,19 +12,19 @@ from musicrec import audio
 from musicrec.errors import ConfigError, ModelError, MusicrecError
 from musicrec.models.pretrained import library
 from musicrec.models.pretrained.session import Pretrained
-from musicrec.settings import CatalogSettings, HearSettings, SimilarSettings
+from musicrec.settings import CatalogSettings, PretrainedSettings, SimilarSettings
 from musicrec.stages.catalog.stage import catalog
 from musicrec.stages.chain import chain_settings, stages
 from musicrec.stages.extract.track_rows import Wanted
-from musicrec.stages.hear import stage
-from musicrec.stages.hear.heard_rows import hear_track
-from musicrec.stages.hear.stage import hear, hear_again, is_of_model
+from musicrec.stages.pretrained import stage
+from musicrec.stages.pretrained.pretrained_rows import pretrained_row
+from musicrec.stages.pretrained.stage import is_of_model, run_pretrained, run_pretrained_again
 from musicrec.stages.similar.stage import similar
 from musicrec.store.store import Store
 from onnx_files import SIZE, card, network, node
 
 TAGS = tuple(f"tag {i}" for i in range(SIZE))
-SETTINGS = HearSettings(model="small")
+SETTINGS = PretrainedSettings(model="small")
 
 
 def tagged():
@@ -64,7 +64,7 @@ def test_vectors_and_tags_are_those_of_the_pure_functions_and_songs_can_be_compa
     ray_session, synthetic, tmp_path, model
 ):
     store = new_out(tmp_path / "out", synthetic)
-    counts = hear(store, SETTINGS)
+    counts = run_pretrained(store, SETTINGS)
     files = [p.relative_to(synthetic).as_posix() for p in synthetic.rglob("*") if p.is_file()]
     outcomes = store.read("outcomes").to_pandas().query("stage == 'vectors/small'").set_index("track_id")
     assert sorted(outcomes.index) == sorted(files)
@@ -77,9 +77,9 @@ def test_vectors_and_tags_are_those_of_the_pure_functions_and_songs_can_be_compa
     assert list(tags.columns) == list(TAGS)
     alone = Pretrained(*library.read_model("small"))
     for track_id in vectors.index[::9]:
-        heard = alone.hear(audio.load(str(synthetic / track_id), sample_rate=16_000))
-        np.testing.assert_allclose(vectors[track_id], heard.vector, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(tags.loc[track_id], heard.tags, rtol=1e-5)
+        output = alone.embed(audio.load(str(synthetic / track_id), sample_rate=16_000))
+        np.testing.assert_allclose(vectors[track_id], output.vector, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(tags.loc[track_id], output.tags, rtol=1e-5)
     assert is_of_model(store, "small")
     space = store.footer("vectors/small")["lineage"]["space"]
     assert (space["licence"], space["dimension"], space["weights"]) == ("CC0-1.0", SIZE, model.weights)
@@ -92,52 +92,52 @@ def test_only_what_is_new_is_heard_and_the_tables_are_those_of_a_full_run(ray_se
     source, files = songs
     files[0].rename(tmp_path / "away.wav")
     store = new_out(tmp_path / "out", source)
-    hear(store, SETTINGS)
+    run_pretrained(store, SETTINGS)
     before = store.state()
-    assert hear(store, SETTINGS).fresh == 0
+    assert run_pretrained(store, SETTINGS).fresh == 0
     assert store.state() == before
     (tmp_path / "away.wav").rename(files[0])
     shutil.copy(files[0], files[1])
     next(path for path in sorted(source.rglob("*.*")) if path not in files).unlink()
     catalog(store, CatalogSettings(source=str(source)))
-    assert hear_again(store, "small").fresh == 2
+    assert run_pretrained_again(store, "small").fresh == 2
     fresh = new_out(tmp_path / "fresh", source)
-    hear(fresh, SETTINGS)
+    run_pretrained(fresh, SETTINGS)
     assert_same(store, fresh)
     assert not list((store.out / "_work").rglob("*.parquet"))
 
 
 def test_another_model_of_the_same_name_or_another_clip_is_heard_anew(ray_session, songs, tmp_path, model):
     store = new_out(tmp_path / "out", songs[0])
-    n_songs = hear(store, SETTINGS).fresh
-    assert hear(store, HearSettings(model="small", duration_s=1.0)).fresh == n_songs
+    n_songs = run_pretrained(store, SETTINGS).fresh
+    assert run_pretrained(store, PretrainedSettings(model="small", duration_s=1.0)).fresh == n_songs
     first = store.footer("vectors/small")["lineage"]["space"]["id"]
     library.add(tagged(), card(tags_output="tags", tags=TAGS, pooling="max"))
-    assert hear(store, HearSettings(model="small", duration_s=1.0)).fresh == n_songs
+    assert run_pretrained(store, PretrainedSettings(model="small", duration_s=1.0)).fresh == n_songs
     assert store.footer("vectors/small")["lineage"]["space"]["id"] != first
 
 
 def test_after_a_rollback_vectors_of_two_models_are_not_mixed(ray_session, songs, tmp_path, model):
     source, _ = songs
     store = new_out(tmp_path / "out", source)
-    hear(store, SETTINGS)
+    run_pretrained(store, SETTINGS)
     library.add(tagged(), card(tags_output="tags", tags=TAGS, pooling="max"))
-    n_songs = hear(store, SETTINGS).fresh
+    n_songs = run_pretrained(store, SETTINGS).fresh
     store.rollback("vectors/small")
-    assert hear(store, SETTINGS).fresh == n_songs
+    assert run_pretrained(store, SETTINGS).fresh == n_songs
     fresh = new_out(tmp_path / "fresh", source)
-    hear(fresh, SETTINGS)
+    run_pretrained(fresh, SETTINGS)
     assert_same(store, fresh)
 
 
 def test_a_run_that_was_stopped_hears_no_song_twice(ray_session, songs, tmp_path, model):
     store = new_out(tmp_path / "out", songs[0])
     with mock.patch.object(stage, "_publish", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
-        hear(store, SETTINGS)
-    with mock.patch.object(stage, "_hear_all", side_effect=AssertionError("heard again")):
-        assert hear(store, SETTINGS).fresh == 0
+        run_pretrained(store, SETTINGS)
+    with mock.patch.object(stage, "_run_all", side_effect=AssertionError("computed again")):
+        assert run_pretrained(store, SETTINGS).fresh == 0
     fresh = new_out(tmp_path / "fresh", songs[0])
-    hear(fresh, SETTINGS)
+    run_pretrained(fresh, SETTINGS)
     assert_same(store, fresh)
 
 
@@ -149,16 +149,16 @@ def test_a_machine_that_computes_other_golden_vectors_stops_the_run(ray_session,
         mock.patch.object(stage, "read_model", return_value=(tagged(), other)),
         pytest.raises(ModelError, match=r"model small: on \S+, golden vector tone differs by 2 of its length, at most"),
     ):
-        hear(store, SETTINGS)
+        run_pretrained(store, SETTINGS)
     assert not store.exists("vectors/small")
-    assert hear(store, SETTINGS).ok
+    assert run_pretrained(store, SETTINGS).ok
 
 
 def test_a_model_that_is_not_there_changes_nothing(songs, tmp_path, monkeypatch):
     monkeypatch.setenv("MUSICREC_CACHE", str(tmp_path / "cache"))
     store = new_out(tmp_path / "out", songs[0])
     with pytest.raises(ConfigError, match=r"there is no model small in .*; add it: musicrec models add small"):
-        hear(store, SETTINGS)
+        run_pretrained(store, SETTINGS)
     assert store.published() == ["outcomes", "tracks"]
 
 
@@ -167,7 +167,7 @@ def test_a_catalog_of_which_no_song_can_be_heard_says_so_and_keeps_the_reasons(r
     (tmp_path / "songs/a.wav").write_bytes(b"no audio")
     store = new_out(tmp_path / "out", tmp_path / "songs")
     with pytest.raises(MusicrecError, match="vectors/small: none of 1 tracks came through"):
-        hear(store, SETTINGS)
+        run_pretrained(store, SETTINGS)
     outcomes = store.read("outcomes").to_pandas().query("stage == 'vectors/small'")
     assert outcomes.reason.tolist() == ["undecodable"]
 
@@ -192,15 +192,15 @@ def test_a_vector_that_cannot_be_compared_is_an_outcome(songs, last, short, stat
         nothing=np.float32(0),
     )
     says = card(short=short, golden=[{"signal": "tone", "vector": [1.0] * SIZE}])
-    settings = HearSettings(model="small", duration_s=0.5)
+    settings = PretrainedSettings(model="small", duration_s=0.5)
     track = Wanted("a", str(songs[1][0]), "f")
-    row = hear_track(track, settings, "vectors/small", Pretrained(net.SerializeToString(), says))
+    row = pretrained_row(track, settings, "vectors/small", Pretrained(net.SerializeToString(), says))
     assert (row["stage"], row["status"], row["reason"]) == ("vectors/small", status, reason)
 
 
 def test_a_vector_of_another_length_is_an_outcome(songs):
     says = card(golden=[{"signal": "tone", "vector": [1.0] * 7}])
-    row = hear_track(
+    row = pretrained_row(
         Wanted("a", str(songs[1][0]), "f"), SETTINGS, "vectors/small", Pretrained(network().SerializeToString(), says)
     )
     assert (row["status"], row["reason"], row["detail"]) == (

@@ -1,4 +1,4 @@
-"""Let a model of others hear every song, and publish the space of its vectors: the table ``vectors/NAME``.
+"""Run a pretrained model on every song, and publish the space of its vectors: the table ``vectors/NAME``.
 
 Songs are decoded in Ray tasks whose workers keep the model. Each worker computes the golden vectors of the model's card
 before its first song, and the run stops if they differ. A song that already has a vector by the same model keeps it.
@@ -23,11 +23,11 @@ from musicrec.models.pretrained.library import CARD, FILE, read_model
 from musicrec.models.pretrained.session import Pretrained
 from musicrec.monitor.progress import Progress
 from musicrec.schemas import FAILED, OK, OUTCOMES, tags_schema
-from musicrec.settings import HearSettings, resolve
+from musicrec.settings import PretrainedSettings, resolve
 from musicrec.stages.extract.faults import Verdict, is_outdated
 from musicrec.stages.extract.plan import reasons_of
 from musicrec.stages.extract.track_rows import Wanted
-from musicrec.stages.hear.heard_rows import HEARD, hear_track, heard_table
+from musicrec.stages.pretrained.pretrained_rows import OUTPUTS, output_table, pretrained_row
 from musicrec.stages.song_tasks import Job, ShardResult, run_songs, stage_songs
 from musicrec.store.lineage import made_by
 from musicrec.store.outcomes import Counts, check_failures, count, save_outcomes
@@ -38,13 +38,13 @@ from musicrec.store.table_parts import ROWS_FILE
 from musicrec.store.table_spec import Row, rows_of
 
 MEMORY = 700 * 2**20  # bytes per worker, with its libraries
-HEAR_S = 0.01  # CPU seconds for each second of a clip; used to cut shards only
+MODEL_S = 0.01  # CPU seconds for each second of a clip; used to cut shards only
 ROWS = pa.schema([("track_id", pa.string()), ("fingerprint", pa.string())])
 
 
-def hear(
+def run_pretrained(
     store: Store,
-    settings: HearSettings,
+    settings: PretrainedSettings,
     *,
     address: str | None = None,
     retry_failed: bool = False,
@@ -57,7 +57,7 @@ def hear(
     ----------
     store : Store
         OUT, locked by the caller, with a catalog.
-    settings : HearSettings
+    settings : PretrainedSettings
         Which model, and which part of each song.
     address : str, optional
         Ray cluster; embedded by default.
@@ -85,7 +85,7 @@ def hear(
     with Progress(run.table, len(tracks), len(tracks) - len(todo)) as progress:
         if todo:
             connect(address)
-            _hear_all(run, content, todo, seconds_per_file, progress)
+            _run_all(run, content, todo, seconds_per_file, progress)
     outcomes = _publish(run, tracks)
     counts = count(run.table, store.track_ids(), outcomes, len(todo))
     save_outcomes(store, run.table, outcomes, settings, settings.fingerprint(run.space.space_id))
@@ -94,22 +94,22 @@ def hear(
     return counts
 
 
-def hear_again(store: Store, name: str, *, address: str | None = None) -> Counts:
-    """Bring a space that :func:`hear` has published up to date with the catalog, with the same settings."""
-    return hear(store, resolve(HearSettings, store.footer(table_of(name))["settings"]), address=address)
+def run_pretrained_again(store: Store, name: str, *, address: str | None = None) -> Counts:
+    """Bring a space that :func:`run_pretrained` has published up to date with the catalog, with the same settings."""
+    return run_pretrained(store, resolve(PretrainedSettings, store.footer(table_of(name))["settings"]), address=address)
 
 
 def is_of_model(store: Store, name: str) -> bool:
-    """Return whether the vectors of a space were made by :func:`hear`."""
+    """Return whether the vectors of a space were made by :func:`run_pretrained`."""
     table = table_of(name)
-    return store.exists(table) and store.footer(table)["algorithm"].startswith(f"{HearSettings.stage} ")
+    return store.exists(table) and store.footer(table)["algorithm"].startswith(f"{PretrainedSettings.stage} ")
 
 
 class _Run(NamedTuple):
     """The input of one run."""
 
     store: Store
-    settings: HearSettings
+    settings: PretrainedSettings
     card: Card
 
     @property
@@ -135,20 +135,20 @@ class _Run(NamedTuple):
     @property
     def job(self) -> Job:
         """What is staged."""
-        table = heard_table(self.space.dimension + len(self.card.tags))
+        table = output_table(self.space.dimension + len(self.card.tags))
         return Job(self.table, f"{self.table}/{self.settings.fingerprint(self.space.space_id)}", [table])
 
     def wanted(self) -> list[Wanted]:
         """Return every song of the catalog, by id, with the fingerprint of its content, the settings and the space."""
         columns = self.store.read("tracks", ["track_id", "uri", "content_hash", "size_bytes"]).sort_by("track_id")
-        work_s, space_id = HEAR_S * self.settings.duration_s, self.space.space_id
+        work_s, space_id = MODEL_S * self.settings.duration_s, self.space.space_id
         return [
             Wanted(track_id, uri, self.settings.fingerprint(content_hash or "", space_id), size or 0, work_s)
             for track_id, uri, content_hash, size in zip(*columns.to_pydict().values(), strict=True)
         ]
 
     def known(self, *, retry_failed: bool) -> set[Row]:
-        """Return the songs, each with its fingerprint, that need not be heard: vector or failure are known."""
+        """Return the songs, each with its fingerprint, that need not be computed: vector or failure are known."""
         staged, published = read_staged(self.store.work, self.job.work).outcomes, self.published_outcomes()
         vectors = self.published_rows()
         known = {
@@ -186,19 +186,19 @@ class Shared(NamedTuple):
     """Values that all shards of a run share."""
 
     out: AnyPath
-    settings: HearSettings
+    settings: PretrainedSettings
     job: Job
     seconds_per_file: float
     run: str  # unique name of the run
 
 
-def _hear_all(run: _Run, content: bytes, todo: list[Wanted], seconds_per_file: float, progress: Progress) -> None:
+def _run_all(run: _Run, content: bytes, todo: list[Wanted], seconds_per_file: float, progress: Progress) -> None:
     """Stage every open song."""
     folder = run.store.work.folder(run.job.work)
     write_atomic(folder / FILE, content)
     write_atomic(folder / CARD, to_toml(run.card).encode())
     shared = ray.put(Shared(run.store.out, run.settings, run.job, seconds_per_file, uuid.uuid4().hex))
-    task = _hear_shard.options(**task_options(MEMORY + 4 * len(content)))
+    task = _run_shard.options(**task_options(MEMORY + 4 * len(content)))
     run_songs(
         run.store, run.job, todo, lambda shard, verdict: task.remote(shard, shared, verdict),
         seconds_per_file=seconds_per_file, progress=progress,
@@ -206,12 +206,12 @@ def _hear_all(run: _Run, content: bytes, todo: list[Wanted], seconds_per_file: f
 
 
 @ray.remote(num_cpus=1, max_retries=0)
-def _hear_shard(shard: list[Wanted], shared: Shared, verdict: Verdict) -> ShardResult:
+def _run_shard(shard: list[Wanted], shared: Shared, verdict: Verdict) -> ShardResult:
     """Stage one shard."""
     store, job = Store(shared.out), shared.job
     model = _model(store.work.folder(job.work))
     return stage_songs(
-        store, job, shard, lambda track: hear_track(track, shared.settings, job.stage, model),
+        store, job, shard, lambda track: pretrained_row(track, shared.settings, job.stage, model),
         seconds_per_file=shared.seconds_per_file, run=shared.run, verdict=verdict,
     )  # fmt: skip
 
@@ -244,19 +244,21 @@ def _publish(run: _Run, tracks: list[Wanted]) -> pa.Table:
     if not rows or run.published_rows() == set(rows):
         return outcomes
     where = dict(staged.places(run.job.tables[0]))
-    heard = _heard(run, [row for row in rows if row not in where], {row: where[row] for row in rows if row in where})
+    outputs = _outputs(
+        run, [row for row in rows if row not in where], {row: where[row] for row in rows if row in where}
+    )
     left_out = outcomes.filter(pc.field("status") != OK)
-    matrix = pc.list_flatten(heard["embedding"]).to_numpy().reshape(len(heard), -1)
-    ids = heard["track_id"].combine_chunks()
+    matrix = pc.list_flatten(outputs["embedding"]).to_numpy().reshape(len(outputs), -1)
+    ids = outputs["track_id"].combine_chunks()
     if run.card.tags:
-        _publish_tags(run, wanted, heard)
+        _publish_tags(run, wanted, outputs)
     publish_space(run.store, run.settings, run.space, ids, matrix, left_out=left_out, songs=wanted.cast(ROWS))
     return outcomes
 
 
-def _heard(run: _Run, kept: list[Row], staged: dict[Row, AnyPath]) -> pa.Table:
+def _outputs(run: _Run, kept: list[Row], staged: dict[Row, AnyPath]) -> pa.Table:
     """Return vector and tags of songs that are published or staged, by ascending id."""
-    pieces = [HEARD.empty_table()]
+    pieces = [OUTPUTS.empty_table()]
     by_file: dict[AnyPath, list[str]] = {}
     for (track_id, _), file in staged.items():
         by_file.setdefault(file, []).append(track_id)
@@ -265,7 +267,7 @@ def _heard(run: _Run, kept: list[Row], staged: dict[Row, AnyPath]) -> pa.Table:
         pieces.append(rows.filter(pc.is_in(rows["track_id"], pa.array(track_ids))))
     if kept:
         pieces.append(_kept(run, pa.array([track_id for track_id, _ in kept])))
-    return pa.concat_tables(piece.cast(HEARD) for piece in pieces).sort_by("track_id").combine_chunks()
+    return pa.concat_tables(piece.cast(OUTPUTS) for piece in pieces).sort_by("track_id").combine_chunks()
 
 
 def _kept(run: _Run, track_ids: pa.Array) -> pa.Table:
@@ -277,14 +279,14 @@ def _kept(run: _Run, track_ids: pa.Array) -> pa.Table:
         table = run.store.read("tags")
         table = table.take(pc.index_in(track_ids, table["track_id"].combine_chunks()))
         tags = np.stack([table[tag].to_numpy() for tag in run.card.tags], axis=1)
-    return pa.table([track_ids, vectors["embedding"], list(tags)], schema=HEARD)
+    return pa.table([track_ids, vectors["embedding"], list(tags)], schema=OUTPUTS)
 
 
-def _publish_tags(run: _Run, rows: pa.Table, heard: pa.Table) -> None:
+def _publish_tags(run: _Run, rows: pa.Table, outputs: pa.Table) -> None:
     """Publish the table ``tags``."""
-    values = pc.list_flatten(heard["tags"]).to_numpy().reshape(len(heard), -1)
+    values = pc.list_flatten(outputs["tags"]).to_numpy().reshape(len(outputs), -1)
     fingerprint = run.settings.fingerprint(run.space.space_id, *rows["fingerprint"].to_pylist())
-    columns: list[Any] = [heard["track_id"], *(pa.array(column) for column in np.ascontiguousarray(values.T))]
+    columns: list[Any] = [outputs["track_id"], *(pa.array(column) for column in np.ascontiguousarray(values.T))]
     with run.store.new_version("tags", run.settings, fingerprint, space=run.space.lineage) as version:
         version.write_part(pa.table(columns, schema=tags_schema(run.card.tags)))
         write_parquet(version.folder / ROWS_FILE, rows.cast(ROWS))
