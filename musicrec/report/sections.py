@@ -190,6 +190,7 @@ def recommendations(store: Store, ids: "pd.Index[str] | None", description: Cont
         return None
     footer = store.footer("similar")
     settings, gate = footer["settings"], footer["lineage"].get("gate", {})
+    spaces = list(footer["lineage"].get("spaces", {}))  # empty for the model's embeddings
     pieces = store.dataset("similar").to_batches(columns=["similar_track_id"])
     counts = numbers.count_occurrences(ids, (piece.column(0).to_pandas() for piece in pieces))
     return {
@@ -200,7 +201,8 @@ def recommendations(store: Store, ids: "pd.Index[str] | None", description: Cont
         "gate": [(name, gate[name], meaning) for name, meaning in GATE.items() if name in gate],
         "short_lists": gate.get("short_lists", 0),
         "versions": versions_of(store, "similar"),
-        "other_model": description is not None and not _made_by(store, description),
+        "spaces": spaces,
+        "other_model": description is not None and not spaces and not _made_by(store, description),
         "occurrences": data_uri(figures.occurrence_histogram(counts, float(counts.mean()))) if len(ids) else None,
     }
 

@@ -38,7 +38,7 @@ class Vectors(NamedTuple):
 
     names: pa.Table  # SIDECAR_COLUMNS, by ascending track_id
     matrix: Float32  # [N, d], a row for each of `names`
-    left_out: dict[str, tuple[Reason, str]]  # reason and detail by track id, of all other songs of the catalog
+    left_out: dict[str, tuple[Reason, str | None]]  # reason and detail by track id, of all other songs of the catalog
     origin: Origin
 
     @property
@@ -86,11 +86,12 @@ def read_vectors(store: Store, space: tuple[str, ...] = ()) -> Vectors:
     for own in found.values():
         ids = ids.filter(pc.is_in(ids, own.ids))
     matrix = _joined(list(found.values()), list(weights.values()), ids)
-    left_out: dict[str, tuple[Reason, str]] = {}
+    left_out: dict[str, tuple[Reason, str | None]] = {}
     for name, own in found.items():
+        detail = f"it has no vector in the space {name} that can be used" if space else None
         for track_id in names["track_id"].filter(pc.invert(pc.is_in(names["track_id"], own.ids))).to_pylist():
             reason = own.bad.get(track_id, MISSING.get(name, Reason.NO_VECTOR))
-            left_out.setdefault(track_id, (reason, f"it has no vector in the space {name} that can be used"))
+            left_out.setdefault(track_id, (reason, detail))
     return Vectors(_where(names, pc.is_in(names["track_id"], ids)), matrix, left_out, _origin(store, found, weights))
 
 

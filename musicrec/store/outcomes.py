@@ -26,12 +26,11 @@ class Outcome(NamedTuple):
     seconds: float | None = None
 
 
-DOINGS = {
+DOINGS = {  # of the chain; the stage of a file of vectors is named by its space
     "catalog": "read",
     "extract": "decoded",
     "train": "trained on",
     "embed": "embedded",
-    "vectors": "read",
     "duplicates": "fingerprinted",
     "similar": "compared",
 }
@@ -56,7 +55,7 @@ class Counts:
     def __str__(self) -> str:
         return (
             f"{self.stage}: {self.ok} ok + {self.skipped} skipped + {self.failed} failed = {self.total} "
-            f"({self.fresh or 'none'} {DOINGS[self.stage.partition('/')[0]]} now)"
+            f"({self.fresh or 'none'} {DOINGS.get(self.stage, 'read')} now)"
         )
 
 

@@ -115,7 +115,7 @@ class Catalog:
         table = pa.table([self.good, ["mlp-1"] * len(self.good), vectors, vectors], schemas.EMBEDDINGS)
         self.put("embeddings", table, EmbedSettings(), model="mlp", model_id="mlp-1")
 
-    def similar(self, model_id: str = "mlp-1") -> None:
+    def similar(self, model_id: str | None = "mlp-1", **lineage: object) -> None:
         n = min(N_SIMILAR, len(self.good) - 1)
         rows = [
             (t, k, self.good[(i + k * k) % len(self.good)], 1 - k / 10)
@@ -124,7 +124,7 @@ class Catalog:
         ]
         table = pa.table([list(c) for c in zip(*rows, strict=True)] if rows else [[]] * 4, schemas.SIMILAR)
         gate = {"coverage": 0.875, "max_hub_share": 0.25, "hub_skew": 0.5, "antihub_share": 0.125, "churn": None}
-        self.put("similar", table, SimilarSettings(n=N_SIMILAR), model_id=model_id, gate=gate)
+        self.put("similar", table, SimilarSettings(n=N_SIMILAR), model_id=model_id, gate=gate, **lineage)
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +224,14 @@ def test_a_table_of_an_earlier_model_is_called_so(tmp_path):
     page = page_of(catalog.store)
     assert "made with an earlier model" in page.text
     assert "not trained on" not in page.text  # which songs that model had seen is not known any more
+
+
+def test_a_table_of_other_spaces_names_them(tmp_path):
+    catalog = Catalog(tmp_path).everything()
+    catalog.similar(model_id=None, spaces={"clap": {"id": "1" * 16}, "mert": {"id": "2" * 16}})
+    page = page_of(catalog.store)
+    assert "Songs were compared in the spaces clap, mert." in page.text
+    assert "made with an earlier model" not in page.text
 
 
 @pytest.mark.parametrize(

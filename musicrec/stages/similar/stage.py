@@ -120,7 +120,7 @@ def _is_published(store: Store, fingerprint: str) -> bool:
     return True
 
 
-def _outcomes(store: Store, left_out: dict[str, tuple[Reason, str]]) -> pa.Table:
+def _outcomes(store: Store, left_out: dict[str, tuple[Reason, str | None]]) -> pa.Table:
     """Return the outcome of every song of the catalog in the published table."""
     listed = set(published_lists(store)[0].to_pylist())
     name = store.footer("similar")["fingerprint"]

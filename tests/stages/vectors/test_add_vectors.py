@@ -354,7 +354,7 @@ def test_what_cannot_be_added_is_told_in_one_line(store, file, command, monkeypa
 
 def test_a_space_that_is_not_there_is_told_with_those_that_are(store, file, command):
     add_vectors(store, settings(file))
-    told = "has no space 'clap'; expected one of embeddings, mert; to add one: musicrec vectors add"
+    told = "has no space 'clap'; expected one of embeddings, features, mert; to add one: musicrec vectors add"
     code, _, complaint = command("similar", store.out, "--space", "clap")
     assert code == 2
     assert told in complaint
