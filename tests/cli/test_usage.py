@@ -129,7 +129,19 @@ def test_help_keeps_settings_apart_by_stage_and_from_what_changes_no_result(run)
 def test_commands_are_listed_in_the_order_of_the_chain(run):
     _, commands = run("--help")[1].split("Commands:")
     listed = re.findall(r"^  (\w+)  .*[^.]\.$", commands, re.MULTILINE)  # with its whole sentence: none ends in "..."
-    chain = ["run", "refresh", "catalog", "extract", "models", "tune", "train", "evaluate", "embed", "similar"]
+    chain = [
+        "run",
+        "refresh",
+        "catalog",
+        "extract",
+        "models",
+        "tune",
+        "train",
+        "evaluate",
+        "embed",
+        "duplicates",
+        "similar",
+    ]
     reading = ["lookup", "export", "recommend", "listen", "status", "rollback", "report"]
     assert listed == [*chain, *reading, "demo", "doctor"]
 
