@@ -26,7 +26,7 @@ class Outcome(NamedTuple):
     seconds: float | None = None
 
 
-DOINGS = {  # of the chain; the stage of a file of vectors is named by its space
+DOINGS = {  # of the chain; the stage of a space of vectors has the name of its table
     "catalog": "read",
     "extract": "decoded",
     "train": "trained on",
@@ -55,7 +55,7 @@ class Counts:
     def __str__(self) -> str:
         return (
             f"{self.stage}: {self.ok} ok + {self.skipped} skipped + {self.failed} failed = {self.total} "
-            f"({self.fresh or 'none'} {DOINGS.get(self.stage, 'read')} now)"
+            f"({self.fresh or 'none'} {DOINGS.get(self.stage, 'added')} now)"
         )
 
 

@@ -157,6 +157,7 @@ def test_commands_are_listed_in_the_order_of_the_chain(run):
         "evaluate",
         "embed",
         "vectors",
+        "duplicates",
         "similar",
     ]
     reading = ["lookup", "export", "recommend", "listen", "status", "rollback", "report"]
