@@ -210,9 +210,9 @@ FINGERPRINTS = pa.schema(
     [
         ("track_id", pa.string()),  # the song
         ("codes", pa.list_(pa.uint32())),  # 32 bits for every 46 ms of the clip
-        ("heard", pa.list_(pa.bool_())),  # whether the clip is above -60 dB there
+        ("audible", pa.list_(pa.bool_())),  # whether the clip is above -60 dB there
         ("faster_codes", pa.list_(pa.uint32())),  # the same at each faster speed of the footer, row-major, zero-padded
-        ("faster_heard", pa.list_(pa.bool_())),  # whether the clip is above -60 dB there; false in the padding
+        ("faster_audible", pa.list_(pa.bool_())),  # whether the clip is above -60 dB there; false in the padding
     ]
 )
 

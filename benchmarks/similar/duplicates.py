@@ -122,7 +122,7 @@ def stereo(options: Namespace) -> None:
 def chance_of(options: Namespace) -> None:
     """Print how near different recordings come to each other."""
     songs = [prints_of(clip)[0] for clip in different_clips(options.data)]
-    long = [song for song in songs if song.heard.sum() >= LEAST]
+    long = [song for song in songs if song.audible.sum() >= LEAST]
     errors = np.array([align(a, b, LEAST).errors for a, b in combinations(long, 2)])
     tested = chance(errors, MOST_ERRORS)
     print_table(

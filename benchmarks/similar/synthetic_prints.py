@@ -46,7 +46,7 @@ class SyntheticPrints:
     def __init__(self, pool: Codes, n_songs: int) -> None:
         rng = np.random.default_rng(0)
         self._codes = np.empty((n_songs, STEPS), np.uint32)
-        self._heard = np.ones((n_songs, STEPS), np.bool_)
+        self._audible = np.ones((n_songs, STEPS), np.bool_)
         for start in range(0, n_songs, BLOCK):
             block = self._codes[start : start + BLOCK]
             block[:] = _songs(rng, pool, len(block))
@@ -60,7 +60,7 @@ class SyntheticPrints:
             bits = rng.random((left, 32), np.float32) < copy.flips
             flips = np.packbits(bits, axis=1, bitorder="little").view(np.uint32).ravel()
             self._codes[song, :left] = self._codes[copy.of, copy.cut :] ^ OTHER[copy.speed] ^ flips
-            self._heard[song, left:] = False
+            self._audible[song, left:] = False
 
     def blocks(self) -> list[NDArray[np.int64]]:
         """The numbers of the songs, some at a time."""
@@ -74,7 +74,7 @@ class SyntheticPrints:
         """The fingerprints of neighbouring songs at one of the speeds."""
         rows = slice(songs[0], songs[-1] + 1)
         codes = self._codes[rows] ^ OTHER[speed] if speed else self._codes[rows]
-        return Prints(codes.ravel(), self._heard[rows].ravel(), np.arange(len(songs) + 1, dtype=np.int64) * STEPS)
+        return Prints(codes.ravel(), self._audible[rows].ravel(), np.arange(len(songs) + 1, dtype=np.int64) * STEPS)
 
 
 def _songs(rng: np.random.Generator, pool: Codes, n: int) -> Codes:

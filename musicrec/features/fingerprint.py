@@ -47,12 +47,12 @@ class Fingerprint(NamedTuple):
     ----------
     codes : numpy.ndarray
         uint32 [n_steps], a code for every ``STEP_S`` seconds.
-    heard : numpy.ndarray
+    audible : numpy.ndarray
         bool [n_steps], False where the clip is below -60 dB and the code means nothing.
     """
 
     codes: Codes
-    heard: Flags
+    audible: Flags
 
 
 def fingerprint(
@@ -87,8 +87,8 @@ def fingerprint(
     >>> from musicrec.features import mel
     >>> from musicrec.features.fingerprint import fingerprint
     >>> noise = np.random.default_rng(0).normal(size=22_050).astype(np.float32)
-    >>> codes, heard = fingerprint(mel(noise, 22_050), 22_050)
-    >>> codes.shape, codes.dtype, bool(heard.all())
+    >>> codes, audible = fingerprint(mel(noise, 22_050), 22_050)
+    >>> codes.shape, codes.dtype, bool(audible.all())
     ((17,), dtype('uint32'), True)
     """
     (made,) = fingerprints(mel, sample_rate, [speed], hop_length=hop_length, n_fft=n_fft)
@@ -149,7 +149,7 @@ def _of_bands(
     radius = WINDOW_S * frames_per_s / 2
     _smoothen(energy[:n_frames], frames_per_step, radius, HANN, smooth, loud)
     made = Fingerprint(np.empty(n_steps, np.uint32), np.empty(n_steps, np.bool_))
-    _compare(smooth, loud, made.codes, made.heard)
+    _compare(smooth, loud, made.codes, made.audible)
     return made
 
 
@@ -251,7 +251,7 @@ def _smoothen(
 
 
 @kernel
-def _compare(smooth: Floats, loud: Flags, codes: Codes, heard: Flags) -> None:
+def _compare(smooth: Floats, loud: Flags, codes: Codes, audible: Flags) -> None:
     """Write the signs of the differences over band and time, in logarithms: quotients are compared as products."""
     for step in range(len(codes)):
         now, then = step * ROOM, (step + LAG) * ROOM
@@ -262,4 +262,4 @@ def _compare(smooth: Floats, loud: Flags, codes: Codes, heard: Flags) -> None:
             after = load_at(smooth, then + at) * load_at(smooth, now + at + 1)
             code |= bits(less(before, after)) << at
         codes[step] = code
-        heard[step] = loud[step] and loud[step + LAG]
+        audible[step] = loud[step] and loud[step + LAG]

@@ -76,12 +76,12 @@ def errors(a, b):
 def test_codes_are_those_of_the_definition(rate, n_mels, speed):
     mel = mel_of(music(rate=rate), rate, n_mels)
     made = fingerprint(mel, rate, speed=speed)
-    difference, heard = by_definition(mel, rate, speed)
-    assert len(made.codes) == len(made.heard) == len(difference)
+    difference, audible = by_definition(mel, rate, speed)
+    assert len(made.codes) == len(made.audible) == len(difference)
     is_clear = np.abs(difference) > 2e-3  # the window is tabulated
     assert is_clear.mean() > 0.9
     assert (bits_of(made.codes) == (difference > 0))[is_clear].all()
-    assert (made.heard == heard).all()
+    assert (made.audible == audible).all()
 
 
 @settings(max_examples=25)
@@ -91,12 +91,12 @@ def test_any_spectrogram_has_the_codes_of_the_definition(seed, n_frames, loudest
     mel = (loudest - rng.gamma(2, 5, (128, n_frames))).clip(-80, 0).astype(np.float16)
     made = fingerprint(mel, RATE)
     if n_frames <= 2 * LAG:
-        assert len(made.codes) == len(made.heard) == 0
+        assert len(made.codes) == len(made.audible) == 0
         return
-    difference, heard = by_definition(mel, RATE)
+    difference, audible = by_definition(mel, RATE)
     is_clear = np.abs(difference) > 2e-3
     assert (bits_of(made.codes) == (difference > 0))[is_clear].all()
-    assert (made.heard == heard).all()
+    assert (made.audible == audible).all()
 
 
 def test_several_speeds_at_once_are_those_one_by_one():
@@ -104,7 +104,7 @@ def test_several_speeds_at_once_are_those_one_by_one():
     for made, speed in zip(fingerprints(mel, RATE, speeds), speeds, strict=True):
         alone = fingerprint(mel, RATE, speed=speed)
         assert (made.codes == alone.codes).all()
-        assert (made.heard == alone.heard).all()
+        assert (made.audible == alone.audible).all()
     assert fingerprints(mel, RATE, []) == []
 
 
@@ -130,18 +130,18 @@ def test_level_and_another_sample_rate_change_few_bits_and_another_recording_hal
 def test_a_pause_is_silent_and_its_surroundings_are_not():
     y = music()
     y[4 * RATE : 7 * RATE] = 0
-    heard = fingerprint(mel_of(y), RATE).heard
-    seconds = np.arange(len(heard)) * STEP_S
-    assert not heard[(seconds > 4.3) & (seconds < 6.5)].any()
-    assert heard[(seconds < 3.5) | (seconds > 7.3)].all()
+    audible = fingerprint(mel_of(y), RATE).audible
+    seconds = np.arange(len(audible)) * STEP_S
+    assert not audible[(seconds > 4.3) & (seconds < 6.5)].any()
+    assert audible[(seconds < 3.5) | (seconds > 7.3)].all()
 
 
 def test_nan_counts_as_silence():
     mel = mel_of(music())
     mel[:, 100:] = np.nan
-    heard = fingerprint(mel, RATE).heard
-    assert heard[:30].all()
-    assert not heard[60:].any()
+    audible = fingerprint(mel, RATE).audible
+    assert audible[:30].all()
+    assert not audible[60:].any()
 
 
 @pytest.mark.parametrize(

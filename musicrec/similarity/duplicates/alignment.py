@@ -47,30 +47,30 @@ def ones(x: np.uint32) -> np.uint32:
 
 @kernel
 def differing(
-    codes_a: Codes, heard_a: Flags, codes_b: Codes, heard_b: Flags, offset: int
+    codes_a: Codes, audible_a: Flags, codes_b: Codes, audible_b: Flags, offset: int
 ) -> tuple[np.uint32, np.uint32]:
-    """Return how many bits differ at an offset, and in how many steps both songs are heard."""
+    """Return how many bits differ at an offset, and in how many steps both songs are audible."""
     first, last = max(0, offset), min(len(codes_a), offset + len(codes_b))
     bits, steps = np.uint32(0), np.uint32(0)
     for t in range(first, last):
-        counts = np.uint32(heard_a[t] & heard_b[t - offset])
+        counts = np.uint32(audible_a[t] & audible_b[t - offset])
         steps += counts
         bits += counts * ones(codes_a[t] ^ codes_b[t - offset])
     return bits, steps
 
 
 @kernel
-def _best(codes_a: Codes, heard_a: Flags, codes_b: Codes, heard_b: Flags, least: int) -> tuple[float, int]:
+def _best(codes_a: Codes, audible_a: Flags, codes_b: Codes, audible_b: Flags, least: int) -> tuple[float, int]:
     errors, at = 1.0, 0
     for offset in range(least - len(codes_b), len(codes_a) - least + 1):
-        bits, steps = differing(codes_a, heard_a, codes_b, heard_b, offset)
+        bits, steps = differing(codes_a, audible_a, codes_b, audible_b, offset)
         if steps >= least and bits / (BITS * steps) < errors:
             errors, at = bits / (BITS * steps), offset
     return errors, at
 
 
 @kernel
-def own_errors(codes: Codes, heard: Flags) -> float:
+def own_errors(codes: Codes, audible: Flags) -> float:
     """Return how well a song fits itself a little later: the lowest share of bits that differ, over all delays.
 
     It is near 0 for a tone, 0.2 for a metronome, and above 0.3 for most music. Delays are at least 0.42 s, beyond
@@ -78,7 +78,7 @@ def own_errors(codes: Codes, heard: Flags) -> float:
     """
     lowest = 1.0
     for delay in range(LEAST_DELAY, len(codes) // 2):
-        bits, steps = differing(codes, heard, codes, heard, delay)
+        bits, steps = differing(codes, audible, codes, audible, delay)
         if steps and bits / (BITS * steps) < lowest:
             lowest = bits / (BITS * steps)
     return lowest

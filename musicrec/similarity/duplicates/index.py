@@ -80,7 +80,7 @@ def make_index(prints: Prints, one_in: int = ONE_IN) -> Index:
     n_steps = len(prints.codes)
     if n_steps >= MOST_STEPS:
         raise MusicrecError(f"duplicates: {len(prints)} songs have {n_steps} steps; expected less than {MOST_STEPS}")
-    keys = _keys(prints.codes, prints.heard, prints.starts, one_in)
+    keys = _keys(prints.codes, prints.audible, prints.starts, one_in)
     keys.sort()
     present, repeated = np.zeros((2, 1 << max(3, int(len(keys) * FILTER_BITS).bit_length() - 3)), np.uint8)
     _note_codes(keys, present, repeated)
@@ -109,7 +109,7 @@ def candidates(index: Index, queries: Prints, own: Numbers, one_in: int, *, is_e
     if len(queries) >= MOST_ROWS or np.diff(queries.starts, prepend=0).max() >= MOST_ROW_STEPS:
         raise ValueError(f"expected fewer than {MOST_ROWS} songs, each of fewer than {MOST_ROW_STEPS} steps")
     there = index.repeated if is_earlier else index.present
-    wanted = _wanted(queries.codes, queries.heard, queries.starts, one_in, there)
+    wanted = _wanted(queries.codes, queries.audible, queries.starts, one_in, there)
     wanted.sort()
     votes = _votes(index, wanted, own, is_earlier)
     votes.sort()
@@ -139,14 +139,14 @@ def _with_room(values: Keys, n: int, more: int) -> Keys:
 
 
 @kernel
-def _chosen(codes: Codes, heard: Flags, one_in: int, steps: Numbers, hashes: Codes) -> int:
+def _chosen(codes: Codes, audible: Flags, one_in: int, steps: Numbers, hashes: Codes) -> int:
     """Write step and hash of a song's chosen codes, of equal ones in a row the first; return how many they are.
 
     What is not chosen is overwritten by the next, which is faster than to jump over it.
     """
     n, before = 0, np.int64(-1)
     for t in range(len(codes)):
-        code = np.int64(codes[t]) if heard[t] else np.int64(-1)
+        code = np.int64(codes[t]) if audible[t] else np.int64(-1)
         mixed = _mixed(codes[t])
         steps[n], hashes[n] = t, mixed
         n += (code >= 0) & (code != before) & ((mixed >> np.uint32(16)) & np.uint32(one_in - 1) == 0)
@@ -155,13 +155,13 @@ def _chosen(codes: Codes, heard: Flags, one_in: int, steps: Numbers, hashes: Cod
 
 
 @kernel
-def _keys(codes: Codes, heard: Flags, starts: Numbers, one_in: int) -> Keys:
+def _keys(codes: Codes, audible: Flags, starts: Numbers, one_in: int) -> Keys:
     """Return code << 32 | step of the chosen codes."""
     keys, n, most = np.empty(len(codes) // one_in, np.uint64), 0, _longest(starts)
     steps, hashes = np.empty(most, np.int64), np.empty(most, np.uint32)
     for song in range(len(starts) - 1):
         first, stop = starts[song], starts[song + 1]
-        n_chosen = _chosen(codes[first:stop], heard[first:stop], one_in, steps, hashes)
+        n_chosen = _chosen(codes[first:stop], audible[first:stop], one_in, steps, hashes)
         keys = _with_room(keys, n, n_chosen)
         for k in range(n_chosen):
             t = first + steps[k]
@@ -191,13 +191,13 @@ def _note_codes(keys: Keys, present: NDArray[np.uint8], repeated: NDArray[np.uin
 
 
 @kernel
-def _wanted(codes: Codes, heard: Flags, starts: Numbers, one_in: int, present: NDArray[np.uint8]) -> Keys:
+def _wanted(codes: Codes, audible: Flags, starts: Numbers, one_in: int, present: NDArray[np.uint8]) -> Keys:
     """Return code << 32 | row << 16 | step of the chosen codes that may be in the index."""
     wanted, n, most = np.empty(len(codes) // one_in // FILTER_BITS, np.uint64), 0, _longest(starts)
     steps, hashes, last = np.empty(most, np.int64), np.empty(most, np.uint32), 8 * len(present) - 1
     for row in range(len(starts) - 1):
         first, stop = starts[row], starts[row + 1]
-        n_chosen = _chosen(codes[first:stop], heard[first:stop], one_in, steps, hashes)
+        n_chosen = _chosen(codes[first:stop], audible[first:stop], one_in, steps, hashes)
         wanted = _with_room(wanted, n, n_chosen + 1)
         for k in range(n_chosen):
             at = np.int64(hashes[k]) & last

@@ -107,15 +107,20 @@ def _fit(found: Candidates, queries: Prints, prints: Prints, least: int, most_er
     for k in range(len(errors)):
         query = slice(queries.starts[found.row[k]], queries.starts[found.row[k] + 1])
         song = slice(prints.starts[found.song[k]], prints.starts[found.song[k] + 1])
-        a, heard_a, b, heard_b = queries.codes[query], queries.heard[query], prints.codes[song], prints.heard[song]
+        a, audible_a, b, audible_b = (
+            queries.codes[query],
+            queries.audible[query],
+            prints.codes[song],
+            prints.audible[song],
+        )
         for offset in range(found.offset[k] - 1, found.offset[k] + SLACK + 2):
-            bits, steps = differing(a, heard_a, b, heard_b, offset)
+            bits, steps = differing(a, audible_a, b, audible_b, offset)
             if steps >= least and bits / (BITS * steps) < errors[k]:
                 errors[k], offsets[k] = bits / (BITS * steps), offset
         if errors[k] <= most_errors:
             first, last = max(0, offsets[k]), min(len(a), offsets[k] + len(b))
             over = slice(first - offsets[k], last - offsets[k])
-            by_chance = min(own_errors(a[first:last], heard_a[first:last]), own_errors(b[over], heard_b[over]))
+            by_chance = min(own_errors(a[first:last], audible_a[first:last]), own_errors(b[over], audible_b[over]))
             if errors[k] + LEAST_ADVANTAGE > by_chance:
                 errors[k] = 1
     return errors, offsets

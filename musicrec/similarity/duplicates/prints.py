@@ -19,14 +19,14 @@ class Prints(NamedTuple):
     ----------
     codes : numpy.ndarray
         uint32 [n_steps of all songs], one song after the other.
-    heard : numpy.ndarray
+    audible : numpy.ndarray
         bool [n_steps of all songs], False where a song is silent and its code means nothing.
     starts : numpy.ndarray
         int64 [n_songs + 1], where each song begins, and the end.
     """
 
     codes: Codes
-    heard: Flags
+    audible: Flags
     starts: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -35,7 +35,7 @@ class Prints(NamedTuple):
     def song(self, i: int) -> tuple[Codes, Flags]:
         """Return codes and flags of one song."""
         steps = slice(self.starts[i], self.starts[i + 1])
-        return self.codes[steps], self.heard[steps]
+        return self.codes[steps], self.audible[steps]
 
     @classmethod
     def of(cls, songs: Iterable[tuple[ArrayLike, ArrayLike]]) -> Self:
@@ -44,7 +44,7 @@ class Prints(NamedTuple):
         lengths = [len(np.asarray(codes)) for codes, _ in pairs]
         return cls(
             np.concatenate([np.empty(0, np.uint32), *(np.asarray(codes, np.uint32) for codes, _ in pairs)]),
-            np.concatenate([np.empty(0, np.bool_), *(np.asarray(heard, np.bool_) for _, heard in pairs)]),
+            np.concatenate([np.empty(0, np.bool_), *(np.asarray(audible, np.bool_) for _, audible in pairs)]),
             np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
         )
 

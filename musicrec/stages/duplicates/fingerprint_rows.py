@@ -153,9 +153,9 @@ def _rows_of(songs: pa.RecordBatch, names: dict[str, str], sample_rate: int) -> 
         outcome = Outcome(track_id, DuplicatesSettings.stage, OK, fingerprint=names[track_id])
         yield outcome._asdict() | {
             "codes": own.codes,
-            "heard": pa.array(own.heard),
+            "audible": pa.array(own.audible),
             "faster_codes": _side_by_side([made.codes for made in faster], len(own.codes)),
-            "faster_heard": pa.array(_side_by_side([made.heard for made in faster], len(own.codes))),
+            "faster_audible": pa.array(_side_by_side([made.audible for made in faster], len(own.codes))),
         }
 
 

@@ -46,15 +46,15 @@ class Songs(NamedTuple):
 
 def read_songs(store: Store) -> Songs:
     """Read the fingerprints at the songs' own speed."""
-    table = store.read(TABLE, ["track_id", "codes", "heard"]).sort_by("track_id").combine_chunks()
+    table = store.read(TABLE, ["track_id", "codes", "audible"]).sort_by("track_id").combine_chunks()
     lengths = pc.list_value_length(table["codes"]).to_numpy().astype(np.int64)
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    codes, heard = (_values(table[name]) for name in ("codes", "heard"))
+    codes, audible = (_values(table[name]) for name in ("codes", "audible"))
     is_long = (
-        np.add.reduceat(np.append(heard, False), starts[:-1]) * (lengths > 0) >= LEAST if len(table) else lengths > 0
+        np.add.reduceat(np.append(audible, False), starts[:-1]) * (lengths > 0) >= LEAST if len(table) else lengths > 0
     )
     wanted = np.repeat(is_long, lengths)
-    prints = Prints(codes[wanted], heard[wanted], np.concatenate([[0], np.cumsum(lengths[is_long])]).astype(np.int64))
+    prints = Prints(codes[wanted], audible[wanted], np.concatenate([[0], np.cumsum(lengths[is_long])]).astype(np.int64))
     track_ids = table["track_id"].combine_chunks()
     return Songs(track_ids.filter(pa.array(is_long)), prints, track_ids.filter(pa.array(~is_long)).to_pylist())
 
@@ -132,8 +132,8 @@ def _matches_of(batch: pa.RecordBatch, shared: Shared) -> list[Matches]:
     numbers = own.drop_null().to_numpy().astype(np.int64)
     lengths = pc.list_value_length(batch["codes"]).to_numpy().astype(np.int64)
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    queries = [Prints(_values(batch["codes"]), _values(batch["heard"]), starts)]
-    queries += _faster(_values(batch["faster_codes"]), _values(batch["faster_heard"]), starts)
+    queries = [Prints(_values(batch["codes"]), _values(batch["audible"]), starts)]
+    queries += _faster(_values(batch["faster_codes"]), _values(batch["faster_audible"]), starts)
     return [
         match(
             shared.codes, shared.prints, prints, numbers, speed, least=LEAST, most_errors=shared.settings.max_bit_errors
@@ -142,11 +142,11 @@ def _matches_of(batch: pa.RecordBatch, shared: Shared) -> list[Matches]:
     ]
 
 
-def _faster(codes: NDArray[np.uint32], heard: NDArray[np.bool_], starts: NDArray[np.int64]) -> list[Prints]:
+def _faster(codes: NDArray[np.uint32], audible: NDArray[np.bool_], starts: NDArray[np.int64]) -> list[Prints]:
     """Return the fingerprints at each other speed, of songs that have all of theirs in a row."""
     lengths, n_speeds = np.diff(starts), len(FASTER)
     speed = np.repeat(np.tile(np.arange(n_speeds), len(lengths)), np.repeat(lengths, n_speeds))
-    return [Prints(codes[speed == k], heard[speed == k], starts) for k in range(n_speeds)]
+    return [Prints(codes[speed == k], audible[speed == k], starts) for k in range(n_speeds)]
 
 
 def _to_matches(table: pa.Table) -> Matches:

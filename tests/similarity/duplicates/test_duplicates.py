@@ -32,7 +32,7 @@ def flipped(rng, codes, rate):
 
 
 def overlay(a, b, offset):
-    """The steps of both songs that lie over each other and are heard."""
+    """The steps of both songs that lie over each other and are audible."""
     t = np.arange(max(0, offset), min(len(a[0]), offset + len(b[0])))
     t = t[a[1][t] & b[1][t - offset]]
     return a[0][t], b[0][t - offset]
@@ -94,16 +94,18 @@ def test_candidates_are_the_pairs_with_two_codes_in_common_at_one_offset(seed, n
     assert dict(zip(zip(found.row, found.song, strict=True), found.offset, strict=True)) == expected
 
 
-def begins(codes, heard):
-    """The heard steps whose code is not that of the heard step before, with their codes."""
-    return [(t, code) for t, code in enumerate(codes) if heard[t] and not (t and heard[t - 1] and codes[t - 1] == code)]
+def begins(codes, audible):
+    """The audible steps whose code is not that of the audible step before, with their codes."""
+    return [
+        (t, code) for t, code in enumerate(codes) if audible[t] and not (t and audible[t - 1] and codes[t - 1] == code)
+    ]
 
 
 def test_the_same_share_of_codes_is_chosen_in_every_song():
     rng = np.random.default_rng(0)
-    codes, heard = noise_codes(rng, 4000)
-    kept = [{int(key) >> 32 for key in make_index(Prints.of([(codes, heard)]), n).keys} for n in (1, 2, 4)]
-    backwards = {int(key) >> 32 for key in make_index(Prints.of([(codes[::-1], heard)]), 4).keys}
+    codes, audible = noise_codes(rng, 4000)
+    kept = [{int(key) >> 32 for key in make_index(Prints.of([(codes, audible)]), n).keys} for n in (1, 2, 4)]
+    backwards = {int(key) >> 32 for key in make_index(Prints.of([(codes[::-1], audible)]), 4).keys}
     assert kept[0] == set(codes.tolist())
     assert kept[2] < kept[1] < kept[0]
     assert kept[2] == backwards
@@ -137,10 +139,10 @@ def matches_of(songs, most_errors=0.3, blocks=1):
     return Matches.joined(found)
 
 
-def played_as_is(codes, heard):
+def played_as_is(codes, audible):
     """The fingerprints of a song that fits no other at another speed."""
     rng = np.random.default_rng(len(codes))
-    return [(codes, heard), (rng.integers(0, 2**32, len(codes), dtype=np.uint32), heard)]
+    return [(codes, audible), (rng.integers(0, 2**32, len(codes), dtype=np.uint32), audible)]
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +151,8 @@ def catalog():
     rng = np.random.default_rng(1)
     songs = []
     for _ in range(40):
-        codes, heard = noise_codes(rng, int(rng.integers(250, 600)))
-        songs.append((codes, heard))
+        codes, audible = noise_codes(rng, int(rng.integers(250, 600)))
+        songs.append((codes, audible))
         cut = int(rng.integers(0, 60))
         copy = flipped(rng, codes, rng.choice([0.02, 0.05, 0.07]))[cut:]
         songs.append((copy, rng.random(len(copy)) > 0.1))
@@ -182,8 +184,8 @@ def test_matches_do_not_depend_on_how_the_songs_are_divided(catalog, blocks):
 
 def test_a_faster_copy_is_found_whichever_of_the_two_comes_first():
     rng = np.random.default_rng(2)
-    codes, heard = noise_codes(rng, 500)
-    slow = [(codes, heard), noise_codes(rng, 490)]
+    codes, audible = noise_codes(rng, 500)
+    slow = [(codes, audible), noise_codes(rng, 490)]
     fast = [(slow[1][0][50:], slow[1][1][50:]), noise_codes(rng, 400)]  # as the slow one at 1.02, from step 50 on
     others = [played_as_is(*noise_codes(rng, 400)) for _ in range(3)]
     (song,), (earlier,), _, (speed,), (offset,) = matches_of([*others, slow, fast])
@@ -196,8 +198,8 @@ def test_a_faster_copy_is_found_whichever_of_the_two_comes_first():
 
 def test_more_copies_than_a_bucket_holds_are_one_group():
     rng = np.random.default_rng(3)
-    codes, heard = noise_codes(rng, 250)
-    copies = [played_as_is(flipped(rng, codes, 0.01), heard) for _ in range(BUCKET + 20)]
+    codes, audible = noise_codes(rng, 250)
+    copies = [played_as_is(flipped(rng, codes, 0.01), audible) for _ in range(BUCKET + 20)]
     groups = group(matches_of(copies), len(copies), 0.3)
     assert (groups.representative == 0).all()
 

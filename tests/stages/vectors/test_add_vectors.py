@@ -321,7 +321,7 @@ def test_the_commands_add_and_list(store, file, command):
         "vectors", "add", store.out, "mert", file, "--model", "mert", "--licence", "CC0-1.0"
     )
     assert (code, complaint) == (0, "")
-    assert said.startswith(f"vectors/mert: {N} ok + 0 skipped + 0 failed = {N} ({N} read now); 5 numbers each, space ")
+    assert said.startswith(f"vectors/mert: {N} ok + 0 skipped + 0 failed = {N} ({N} added now); 5 numbers each, space ")
     code, said, _ = command("vectors", "list", store.out)
     assert re.match(r"space +songs +numbers +id +model +licence +file\nmert +12 +5 +\w{16} +mert +CC0-1.0 +/", said)
     code, said, _ = command("vectors", "list", store.out, "--json")
