@@ -122,6 +122,8 @@ def fit(
     from musicrec.models.pipelines import build
 
     X, y = learn
+    if weights is not None and (weights == 1).all():
+        weights = None  # with weights, a forest draws other songs
     pipeline = build(name, len(X), seed, params)
     return pipeline.fit(finite_or_nan(X), y, **{f"{pipeline.steps[-1][0]}__sample_weight": weights})
 
