@@ -16,10 +16,10 @@ import pytest
 from musicrec.audio.encode import encode
 from musicrec.cli import cli
 from musicrec.models.pretrained.card import Card
-from musicrec.schemas import EMBEDDINGS, TRACKS
+from musicrec.schemas import EMBEDDINGS, RECORDINGS, TRACKS
 from musicrec.serve.sidecar import SIDECAR_COLUMNS
 from musicrec.serve.table_writer import write_table
-from musicrec.settings import STAGES, CatalogSettings, EmbedSettings, SimilarSettings, resolve
+from musicrec.settings import STAGES, CatalogSettings, DuplicatesSettings, EmbedSettings, SimilarSettings, resolve
 from musicrec.similarity import top_n
 from musicrec.store.outcomes import Outcome, outcomes_table
 from musicrec.store.store import Store
@@ -177,6 +177,7 @@ def folder(tmp_path_factory):
         {"track_id": s, "model_id": "m", "embedding": v, "probabilities": [float(s[:-6] == g) for g in GENRES]}
         for s, v in zip(SONGS, vectors, strict=True)
     ]
+    recordings = [{"track_id": s, "recording": s, "score": 0.0, "speed": 1.0, "offset_s": 0.0} for s in SONGS]
     store = Store(folder / "OUT")
     store.create()
     store.settings.record(CatalogSettings(source="/music"))
@@ -188,6 +189,7 @@ def folder(tmp_path_factory):
         ("tracks", CatalogSettings(source="/music"), songs),
         ("embeddings", EmbedSettings(), pa.Table.from_pylist(embeddings, EMBEDDINGS)),
         ("outcomes", CatalogSettings(source="/music"), outcomes),
+        ("recordings", DuplicatesSettings(), pa.Table.from_pylist(recordings, RECORDINGS)),
     ):
         publish(store, name, settings, lambda version, table=table: version.write_part(table))
     ids, scores = top_n(vectors, 50)
@@ -257,7 +259,7 @@ def test_every_reason_is_explained():
 
     assert {reason for _, reason, *_ in schemas.REASONS} == set(schemas.Reason)
     stages = {stage for stages, *_ in schemas.REASONS for stage in stages.split(", ")}
-    assert stages == {"catalog", "extract", "train", "embed", "vectors", "similar"}
+    assert stages == {"catalog", "extract", "train", "embed", "vectors", "duplicates", "similar"}
     assert all(meaning and remedy for _, _, meaning, remedy in schemas.REASONS)
     assert "{reasons} musicrec.schemas REASONS" in PAGES["docs/operate/failed-songs.md"]
 

@@ -68,7 +68,7 @@ def test_a_chain_from_python_and_the_night_after(ray_session, tmp_path):
         ({"similar": {"depth": 1}}, r"setting similar\.depth = 1: no such setting; expected one of n, "),
         (
             {"listen": {}},
-            "settings of 'listen': no such stage; expected one of catalog, extract, train, embed, similar",
+            "settings of 'listen': no such stage; expected one of catalog, extract, train, embed, duplicates, similar",
         ),
         ({}, r"setting catalog\.source: it has no default; give it a value"),
     ],
