@@ -89,7 +89,7 @@ def fingerprint(
     >>> noise = np.random.default_rng(0).normal(size=22_050).astype(np.float32)
     >>> codes, audible = fingerprint(mel(noise, 22_050), 22_050)
     >>> codes.shape, codes.dtype, bool(audible.all())
-    ((17,), dtype('uint32'), True)
+    ((18,), dtype('uint32'), True)
     """
     (made,) = fingerprints(mel, sample_rate, [speed], hop_length=hop_length, n_fft=n_fft)
     return made
@@ -124,7 +124,7 @@ def fingerprints(
     >>> from musicrec.features.fingerprint import fingerprints
     >>> noise = np.random.default_rng(0).normal(size=22_050).astype(np.float32)
     >>> [len(codes) for codes, _ in fingerprints(mel(noise, 22_050), 22_050, [1, 1.04])]
-    [17, 16]
+    [18, 17]
     """
     halves = np.ascontiguousarray(mel, np.float16).view(np.uint16)
     n_mels, n_frames = halves.shape
