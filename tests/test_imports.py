@@ -104,6 +104,7 @@ def allowed(module, name, ours):
     return LAYER.get(there, len(LAYERS)) <= LAYER[here] and there not in NEVER.get(here, ())
 
 
+@pytest.mark.thorough
 def test_imports_point_down_and_heavy_libraries_stay_where_they_belong():
     assert faults(PACKAGE, *[folder for folder in [JOBS] if folder.is_dir()]) == []
 

@@ -80,6 +80,7 @@ def test_the_reader_refuses_half_a_table(out, change):
             reader.WAYS[way][1](str(out))
 
 
+@pytest.mark.thorough
 def test_a_table_that_no_undisturbed_run_has_published_is_a_fault_as_is_an_older_one_after_a_newer(tmp_path):
     runs = kills.Runs(tmp_path / "new", 0, 1)
     runs.contents = {"similar": ["a", "b", "c"], "features": ["x", "y"]}

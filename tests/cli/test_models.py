@@ -30,6 +30,7 @@ def files(tmp_path):
     return tmp_path
 
 
+@pytest.mark.thorough
 def test_a_model_is_added_and_listed_with_its_licence(run, files):
     assert "No pretrained models in" in run("models")[1]
     code, text, complaint = run("models", "add", "small.onnx", "--card", "card.toml")
@@ -57,6 +58,7 @@ def test_what_cannot_be_added(run, files, arguments, code, line):
     assert "Traceback" not in found[2]
 
 
+@pytest.mark.thorough
 def test_an_index_out_of_reach(run, tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)

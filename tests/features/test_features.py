@@ -132,6 +132,7 @@ def test_the_number_of_features(feature_set, n):
     assert len(features.feature_names(feature_set)) == len(features.FEATURE_SETS[feature_set]) == n
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("feature_set", "table", "others"),
     [("gtzan57", KAGGLE, {"filename", "length", "label"}), ("iiitd41", IIITD, {"genre"})],

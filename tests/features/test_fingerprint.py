@@ -71,6 +71,7 @@ def errors(a, b):
     return np.bitwise_count(a[:n] ^ b[:n]).mean() / 32
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("rate", "n_mels"), [(22_050, 128), (16_000, 96), (44_100, 128), (22_050, 64)])
 @pytest.mark.parametrize("speed", [1.0, 1.005, 1.04, 0.97])
 def test_codes_are_those_of_the_definition(rate, n_mels, speed):
@@ -99,6 +100,7 @@ def test_any_spectrogram_has_the_codes_of_the_definition(seed, n_frames, loudest
     assert (made.audible == audible).all()
 
 
+@pytest.mark.thorough
 def test_several_speeds_at_once_are_those_one_by_one():
     mel, speeds = mel_of(music()), [1.0, 1.01, 1.04]
     for made, speed in zip(fingerprints(mel, RATE, speeds), speeds, strict=True):
@@ -108,6 +110,7 @@ def test_several_speeds_at_once_are_those_one_by_one():
     assert fingerprints(mel, RATE, []) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("percent", [-4, -2.5, 1, 2.5, 4])
 def test_the_fingerprint_at_a_speed_is_that_of_the_clip_played_so(percent):
     y, speed = music(), 1 + percent / 100
@@ -118,6 +121,7 @@ def test_the_fingerprint_at_a_speed_is_that_of_the_clip_played_so(percent):
     assert errors(fingerprint(mel_of(y), RATE).codes, really.codes) > 1.5 * errors(as_if.codes, really.codes)
 
 
+@pytest.mark.thorough
 def test_level_and_another_sample_rate_change_few_bits_and_another_recording_half():
     y = music()
     codes = fingerprint(mel_of(y), RATE).codes
@@ -127,6 +131,7 @@ def test_level_and_another_sample_rate_change_few_bits_and_another_recording_hal
     assert 0.45 < errors(codes, fingerprint(mel_of(music(1)), RATE).codes) < 0.55
 
 
+@pytest.mark.thorough
 def test_a_pause_is_silent_and_its_surroundings_are_not():
     y = music()
     y[4 * RATE : 7 * RATE] = 0
@@ -136,6 +141,7 @@ def test_a_pause_is_silent_and_its_surroundings_are_not():
     assert audible[(seconds < 3.5) | (seconds > 7.3)].all()
 
 
+@pytest.mark.thorough
 def test_nan_counts_as_silence():
     mel = mel_of(music())
     mel[:, 100:] = np.nan

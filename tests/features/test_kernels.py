@@ -171,6 +171,7 @@ def test_medians_are_those_of_sorting_also_with_equal_values_zeros_and_infinitie
 # --- Fourier ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-6), (np.float64, 1e-13)])
 @pytest.mark.parametrize("n_fft", [32, 64, 128, 512, 1024, 2048, 4096])
 def test_the_transform_is_scipys_and_comes_back(n_fft, dtype, tolerance):

@@ -127,6 +127,7 @@ def test_mixed_targets_sum_to_one_and_the_song_itself_keeps_at_least_half(kind, 
     assert targets[np.arange(len(labels)), labels].min() >= 0.5
 
 
+@pytest.mark.thorough
 @given(
     st.sampled_from(["features", "mel", "images"]), st.sampled_from([{"mixup": 0.3}, {"cutmix": 0.3}, MIXING]), SEEDS
 )

@@ -195,6 +195,7 @@ def test_importing_the_models_loads_neither_scikit_learn_nor_keras():
 # --- weights ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_equal_weights_change_no_model():
     X, y = songs()
     for name in CLASSICAL + CLUSTERINGS:

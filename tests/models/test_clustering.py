@@ -97,6 +97,7 @@ def test_the_reference_figures_come_back_on_the_reference_table(table, name):
     assert found.n_clusters == 9 or name == "dbscan"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CLUSTERINGS)
 def test_clusters_are_those_of_scikit_learn(table, name):
     X, y = table

@@ -157,6 +157,7 @@ def test_a_genre_that_is_not_learned_from_keeps_its_column(name):
     assert np.isfinite(probabilities).all()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", marked(MODELS))
 def test_it_expects_a_rare_genre_as_often_as_it_weighs(name):
     """Nothing tells the genres, so a model can only learn how frequent they are: 1 in 4, or as good as 1 in 2."""

@@ -117,6 +117,7 @@ def test_models_stand_by_splits_with_their_intervals(page, table):
     assert accuracies == sorted(accuracies, reverse=True)
 
 
+@pytest.mark.thorough
 def test_every_pair_is_told_from_the_side_of_the_row(page, predictions):
     of_split = predictions[(predictions["split"] == "artist") & ~predictions["model"].str.endswith(SHUFFLED)]
     pairs = compare(of_split, artist_groups(ARTISTS, IDS))

@@ -156,6 +156,7 @@ def test_a_lost_song_is_called_lost(tmp_path):
     assert ["catalog", "25", "0", "0", "25", "26", "1 unaccounted for"] in page_of(catalog.store).rows
 
 
+@pytest.mark.thorough
 def test_accuracy_comes_with_its_count_and_wilson_interval(page):
     low, high = stats.binomtest(6, 8).proportion_ci(method="wilson")
     assert "6 of 8 test songs: 75.0\xa0%" in page.text
@@ -226,6 +227,7 @@ def test_a_table_of_an_earlier_model_is_called_so(tmp_path):
     assert "not trained on" not in page.text  # which songs that model had seen is not known any more
 
 
+@pytest.mark.thorough
 def test_a_table_of_other_spaces_names_them(tmp_path):
     catalog = Catalog(tmp_path).everything()
     catalog.similar(model_id=None, spaces={"clap": {"id": "1" * 16}, "mert": {"id": "2" * 16}})
@@ -234,6 +236,7 @@ def test_a_table_of_other_spaces_names_them(tmp_path):
     assert "made with an earlier model" not in page.text
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("source", "genres"), [("/data/Synthetic-100", None), ("/music", ["synthetic drone", "synthetic click"])]
 )

@@ -84,6 +84,7 @@ def assert_true(verdict, rules, vectors, columns, row, other, found):
             assert verdict.rank > 4 * rules.n
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", RULES, ids=lambda how: " ".join(f"{k}={v}" for k, v in how.items()) or "none")
 @pytest.mark.parametrize("n", [4, 40])
 def test_verdicts_agree_with_the_lists_and_are_true(how, n):

@@ -320,6 +320,7 @@ def test_faults_are_counted_over_all_blocks(monkeypatch):
         check_lists(ids, scores, SCORE_RANGE["cosine"])
 
 
+@pytest.mark.thorough
 @metrics
 @settings(max_examples=60, deadline=None)
 @given(vectors=matrices(), n=st.integers(1, 20))

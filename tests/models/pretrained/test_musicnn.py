@@ -57,6 +57,7 @@ def close(mine, theirs):
     np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.thorough
 def test_the_converted_network_is_the_described_one(weights, patches):
     model = Pretrained(convert(weights), musicnn_wheel.card_of("musicnn", TAGS))
     vectors, tags = model.run(patches)
@@ -100,6 +101,7 @@ def offline(monkeypatch, links):
     monkeypatch.setenv("PIP_FIND_LINKS", str(links))
 
 
+@pytest.mark.thorough
 def test_an_index_out_of_reach_is_one_line_that_says_what_to_do(tmp_path, monkeypatch):
     offline(monkeypatch, tmp_path)
     with pytest.raises(ModelError, match=r"musicnn==0.1.0 cannot be fetched from the package index \(.*\); ") as e:
@@ -107,6 +109,7 @@ def test_an_index_out_of_reach_is_one_line_that_says_what_to_do(tmp_path, monkey
     assert "\n" not in str(e.value)
 
 
+@pytest.mark.thorough
 def test_another_file_under_the_same_name_is_refused(tmp_path, monkeypatch):
     links, target = tmp_path / "links", tmp_path / "target"
     links.mkdir()

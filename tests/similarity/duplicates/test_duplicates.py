@@ -46,6 +46,7 @@ def errors_at(a, b, offset):
 # --- one pair -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @settings(max_examples=50)
 @given(st.integers(0, 2**16), st.integers(1, 60), st.integers(1, 60), st.integers(1, 30), st.sampled_from([0, 0.3]))
 def test_the_best_alignment_is_that_of_a_search_of_all_offsets(seed, n_a, n_b, least, silent):
@@ -73,6 +74,7 @@ def test_eight_seconds_are_so_many_steps():
 # --- the index ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @settings(max_examples=15)
 @given(st.integers(0, 2**16), st.integers(2, 6), st.integers(2, 60), st.booleans())
 def test_candidates_are_the_pairs_with_two_codes_in_common_at_one_offset(seed, n_songs, n_codes, is_earlier):
@@ -159,6 +161,7 @@ def catalog():
     return [songs[i] for i in rng.permutation(len(songs))]
 
 
+@pytest.mark.thorough
 def test_matches_are_those_of_a_search_of_all_pairs(catalog):
     found = matches_of([played_as_is(*song) for song in catalog])
     expected = {}
@@ -262,6 +265,7 @@ def melody(seed, seconds):
     return 0.2 * y + 1e-3 * rng.normal(size=len(t))
 
 
+@pytest.mark.thorough
 def test_real_sound_at_another_speed_is_found_and_another_melody_is_not():
     import soxr
 
@@ -288,6 +292,7 @@ def test_tones_and_metronomes_make_no_recording():
     assert len(matches_of(songs, most_errors=0.5).song) == 0
 
 
+@pytest.mark.thorough
 def test_an_overlap_under_eight_seconds_proves_nothing():
     y = melody(0, 15)
     clips = [y, y[round(6.5 * RATE) :], y[round(7.5 * RATE) :]]

@@ -154,6 +154,7 @@ def test_a_machine_that_computes_other_golden_vectors_stops_the_run(ray_session,
     assert run_pretrained(store, SETTINGS).ok
 
 
+@pytest.mark.thorough
 def test_a_model_that_is_not_there_changes_nothing(songs, tmp_path, monkeypatch):
     monkeypatch.setenv("MUSICREC_CACHE", str(tmp_path / "cache"))
     store = new_out(tmp_path / "out", songs[0])

@@ -281,6 +281,7 @@ for line in sys.stdin:  # imports take a second, an import of vectors a few mill
 """
 
 
+@pytest.mark.thorough
 def test_kills_at_random_moments_leave_a_whole_table_and_the_next_run_ends_with_the_right_one(store, tmp_path):
     made = {0: vectors(0), 1: vectors(1, n=N - 2)}
     files = {seed: write(tmp_path / f"{seed}.parquet", matrix) for seed, matrix in made.items()}
