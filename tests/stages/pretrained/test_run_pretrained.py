@@ -14,7 +14,7 @@ from musicrec.models.pretrained import library
 from musicrec.models.pretrained.session import Pretrained
 from musicrec.settings import CatalogSettings, PretrainedSettings, SimilarSettings
 from musicrec.stages.catalog.stage import catalog
-from musicrec.stages.chain import chain_settings, stages
+from musicrec.stages.chain import chain_settings, run, stages
 from musicrec.stages.extract.track_rows import Wanted
 from musicrec.stages.pretrained import stage
 from musicrec.stages.pretrained.pretrained_rows import pretrained_row
@@ -88,7 +88,25 @@ def test_vectors_and_tags_are_those_of_the_pure_functions_and_songs_can_be_compa
     assert list(stages(store, chain_settings(store)))[-2:] == ["vectors/small", "similar"]  # of every night
 
 
-def test_only_what_is_new_is_heard_and_the_tables_are_those_of_a_full_run(ray_session, songs, tmp_path, model):
+def test_a_first_run_makes_the_space_that_songs_are_compared_in_and_finds_duplicates(
+    ray_session, songs, tmp_path, model
+):
+    store = new_out(tmp_path / "out", songs[0])
+    own = {"n": 3, "space": ["small=1", "features=0.5"], "no_duplicates": True, "max_hub_share": 1.0}
+    values = {"train": {"model": "svm"}, "embed": {"model": "svm"}, "similar": own}
+    settings = chain_settings(store, values)
+    assert list(stages(store, settings))[-3:] == ["vectors/small", "duplicates", "similar"]
+    run(store, settings, show=lambda counts: None)
+    lineage = store.footer("similar")["lineage"]
+    assert {name: space["weight"] for name, space in lineage["spaces"].items()} == {"small": 1.0, "features": 0.5}
+    assert set(lineage["made_of"]) == {"vectors/small", "features", "recordings"}
+    assert store.footer("vectors/small")["settings"]["duration_s"] == settings.extract.duration_s
+    before = store.state()
+    run(store, settings, show=lambda counts: None)
+    assert store.state() == before
+
+
+def test_only_what_is_new_is_computed_and_the_tables_are_those_of_a_full_run(ray_session, songs, tmp_path, model):
     source, files = songs
     files[0].rename(tmp_path / "away.wav")
     store = new_out(tmp_path / "out", source)
@@ -107,7 +125,7 @@ def test_only_what_is_new_is_heard_and_the_tables_are_those_of_a_full_run(ray_se
     assert not list((store.out / "_work").rglob("*.parquet"))
 
 
-def test_another_model_of_the_same_name_or_another_clip_is_heard_anew(ray_session, songs, tmp_path, model):
+def test_another_model_of_the_same_name_or_another_clip_is_computed_anew(ray_session, songs, tmp_path, model):
     store = new_out(tmp_path / "out", songs[0])
     n_songs = run_pretrained(store, SETTINGS).fresh
     assert run_pretrained(store, PretrainedSettings(model="small", duration_s=1.0)).fresh == n_songs
@@ -163,7 +181,7 @@ def test_a_model_that_is_not_there_changes_nothing(songs, tmp_path, monkeypatch)
     assert store.published() == ["outcomes", "tracks"]
 
 
-def test_a_catalog_of_which_no_song_can_be_heard_says_so_and_keeps_the_reasons(ray_session, tmp_path, model):
+def test_a_catalog_of_which_no_song_can_be_read_says_so_and_keeps_the_reasons(ray_session, tmp_path, model):
     (tmp_path / "songs").mkdir()
     (tmp_path / "songs/a.wav").write_bytes(b"no audio")
     store = new_out(tmp_path / "out", tmp_path / "songs")
