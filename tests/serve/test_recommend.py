@@ -29,7 +29,14 @@ from musicrec.models import load
 from musicrec.serve.explore import Talk
 from musicrec.serve.lookup import SimilarTable
 from musicrec.serve.recommend import Recommender
-from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings
+from musicrec.settings import (
+    CatalogSettings,
+    DuplicatesSettings,
+    EmbedSettings,
+    ExtractSettings,
+    SimilarSettings,
+    TrainSettings,
+)
 from musicrec.stages.chain import ChainSettings, run
 from musicrec.store.store import Store
 
@@ -59,7 +66,7 @@ def made(data, ray_session, tmp_path_factory):
     store.create()
     run(store, ChainSettings(
         CatalogSettings(source=str(folder / "songs.csv")), ExtractSettings(feature_sets=("iiitd41",), duration_s=5),
-        TrainSettings(model="svm"), EmbedSettings(model="svm"), SimilarSettings(n=N),
+        TrainSettings(model="svm"), EmbedSettings(model="svm"), DuplicatesSettings(), SimilarSettings(n=N),
     ))  # fmt: skip
     return store
 

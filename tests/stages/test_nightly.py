@@ -16,7 +16,14 @@ from musicrec.cluster import deadline as deadline_room
 from musicrec.cluster.deadline import check_deadline, deadline, seconds_left
 from musicrec.errors import CatalogError, DeadlinePassed, PublishError
 from musicrec.monitor.cpu_time import CpuMeter
-from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings
+from musicrec.settings import (
+    CatalogSettings,
+    DuplicatesSettings,
+    EmbedSettings,
+    ExtractSettings,
+    SimilarSettings,
+    TrainSettings,
+)
 from musicrec.stages.chain import ChainSettings, refresh
 from musicrec.stages.embed import embed
 from musicrec.stages.extract import stage as extract_stage
@@ -30,7 +37,12 @@ STAGES = ["catalog", "extract", "train", "embed", "similar", "report"]
 def settings(source, **of_similar):
     similar = SimilarSettings(**{"n": 5, "max_churn": 1.0, **of_similar})
     return ChainSettings(
-        CatalogSettings(source=str(source)), ExtractSettings(), TrainSettings(epochs=2), EmbedSettings(), similar
+        CatalogSettings(source=str(source)),
+        ExtractSettings(),
+        TrainSettings(epochs=2),
+        EmbedSettings(),
+        DuplicatesSettings(),
+        similar,
     )
 
 
