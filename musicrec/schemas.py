@@ -331,7 +331,7 @@ def features_schema(names: Iterable[str]) -> pa.Schema:
 
 
 def tags_schema(tags: Iterable[str]) -> pa.Schema:
-    """Return the schema of the ``tags`` table: ``track_id`` and one float32 column per tag, a score from 0 to 1."""
+    """Return the schema of a table ``tags/NAME``: ``track_id``, and a float32 column for each tag, from 0 to 1."""
     return pa.schema([("track_id", pa.string()), *((tag, pa.float32()) for tag in tags)])
 
 

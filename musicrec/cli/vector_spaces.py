@@ -34,8 +34,9 @@ def vectors() -> None:
 def run(out: str, model: str, address: str | None, **options: Any) -> None:  # noqa: ANN401
     """Run a pretrained model on each song: the table OUT/vectors/MODEL.
 
-    `musicrec models add` keeps such a model on this machine. Its tags become the table OUT/tags, a score from 0 to 1
-    for each. A song that already has a vector by the same model keeps it, and a run that was stopped continues.
+    `musicrec models add` keeps such a model on this machine. Its tags become the table OUT/tags/MODEL, with a score
+    from 0 to 1 for each. A song that already has a vector by the same model keeps it. A run that was stopped
+    continues.
     """
     from musicrec.stages.pretrained.stage import run_pretrained
 

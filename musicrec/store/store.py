@@ -31,7 +31,7 @@ from musicrec.store.versions import Version, Versions, now
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
-GROUPS = ("models", "vectors")  # their members are published one by one, as group/name
+GROUPS = ("models", "vectors", "tags")  # their members are published one by one, as group/name
 
 
 class Store:
@@ -156,7 +156,7 @@ class Store:
         Parameters
         ----------
         name : str
-            Table, ``models/<model>`` or ``vectors/<space>``.
+            Table, ``models/<model>``, ``vectors/<space>`` or ``tags/<model>``.
 
         Returns
         -------
@@ -185,7 +185,7 @@ class Store:
         Parameters
         ----------
         name : str
-            Table, ``models/<model>`` or ``vectors/<space>``.
+            Table, ``models/<model>``, ``vectors/<space>`` or ``tags/<model>``.
 
         Returns
         -------
@@ -305,7 +305,7 @@ class Store:
         Returns
         -------
         list of str
-            Tables by their names, models as ``models/<model>``, and vectors as ``vectors/<space>``.
+            Tables by their names, and the members of groups, such as ``models/<model>``.
         """
         root = self.out / "_versions"
         names = [p.name for p in children(root) if p.name not in GROUPS]
@@ -331,7 +331,7 @@ class Store:
         Parameters
         ----------
         name : str
-            Table, ``models/<model>`` or ``vectors/<space>``.
+            Table, ``models/<model>``, ``vectors/<space>`` or ``tags/<model>``.
 
         Returns
         -------
@@ -352,7 +352,7 @@ class Store:
         Parameters
         ----------
         name : str
-            Table, ``models/<model>`` or ``vectors/<space>``.
+            Table, ``models/<model>``, ``vectors/<space>`` or ``tags/<model>``.
         settings : StageSettings
             Settings of the stage that makes it.
         fingerprint : str

@@ -127,7 +127,7 @@ class Versions:
     out : pathlib.Path or upath.UPath
         The OUT folder.
     name : str
-        Table, ``models/<model>`` or ``vectors/<space>``.
+        Table, ``models/<model>``, ``vectors/<space>`` or ``tags/<model>``.
     """
 
     def __init__(self, out: AnyPath, name: str) -> None:

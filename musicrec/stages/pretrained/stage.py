@@ -51,7 +51,7 @@ def run_pretrained(
     max_failed_fraction: float = 0.5,
     seconds_per_file: float = SECONDS_PER_FILE,
 ) -> Counts:
-    """Bring ``vectors/NAME`` up to date with the catalog and with the model of that name; and ``tags``, if it has any.
+    """Bring ``vectors/NAME``, and ``tags/NAME`` if the model has tags, up to date with the catalog and the model.
 
     Parameters
     ----------
@@ -118,6 +118,11 @@ class _Run(NamedTuple):
         return table_of(self.card.name)
 
     @property
+    def tags(self) -> str:
+        """Name of the table of its tags."""
+        return f"tags/{self.card.name}"
+
+    @property
     def space(self) -> PublishedSpace:
         """The space of the vectors."""
         card, dimension = self.card, len(self.card.golden[0].vector)
@@ -167,7 +172,7 @@ class _Run(NamedTuple):
 
     def published_rows(self) -> set[Row]:
         """Return the rows whose vectors, and tags, are published and were made by this model."""
-        tables = [self.table, *(["tags"] if self.card.tags else [])]
+        tables = [self.table, *([self.tags] if self.card.tags else [])]
         return set.intersection(*map(self._rows_in, tables))
 
     def _rows_in(self, table: str) -> set[Row]:
@@ -276,18 +281,18 @@ def _kept(run: _Run, track_ids: pa.Array) -> pa.Table:
     vectors = vectors.take(pc.index_in(track_ids, vectors["track_id"].combine_chunks()))
     tags = np.zeros((len(track_ids), 0), np.float32)
     if run.card.tags:
-        table = run.store.read("tags")
+        table = run.store.read(run.tags)
         table = table.take(pc.index_in(track_ids, table["track_id"].combine_chunks()))
         tags = np.stack([table[tag].to_numpy() for tag in run.card.tags], axis=1)
     return pa.table([track_ids, vectors["embedding"], list(tags)], schema=OUTPUTS)
 
 
 def _publish_tags(run: _Run, rows: pa.Table, outputs: pa.Table) -> None:
-    """Publish the table ``tags``."""
+    """Publish the table ``tags/NAME``."""
     values = pc.list_flatten(outputs["tags"]).to_numpy().reshape(len(outputs), -1)
     fingerprint = run.settings.fingerprint(run.space.space_id, *rows["fingerprint"].to_pylist())
     columns: list[Any] = [outputs["track_id"], *(pa.array(column) for column in np.ascontiguousarray(values.T))]
-    with run.store.new_version("tags", run.settings, fingerprint, space=run.space.lineage) as version:
+    with run.store.new_version(run.tags, run.settings, fingerprint, space=run.space.lineage) as version:
         version.write_part(pa.table(columns, schema=tags_schema(run.card.tags)))
         write_parquet(version.folder / ROWS_FILE, rows.cast(ROWS))
         run.store.publish(version)

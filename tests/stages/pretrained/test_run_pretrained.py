@@ -53,7 +53,7 @@ def songs(synthetic: Path, tmp_path: Path) -> tuple[Path, list[Path]]:
 def published(store: Store):
     """Vectors, tags and outcomes, without the time that a song took."""
     outcomes = store.read("outcomes").to_pandas().query("stage == 'vectors/small'").drop(columns="seconds")
-    return store.read("vectors/small").to_pylist(), store.read("tags").to_pylist(), outcomes.to_dict("records")
+    return store.read("vectors/small").to_pylist(), store.read("tags/small").to_pylist(), outcomes.to_dict("records")
 
 
 def assert_same(a: Store, b: Store) -> None:
@@ -72,7 +72,7 @@ def test_vectors_and_tags_are_those_of_the_pure_functions_and_songs_can_be_compa
     reasons = outcomes[outcomes.status != "ok"].reason
     assert sorted(reasons) == ["empty", "empty", "silent", "too_short", "undecodable", "undecodable"]
     vectors = store.read("vectors/small").to_pandas().set_index("track_id")["embedding"]
-    tags = store.read("tags").to_pandas().set_index("track_id")
+    tags = store.read("tags/small").to_pandas().set_index("track_id")
     assert list(vectors.index) == list(tags.index) == sorted(outcomes.index[outcomes.status == "ok"])
     assert list(tags.columns) == list(TAGS)
     alone = Pretrained(*library.read_model("small"))
@@ -123,6 +123,16 @@ def test_only_what_is_new_is_computed_and_the_tables_are_those_of_a_full_run(ray
     run_pretrained(fresh, SETTINGS)
     assert_same(store, fresh)
     assert not list((store.out / "_work").rglob("*.parquet"))
+
+
+def test_the_tags_of_two_models_stand_side_by_side(ray_session, songs, tmp_path, model):
+    library.add(tagged(), card(name="other", tags_output="tags", tags=TAGS))
+    store = new_out(tmp_path / "out", songs[0])
+    for name in ("small", "other"):
+        assert run_pretrained(store, PretrainedSettings(model=name)).fresh > 0
+    for name in ("small", "other"):
+        assert run_pretrained(store, PretrainedSettings(model=name)).fresh == 0
+    assert store.read("tags/small").equals(store.read("tags/other"))
 
 
 def test_another_model_of_the_same_name_or_another_clip_is_computed_anew(ray_session, songs, tmp_path, model):
