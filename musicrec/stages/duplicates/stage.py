@@ -99,11 +99,11 @@ def _to_table(track_ids: pa.Array, groups: Groups) -> pa.Table:
 def describe(figures: dict[str, Any]) -> str:
     """Return in a sentence what was found, and how often different recordings may have been taken for one."""
     tested = figures["tested"]
-    found = f"{figures['copies']} songs are copies of {figures['recordings_with_copies']} others"
+    found = f"copies: {figures['copies']}, originals: {figures['recordings_with_copies']}"
     if not tested["n_pairs"]:
         return found
     return (
-        f"{found}; of {tested['n_pairs']} pairs of different recordings {tested['n_alike']} are as alike "
+        f"{found}; of {tested['n_pairs']} pairs of different recordings, {tested['n_alike']} are as alike "
         f"(the most alike differ in {tested['lowest']:.1%} of their bits), so at most {tested['bound']:.2g} of such "
         f"pairs are, with 95 % confidence"
     )

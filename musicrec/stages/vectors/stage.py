@@ -71,7 +71,7 @@ def add_vectors(store: Store, settings: VectorsSettings) -> VectorsCounts:
     left_out = _left_out(table_of(settings.name), ids, found)
     own = ids.take(pa.array(found.songs))
     publish_space(store, settings, space, own, found.matrix, left_out=left_out, read=about)
-    strange = f"{found.n_strange:,} rows of the file are of no song of the catalog" if found.n_strange else ""
+    strange = f"rows of songs that are not in the catalog: {found.n_strange:,}" if found.n_strange else ""
     return _finish(store, settings, len(found.songs), strange)
 
 

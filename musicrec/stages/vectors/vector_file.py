@@ -49,7 +49,7 @@ class Found(NamedTuple):
     songs: Int64  # ascending rows of the catalog that have a vector
     matrix: Float32  # [len(songs), d], finite, no row all 0
     problems: dict[int, Problem]  # by row of the catalog
-    n_strange: int  # rows of the file that are of no song of the catalog
+    n_strange: int  # rows of songs that are not in the catalog
 
 
 class _Rows(NamedTuple):

@@ -121,7 +121,7 @@ def test_the_tables_have_their_schemas_and_the_tested_pairs_stand_in_the_footer(
 def test_what_was_found_is_said_with_its_bound():
     tested = {"n_pairs": 20_000, "n_alike": 0, "lowest": 0.412, "bound": 1.5e-4}
     assert describe({"copies": 3, "recordings_with_copies": 1, "tested": tested}) == (
-        "3 songs are copies of 1 others; of 20000 pairs of different recordings 0 are as alike (the most alike differ "
+        "copies: 3, originals: 1; of 20000 pairs of different recordings, 0 are as alike (the most alike differ "
         "in 41.2% of their bits), so at most 0.00015 of such pairs are, with 95 % confidence"
     )
 

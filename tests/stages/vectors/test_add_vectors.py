@@ -101,7 +101,7 @@ def test_a_table_holds_the_vectors_and_its_footer_what_made_them(store, tmp_path
     assert footer["lineage"]["space"]["id"] == card.space_id(D, "any")
     assert footer["settings"]["file"] == str(file)
     assert str(counts).endswith(
-        f"; 5 numbers each, space {card.space_id(D, '')}; 1 rows of the file are of no song of the catalog"
+        f"; 5 numbers each, space {card.space_id(D, '')}; rows of songs that are not in the catalog: 1"
     )
     assert pq.read_table(store.out / "vectors" / "mert").column_names == ["track_id", "embedding"]
     assert [space.name for space in spaces(store)] == ["mert"]
