@@ -315,3 +315,48 @@ def test_boost_and_a_method_against_hubs_are_not_asked_for_together():
         resolve(SimilarSettings, {"genre": "boost", "hubness": "csls"})
     with pytest.raises(ValidationError):
         Rules(genre="boost", hubness="csls")
+
+
+# --- parts --------------------------------------------------------------------------------------------------------
+
+
+def test_songs_are_numbered_by_what_the_rules_look_at():
+    songs = songs_of(
+        {
+            "artist_id": ["a", "b", "a", None],
+            "album": ["live", "live", "live", ""],
+            "recording": ["r", None, "r", "s"],
+            "content_hash": [None, "c", "c", "d"],
+            "genre": ["folk", "jazz", None, "folk"],
+            "duration_s": [1.5, None, 2.0, 3.0],
+            "sound": ["x", "y", "x", None],
+        },
+        [[0.25, 0.75]] * 4,
+    )
+    assert songs.artist.tolist() == [0, 1, 0, -1]
+    assert songs.album.tolist() == [0, 1, 0, -1]  # of the same name, by two artists
+    assert songs.recording.tolist() == [0, -1, 0, 1]
+    assert songs.content.tolist() == [-1, 0, 0, 1]
+    assert songs.genre.tolist() == [0, 1, -1, 0]
+    assert songs.sound.tolist() == [0, 1, 0, -1]
+    np.testing.assert_array_equal(songs.duration_s, [1.5, np.nan, 2.0, 3.0])
+    np.testing.assert_array_equal(songs.genre_probabilities, [[0.25, 0.75]] * 4)
+    unknown = songs_of({"genre": ["folk", "folk"]})
+    assert unknown.artist.tolist() == unknown.recording.tolist() == unknown.content.tolist() == [-1, -1]
+    assert np.isnan(unknown.duration_s).all()
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ({}, (-1, 1)),
+        ({"metric": "euclidean"}, (-np.inf, 0)),
+        ({"genre": "boost"}, (-1, np.inf)),
+        ({"hubness": "mutual_proximity"}, (0, np.inf)),
+        ({"hubness": "local_scaling"}, (-np.inf, 0)),
+        ({"hubness": "csls"}, (-4, 4)),
+        ({"hubness": "csls", "metric": "euclidean"}, (-np.inf, np.inf)),
+    ],
+)
+def test_scores_have_the_range_of_their_rules(rules, expected):
+    assert score_range(Rules(**rules)) == expected
