@@ -42,7 +42,7 @@ def publish_lists(
     """
     figures = gate(store, settings, vectors.names["track_id"], compared.lists)
     lineage = {**vectors.origin.lineage, "compared": dict(compared.how), "gate": figures}
-    lineage["made_of"] = {**lineage["made_of"], **recordings(store, settings)}
+    lineage["made_of"] = {**lineage.get("made_of", {}), **recordings(store, settings)}
     try:
         with store.new_version("similar", settings, fingerprint, **lineage) as version:
             write_table(version, vectors.names, *compared.lists)
