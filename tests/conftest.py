@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -32,6 +33,9 @@ LONGEST = (
     "test_recommend", "test_formats",
 )  # fmt: skip
 NO_ENGINE = Path(__file__).parent / "no_engine"
+LEFT_OUT = re.compile(
+    r'^pytestmark = \[?pytest\.mark\.(slow|engine|thorough|usefixtures\("ray_session"\))', re.MULTILINE
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -75,6 +79,13 @@ def several_may_compile() -> None:
         return decorated
 
     numba.guvectorize = one_at_a_time
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With --fast, do not even import a file whose tests are all left out."""
+    if config.getoption("fast") and collection_path.match("test_*.py"):
+        return bool(LEFT_OUT.search(collection_path.read_text(encoding="utf-8"))) or None
+    return None
 
 
 @pytest.hookimpl(tryfirst=True)

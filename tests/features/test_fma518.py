@@ -26,7 +26,7 @@ STATISTICS = {
 SHAPES = ("skew", "kurtosis")
 REAL = ("classical/classical.00000.wav", "metal/metal.00000.wav", "pop/pop.00000.wav")
 
-pytestmark = pytest.mark.filterwarnings("ignore:n_fft=", "ignore:Trying to estimate tuning")
+pytestmark = [pytest.mark.thorough, pytest.mark.filterwarnings("ignore:n_fft=", "ignore:Trying to estimate tuning")]
 
 
 def tone(hz: float, s: float = 3.0):
@@ -114,7 +114,6 @@ def test_features_are_named_without_loading_what_computes_them():
 # --- values -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("name", REAL)
 def test_features_of_a_real_clip_are_librosas(clip, name):
     assert assert_librosas(clip(name)) == []
@@ -124,7 +123,6 @@ def test_features_of_half_a_second_are_librosas(clip):
     assert assert_librosas(clip(REAL[1])[: RATE // 2]) == []
 
 
-@pytest.mark.thorough
 def test_features_at_another_rate_are_librosas():
     assert assert_librosas(noise(2 * 44_100), rate=44_100) == []
 
@@ -133,7 +131,6 @@ def test_features_of_noise_are_librosas():
     assert assert_librosas(noise(3 * RATE)) == []
 
 
-@pytest.mark.thorough
 def test_features_of_a_pure_tone_are_librosas():
     still = assert_librosas(tone(440.0))
     assert {name for name in still if name.startswith(("mfcc", "rmse", "zcr", "spectral_contrast"))} == set()
@@ -199,7 +196,6 @@ def test_rmse_of_fmas_table_is_larger_by_the_factor_we_state():
 # --- constant-Q transform ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("rate", [16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000])
 @pytest.mark.parametrize("tuning", [0.0, -0.5, 0.27])
 def test_constant_q_is_librosas(rate, tuning):

@@ -148,6 +148,7 @@ def test_training_again_gives_the_same_model(trained, name, of):
     np.testing.assert_allclose(again.predict_proba(of.X), trained.predict_proba(of.X), atol=1e-4)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", marked(name for name in MODELS if reads(name) == "features"))
 def test_a_genre_that_is_not_learned_from_keeps_its_column(name):
     of = songs("features")

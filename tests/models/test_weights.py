@@ -53,6 +53,7 @@ def test_weights_are_above_0_and_1_on_average(songs, balance):
     assert weights.mean() == pytest.approx(1)
 
 
+@pytest.mark.thorough
 @given(SONGS, st.sampled_from(["genre", "genre+artist"]))
 def test_genres_weigh_equally(songs, balance):
     genres, artists = columns(songs)
@@ -76,6 +77,7 @@ def test_artists_weigh_by_the_square_root_of_their_songs(songs):
         np.testing.assert_allclose(of_genre, of_genre[0])
 
 
+@pytest.mark.thorough
 @given(SONGS, BALANCES, st.randoms(use_true_random=False))
 def test_neither_order_nor_names_matter(songs, balance, chance):
     order = list(range(len(songs)))

@@ -153,6 +153,7 @@ def test_no_order_of_summation_shows(monkeypatch):
 # --- scores -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_nines_are_exact_wherever_the_probability_is():
     z = np.concatenate([np.linspace(-30, 60, 181), [36.4, 36.5, 36.6]])
     a, b = np.meshgrid(z, z)
