@@ -41,7 +41,8 @@ def read_model(name: str) -> tuple[bytes, Card]:
     if not (folder / CARD).exists():
         known = ", ".join(card.name for card in installed()) or "none"
         raise ConfigError(
-            f"there is no model {name} in {models_folder()} (there: {known}); add it: musicrec models add {name}"
+            f"there is no model {name} in {models_folder()} (there: {known}); add it: musicrec models add FILE.onnx "
+            f"--card CARD.toml, or musicnn"
         )
     content, card = (folder / FILE).read_bytes(), read_card(folder / CARD)
     _check_weights(content, card)

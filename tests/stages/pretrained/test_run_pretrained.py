@@ -186,7 +186,7 @@ def test_a_machine_that_computes_other_golden_vectors_stops_the_run(ray_session,
 def test_a_model_that_is_not_there_changes_nothing(songs, tmp_path, monkeypatch):
     monkeypatch.setenv("MUSICREC_CACHE", str(tmp_path / "cache"))
     store = new_out(tmp_path / "out", songs[0])
-    with pytest.raises(ConfigError, match=r"there is no model small in .*; add it: musicrec models add small"):
+    with pytest.raises(ConfigError, match=r"there is no model small in .*; add it: musicrec models add FILE.onnx"):
         run_pretrained(store, SETTINGS)
     assert store.published() == ["outcomes", "tracks"]
 
