@@ -9,9 +9,9 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
 from musicrec.errors import ConfigError
@@ -38,6 +38,15 @@ SPACE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 OWN_SPACES = ("embeddings", "features")  # spaces that musicrec makes itself; the first is the default
 
 S = TypeVar("S", bound="StageSettings")
+
+
+def _free(name: str) -> str:
+    if SPACE_NAME.fullmatch(name) and name not in OWN_SPACES:
+        return name
+    raise ValueError(f"expected letters, digits, '_', '-' and '.', and not {' or '.join(OWN_SPACES)}")
+
+
+SpaceName = Annotated[str, AfterValidator(_free)]  # of vectors that musicrec does not make itself
 
 
 class StageSettings(BaseModel):
@@ -256,7 +265,7 @@ class VectorsSettings(StageSettings):
     """
 
     stage: ClassVar[str] = "vectors"
-    name: str = Field(description="Name of the space.")
+    name: SpaceName = Field(description="Name of the space.")
     file: str = Field(min_length=1, description="Parquet file, on this machine or on S3.")
     model: str = Field("", description="Model that made the vectors.")
     weights: str = Field("", description="Hash of the model's weights.")
@@ -265,13 +274,6 @@ class VectorsSettings(StageSettings):
     pooling: str = Field("", description="How one vector is made of those of the windows, such as mean.")
     licence: str = Field("", description="Licence of the vectors.")
     source: str = Field("", description="Where the vectors come from.")
-
-    @field_validator("name")
-    @classmethod
-    def _name_is_free(cls, name: str) -> str:
-        if SPACE_NAME.fullmatch(name) and name not in OWN_SPACES:
-            return name
-        raise ValueError(f"expected letters, digits, '_', '-' and '.', and not {' or '.join(OWN_SPACES)}")
 
 
 class PretrainedSettings(StageSettings):

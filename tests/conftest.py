@@ -187,6 +187,19 @@ def copy(undisturbed: "Store", tmp_path: Path) -> "Store":
     return Store(tmp_path / "out")
 
 
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command of musicrec; return its exit code, and what it printed to stdout and stderr."""
+    from musicrec.cli import main
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as e:
+            main([str(argument) for argument in arguments])
+        return (e.value.code, *capsys.readouterr())
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def publish_vectors() -> Callable[..., "Store"]:
     """Make an OUT with songs and their vectors, or publish other vectors in one."""

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from musicrec.cli import main
 from musicrec.schemas import TRACKS
 from musicrec.serve import status
 from musicrec.serve.comparable_songs import Origin, Vectors
@@ -44,16 +43,6 @@ def store(tmp_path, publish_vectors):
     store = publish_vectors(tmp_path / "out", np.eye(N))
     publish(store)
     return store
-
-
-@pytest.fixture
-def command(capsys):
-    def run(*arguments):
-        with pytest.raises(SystemExit) as e:
-            main([str(a) for a in arguments])
-        return (e.value.code, *capsys.readouterr())
-
-    return run
 
 
 def at(monkeypatch, **ago):

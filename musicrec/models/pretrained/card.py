@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from musicrec.errors import ConfigError
 from musicrec.features.front_ends import FRONT_ENDS, FrontEnd, Short
 from musicrec.models.pretrained.signals import SignalName
-from musicrec.settings import OWN_SPACES, SPACE_NAME, StageSettings, resolve
+from musicrec.settings import SpaceName, StageSettings, resolve
 
 Pooling = Literal["mean", "mean+std", "max"]
 FrontEndName = Literal["musicnn", "vggish", "yamnet", "clap", "wave"]
@@ -28,7 +28,7 @@ class Card(StageSettings):
     """What a network reads and gives, and under which licence."""
 
     stage: ClassVar[str] = "card"
-    name: str = Field(description="Name of the model, and of the space of its vectors.")
+    name: SpaceName = Field(description="Name of the model, and of the space of its vectors.")
     licence: str = Field(min_length=1, description="Licence of the weights.")
     source: str = Field(min_length=1, description="Where the weights come from.")
     weights: str = Field("", description="SHA-256 of the ONNX file; if it is given, the file must have it.")
@@ -49,13 +49,6 @@ class Card(StageSettings):
         1e-3, gt=0, le=0.1, description="How far a golden vector may be off, as a share of its length."
     )
     golden: tuple[GoldenVector, ...] = Field((), description="Golden vectors; without any, this machine makes them.")
-
-    @field_validator("name")
-    @classmethod
-    def _name_is_free(cls, name: str) -> str:
-        if SPACE_NAME.fullmatch(name) and name not in OWN_SPACES:
-            return name
-        raise ValueError(f"expected letters, digits, '_', '-' and '.', and not {' or '.join(OWN_SPACES)}")
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:

@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from musicrec.cli import main
 from musicrec.errors import MusicrecError, SchemaError, UnknownTrack
 from musicrec.files.parquet import write_parquet
 from musicrec.schemas import TRACKS, features_schema
@@ -387,16 +386,6 @@ def test_weights_that_are_none_are_refused(space):
 
 
 # --- why ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def command(capsys):
-    def run(*arguments):
-        with pytest.raises(SystemExit) as e:
-            main([str(a) for a in arguments])
-        return (e.value.code, *capsys.readouterr())
-
-    return run
 
 
 def test_a_lookup_says_which_space_brought_a_song(several, command):

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from musicrec.cli import main
 from musicrec.errors import ConfigError, SchemaError
 from musicrec.files.parquet import write_parquet
 from musicrec.files.paths import to_path
@@ -305,16 +304,6 @@ def test_kills_at_random_moments_leave_a_whole_table_and_the_next_run_ends_with_
 
 
 # --- commands -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def command(capsys):
-    def run(*arguments):
-        with pytest.raises(SystemExit) as e:
-            main([str(a) for a in arguments])
-        return (e.value.code, *capsys.readouterr())
-
-    return run
 
 
 def test_the_commands_add_and_list(store, file, command):
