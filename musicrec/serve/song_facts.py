@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec.serve.comparable_songs import EMBEDDINGS, Vectors
-from musicrec.similarity.filters import Songs, songs_of
+from musicrec.similarity.songs import Songs, songs_of
 from musicrec.store.store import Store
 
 COLUMNS = ["artist_id", "album", "recording", "content_hash", "genre", "duration_s"]

@@ -27,7 +27,6 @@ from musicrec.serve.sidecar_cache import local_version
 from musicrec.serve.song_facts import facts_of
 from musicrec.settings import SimilarSettings
 from musicrec.simd.lanes import LANES
-from musicrec.similarity.filters import Songs, songs_of
 from musicrec.similarity.hubness import Statistics
 from musicrec.similarity.rules import is_asked, pool_depth, refine, statistics_of
 from musicrec.similarity.search import bounds, candidates
@@ -39,6 +38,7 @@ from musicrec.similarity.search.exact import METRICS, Lists, as_lists, check, ne
 from musicrec.similarity.search.refresh import SPARES, Kept, full, refresh
 from musicrec.similarity.search.screens import DEVICE
 from musicrec.similarity.search.shards import Part, lists_of_places, take_places
+from musicrec.similarity.songs import Songs, songs_of
 from musicrec.stages.similar.kept_lists import FOLDER, Compared, load
 from musicrec.stages.staged_tasks import run_staged
 from musicrec.store.lineage import digest
