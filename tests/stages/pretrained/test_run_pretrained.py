@@ -20,7 +20,7 @@ from musicrec.stages.chain import chain_settings, run, stages
 from musicrec.stages.extract.faults import Tally
 from musicrec.stages.extract.track_rows import Wanted, outcome_row
 from musicrec.stages.pretrained import stage
-from musicrec.stages.pretrained.pretrained_rows import pretrained_row
+from musicrec.stages.pretrained.pretrained_rows import output_table, pretrained_row
 from musicrec.stages.pretrained.stage import is_of_model, run_pretrained, run_pretrained_again
 from musicrec.stages.similar.stage import similar
 from musicrec.stages.song_tasks import Job, stage_songs
@@ -242,12 +242,13 @@ def test_the_clock_of_a_long_song_starts_anew_after_each_ten_minutes(tmp_path, m
 
 def test_the_watchdog_of_a_shard_hears_of_it(tmp_path):
     """It would end the worker of a song that never begins anew."""
-    store, job = Store(tmp_path / "out"), Job("vectors/small", "vectors/small/x", [])
+    store, job = Store(tmp_path / "out"), Job("vectors/small", "vectors/small/x", [output_table(1)])
     store.create()
 
     def make_row(track, restart_clock):
         restart_clock()
-        return outcome_row(track, job.stage, "ok") | {"seconds": 0.0}
+        values = {"embedding": np.ones(1, np.float32), "tags": np.zeros(0, np.float32)}
+        return outcome_row(track, job.stage, "ok") | {"seconds": 0.1, **values}
 
     with mock.patch.object(Watchdog, "begin", autospec=True) as begin:
         shard = [Wanted(name, f"{name}.wav", "f") for name in ("a", "b")]
