@@ -4,7 +4,7 @@ Five small convolutions, each followed by the largest value of neighbouring plac
 :mod:`musicrec.models.pretrained.musicnn`, the maximum is taken right after a convolution.
 
 The two checkpoints were trained with different neighbourhoods, as the graph beside each shows. The package runs both
-with those of MTT: its MSD network finds the tag blues in a song of the blues at 0.12, with its own neighbourhoods at 0.63.
+with those of MTT: its MSD network finds the tag blues in a blues at 0.12, with its own at 0.63.
 """
 
 import numpy as np
