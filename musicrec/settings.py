@@ -85,12 +85,19 @@ class CatalogSettings(StageSettings):
     """Where the songs are."""
 
     stage: ClassVar[str] = "catalog"
+    code_version: ClassVar[int] = 2
+    formerly: ClassVar[dict[str, Any]] = {"artist_separators": []}
     source: str = Field(
         min_length=1,
         description="Folder or s3://bucket/prefix with the songs, or a manifest: a CSV or Parquet file of paths or "
         "URIs.",
     )
     kind: CatalogKind = Field("auto", description="Layout of the source.")
+    artist_separators: tuple[str, ...] = Field(
+        (),
+        description="Text between the names of several artists in one credit, such as feat. or a semicolon; repeat the "
+        "option for several. By default no name is split.",
+    )
 
     @field_validator("source")
     @classmethod

@@ -24,6 +24,7 @@ from musicrec.models import NETWORKS, TrainingSet, training_set
 from musicrec.models.inputs import Chosen, Songs
 from musicrec.settings import ExtractSettings, TrainSettings, resolve
 from musicrec.store.store import Store
+from musicrec.store.tracks import read_tracks
 
 WORK = "unpacked"  # work folder of the files; the caller clears it
 ROWS_AT_ONCE = 64
@@ -51,15 +52,15 @@ def load_training_set(store: Store, settings: TrainSettings) -> TrainingSet:
         The table or the feature set is missing, or there are too few songs to train on.
     """
     table = require_table(store, settings)
-    columns = ["track_id", "genre", "artist_id", "recording"]
-    songs = {row["track_id"]: row for row in store.read("tracks", columns).to_pylist()}
+    columns = ["track_id", "genre", "artist_ids", "recording"]
+    songs = {row["track_id"]: row for row in read_tracks(store, columns).to_pylist()}
     track_ids, X = _features(store, settings, songs) if table == "features" else _packed(store, table, songs)
     rows = [songs[track_id] for track_id in track_ids]
     return training_set(
         track_ids,
         X,
         [song["genre"] for song in rows],
-        [song["artist_id"] for song in rows],
+        [song["artist_ids"] for song in rows],
         [song["recording"] for song in rows],
     )
 
