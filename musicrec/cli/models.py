@@ -1,4 +1,4 @@
-"""Commands for models: list them, and add pretrained ones."""
+"""Commands for models: list them, add pretrained ones, and compare what two make of the songs."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from musicrec.cli.common import example
+from musicrec.cli.comparing import compare
 from musicrec.cli.options import Command, Commands
 from musicrec.monitor.text_table import text_table
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list of the models that can be trained.")
 @click.pass_context
 def models(context: click.Context, as_json: bool) -> None:
-    """List the models, or add a pretrained one.
+    """List the models, add a pretrained one, or compare two.
 
     Shows for each model that can be trained what it is, what it reads and how many parameters it has; and which
     pretrained models are on this machine.
@@ -83,3 +84,6 @@ def _add_file(file: Path, card_file: Path) -> "Card":
         return add_model(file.read_bytes(), card)
     except OSError as e:
         raise ModelError(f"model {file}: {e.strerror}; expected an ONNX file") from e
+
+
+models.add_command(compare)
