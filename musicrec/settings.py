@@ -36,6 +36,7 @@ MIN_SEGMENT_S = 0.1  # a clip is at most 600 s, so the number of a segment fits 
 
 SPACE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 OWN_SPACES = ("embeddings", "features")  # spaces that musicrec makes itself; the first is the default
+TAGS = "tags/"  # how the name of a space begins whose vectors are the tags of a pretrained model
 
 S = TypeVar("S", bound="StageSettings")
 
@@ -355,8 +356,8 @@ class SimilarSettings(Rules):
     formerly: ClassVar[dict[str, Any]] = {"space": []}
     space: tuple[str, ...] = Field(
         (),
-        description="Space in which songs are compared: embeddings, features, or one that musicrec vectors lists. For "
-        "several at once, repeat the option with weights, such as musicnn=1 and features=0.3. The default is "
+        description="Space in which songs are compared: embeddings, features, or one that musicrec vectors list shows. "
+        "For several at once, repeat the option with weights, such as musicnn=1 and features=0.3. The default is "
         "embeddings.",
     )
     approximate_above: int = Field(
@@ -387,12 +388,17 @@ class SimilarSettings(Rules):
     @classmethod
     def _space_has_a_name(cls, space: tuple[str, ...]) -> tuple[str, ...]:
         weights = weights_of(space)
-        is_valid = all(SPACE_NAME.fullmatch(name) and 0 < weight < math.inf for name, weight in weights.items())
+        is_valid = all(is_space_name(name) and 0 < weight < math.inf for name, weight in weights.items())
         if not is_valid or len(weights) < len(space):
             raise ValueError("expected each space once, as a name or with a weight above 0, such as features=0.3")
         if len(weights) == 1:
             return tuple(name for name in weights if space and name != OWN_SPACES[0])
         return tuple(f"{name}={weights[name]:.12g}" for name in sorted(weights))
+
+
+def is_space_name(name: str) -> bool:
+    """Return whether a space can have this name, which is that of a model behind ``tags/`` for the model's tags."""
+    return SPACE_NAME.fullmatch(name.removeprefix(TAGS)) is not None
 
 
 def weights_of(space: Sequence[str]) -> dict[str, float]:

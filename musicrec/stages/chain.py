@@ -1,8 +1,8 @@
 """The chain of all stages, from a folder of songs to a published table and a report: a first run, and every night."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from musicrec.cluster.deadline import check_deadline, deadline
 from musicrec.cluster.resources import is_embedded
@@ -11,6 +11,7 @@ from musicrec.errors import ConfigError
 from musicrec.files.paths import AnyPath, read_bytes, to_path
 from musicrec.settings import (
     OWN_SPACES,
+    TAGS,
     CatalogSettings,
     DuplicatesSettings,
     EmbedSettings,
@@ -25,6 +26,9 @@ from musicrec.stages.run_report import RunReport, reported
 from musicrec.store.outcomes import Counts
 from musicrec.store.spaces import require_spaces, table_of
 from musicrec.store.store import Store
+
+if TYPE_CHECKING:
+    from musicrec.models.pretrained.card import Card
 
 
 class ChainSettings(NamedTuple):
@@ -238,18 +242,24 @@ def _stages_of_spaces(store: Store, settings: ChainSettings, address: str | None
 
     found: dict[str, Callable[[], Counts]] = {}
     for name in weights_of(settings.similar.space):
+        model = name.removeprefix(TAGS)  # the same run makes its vectors and its tags
         if is_of_file(store, name):
             found[table_of(name)] = partial(refresh_vectors, store, name)
         elif is_of_model(store, name):
-            found[table_of(name)] = partial(run_pretrained_again, store, name, address=address)
-        elif name not in OWN_SPACES and name in {card.name for card in installed()}:
+            found[table_of(model)] = partial(run_pretrained_again, store, model, address=address)
+        elif name not in OWN_SPACES and name in _names(installed()):
             clip = {"offset_s": settings.extract.offset_s, "duration_s": settings.extract.duration_s}
-            found[table_of(name)] = partial(
-                run_pretrained, store, PretrainedSettings(model=name, **clip), address=address
+            found[table_of(model)] = partial(
+                run_pretrained, store, PretrainedSettings(model=model, **clip), address=address
             )
         else:
             require_spaces(store, (name,))
     return found
+
+
+def _names(models: Sequence["Card"]) -> set[str]:
+    """Return the names of the spaces that pretrained models make."""
+    return {card.name for card in models} | {f"{TAGS}{card.name}" for card in models if card.tags}
 
 
 def report(store: Store) -> AnyPath:

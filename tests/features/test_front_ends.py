@@ -102,7 +102,7 @@ def test_windows_are_the_slices_of_the_frames(name, n_samples, window, hop):
     unit = front_end.hop_length if front_end.n_bands else 100
     y = np.random.default_rng(n_samples).normal(size=n_samples).astype(np.float32)
     lengths = {"window_s": window * unit / rate, "hop_s": hop * unit / rate}
-    parts = list(windows(y, front_end, rate, **lengths, short="refuse"))
+    parts = list(windows([y], front_end, rate, **lengths, short="refuse"))
     assert all(1 <= len(part) <= WINDOWS_AT_ONCE for part in parts)
     found = np.concatenate(parts) if parts else []
     if front_end.by_window:
@@ -123,10 +123,10 @@ def test_a_clip_shorter_than_a_window_is_padded_repeated_or_refused(name):
     rate = front_end.sample_rate or 8_000
     y = np.random.default_rng(0).normal(size=rate // 2).astype(np.float32)
     lengths = {"window_s": 1.2, "hop_s": 1.2}
-    assert not list(windows(y, front_end, rate, **lengths, short="refuse"))
+    assert not list(windows([y], front_end, rate, **lengths, short="refuse"))
     for short, whole in ("pad", np.pad(y, (0, 2 * rate))), ("repeat", np.tile(y, 5)):
-        (mine,) = windows(y, front_end, rate, **lengths, short=short)
-        theirs = next(windows(whole, front_end, rate, **lengths))
+        (mine,) = windows([y], front_end, rate, **lengths, short=short)
+        theirs = next(windows([whole], front_end, rate, **lengths))
         assert len(mine) == 1
         inner = slice(0, len(mine[0]) - 2)  # the last frames of a centred transform see the end of the clip
         np.testing.assert_allclose(mine[0][inner], theirs[0][inner], atol=1e-5)

@@ -92,14 +92,15 @@ def test_a_first_run_makes_the_space_that_songs_are_compared_in_and_finds_duplic
     ray_session, songs, tmp_path, model
 ):
     store = new_out(tmp_path / "out", songs[0])
-    own = {"n": 3, "space": ["small=1", "features=0.5"], "no_duplicates": True, "max_hub_share": 1.0}
+    spaces = ["small=1", "tags/small=0.25", "features=0.5"]
+    own = {"n": 3, "space": spaces, "no_duplicates": True, "max_hub_share": 1.0}
     values = {"train": {"model": "svm"}, "embed": {"model": "svm"}, "similar": own}
     settings = chain_settings(store, values)
     assert list(stages(store, settings))[-3:] == ["vectors/small", "duplicates", "similar"]
     run(store, settings, show=lambda counts: None)
     lineage = store.footer("similar")["lineage"]
-    assert {name: space["weight"] for name, space in lineage["spaces"].items()} == {"small": 1.0, "features": 0.5}
-    assert set(lineage["made_of"]) == {"vectors/small", "features", "recordings"}
+    assert [f"{name}={space['weight']:g}" for name, space in lineage["spaces"].items()] == sorted(spaces)
+    assert set(lineage["made_of"]) == {"vectors/small", "tags/small", "features", "recordings"}
     assert store.footer("vectors/small")["settings"]["duration_s"] == settings.extract.duration_s
     before = store.state()
     run(store, settings, show=lambda counts: None)
