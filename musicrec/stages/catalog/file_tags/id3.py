@@ -39,10 +39,17 @@ def read_v2(file: BinaryIO) -> Values:
             _skip_extended_header(body, version, flags)
             for frame in _frames(body, stop, version, unsynced=bool(flags & 0x80)):
                 values += _fields(frame)
-        start = end + (10 if version == 4 and flags & 0x10 else 0)
-        file.seek(start)
+        start = file.seek(end + (10 if version == 4 and flags & 0x10 else 0))
     file.seek(start)
     return values
+
+
+def music_start(file: BinaryIO) -> int:
+    """Return where the music starts: after the tags of version 2 at the start of a file."""
+    start = file.seek(0)
+    while (head := file.read(10))[:3] == b"ID3" and len(head) == 10:
+        start = file.seek(start + 10 + _synchsafe(head[6:]) + (10 if head[3] == 4 and head[5] & 0x10 else 0))
+    return start
 
 
 def read_v1(file: BinaryIO) -> Values:
