@@ -10,16 +10,16 @@ from tagged_files import id3, music, text_frame
 RATE = 44_100
 
 
-def song(form, path, codec, seconds=20.0, **options):
+def song(form, path, codec, seconds=20.0, rate=RATE, **options):
     """Silence, then ever louder noise, so that the bit rate of the first frames says nothing about the others."""
     rng = np.random.default_rng(0)
-    samples = (np.linspace(0, 0.5, round(seconds * RATE)) * rng.normal(size=round(seconds * RATE))).astype(np.float32)
+    samples = (np.linspace(0, 0.5, round(seconds * rate)) * rng.normal(size=round(seconds * rate))).astype(np.float32)
     samples[: len(samples) // 4] = 0
     with av.open(path, "w", format=form, container_options=options.pop("container", {})) as file:
-        stream = file.add_stream(codec, RATE, options=options, layout="mono")
+        stream = file.add_stream(codec, rate, options=options, layout="mono")
         frame = av.AudioFrame.from_ndarray(samples[None], "fltp", "mono")
-        frame.sample_rate, frame.pts = RATE, 0
-        resampler = av.AudioResampler(stream.format, "mono", RATE, stream.frame_size or None)
+        frame.sample_rate, frame.pts = rate, 0
+        resampler = av.AudioResampler(stream.format, "mono", rate, stream.frame_size or None)
         for part in [*resampler.resample(frame), *resampler.resample(None)]:
             file.mux(stream.encode(part))
         file.mux(stream.encode(None))
@@ -89,3 +89,20 @@ def test_damaged_headers_give_no_length_or_a_credible_one(tmp_path, form):
         assert length is None or 0 < length < 7 * 24 * 3600
         (tmp_path / "y").write_bytes(data[:place])
         read_tags(tmp_path / "y")
+
+
+def test_flac_from_a_pipe_is_as_long_as_its_frames(tmp_path):
+    path = song("flac", tmp_path / "x.flac", "flac", 7.3)
+    data, expected = path.read_bytes(), decoded_s(path)
+    assert read_tags(path).duration_s == pytest.approx(expected, abs=1e-9)
+    path.write_bytes(data[:21] + bytes([data[21] & 0xF0]) + bytes(4) + data[26:])  # no number of samples
+    assert read_tags(path).duration_s == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_links_of_a_chain_are_added_up(tmp_path):
+    one, two = (song("ogg", tmp_path / f"{s}.opus", "libopus", s, rate=48_000) for s in (2.0, 5.0))
+    expected = decoded_s(one) + decoded_s(two)
+    data = two.read_bytes()
+    (tmp_path / "chain.opus").write_bytes(one.read_bytes() + data)
+    assert read_tags(two).duration_s == pytest.approx(decoded_s(two), abs=0.03)
+    assert read_tags(tmp_path / "chain.opus").duration_s == pytest.approx(expected, abs=0.06)

@@ -1,25 +1,16 @@
-"""Length of a song where tinytag has none, or guesses: from its header, from its size, or by counting its frames."""
+"""Length of a song from its header, its size, or its frames, as a decoder would find it."""
 
 import struct
 from typing import BinaryIO
 
-MPEG_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
-MPEG_KBITS = {
-    (3, 3): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
-    (3, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    (3, 1): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (2, 3): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-    (2, 1): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}
-AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
+from musicrec.stages.catalog.file_tags.frames import adts_seconds, end_of_flac_frame, mpeg_seconds
+
 WAVPACK_RATES = (6000, 8000, 9600, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200,
                  96_000, 192_000)  # fmt: skip
 AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
 UNKNOWN_SIZE = 0xFFFFFFFF
-MOST_BYTES = 1 << 29  # of a file whose frames are counted
-PROBES = 16  # places at which the frames of an mp3 are looked at
-PROBE_BYTES = 8192
+TAIL_BYTES = 1 << 16  # the longest page of Ogg
+PLAIN = frozenset((1, 3, 6, 7))  # formats of wav whose length in bytes says that in seconds
 
 
 def length_s(file: BinaryIO, start: int) -> float | None:
@@ -27,94 +18,40 @@ def length_s(file: BinaryIO, start: int) -> float | None:
     size = file.seek(0, 2)
     head = _read(file, start, 80)
     if head[:1] == b"\xff" and head[1] & 0xF6 == 0xF0:
-        return _adts(_read(file, start, min(size - start, MOST_BYTES)))
+        return adts_seconds(file, start, size)
     if head[:1] == b"\xff" and len(head) > 3 and head[1] & 0xE0 == 0xE0:
-        return _mpeg(file, start, size)
+        return mpeg_seconds(file, start, size)
     readers = {b"wvpk": _wavpack, b"TTA1": _tta, b"MAC ": _monkey, b"DSD ": _dsf, b".snd": _au, b"caff": _caf,
-               b"RIFF": _wav, b"RF64": _wav, b"OggS": _ogg_flac}  # fmt: skip
+               b"RIFF": _wav, b"RF64": _wav, b"OggS": _ogg, b"fLaC": _flac}  # fmt: skip
     reader = readers.get(head[:4])
     return reader(file, start, size) if reader else None
-
-
-# --- frames -------------------------------------------------------------------------------------------------------
-
-
-def _adts(data: bytes) -> float | None:
-    place, blocks, rate = 0, 0, 0
-    while place + 7 <= len(data) and data[place] == 0xFF and data[place + 1] & 0xF6 == 0xF0:
-        n_bytes = (data[place + 3] & 3) << 11 | data[place + 4] << 3 | data[place + 5] >> 5
-        index = data[place + 2] >> 2 & 0xF
-        if n_bytes < 7 or index >= len(AAC_RATES):
-            break
-        rate = AAC_RATES[index]
-        blocks += 1 + (data[place + 6] & 3)
-        place += n_bytes
-    return blocks * 1024 / rate if rate else None
-
-
-def _mpeg(file: BinaryIO, start: int, size: int) -> float | None:
-    """Return the length of an mp3 without a header that says it, if its bit rate varies; others are no guess."""
-    first = _frame(_read(file, start, 4))
-    if first is None or any(mark in _read(file, start, 200) for mark in (b"Xing", b"Info", b"VBRI")):
-        return None
-    step = (size - start) // (PROBES + 1)
-    probes = (_first_frame(_read(file, start + step * i, PROBE_BYTES), first[1]) for i in range(1, PROBES + 1))
-    if all(probe is None or probe[0] == first[0] for probe in probes) or size - start > MOST_BYTES:
-        return None
-    data, place, seconds = _read(file, start, size - start), 0, 0.0
-    while place + 4 <= len(data):
-        frame = _frame(data[place : place + 4])
-        if frame is None:
-            place = data.find(b"\xff", place + 1)
-            if place < 0:
-                break
-            continue
-        seconds += frame[3] / frame[1]
-        place += frame[2]
-    return seconds or None
-
-
-def _first_frame(data: bytes, rate: int) -> tuple[int, int, int, int] | None:
-    """Return the first frame that another one of the same rate follows."""
-    place = data.find(b"\xff")
-    while 0 <= place < len(data) - 4:
-        frame = _frame(data[place : place + 4])
-        following = frame and _frame(data[place + frame[2] : place + frame[2] + 4])
-        if frame and following and frame[1] == following[1] == rate:
-            return frame
-        place = data.find(b"\xff", place + 1)
-    return None
-
-
-def _frame(head: bytes) -> tuple[int, int, int, int] | None:
-    """Return bit rate, sample rate, bytes and samples of the frame of MPEG audio that has this head."""
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
-        return None
-    version, layer, rate, kbits = head[1] >> 3 & 3, head[1] >> 1 & 3, head[2] >> 2 & 3, head[2] >> 4
-    if version == 1 or layer == 0 or rate == 3 or not 0 < kbits < 15:
-        return None
-    bit_rate, hz = 1000 * MPEG_KBITS[3 if version == 3 else 2, layer][kbits - 1], MPEG_RATES[version][rate]
-    samples = 384 if layer == 3 else 576 if layer == 1 and version != 3 else 1152
-    slot = 4 if layer == 3 else 1
-    n_bytes = (samples // 8 * bit_rate // hz // slot + (head[2] >> 1 & 1)) * slot
-    return bit_rate, hz, n_bytes, samples
 
 
 # --- headers ------------------------------------------------------------------------------------------------------
 
 
 def _wav(file: BinaryIO, start: int, size: int) -> float | None:
-    """Return the length of a wav whose size was not known when its head was written."""
-    place, byte_rate = start + 12, 0
+    """Return the length of a wav; if it comes from a pipe and does not know its size, up to the end of the file."""
+    place, kind, rate, frame = start + 12, 0, 0, 0
     while place + 8 <= size:
         name, n_bytes = struct.unpack("<4sI", _read(file, place, 8))
         if name == b"fmt ":
-            byte_rate = int.from_bytes(_read(file, place + 16, 4), "little")
+            head = _read(file, place + 8, 40)
+            kind, rate, frame = (int.from_bytes(head[i:j], "little") for i, j in ((0, 2), (4, 8), (12, 14)))
+            kind = int.from_bytes(head[24:26], "little") if kind == 0xFFFE else kind
         elif name == b"data":
-            is_whole = place + 8 + n_bytes <= size and n_bytes
-            return None if is_whole or not byte_rate else (size - place - 8) / byte_rate
+            is_whole = 0 < n_bytes <= size - place - 8
+            music = n_bytes if is_whole else size - place - 8
+            if kind in PLAIN:
+                return music / frame / rate if frame and rate else None
+            return None if is_whole else _by_bytes_a_second(file, start, music)
         place += 8 + n_bytes + n_bytes % 2
     return None
+
+
+def _by_bytes_a_second(file: BinaryIO, start: int, music: int) -> float | None:
+    byte_rate = int.from_bytes(_read(file, start + 28, 4), "little")  # of a format chunk that comes first
+    return music / byte_rate if byte_rate else None
 
 
 def _wavpack(file: BinaryIO, start: int, size: int) -> float | None:
@@ -170,15 +107,63 @@ def _caf(file: BinaryIO, start: int, size: int) -> float | None:
     return (valid or (music // a_packet * a_frame if a_packet else 0)) / rate or None
 
 
-def _ogg_flac(file: BinaryIO, start: int, size: int) -> float | None:
-    first = _read(file, start, 80)
-    at = first.find(b"\x7fFLAC")
-    tail = _read(file, max(start, size - 65_536), 65_536)
+def _ogg(file: BinaryIO, start: int, size: int) -> float | None:
+    """Return the length of all links of an Ogg file, by the position on the last page of each."""
+    first = _read(file, start, 128)
+    tail_at = max(start, size - TAIL_BYTES)
+    tail = _read(file, tail_at, TAIL_BYTES)
     last = tail.rfind(b"OggS")
-    if at < 0 or last < 0 or len(tail) < last + 14:
+    if last >= 0 and tail[last + 14 : last + 18] == first[14:18] and (clock := _ogg_clock(first)):
+        return _ogg_seconds(tail[last : last + 14], *clock)
+    return _ogg_links(file, start)
+
+
+def _ogg_links(file: BinaryIO, start: int) -> float | None:
+    """Add up the links of a chain, page by page."""
+    clocks: dict[bytes, tuple[int, int]] = {}
+    lengths: dict[bytes, float] = {}
+    while len(head := _read(file, start, 27 + 255 + 80)) >= 27 and head[:4] == b"OggS":
+        serial, n_segments = head[14:18], head[26]
+        if head[5] & 2 and (clock := _ogg_clock(head)):
+            clocks[serial] = clock
+        if serial in clocks and (seconds := _ogg_seconds(head, *clocks[serial])) is not None:
+            lengths[serial] = seconds
+        start += 27 + n_segments + sum(head[27 : 27 + n_segments])
+    return sum(lengths.values()) or None
+
+
+def _ogg_clock(page: bytes) -> tuple[int, int] | None:
+    """Return from a stream's first page how many positions a second has, and the position at which the music starts."""
+    packet = page[27 + page[26] :]
+    if packet[:7] == b"\x01vorbis":
+        rate, skipped = int.from_bytes(packet[12:16], "little"), 0
+    elif packet[:8] == b"OpusHead":
+        rate, skipped = 48_000, int.from_bytes(packet[10:12], "little")
+    elif packet[:5] == b"\x7fFLAC":
+        rate, skipped = int.from_bytes(packet[27:30], "big") >> 4, 0
+    elif packet[:8] == b"Speex   ":
+        rate, skipped = int.from_bytes(packet[36:40], "little"), 0
+    else:
         return None
-    rate = int.from_bytes(first[at + 27 : at + 30], "big") >> 4
-    return int.from_bytes(tail[last + 6 : last + 14], "little", signed=True) / rate if rate else None
+    return (rate, skipped) if rate else None
+
+
+def _ogg_seconds(page: bytes, rate: int, skipped: int) -> float | None:
+    position = int.from_bytes(page[6:14], "little", signed=True)
+    return max(0, position - skipped) / rate if position >= 0 else None  # -1: no packet ends on the page
+
+
+def _flac(file: BinaryIO, start: int, size: int) -> float | None:
+    """Return the length of a FLAC file; if it comes from a pipe and its head does not say, by its last frame."""
+    info = int.from_bytes(_read(file, start + 18, 8), "big")
+    rate, samples = info >> 44, info & (1 << 36) - 1
+    if rate and not samples:
+        block = int.from_bytes(_read(file, start + 8, 2), "big")
+        tail = _read(file, max(start, size - TAIL_BYTES), TAIL_BYTES)
+        place = len(tail)
+        while not samples and (place := tail.rfind(b"\xff", 0, place)) >= 0:
+            samples = end_of_flac_frame(tail[place : place + 17], block)
+    return samples / rate if rate and samples else None
 
 
 def _read(file: BinaryIO, start: int, n_bytes: int) -> bytes:

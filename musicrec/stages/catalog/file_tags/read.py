@@ -37,11 +37,12 @@ def read_tags(path: Path) -> Tags:
             exact_s = length_s(file, music_start(file))
     except PROBLEMS:
         pass
-    known = _by_tinytag(path)
-    sources = found.sources or ([_fields(known)] if known else [])
-    lengths = exact_s, known and known.duration, found.duration_s
-    duration_s = next((s for s in lengths if s and 0 < s < MAX_CREDIBLE_DURATION_S), None)
-    return Tags(sources, duration_s)
+    duration_s = exact_s or found.duration_s
+    if not (duration_s and found.sources):
+        known = _by_tinytag(path, tags=not found.sources)
+        found = found if found.sources or not known else Tags([_fields(known)])
+        duration_s = duration_s or (known.duration if known else None)
+    return Tags(found.sources, duration_s if duration_s and 0 < duration_s < MAX_CREDIBLE_DURATION_S else None)
 
 
 def _read(file: BinaryIO) -> Tags:
@@ -69,12 +70,12 @@ def _around_the_music(file: BinaryIO) -> list[Values]:
     return [own, before, read_ape(file), read_v1(file)]
 
 
-def _by_tinytag(path: Path) -> TinyTag | None:
-    """Return what tinytag reads: the length of common formats, and the tags of WMA."""
+def _by_tinytag(path: Path, *, tags: bool) -> TinyTag | None:
+    """Return what tinytag reads: the length of AIFF, WMA and wav that is compressed, and the tags of WMA."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return TinyTag.get(path)
+            return TinyTag.get(path, tags=tags)
     except PROBLEMS:
         return None
 
