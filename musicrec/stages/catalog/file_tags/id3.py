@@ -16,6 +16,7 @@ OLD_NAMES = {"TP1": "TPE1", "TP2": "TPE2", "TAL": "TALB", "TT2": "TIT2", "TCO": 
              "TXX": "TXXX", "UFI": "UFID"}  # fmt: skip
 MOST_BYTES = 1 << 20  # of a frame; a longer one holds no name
 V1_BYTES = 128
+SHORTEST_ARTIST = 3  # letters of an artist beside a slash
 ENCODINGS = ("latin-1", "utf-16", "utf-16-be", "utf-8")
 
 
@@ -38,7 +39,7 @@ def read_v2(file: BinaryIO) -> Values:
             stop = len(body.getbuffer()) if isinstance(body, BytesIO) else end
             _skip_extended_header(body, version, flags)
             for frame in _frames(body, stop, version, unsynced=bool(flags & 0x80)):
-                values += _fields(frame)
+                values += _fields(frame, version)
         start = file.seek(end + (10 if version == 4 and flags & 0x10 else 0))
     file.seek(start)
     return values
@@ -133,14 +134,22 @@ def _plain(content: bytes, version: int, flags: int, *, unsynced: bool) -> bytes
         return b""
 
 
-def _fields(frame: Frame) -> Values:
+def _fields(frame: Frame, version: int) -> Values:
     if frame.name == "UFID":
         owner, _, value = frame.content.partition(b"\0")
         return [(f"UFID:{owner.decode('latin-1')}", value.decode("latin-1"))]
-    texts = _texts(frame.content)
-    if frame.name != "TXXX":
-        return [(frame.name, text) for text in texts]
-    return [(f"TXXX:{texts[0]}", text) for text in texts[1:]] if texts else []
+    name, texts = frame.name, _texts(frame.content)
+    if name == "TXXX":
+        name, texts = f"TXXX:{texts[0]}", texts[1:]
+    if version < 4 and name.upper() in ("TPE1", "TXXX:ARTISTS"):
+        texts = [part for text in texts for part in _without_slashes(text)]
+    return [(name, text) for text in texts]
+
+
+def _without_slashes(text: str) -> list[str]:
+    """Return the artists between which version 2.3 puts slashes; those of AC/DC are its own."""
+    parts = [part.strip() for part in text.split("/")]
+    return parts if min(map(len, parts)) >= SHORTEST_ARTIST else [text]
 
 
 def _texts(content: bytes) -> list[str]:
