@@ -12,7 +12,7 @@ MPEG_KBITS = {
     (2, 1): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
-MOST_BYTES = 1 << 29  # of a file whose frames are counted
+MOST_BYTES = 1 << 26  # of a file whose frames are counted; what follows is taken to be like it
 PROBES = 8  # places at which the frames of an mp3 are looked at
 PROBE_BYTES = 4096  # two frames and more
 
@@ -38,7 +38,7 @@ def adts_seconds(file: BinaryIO, start: int, size: int) -> float | None:
         rate = AAC_RATES[index]
         blocks += 1 + (data[place + 6] & 3)
         place += n_bytes
-    return blocks * 1024 / rate if rate else None
+    return blocks * 1024 / rate * max(1, (size - start) / MOST_BYTES) if rate else None
 
 
 def mpeg_seconds(file: BinaryIO, start: int, size: int) -> float | None:
@@ -54,7 +54,8 @@ def mpeg_seconds(file: BinaryIO, start: int, size: int) -> float | None:
     known = [probe.bit_rate for probe in probes if probe]
     if len(known) > PROBES // 2 and {*known} == {first.bit_rate}:
         return (size - start) * 8 / first.bit_rate
-    return _counted_seconds(_read(file, start, min(size - start, MOST_BYTES)))
+    counted = _counted_seconds(_read(file, start, min(size - start, MOST_BYTES)))
+    return counted and counted * max(1, (size - start) / MOST_BYTES)
 
 
 def _said_seconds(head: bytes, first: Frame) -> float | None:

@@ -15,6 +15,7 @@ WANTED = {"TPE1", "TPE2", "TALB", "TIT2", "TCON", "TCMP", "TSRC", "TXXX", "UFID"
 OLD_NAMES = {"TP1": "TPE1", "TP2": "TPE2", "TAL": "TALB", "TT2": "TIT2", "TCO": "TCON", "TCP": "TCMP", "TRC": "TSRC",
              "TXX": "TXXX", "UFI": "UFID"}  # fmt: skip
 MOST_BYTES = 1 << 20  # of a frame; a longer one holds no name
+MOST_UNSYNCED_BYTES = 1 << 26  # of a tag that has to be read whole
 V1_BYTES = 128
 SHORTEST_ARTIST = 3  # letters of an artist beside a slash
 ENCODINGS = ("latin-1", "utf-16", "utf-16-be", "utf-8")
@@ -34,7 +35,8 @@ def read_v2(file: BinaryIO) -> Values:
     while (head := file.read(10))[:3] == b"ID3" and len(head) == 10:
         size, version, flags = _synchsafe(head[6:]), head[3], head[5]
         end = file.tell() + size
-        if version in (2, 3, 4) and not (version == 2 and flags & 0x40):
+        is_packed = version == 2 and flags & 0x40
+        if version in (2, 3, 4) and not is_packed and not (flags & 0x80 and size > MOST_UNSYNCED_BYTES):
             body = BytesIO(_without_unsync(file.read(size))) if flags & 0x80 and version < 4 else file
             stop = len(body.getbuffer()) if isinstance(body, BytesIO) else end
             _skip_extended_header(body, version, flags)
