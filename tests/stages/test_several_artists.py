@@ -7,6 +7,7 @@ from collections import Counter
 from itertools import combinations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from musicrec.models import held_out
@@ -114,7 +115,9 @@ def test_lists_are_made_anew_when_tags_are_read_better(collection):
     with_artists, _ = lists_of(store, no_same_artist=True)
     tracks = store.read("tracks")
     column = tracks.schema.get_field_index("artist_ids")
-    for changed in (tracks.set_column(column, tracks.schema.field(column), [[[]] * tracks.num_rows]), tracks):
+    field = tracks.schema.field(column)
+    without = tracks.set_column(column, field, pa.array([[]] * tracks.num_rows, field.type))
+    for changed in (without, tracks):
         version = store.new_version("tracks", CatalogSettings(source="/x"), "changed", columns=[])
         version.write_part(changed.replace_schema_metadata())
         store.publish(version)
