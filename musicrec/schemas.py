@@ -16,12 +16,22 @@ TRACKS = pa.schema(
         ("modified_ns", pa.int64()),  # when the file was changed, in nanoseconds since 1970
         ("duration_s", pa.float64()),  # from the file's header; null if the header gives no credible value
         ("title", pa.string()),  # from the collection or the manifest, else from the tags; also artist and album
-        ("artist", pa.string()),  # name of the artist
-        ("artist_id", pa.string()),  # id of the artist in the source, else the name in lower case
+        ("artist", pa.string()),  # name of the artist, or of all with commas between them
+        (
+            "artist_id",
+            pa.string(),
+        ),  # id of the first artist: the source's, else the name as spellings share it
+        ("artist_ids", pa.list_(pa.string())),  # ids of all its artists; empty if none is known
         ("album", pa.string()),  # name of the album
-        ("genre", pa.string()),  # from the folder, the collection or the manifest, else from the tags
+        ("album_id", pa.string()),  # artists and name of the album, in the form that spellings share
+        ("genre", pa.string()),  # the first of ``genres``, spelled as in most songs of the catalog
+        ("genres", pa.list_(pa.string())),  # from the folder, the collection or the manifest, else all of the tags
         ("split", pa.string()),  # the split that the source puts the song in
         ("recording", pa.string()),  # the recording that the track comes from; clips of one recording share it
+        ("recording_mbid", pa.string()),  # MusicBrainz's id of the recording, from the tags; also the next three
+        ("track_mbid", pa.string()),  # MusicBrainz's id of the track on its album
+        ("album_mbid", pa.string()),  # MusicBrainz's id of the release
+        ("isrc", pa.string()),  # International Standard Recording Code, without hyphens
     ]
 )
 

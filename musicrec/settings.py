@@ -104,12 +104,19 @@ class CatalogSettings(StageSettings):
     """Where the songs are."""
 
     stage: ClassVar[str] = "catalog"
+    code_version: ClassVar[int] = 2
+    formerly: ClassVar[dict[str, Any]] = {"artist_separators": []}
     source: str = Field(
         min_length=1,
         description="Folder or s3://bucket/prefix with the songs, or a manifest: a CSV or Parquet file of paths or "
         "URIs.",
     )
     kind: CatalogKind = Field("auto", description="Layout of the source.")
+    artist_separators: tuple[str, ...] = Field(
+        (),
+        description="Text between the names of several artists in one credit, such as feat. or a semicolon; repeat the "
+        "option for several. By default no name is split.",
+    )
 
     @field_validator("source")
     @classmethod
@@ -305,7 +312,9 @@ class PretrainedSettings(StageSettings):
     stage: ClassVar[str] = "pretrained"  # not of the chain: the table's footer holds its settings
     model: str = Field(min_length=1, description="Model on this machine: see musicrec models.")
     offset_s: float = Field(30.0, ge=0, description="Where the clip starts, in seconds.")
-    duration_s: float = Field(30.0, gt=0, le=600, description="Length of the clip, in seconds.")
+    duration_s: float = Field(
+        30.0, ge=0, le=600, description="Length of the clip, in seconds; 0 for the whole song, whatever --offset-s."
+    )
 
 
 class DuplicatesSettings(StageSettings):

@@ -250,13 +250,17 @@ def evaluate(out: str, settings_file: Path | None, address: str | None, **option
     shows both, and compares models that were evaluated on the same songs, also by another command or on other spaces.
     """
     from musicrec.evaluate import summary
+    from musicrec.serve.known_artists import n_without_artist, tested_songs
     from musicrec.stages.train.cross_validate import evaluate as stage
 
     with open_run(out, address=address) as run:
         judged = settings_of(EvaluateSettings, None, settings_file, options)
         trained = settings_of(TrainSettings, None, settings_file, options)
         scores = run.stage("evaluate", lambda: stage(run.store, judged, trained, address=address))
+        without_artist = n_without_artist(run.store, tested_songs(run.store))
     click.echo(summary(scores))
+    if without_artist:
+        click.echo(f"{without_artist:,} of the songs have no artist, so each is on its own in the split by artist")
 
 
 @click.command(cls=Command, epilog=example("embed OUT", "embed OUT --model mlp"))

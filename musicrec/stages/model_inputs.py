@@ -27,6 +27,7 @@ from musicrec.settings import ExtractSettings, TrainSettings, resolve
 from musicrec.stages import space_inputs
 from musicrec.store import spaces
 from musicrec.store.store import Store
+from musicrec.store.tracks import read_tracks
 
 WORK = "unpacked"  # work folder of the files; the caller clears it
 ROWS_AT_ONCE = 64
@@ -66,8 +67,8 @@ def load_training_set(store: Store, settings: TrainSettings) -> TrainingSet:
         The table or the feature set is missing, or there are too few songs to train on.
     """
     table = require_table(store, settings)
-    columns = ["track_id", "genre", "artist_id", "recording"]
-    songs = {row["track_id"]: row for row in store.read("tracks", columns).to_pylist()}
+    columns = ["track_id", "genre", "artist_ids", "recording"]
+    songs = {row["track_id"]: row for row in read_tracks(store, columns).to_pylist()}
     if settings.space:
         track_ids, X = space_inputs.read_vectors(store, space_inputs.input_of(store, settings), list(songs))
     else:
@@ -77,7 +78,7 @@ def load_training_set(store: Store, settings: TrainSettings) -> TrainingSet:
         track_ids,
         X,
         [song["genre"] for song in rows],
-        [song["artist_id"] for song in rows],
+        [song["artist_ids"] for song in rows],
         [song["recording"] for song in rows],
     )
 

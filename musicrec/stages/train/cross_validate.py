@@ -24,6 +24,7 @@ from musicrec.models.dataset import folds
 from musicrec.models.inputs import Chosen
 from musicrec.monitor.progress import Progress
 from musicrec.schemas import CURVES, EVALUATION, SCORES
+from musicrec.serve.known_artists import circles_of
 from musicrec.settings import EvaluateSettings, TrainSettings
 from musicrec.stages.model_inputs import clear_unpacked, fingerprints, load_training_set, table_of
 from musicrec.stages.staged_tasks import missing, run_staged
@@ -243,8 +244,8 @@ def _fused(answers: pa.Table, fused: str, classes: list[str]) -> pa.Table:
 
 
 def _scores(store: Store, predictions: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
-    tracks = store.read("tracks", ["track_id", "artist_id", "recording", "uri"]).to_pandas().set_index("track_id")
-    artists = tracks["artist_id"].fillna(tracks["recording"])
+    uris = store.read("tracks", ["track_id", "uri"]).to_pandas().set_index("track_id")["uri"]
+    artists = circles_of(store, predictions["track_id"].unique())
     table = store.read("features").to_pandas().set_index("track_id")
-    controls = control_scores(predictions, tracks["uri"].map(file_type), artists, table)
+    controls = control_scores(predictions, uris.map(file_type), artists, table)
     return pd.concat([scores(predictions, artists, classes), controls], ignore_index=True)
