@@ -63,7 +63,7 @@ def store(tmp_path):
     store = Store(tmp_path / "out")
     store.create()
     empty = dict.fromkeys(schemas.TRACKS.names)
-    tracks = [empty | {"track_id": t, "genre": "ab"[i % 2], "artist_id": f"{i % 8}"} for i, t in enumerate(IDS)]
+    tracks = [empty | {"track_id": t, "genre": "ab"[i % 2], "artist_ids": [f"{i % 8}"]} for i, t in enumerate(IDS)]
     publish(store, "tracks", pa.Table.from_pylist(tracks, schemas.TRACKS), CatalogSettings(source="/music"))
     rows = pa.table([IDS[:0:-1], *FEATURES[:0:-1].T], schema=schemas.features_schema(NAMES))  # in another order
     publish(store, "features", rows, ExtractSettings(feature_sets=("iiitd41",)))

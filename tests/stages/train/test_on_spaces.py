@@ -56,7 +56,7 @@ def store(tmp_path):
     empty, names = dict.fromkeys(TRACKS.names), feature_names("iiitd41")
     tracks = [
         empty
-        | {"track_id": song, "uri": f"file:///{song}", "title": song, "genre": GENRES[song], "artist_id": f"{i % 8}"}
+        | {"track_id": song, "uri": f"file:///{song}", "title": song, "genre": GENRES[song], "artist_ids": [f"{i % 8}"]}
         for i, song in enumerate(SONGS)
     ]
     X = np.random.default_rng(1).normal(size=(len(names), len(SONGS))).astype(np.float32)
