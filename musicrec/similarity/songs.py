@@ -85,6 +85,11 @@ class Songs(NamedTuple):
     duration_s: NDArray[np.float64]
     genre_probabilities: NDArray[np.float32] | None = None
 
+    @property
+    def n_without_artist(self) -> int:
+        """Of how many songs no artist is known."""
+        return int((np.diff(self.artist.starts) == 0).sum())
+
     def take(self, rows: Rows) -> Self:
         """Return a selection of the songs.
 

@@ -190,7 +190,7 @@ def stages(
 ) -> dict[str, Callable[[], Counts]]:
     """Return the stages of the chain by name, in order, as functions to call.
 
-    Vectors of files and of pretrained models are among them if similar compares songs by them.
+    Vectors of files and of pretrained models are among them if the model reads them, or similar compares songs by them.
 
     Parameters
     ----------
@@ -212,32 +212,29 @@ def stages(
     from musicrec.stages.similar.stage import similar
     from musicrec.stages.train.stage import keep, train
 
+    how: dict[str, Any] = {
+        "address": address,
+        "retry_failed": retry_failed,
+        "max_failed_fraction": max_failed_fraction,
+        "seconds_per_file": seconds_per_file,
+    }
     chain: dict[str, Callable[[], Counts]] = {
         "catalog": lambda: catalog(store, settings.catalog, force=force, max_removed_fraction=max_removed_fraction),
         "extract": lambda: extract(
             store,
             settings.extract,
-            address=address,
-            retry_failed=retry_failed,
-            max_failed_fraction=max_failed_fraction,
-            seconds_per_file=seconds_per_file,
             limit=limit,
             force=force,
+            **how,
         ),
+        **_stages_of_spaces(store, settings, spaces_of_models(store, settings, keep_model=keep_model), **how),
         "train": lambda: (
             keep(store, settings.train)
             if keep_model
             else train(store, settings.train, address=address, workers=workers)
         ),
         "embed": lambda: embed(store, settings.embed, address=address),
-        **_stages_of_spaces(
-            store,
-            settings,
-            address=address,
-            retry_failed=retry_failed,
-            max_failed_fraction=max_failed_fraction,
-            seconds_per_file=seconds_per_file,
-        ),
+        **_stages_of_spaces(store, settings, tuple(weights_of(settings.similar.space)), **how),
         "duplicates": lambda: duplicates(store, settings.duplicates, address=address),
         "similar": lambda: similar(store, settings.similar, address=address),
     }
@@ -246,8 +243,24 @@ def stages(
     return chain
 
 
-def _stages_of_spaces(store: Store, settings: ChainSettings, **how: Any) -> dict[str, Callable[[], Counts]]:  # noqa: ANN401
-    """Return the stages that bring the spaces up to date in which songs are compared.
+def spaces_of_models(store: Store, settings: ChainSettings, *, keep_model: bool) -> tuple[str, ...]:
+    """Return the spaces that the chain's models read: the one that is trained, and a published one that embeds."""
+    from musicrec.models import read_card, with_defaults
+
+    names = () if keep_model else with_defaults(settings.train).space
+    embeds = f"models/{settings.embed.model}"
+    if (keep_model or settings.embed.model != settings.train.model) and store.exists(embeds):
+        names += tuple(read_card(store.path(embeds))["input"].get("spaces", {}))
+    return tuple(dict.fromkeys(names))
+
+
+def _stages_of_spaces(
+    store: Store,
+    settings: ChainSettings,
+    names: tuple[str, ...],
+    **how: Any,  # noqa: ANN401
+) -> dict[str, Callable[[], Counts]]:
+    """Return the stages that bring spaces up to date.
 
     A space that is not there yet is made if a model of this machine has its name. A model is run on the songs that
     extract has decoded.
@@ -257,7 +270,7 @@ def _stages_of_spaces(store: Store, settings: ChainSettings, **how: Any) -> dict
     from musicrec.stages.vectors.stage import is_of_file, refresh_vectors
 
     found: dict[str, Callable[[], Counts]] = {}
-    for name in weights_of(settings.similar.space):
+    for name in names:
         model = name.removeprefix(TAGS)  # the same run makes its vectors and its tags
         if is_of_file(store, name):
             found[table_of(name)] = partial(refresh_vectors, store, name)

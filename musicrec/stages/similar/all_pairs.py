@@ -83,7 +83,10 @@ def compare(store: Store, settings: SimilarSettings, vectors: Vectors, *, gpu: b
     else:
         found = _refreshed(store, settings, vectors, made_by) or _exact(store, settings, vectors, depth, screen)
     if is_asked(settings):
-        found = found._replace(lists=_by_rules(store, settings, vectors, found.lists))
+        songs = facts_of(store, vectors)
+        found = found._replace(lists=_by_rules(songs, settings, vectors, found.lists))
+        if settings.no_same_artist or settings.max_per_artist:
+            found = found._replace(how={**found.how, "without_artist": songs.n_without_artist})
     return found._replace(made_by=made_by)
 
 
@@ -252,8 +255,7 @@ def _refresh(
 # --- rules ------------------------------------------------------------------------------------------------------------
 
 
-def _by_rules(store: Store, settings: SimilarSettings, vectors: Vectors, pool: Lists) -> Lists:
-    songs = facts_of(store, vectors)
+def _by_rules(songs: Songs, settings: SimilarSettings, vectors: Vectors, pool: Lists) -> Lists:
     matrix, songs_and_pool, n_songs = ray.put(vectors.matrix), ray.put((songs, pool)), len(vectors.matrix)
     hubness = _of_songs.remote(matrix, songs_and_pool, settings) if settings.hubness != "none" else None  # once for all
     task = _refine.options(**task_options(MEMORY))
