@@ -149,7 +149,12 @@ REASONS: tuple[tuple[str, Reason, str, str], ...] = (
         "it was added after the model was trained, and a refresh keeps the model",
         "nothing, or `musicrec train OUT`",
     ),
-    ("train, embed, duplicates, similar", Reason.NO_FEATURES, "extract did not finish it", "see its row for extract"),
+    (
+        "train, embed, vectors, duplicates, similar",
+        Reason.NO_FEATURES,
+        "extract did not finish it",
+        "see its row for extract",
+    ),
     (
         "duplicates",
         Reason.TOO_SHORT,

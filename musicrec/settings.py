@@ -382,7 +382,7 @@ class SimilarSettings(Rules):
         (),
         description="Space in which songs are compared: embeddings, features, or one that musicrec vectors list shows. "
         "For several at once, repeat the option with weights, such as musicnn=1 and features=0.3. The default is "
-        "embeddings.",
+        "embeddings; for run on a new OUT, features=0.25, musicnn=1 and tags/musicnn=1 if MusiCNN is on this machine.",
     )
     approximate_above: int = Field(
         5_000_000,

@@ -5,6 +5,7 @@ before its first song, and the run stops if they differ. A song that already has
 """
 
 import uuid
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from musicrec.models.pretrained.checks import check_golden
 from musicrec.models.pretrained.library import CARD, FILE, read_model
 from musicrec.models.pretrained.session import Pretrained
 from musicrec.monitor.progress import Progress
-from musicrec.schemas import FAILED, OK, OUTCOMES, tags_schema
+from musicrec.schemas import FAILED, OK, OUTCOMES, SKIPPED, Reason, tags_schema
 from musicrec.settings import PretrainedSettings, resolve
 from musicrec.stages.extract.faults import Verdict, is_outdated
 from musicrec.stages.extract.plan import reasons_of
@@ -31,7 +32,7 @@ from musicrec.stages.extract.track_rows import Wanted
 from musicrec.stages.pretrained.pretrained_rows import OUTPUTS, output_table, pretrained_row
 from musicrec.stages.song_tasks import Job, ShardResult, run_songs, stage_songs
 from musicrec.store.lineage import made_by
-from musicrec.store.outcomes import Counts, check_failures, count, save_outcomes
+from musicrec.store.outcomes import Counts, Outcome, check_failures, count, outcomes_table, save_outcomes
 from musicrec.store.spaces import PublishedSpace, SpaceCard, publish_space, table_of
 from musicrec.store.staging import read_staged
 from musicrec.store.store import Store
@@ -53,6 +54,7 @@ def run_pretrained(
     retry_failed: bool = False,
     max_failed_fraction: float = 0.5,
     seconds_per_file: float = SECONDS_PER_FILE,
+    only: Collection[str] | None = None,
 ) -> Counts:
     """Bring ``vectors/NAME``, and ``tags/NAME`` if the model has tags, up to date with the catalog and the model.
 
@@ -72,6 +74,8 @@ def run_pretrained(
         The stage fails if more than this share of the songs failed.
     seconds_per_file : float
         A song fails if it takes longer.
+    only : collection of str, optional
+        Ids of the songs that extract has decoded: the others are skipped. Without it, each song is tried.
 
     Raises
     ------
@@ -85,14 +89,14 @@ def run_pretrained(
     """
     content, card = read_model(settings.model)
     run = _Run(store, settings, card)
-    tracks = run.wanted()
+    tracks = [track for track in run.wanted() if only is None or track.track_id in only]
     known = run.known(retry_failed=retry_failed)
     todo = [track for track in tracks if track.row not in known]
     with Progress(run.table, len(tracks), len(tracks) - len(todo)) as progress:
         if todo:
             connect(address)
             _run_all(run, content, todo, progress, gpu=gpu, seconds_per_file=seconds_per_file)
-    outcomes = _publish(run, tracks)
+    outcomes = pa.concat_tables([_publish(run, tracks), _left_out(run, only)])
     counts = count(run.table, store.track_ids(), outcomes, len(todo))
     save_outcomes(store, run.table, outcomes, settings, settings.fingerprint(run.space.space_id))
     store.work.clear(run.table)
@@ -100,9 +104,9 @@ def run_pretrained(
     return counts
 
 
-def run_pretrained_again(store: Store, name: str, *, address: str | None = None) -> Counts:
+def run_pretrained_again(store: Store, name: str, **how: Any) -> Counts:  # noqa: ANN401
     """Bring a space that :func:`run_pretrained` has published up to date with the catalog, with the same settings."""
-    return run_pretrained(store, resolve(PretrainedSettings, store.footer(table_of(name))["settings"]), address=address)
+    return run_pretrained(store, resolve(PretrainedSettings, store.footer(table_of(name))["settings"]), **how)
 
 
 def is_of_model(store: Store, name: str) -> bool:
@@ -275,6 +279,12 @@ def _publish(run: _Run, tracks: list[Wanted]) -> pa.Table:
         _publish_tags(run, wanted, outputs)
     publish_space(run.store, run.settings, run.space, ids, matrix, left_out=left_out, songs=wanted.cast(ROWS))
     return outcomes
+
+
+def _left_out(run: _Run, only: Collection[str] | None) -> pa.Table:
+    """Return the outcomes of the songs that are not tried; they have no fingerprint, so a later run tries them."""
+    others = [] if only is None else [track_id for track_id in run.store.track_ids() if track_id not in only]
+    return outcomes_table(Outcome(track_id, run.table, SKIPPED, Reason.NO_FEATURES) for track_id in others)
 
 
 def _outputs(run: _Run, kept: list[Row], staged: dict[Row, AnyPath]) -> pa.Table:
