@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from musicrec.audio import ffmpeg, libsndfile
+from musicrec.audio import ffmpeg, libsndfile, mpeg
 from musicrec.audio.clip import CLIP_SLACK_S, Samples, clip_window
 from musicrec.audio.limits import DEFAULT_LIMITS, Limits
+from musicrec.audio.parts import clip_of_parts
 from musicrec.audio.uris import is_remote, local_file, local_path
 from musicrec.errors import DecodeError
 from musicrec.schemas import Reason
@@ -89,6 +90,9 @@ def load(
 
 def _decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tuple[Samples, int]:
     """Decode the clip at the file's own rate: by libsndfile, which is faster, or FFmpeg, which reads more formats."""
+    with mpeg.parts(path) as parts:
+        if parts:
+            return clip_of_parts(parts, offset_s, duration_s, limits)
     try:
         clip, rate = libsndfile.decode(path, offset_s, duration_s, limits)
     except DecodeError as e:

@@ -48,6 +48,24 @@ def decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tu
     return clip, rate
 
 
+def decode_head(content: int, n: int) -> Samples:
+    """Return the first `n` frames of a file, mono, or those that can be decoded.
+
+    Parameters
+    ----------
+    content : int
+        Descriptor of the file, which is closed.
+    n : int
+        How many frames.
+    """
+    out = np.empty(n, np.float32)
+    try:
+        with _Stream(content, closefd=True) as file:
+            return out[: _read_mono(file, out)]
+    except sf.LibsndfileError:
+        return out[:0]
+
+
 class _Stream(sf.SoundFile):
     """A sound file that reads on from where it is.
 
