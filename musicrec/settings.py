@@ -282,7 +282,9 @@ class PretrainedSettings(StageSettings):
     stage: ClassVar[str] = "pretrained"  # not of the chain: the table's footer holds its settings
     model: str = Field(min_length=1, description="Model on this machine: see musicrec models.")
     offset_s: float = Field(30.0, ge=0, description="Where the clip starts, in seconds.")
-    duration_s: float = Field(30.0, gt=0, le=600, description="Length of the clip, in seconds.")
+    duration_s: float = Field(
+        30.0, ge=0, le=600, description="Length of the clip, in seconds; 0 for the whole song, whatever --offset-s."
+    )
 
 
 class DuplicatesSettings(StageSettings):

@@ -124,7 +124,7 @@ def print_cost(model: Pretrained, weights: Weights, paths: list[Path]) -> float:
         "TensorFlow, librosa": theirs,
         "musicrec": lambda path: model.embed(audio.load(str(path), sample_rate=RATE)),
         "  decode and resample": lambda path: audio.load(str(path), sample_rate=RATE),
-        "  front end": lambda path: list(windows(samples[path], FRONT_ENDS["musicnn"], RATE, **lengths)),
+        "  front end": lambda path: list(windows([samples[path]], FRONT_ENDS["musicnn"], RATE, **lengths)),
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
     for path in [paths[0], *paths]:  # the first one warms up

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -47,18 +47,38 @@ def decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tu
         clip = _read_by_seeking(container, stream, offset_s, duration_s, limits)
     if clip is not None:
         return clip
-    with _open(path) as (container, stream):
+    with reading(path, limits) as (blocks, rate):
+        return read_through(blocks, rate, offset_s, duration_s, limits), rate
+
+
+@contextmanager
+def reading(source: Path | BinaryIO, limits: Limits) -> Iterator[tuple[Iterator[Samples], int]]:
+    """Read a file from its start, as :func:`musicrec.audio.libsndfile.reading` does."""
+    with _open(source) as (container, stream):
         frames = _frames(container, stream)
         first = next(frames, None)
         if first is None:
             raise DecodeError(Reason.EMPTY, "the file decodes to no samples")
         limits.check_format(first.sample_rate, first.layout.nb_channels)
-        blocks = _mono_blocks(chain([first], frames))
-        return read_through(blocks, first.sample_rate, offset_s, duration_s, limits), first.sample_rate
+        yield _mono_blocks(chain([first], frames)), first.sample_rate
+
+
+def shape(content: BinaryIO, limits: Limits) -> tuple[int, int]:
+    """Return the length of a file in frames, by decoding it, and its sample rate in Hz."""
+    content.seek(0)
+    with reading(content, limits) as (blocks, rate):
+        return sum(len(block) for block in blocks), rate
+
+
+def decode_span(content: BinaryIO, limits: Limits, start: int, stop: int) -> Samples:
+    """Return frames `start` … `stop` - 1 of a file, mono, or those of them that can be decoded; it is read through."""
+    content.seek(0)
+    with reading(content, limits) as (blocks, _):
+        return _first(stop, blocks)[start:]
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[tuple["InputContainer", "AudioStream"]]:
+def _open(source: Path | BinaryIO) -> Iterator[tuple["InputContainer", "AudioStream"]]:
     import av
     from av.container import InputContainer
 
@@ -66,7 +86,9 @@ def _open(path: Path) -> Iterator[tuple["InputContainer", "AudioStream"]]:
     # PyAV 18 refuses a file whose tags are not UTF-8, unless told not to. PyAV 19 takes any, and has no such option.
     any_tags: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
     try:
-        container = av.open(f"file:{path}", container_options=options, **any_tags)
+        container = av.open(
+            f"file:{source}" if isinstance(source, Path) else source, container_options=options, **any_tags
+        )
     except av.FFmpegError as e:
         raise _undecodable() from e
     with container:

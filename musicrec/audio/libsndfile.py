@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile as sf
@@ -43,9 +44,29 @@ def decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tu
         rate = file.samplerate
         clip = _read_by_seeking(file, offset_s, duration_s)
     if clip is None:
-        with _open(path, limits) as file:
-            clip = read_through(_mono_blocks(file), rate, offset_s, duration_s, limits)
+        with reading(path, limits) as (blocks, _):
+            clip = read_through(blocks, rate, offset_s, duration_s, limits)
     return clip, rate
+
+
+@contextmanager
+def reading(path: Path, limits: Limits) -> Iterator[tuple[Iterator[Samples], int]]:
+    """Read a file from its start, in a ``with`` statement.
+
+    Yields
+    ------
+    blocks : iterator of numpy.ndarray
+        The song, mono float32 [n], a block at a time.
+    rate : int
+        Its sample rate, in Hz.
+
+    Raises
+    ------
+    DecodeError
+        As :func:`decode`; also the blocks raise it.
+    """
+    with _open(path, limits) as file:
+        yield _mono_blocks(file), file.samplerate
 
 
 def decode_head(content: int, n: int) -> Samples:
@@ -66,6 +87,36 @@ def decode_head(content: int, n: int) -> Samples:
         return out[:0]
 
 
+def shape(content: BinaryIO) -> tuple[int, int, int]:
+    """Return the length of a file in frames, its sample rate in Hz and its number of channels."""
+    with _open_span(content) as file:
+        return file.frames, file.samplerate, file.channels
+
+
+def decode_span(content: BinaryIO, start: int, stop: int) -> Samples:
+    """Return frames `start` … `stop` - 1 of a file, mono, or those of them that can be decoded."""
+    with _open_span(content) as file:
+        preroll = min(start, round(PREROLL_S * file.samplerate))
+        out = np.empty(stop - start + preroll, np.float32)
+        try:
+            file.seek(start - preroll)
+            return out[preroll : _read_mono(file, out)]
+        except sf.LibsndfileError:
+            return out[:0]
+
+
+def _open_span(content: BinaryIO) -> sf.SoundFile:
+    content.seek(0)
+    try:
+        return _Stream(content)
+    except sf.LibsndfileError as e:
+        raise _undecodable() from e
+
+
+def _undecodable() -> DecodeError:
+    return DecodeError(Reason.UNDECODABLE, "no audio that libsndfile can decode")
+
+
 class _Stream(sf.SoundFile):
     """A sound file that reads on from where it is.
 
@@ -81,7 +132,7 @@ def _open(path: Path, limits: Limits) -> Iterator[sf.SoundFile]:
     try:
         file = _Stream(os.fsencode(path))
     except (sf.LibsndfileError, TypeError) as e:  # TypeError: an extension that promises headerless data
-        raise DecodeError(Reason.UNDECODABLE, "no audio that libsndfile can decode") from e
+        raise _undecodable() from e
     with file:
         limits.check_format(file.samplerate, file.channels)
         yield file

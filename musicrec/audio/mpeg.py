@@ -10,10 +10,7 @@ files joined to one sound like one after the other.
 
 import mmap
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -29,25 +26,21 @@ FEWEST_FRAMES = 2  # fewer may be anything
 ROOM = 1 << 12  # bytes for each frame of a file that says nothing of its length: libsndfile guesses one from its size
 
 
-@contextmanager
-def parts(path: Path) -> Iterator[list[Part] | None]:
-    """Yield the parts of a stream, in a ``with`` statement; None where libsndfile by itself is right.
+def parts(content: mmap.mmap) -> list[Part] | None:
+    """Return the parts of a stream; None where the file is none, or libsndfile by itself is right.
 
     Parameters
     ----------
-    path : pathlib.Path
-        Readable file that is not empty.
+    content : mmap.mmap
+        The file.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        at = first_frame(content)
-        if at is None or true_tag(content, at):
-            yield None
-            return
-        frames = scan(content, at)
-        if len(frames.starts) < FEWEST_FRAMES:
-            yield None
-            return
-        yield [_part(run, partial(_decode, content, frames, run)) for run in frames.runs]
+    at = first_frame(content)
+    if at is None or true_tag(content, at):
+        return None
+    frames = scan(content, at)
+    if len(frames.starts) < FEWEST_FRAMES:
+        return None
+    return [_part(run, partial(_decode, content, frames, run)) for run in frames.runs]
 
 
 def _part(run: Run, read_raw: "partial[Samples]") -> Part:

@@ -11,11 +11,11 @@ rate for its own, and would leave out what lies above half of it; so it reads a 
 import io
 import mmap
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
+from typing import BinaryIO, cast
 
 from musicrec.audio import ffmpeg, libsndfile
+from musicrec.audio.limits import Limits
 from musicrec.audio.parts import Part
 from musicrec.errors import DecodeError
 from musicrec.schemas import Reason
@@ -29,26 +29,22 @@ CRC_AT = 22  # in the header of a page
 CRC_POLYNOMIAL = 0x04C11DB7
 
 
-@contextmanager
-def parts(path: Path) -> Iterator[Iterator[Part] | None]:
-    """Yield the parts of an Ogg file, in a ``with`` statement; None where libsndfile by itself is right.
+def parts(content: mmap.mmap, limits: Limits) -> Iterator[Part] | None:
+    """Return the parts of an Ogg file; None where libsndfile by itself is right.
 
     Parameters
     ----------
-    path : pathlib.Path
-        Readable file that is not empty.
+    content : mmap.mmap
+        The file.
+    limits : Limits
+        For what is decoded to know its length.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content[:4] != CAPTURE:
-            yield None
-            return
-        starts = _links(content)
-        patches = [_at_48_khz(content, start) for start in starts]
-        if len(starts) == 1 and not patches[0]:
-            yield None
-            return
-        bounds = zip(starts, [*starts[1:], len(content)], patches, strict=True)
-        yield (_part(_Link(content, start, stop, patch)) for start, stop, patch in bounds)
+    starts = _links(content)
+    patches = [_at_48_khz(content, start) for start in starts]
+    if len(starts) == 1 and not patches[0]:
+        return None
+    bounds = zip(starts, [*starts[1:], len(content)], patches, strict=True)
+    return (_part(_Link(content, start, stop, patch), limits) for start, stop, patch in bounds)
 
 
 class _Link(io.RawIOBase):
@@ -122,12 +118,13 @@ def _crc(page: bytearray) -> int:
     return crc
 
 
-def _part(link: _Link) -> Part:
+def _part(link: _Link, limits: Limits) -> Part:
+    source = cast(BinaryIO, link)
     try:
-        length, rate, n_channels = libsndfile.shape(link)
+        length, rate, n_channels = libsndfile.shape(source)
     except DecodeError as e:
         if e.reason != Reason.UNDECODABLE:
             raise
-        length, rate, n_channels = ffmpeg.shape(link)  # Ogg FLAC, Speex
-        return Part(length, rate, n_channels, partial(ffmpeg.decode_span, link))
-    return Part(length, rate, n_channels, partial(libsndfile.decode_span, link))
+        length, rate = ffmpeg.shape(source, limits)  # Ogg FLAC, Speex
+        return Part(length, rate, 1, partial(ffmpeg.decode_span, source, limits))
+    return Part(length, rate, n_channels, partial(libsndfile.decode_span, source))

@@ -4,8 +4,9 @@ A change midway does not end a song: what follows is resampled to the rate of th
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from musicrec.audio.limits import Limits
 from musicrec.errors import DecodeError
 from musicrec.schemas import Reason
 
+BLOCK_S = 30.0
 MARGIN_S = 0.05  # what the filter of the resampler sees before and after a sample, with room to spare
 
 
@@ -64,22 +66,45 @@ def clip_of_parts(parts: Iterable[Part], offset_s: float, duration_s: float, lim
     DecodeError
         A part is beyond the limits, with reason ``unsupported``; or gives less than it says, with reason ``corrupt``.
     """
-    known: list[tuple[int, int, Part]] = []  # first frame and the one after the last, at the rate of the first part
-    rate, seconds, is_settled = 0, Fraction(0), False
+    known: list[tuple[int, int, Part]] = []
+    rate, is_settled = 0, False
+    for start, stop, part in _timeline(parts, limits):
+        known.append((start, stop, part))
+        rate = known[0][2].rate
+        is_settled = stop >= settling_length(rate, offset_s, duration_s)
+        if is_settled:
+            break
+    first, last = clip_window(math.inf if is_settled else known[-1][1], rate, offset_s, duration_s) if known else (0, 0)
+    pieces = [
+        _piece(part, max(first - start, 0), min(last, stop) - start, rate)
+        for start, stop, part in known
+        if start < last and stop > first
+    ]
+    return np.concatenate([np.zeros(0, np.float32), *pieces]), rate
+
+
+def blocks_of_parts(parts: Iterable[Part], limits: Limits) -> tuple[Iterator[Samples], int]:
+    """Return a song that consists of parts, mono float32, a block at a time, and its rate, that of the first part."""
+    timeline = _timeline(parts, limits)
+    first = next(timeline)
+    return _blocks(chain([first], timeline), first[2].rate), first[2].rate
+
+
+def _blocks(timeline: Iterable[tuple[int, int, Part]], rate: int) -> Iterator[Samples]:
+    for start, stop, part in timeline:
+        for at in range(0, stop - start, round(BLOCK_S * rate)):
+            yield _piece(part, at, min(at + round(BLOCK_S * rate), stop - start), rate)
+
+
+def _timeline(parts: Iterable[Part], limits: Limits) -> Iterator[tuple[int, int, Part]]:
+    """Yield for each part its first frame and the one after its last, at the rate of the first part."""
+    rate, seconds = 0, Fraction(0)
     for part in parts:
         limits.check_format(part.rate, part.n_channels)
         rate = rate or part.rate
-        first = round(seconds * rate)
+        start = round(seconds * rate)
         seconds += Fraction(part.length, part.rate)
-        known.append((first, round(seconds * rate), part))
-        is_settled = known[-1][1] >= settling_length(rate, offset_s, duration_s)
-        if is_settled:
-            break
-    if not known:
-        return np.zeros(0, np.float32), rate
-    start, stop = clip_window(math.inf if is_settled else known[-1][1], rate, offset_s, duration_s)
-    pieces = [_piece(part, max(start - a, 0), min(stop, b) - a, rate) for a, b, part in known if a < stop and b > start]
-    return np.concatenate([np.zeros(0, np.float32), *pieces]), rate
+        yield start, round(seconds * rate), part
 
 
 def _piece(part: Part, start: int, stop: int, rate: int) -> Samples:
