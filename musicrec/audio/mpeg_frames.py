@@ -12,7 +12,6 @@ from functools import cache
 from typing import NamedTuple
 
 HEAD = 4
-MOST_JUNK = 1 << 16  # bytes before the first frame
 LONGEST_FRAME = 4_608  # bytes; free format knows no other bound than the decoder's buffer
 BIT_RATES = {  # kbit/s by version (1, or 2 and 2.5) and layer
     (1, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -99,11 +98,11 @@ def header_of(second: int, third: int) -> Header | None:
 
 
 def first_frame(content: mmap.mmap) -> int | None:
-    """Return where the first frame starts, behind tags; None if the file does not begin as an MPEG stream."""
+    """Return where the first frame starts, behind tags and zeros; None if the file does not begin as an MPEG stream."""
     at = _after_tags(content, 0, len(content))
-    if at == 0 and content[0] != 0xFF:
-        return None
-    return _next_frame(content, at, min(at + MOST_JUNK, len(content)), len(content))
+    while at and content[at : at + 1] == b"\0":
+        at += 1
+    return at if _is_frame(content, at, len(content)) else None
 
 
 def true_tag(content: mmap.mmap, at: int) -> bool:
@@ -129,7 +128,7 @@ def scan(content: mmap.mmap, at: int) -> Frames:
         if not size or content[at + tag_at : at + tag_at + 4] in TAG_NAMES:
             header = _header_at(content, at, last)
             if header is None:
-                following = _next_frame(content, max(_after_tags(content, at, end), at + 1), end, end)
+                following = _next_frame(content, max(_after_tags(content, at, end), at + 1), end)
                 if following is None:
                     break
                 at, last, free, sizes = following, b"", 0, {}
@@ -191,10 +190,10 @@ def _are_alike(head: bytes, other: bytes) -> bool:
     return header_of(other[1], other[2]) is not None and (head[2] < 0x10) == (other[2] < 0x10)
 
 
-def _next_frame(content: mmap.mmap, at: int, stop: int, end: int) -> int | None:
-    """Return where the next frame starts, before `stop`."""
-    while (at := content.find(b"\xff", at, stop)) >= 0:
-        if _is_frame(content, at, end):
+def _next_frame(content: mmap.mmap, at: int, end: int) -> int | None:
+    """Return where the next frame starts."""
+    while (at := content.find(b"\xff", at, end)) >= 0:
+        if content[at + 2 : at + 3] >= b"\x10" and _is_frame(content, at, end):  # free format may be anything
             return at
         at += 1
     return None
