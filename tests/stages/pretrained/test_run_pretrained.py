@@ -20,7 +20,7 @@ from musicrec.stages.chain import chain_settings, run, stages
 from musicrec.stages.extract.faults import Tally
 from musicrec.stages.extract.track_rows import Wanted, outcome_row
 from musicrec.stages.pretrained import stage
-from musicrec.stages.pretrained.pretrained_rows import pretrained_row
+from musicrec.stages.pretrained.pretrained_rows import output_table, pretrained_row
 from musicrec.stages.pretrained.stage import is_of_model, run_pretrained, run_pretrained_again
 from musicrec.stages.similar.stage import similar
 from musicrec.stages.song_tasks import Job, stage_songs
@@ -96,14 +96,15 @@ def test_a_first_run_makes_the_space_that_songs_are_compared_in_and_finds_duplic
     ray_session, songs, tmp_path, model
 ):
     store = new_out(tmp_path / "out", songs[0])
-    own = {"n": 3, "space": ["small=1", "features=0.5"], "no_duplicates": True, "max_hub_share": 1.0}
+    spaces = ["small=1", "tags/small=0.25", "features=0.5"]
+    own = {"n": 3, "space": spaces, "no_duplicates": True, "max_hub_share": 1.0}
     values = {"train": {"model": "svm"}, "embed": {"model": "svm"}, "similar": own}
     settings = chain_settings(store, values)
     assert list(stages(store, settings))[-3:] == ["vectors/small", "duplicates", "similar"]
     run(store, settings, show=lambda counts: None)
     lineage = store.footer("similar")["lineage"]
-    assert {name: space["weight"] for name, space in lineage["spaces"].items()} == {"small": 1.0, "features": 0.5}
-    assert set(lineage["made_of"]) == {"vectors/small", "features", "recordings"}
+    assert [f"{name}={space['weight']:g}" for name, space in lineage["spaces"].items()] == sorted(spaces)
+    assert set(lineage["made_of"]) == {"vectors/small", "tags/small", "features", "recordings"}
     assert store.footer("vectors/small")["settings"]["duration_s"] == settings.extract.duration_s
     before = store.state()
     run(store, settings, show=lambda counts: None)
@@ -242,12 +243,13 @@ def test_the_clock_of_a_long_song_starts_anew_after_each_ten_minutes(tmp_path, m
 
 def test_the_watchdog_of_a_shard_hears_of_it(tmp_path):
     """It would end the worker of a song that never begins anew."""
-    store, job = Store(tmp_path / "out"), Job("vectors/small", "vectors/small/x", [])
+    store, job = Store(tmp_path / "out"), Job("vectors/small", "vectors/small/x", [output_table(1)])
     store.create()
 
     def make_row(track, restart_clock):
         restart_clock()
-        return outcome_row(track, job.stage, "ok") | {"seconds": 0.0}
+        values = {"embedding": np.ones(1, np.float32), "tags": np.zeros(0, np.float32)}
+        return outcome_row(track, job.stage, "ok") | {"seconds": 0.1, **values}
 
     with mock.patch.object(Watchdog, "begin", autospec=True) as begin:
         shard = [Wanted(name, f"{name}.wav", "f") for name in ("a", "b")]
