@@ -30,6 +30,9 @@ class Songs(NamedTuple):
         float64 [n_songs], in seconds; NaN where it is unknown.
     genre_probabilities : numpy.ndarray, optional
         float32 [n_songs, n_genres], from a model.
+    tags : numpy.ndarray, optional
+        float32 [n_songs, n_rules], the score of the tag of each rule: those of ``require_tag``, then those of
+        ``exclude_tag``; NaN for a song without tags.
 
     Examples
     --------
@@ -48,6 +51,7 @@ class Songs(NamedTuple):
     genre: Codes
     duration_s: NDArray[np.float64]
     genre_probabilities: NDArray[np.float32] | None = None
+    tags: NDArray[np.float32] | None = None
 
     def take(self, rows: Rows) -> Self:
         """Return a selection of the songs.
@@ -65,7 +69,11 @@ class Songs(NamedTuple):
         return self._replace(**{name: column[rows] for name, column in self._asdict().items() if column is not None})
 
 
-def songs_of(tracks: Mapping[str, Sequence[Any]], genre_probabilities: ArrayLike | None = None) -> Songs:
+def songs_of(
+    tracks: Mapping[str, Sequence[Any]],
+    genre_probabilities: ArrayLike | None = None,
+    tags: ArrayLike | None = None,
+) -> Songs:
     """Return what the rules look at, from the columns of the table ``tracks``.
 
     Albums of the same name by different artists are different albums.
@@ -78,6 +86,8 @@ def songs_of(tracks: Mapping[str, Sequence[Any]], genre_probabilities: ArrayLike
         unknown. All values of a missing column are unknown.
     genre_probabilities : array_like, optional
         [n_songs, n_genres], from a model.
+    tags : array_like, optional
+        [n_songs, n_rules], as in :class:`Songs`.
 
     Returns
     -------
@@ -104,6 +114,7 @@ def songs_of(tracks: Mapping[str, Sequence[Any]], genre_probabilities: ArrayLike
         genre=_codes(column("genre")),
         duration_s=np.array([np.nan if s is None else s for s in column("duration_s")], np.float64),
         genre_probabilities=None if genre_probabilities is None else np.asarray(genre_probabilities, np.float32),
+        tags=None if tags is None else np.asarray(tags, np.float32),
     )
 
 

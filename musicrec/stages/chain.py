@@ -9,6 +9,7 @@ from musicrec.cluster.resources import is_embedded
 from musicrec.cluster.watchdog import SECONDS_PER_FILE
 from musicrec.errors import ConfigError
 from musicrec.files.paths import AnyPath, read_bytes, to_path
+from musicrec.serve.tag_scores import models_of, published_tags, with_models
 from musicrec.settings import (
     OWN_SPACES,
     CatalogSettings,
@@ -178,7 +179,7 @@ def stages(
 ) -> dict[str, Callable[[], Counts]]:
     """Return the stages of the chain by name, in order, as functions to call.
 
-    Vectors of files and of pretrained models are among them if similar compares songs by them.
+    Vectors of files and of pretrained models are among them if similar compares songs by them, or by a rule for a tag.
 
     Parameters
     ----------
@@ -200,6 +201,7 @@ def stages(
     from musicrec.stages.similar.stage import similar
     from musicrec.stages.train.stage import keep, train
 
+    settings = settings._replace(similar=_with_models(store, settings.similar))
     chain: dict[str, Callable[[], Counts]] = {
         "catalog": lambda: catalog(store, settings.catalog, force=force, max_removed_fraction=max_removed_fraction),
         "extract": lambda: extract(
@@ -228,16 +230,16 @@ def stages(
 
 
 def _stages_of_spaces(store: Store, settings: ChainSettings, address: str | None) -> dict[str, Callable[[], Counts]]:
-    """Return the stages that bring the spaces up to date in which songs are compared.
+    """Return the stages that bring up to date the spaces in which songs are compared, and the tags that rules look at.
 
-    A space that is not there yet is made if a model of this machine has its name.
+    What is not there yet is made if a model of this machine has its name.
     """
     from musicrec.models.pretrained.library import installed
     from musicrec.stages.pretrained.stage import is_of_model, run_pretrained, run_pretrained_again
     from musicrec.stages.vectors.stage import is_of_file, refresh_vectors
 
     found: dict[str, Callable[[], Counts]] = {}
-    for name in weights_of(settings.similar.space):
+    for name in dict.fromkeys([*weights_of(settings.similar.space), *models_of(settings.similar)]):
         if is_of_file(store, name):
             found[table_of(name)] = partial(refresh_vectors, store, name)
         elif is_of_model(store, name):
@@ -250,6 +252,17 @@ def _stages_of_spaces(store: Store, settings: ChainSettings, address: str | None
         else:
             require_spaces(store, (name,))
     return found
+
+
+def _with_models(store: Store, settings: SimilarSettings) -> SimilarSettings:
+    """Return the settings with the model of each tag, which may be one of this machine whose tags are not there yet."""
+    from musicrec.models.pretrained.library import installed
+
+    if not settings.require_tag and not settings.exclude_tag:
+        return settings
+    here = {card.name: card.tags for card in installed() if card.tags}
+    compared = {name: here[name] for name in weights_of(settings.space) if name in here}
+    return with_models(store, settings, {**compared, **published_tags(store)}, here)
 
 
 def report(store: Store) -> AnyPath:

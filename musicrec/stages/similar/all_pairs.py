@@ -102,7 +102,7 @@ def _compile(settings: SimilarSettings, screen: str | None = None) -> None:
         )
         if is_asked(settings):
             songs = songs_of({"artist_id": [None] * len(noise)})
-            refine(noise, songs, settings.model_copy(update={"n": n}))
+            refine(noise, songs, settings.model_copy(update={"n": n, "require_tag": (), "exclude_tag": ()}))
 
 
 # --- all songs --------------------------------------------------------------------------------------------------------
@@ -253,7 +253,7 @@ def _refresh(
 
 
 def _by_rules(store: Store, settings: SimilarSettings, vectors: Vectors, pool: Lists) -> Lists:
-    songs = facts_of(store, vectors)
+    songs = facts_of(store, vectors, settings)
     matrix, songs_and_pool, n_songs = ray.put(vectors.matrix), ray.put((songs, pool)), len(vectors.matrix)
     hubness = _of_songs.remote(matrix, songs_and_pool, settings) if settings.hubness != "none" else None  # once for all
     task = _refine.options(**task_options(MEMORY))

@@ -93,13 +93,19 @@ def test_a_first_run_makes_the_space_that_songs_are_compared_in_and_finds_duplic
 ):
     store = new_out(tmp_path / "out", songs[0])
     own = {"n": 3, "space": ["small=1", "features=0.5"], "no_duplicates": True, "max_hub_share": 1.0}
+    own |= {"exclude_tag": ["tag 1=0.99"]}
     values = {"train": {"model": "svm"}, "embed": {"model": "svm"}, "similar": own}
     settings = chain_settings(store, values)
     assert list(stages(store, settings))[-3:] == ["vectors/small", "duplicates", "similar"]
+    by_tag_only = settings._replace(similar=SimilarSettings(require_tag=("tag 2",)))
+    assert list(stages(store, by_tag_only))[-2:] == ["vectors/small", "similar"]
+    with pytest.raises(ConfigError, match="has no tag 'tag 9'; there are, by model, small: tag 0, tag 1"):
+        stages(store, settings._replace(similar=SimilarSettings(require_tag=("tag 9",))))
     run(store, settings, show=lambda counts: None)
     lineage = store.footer("similar")["lineage"]
     assert {name: space["weight"] for name, space in lineage["spaces"].items()} == {"small": 1.0, "features": 0.5}
-    assert set(lineage["made_of"]) == {"vectors/small", "features", "recordings"}
+    assert set(lineage["made_of"]) == {"vectors/small", "features", "recordings", "tags/small"}
+    assert [rule["rule"] for rule in lineage["tags"]] == ["--exclude-tag small:tag 1=0.99"]
     assert store.footer("vectors/small")["settings"]["duration_s"] == settings.extract.duration_s
     before = store.state()
     run(store, settings, show=lambda counts: None)
