@@ -1,4 +1,4 @@
-"""Commands for models: list them, and add pretrained ones."""
+"""Commands for models: list them, and add or remove pretrained ones."""
 
 import json
 from pathlib import Path
@@ -67,6 +67,18 @@ def add(model: str, card_file: Path | None) -> None:
     cards = add_musicnn() if card_file is None else [_add_file(Path(model), card_file)]
     for card in cards:
         click.echo(f"{card.name}: {card.source}; licence {card.licence}; in {models_folder() / card.name}")
+
+
+@models.command(cls=Command, epilog=example("models remove musicnn"))
+@click.argument("model")
+def remove(model: str) -> None:
+    """Remove a pretrained model from this machine.
+
+    Vectors that it has made stay. Nights that compare songs by them leave them as they are, and new songs have none.
+    """
+    from musicrec.models.pretrained.library import remove as remove_model
+
+    click.echo(f"{model} removed: it was in {remove_model(model)}")
 
 
 def _add_file(file: Path, card_file: Path) -> "Card":

@@ -41,6 +41,18 @@ def test_a_model_is_added_and_listed_with_its_licence(run, files):
     assert listed.splitlines()[-1].split() == ["small", "CC0-1.0", "made", "by", "a", "test"]
 
 
+@pytest.mark.thorough
+def test_a_model_is_removed(run, files):
+    run("models", "add", "small.onnx", "--card", "card.toml")
+    code, text, complaint = run("models", "remove", "small")
+    assert (code, text, complaint) == (0, f"small removed: it was in {files / 'cache/models/small'}\n", "")
+    assert list((files / "cache/models").iterdir()) == []
+    for name in ("small", "../models", ".."):
+        code, _, complaint = run("models", "remove", name)
+        assert (code, complaint.count("\n")) == (2, 1)
+        assert f"there is no model {name} in" in complaint
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [

@@ -19,16 +19,19 @@ from musicrec.files.parquet import read_parquet, write_parquet
 from musicrec.files.paths import AnyPath, read_bytes, write_atomic
 from musicrec.models.pretrained.card import Card, parse_card, to_toml
 from musicrec.models.pretrained.checks import check_golden
-from musicrec.models.pretrained.library import CARD, FILE, read_model
+from musicrec.models.pretrained.library import CARD, FILE, is_installed, read_model
 from musicrec.models.pretrained.session import Pretrained
 from musicrec.monitor.progress import Progress
-from musicrec.schemas import FAILED, OK, OUTCOMES, tags_schema
+from musicrec.schemas import FAILED, OK, tags_schema
 from musicrec.settings import PretrainedSettings, resolve
 from musicrec.stages.extract.faults import Verdict, is_outdated
 from musicrec.stages.extract.plan import reasons_of
 from musicrec.stages.extract.track_rows import Wanted
+from musicrec.stages.pretrained.golden_notes import describe_golden, forget_golden, note_golden
 from musicrec.stages.pretrained.pretrained_rows import OUTPUTS, output_table, pretrained_row
+from musicrec.stages.pretrained.songs import keep_vectors, published_outcomes, wanted_songs
 from musicrec.stages.song_tasks import Job, ShardResult, run_songs, stage_songs
+from musicrec.stages.vectors.stage import VectorsCounts
 from musicrec.store.lineage import made_by
 from musicrec.store.outcomes import Counts, check_failures, count, save_outcomes
 from musicrec.store.spaces import PublishedSpace, SpaceCard, publish_space, table_of
@@ -38,7 +41,6 @@ from musicrec.store.table_parts import ROWS_FILE
 from musicrec.store.table_spec import Row, rows_of
 
 MEMORY = 700 * 2**20  # bytes per worker, with its libraries
-MODEL_S = 0.01  # CPU seconds for each second of a clip; used to cut shards only
 ROWS = pa.schema([("track_id", pa.string()), ("fingerprint", pa.string())])
 
 
@@ -79,7 +81,7 @@ def run_pretrained(
     """
     content, card = read_model(settings.model)
     run = _Run(store, settings, card)
-    tracks = run.wanted()
+    tracks = wanted_songs(store, settings, run.space.space_id)
     known = run.known(retry_failed=retry_failed)
     todo = [track for track in tracks if track.row not in known]
     with Progress(run.table, len(tracks), len(tracks) - len(todo)) as progress:
@@ -87,7 +89,8 @@ def run_pretrained(
             connect(address)
             _run_all(run, content, todo, seconds_per_file, progress)
     outcomes = _publish(run, tracks)
-    counts = count(run.table, store.track_ids(), outcomes, len(todo))
+    golden = describe_golden(store.work.folder(run.job.work), card)
+    counts = VectorsCounts(**vars(count(run.table, store.track_ids(), outcomes, len(todo))), notes=golden)
     save_outcomes(store, run.table, outcomes, settings, settings.fingerprint(run.space.space_id))
     store.work.clear(run.table)
     check_failures(counts, max_failed_fraction)
@@ -95,8 +98,14 @@ def run_pretrained(
 
 
 def run_pretrained_again(store: Store, name: str, *, address: str | None = None) -> Counts:
-    """Bring a space that :func:`run_pretrained` has published up to date with the catalog, with the same settings."""
-    return run_pretrained(store, resolve(PretrainedSettings, store.footer(table_of(name))["settings"]), address=address)
+    """Bring a space that :func:`run_pretrained` has published up to date with the catalog, with the same settings.
+
+    If its model is no longer on this machine, the vectors stay as they are.
+    """
+    settings = resolve(PretrainedSettings, store.footer(table_of(name))["settings"])
+    if not is_installed(settings.model):
+        return keep_vectors(store, settings, name)
+    return run_pretrained(store, settings, address=address)
 
 
 def is_of_model(store: Store, name: str) -> bool:
@@ -143,18 +152,12 @@ class _Run(NamedTuple):
         table = output_table(self.space.dimension + len(self.card.tags))
         return Job(self.table, f"{self.table}/{self.settings.fingerprint(self.space.space_id)}", [table])
 
-    def wanted(self) -> list[Wanted]:
-        """Return every song of the catalog, by id, with the fingerprint of its content, the settings and the space."""
-        columns = self.store.read("tracks", ["track_id", "uri", "content_hash", "size_bytes"]).sort_by("track_id")
-        work_s, space_id = MODEL_S * self.settings.duration_s, self.space.space_id
-        return [
-            Wanted(track_id, uri, self.settings.fingerprint(content_hash or "", space_id), size or 0, work_s)
-            for track_id, uri, content_hash, size in zip(*columns.to_pydict().values(), strict=True)
-        ]
-
     def known(self, *, retry_failed: bool) -> set[Row]:
         """Return the songs, each with its fingerprint, that need not be computed: vector or failure are known."""
-        staged, published = read_staged(self.store.work, self.job.work).outcomes, self.published_outcomes()
+        staged, published = (
+            read_staged(self.store.work, self.job.work).outcomes,
+            published_outcomes(self.store, self.table),
+        )
         vectors = self.published_rows()
         known = {
             row
@@ -163,12 +166,6 @@ class _Run(NamedTuple):
             or (status != OK and not (retry_failed and status == FAILED) and not is_outdated(reason, detail))
         }
         return known | set(rows_of(staged))
-
-    def published_outcomes(self) -> pa.Table:
-        """Return the outcomes of the last run."""
-        if not self.store.exists("outcomes"):
-            return OUTCOMES.empty_table()
-        return self.store.read("outcomes", filter=pc.field("stage") == self.table).cast(OUTCOMES)
 
     def published_rows(self) -> set[Row]:
         """Return the rows whose vectors, and tags, are published and were made by this model."""
@@ -202,6 +199,7 @@ def _run_all(run: _Run, content: bytes, todo: list[Wanted], seconds_per_file: fl
     folder = run.store.work.folder(run.job.work)
     write_atomic(folder / FILE, content)
     write_atomic(folder / CARD, to_toml(run.card).encode())
+    forget_golden(folder)
     shared = ray.put(Shared(run.store.out, run.settings, run.job, seconds_per_file, uuid.uuid4().hex))
     task = _run_shard.options(**task_options(MEMORY + 4 * len(content)))
     run_songs(
@@ -214,7 +212,7 @@ def _run_all(run: _Run, content: bytes, todo: list[Wanted], seconds_per_file: fl
 def _run_shard(shard: list[Wanted], shared: Shared, verdict: Verdict) -> ShardResult:
     """Stage one shard."""
     store, job = Store(shared.out), shared.job
-    model = _model(store.work.folder(job.work))
+    model = _model(store.work.folder(job.work), shared.run)
     return stage_songs(
         store, job, shard, lambda track: pretrained_row(track, shared.settings, job.stage, model),
         seconds_per_file=shared.seconds_per_file, run=shared.run, verdict=verdict,
@@ -222,11 +220,11 @@ def _run_shard(shard: list[Wanted], shared: Shared, verdict: Verdict) -> ShardRe
 
 
 @lru_cache(maxsize=1)
-def _model(folder: AnyPath) -> Pretrained:
+def _model(folder: AnyPath, run: str) -> Pretrained:
     """Load the model of a run, once per worker, and check that this machine computes its golden vectors."""
     model = Pretrained(read_bytes(folder / FILE), parse_card(read_bytes(folder / CARD).decode(), str(folder / CARD)))
     with compiling():
-        check_golden(model)
+        note_golden(folder, check_golden(model))
     return model
 
 
@@ -241,7 +239,7 @@ def _statuses(outcomes: pa.Table) -> list[str]:
 def _publish(run: _Run, tracks: list[Wanted]) -> pa.Table:
     """Publish the vectors of all songs that have one, unless they are published; return the outcome of every song."""
     staged = read_staged(run.store.work, run.job.work)
-    both = pa.concat_tables([run.published_outcomes(), staged.outcomes])
+    both = pa.concat_tables([published_outcomes(run.store, run.table), staged.outcomes])
     at = {row: i for i, row in enumerate(rows_of(both))}
     outcomes = both.take(pa.array([at[track.row] for track in tracks if track.row in at], pa.int64()))
     wanted = outcomes.filter(pc.field("status") == OK).select(["track_id", "fingerprint"])

@@ -188,6 +188,38 @@ def test_a_machine_that_computes_other_golden_vectors_stops_the_run(ray_session,
     assert run_pretrained(store, SETTINGS).ok
 
 
+def test_a_night_without_the_model_leaves_its_vectors_and_says_so(ray_session, songs, tmp_path, model):
+    source, files = songs
+    files[0].rename(tmp_path / "away.wav")
+    store = new_out(tmp_path / "out", source)
+    run_pretrained(store, SETTINGS)
+    similar(store, SimilarSettings(space=("small",), n=2, max_hub_share=1.0))
+    vectors = store.read("vectors/small")
+    library.remove("small")
+    (tmp_path / "away.wav").rename(files[0])
+    catalog(store, CatalogSettings(source=str(source)))
+    night = stages(store, chain_settings(store))
+    line = str(night["vectors/small"]())
+    assert line.startswith(
+        f"vectors/small: {len(vectors)} ok + 1 skipped + 0 failed = {len(vectors) + 1} (none added now)"
+    )
+    assert line.endswith(
+        "; the model small is not on this machine, so its vectors stay as they were, and new or changed songs wait for "
+        "it: 1; to add it again: musicrec models add"
+    )
+    assert "\n" not in line
+    night["similar"]()
+    assert store.read("vectors/small").equals(vectors)
+    outcomes = store.read("outcomes").to_pandas().query("stage == 'vectors/small' and status == 'skipped'")
+    assert outcomes.reason.tolist() == ["no_vector"]
+    assert str(night["vectors/small"]()) == line
+    library.add(tagged(), card(tags_output="tags", tags=TAGS))
+    assert run_pretrained_again(store, "small").fresh == 1
+    fresh = new_out(tmp_path / "fresh", source)
+    run_pretrained(fresh, SETTINGS)
+    assert_same(store, fresh)
+
+
 @pytest.mark.thorough
 def test_a_model_that_is_not_there_changes_nothing(songs, tmp_path, monkeypatch):
     monkeypatch.setenv("MUSICREC_CACHE", str(tmp_path / "cache"))
