@@ -167,7 +167,12 @@ REASONS: tuple[tuple[str, Reason, str, str], ...] = (
         "the network returned NaN or infinity",
         "train again with a smaller `--learning-rate`",
     ),
-    ("vectors", Reason.NO_VECTOR, "the file has no row for it, or its row holds no vector", "add a row to the file"),
+    (
+        "vectors",
+        Reason.NO_VECTOR,
+        "the file has no row for it, or its row holds no vector; or its model was removed from the machine",
+        "add a row to the file, or the model again",
+    ),
     (
         "vectors",
         Reason.NOT_FINITE,

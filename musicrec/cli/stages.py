@@ -325,6 +325,7 @@ def duplicates(
         "similar OUT -n 20 --metric euclidean",
         "similar OUT --no-same-artist --no-duplicates",
         "similar OUT --genre boost --genre-weight 0.5 --max-churn 0.3",
+        "similar OUT --require-tag instrumental=0.3 --exclude-tag 'female vocalists=0.2'",
     ),
 )
 @OUT

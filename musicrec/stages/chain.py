@@ -12,6 +12,7 @@ from musicrec.cluster.watchdog import SECONDS_PER_FILE
 from musicrec.errors import ConfigError
 from musicrec.files.paths import AnyPath, read_bytes, to_path
 from musicrec.schemas import OK
+from musicrec.serve.tag_scores import models_of, published_tags, with_models
 from musicrec.settings import (
     OWN_SPACES,
     TAGS,
@@ -190,7 +191,8 @@ def stages(
 ) -> dict[str, Callable[[], Counts]]:
     """Return the stages of the chain by name, in order, as functions to call.
 
-    Vectors of files and of pretrained models are among them if the model reads them, or similar compares songs by them.
+    Vectors of files and of pretrained models are among them if the model reads them, if similar compares songs by them,
+    or if a rule looks at their tags.
 
     Parameters
     ----------
@@ -218,6 +220,7 @@ def stages(
         "max_failed_fraction": max_failed_fraction,
         "seconds_per_file": seconds_per_file,
     }
+    settings = settings._replace(similar=_with_models(store, settings.similar))
     chain: dict[str, Callable[[], Counts]] = {
         "catalog": lambda: catalog(store, settings.catalog, force=force, max_removed_fraction=max_removed_fraction),
         "extract": lambda: extract(
@@ -234,7 +237,9 @@ def stages(
             else train(store, settings.train, address=address, workers=workers)
         ),
         "embed": lambda: embed(store, settings.embed, address=address),
-        **_stages_of_spaces(store, settings, tuple(weights_of(settings.similar.space)), **how),
+        **_stages_of_spaces(
+            store, settings, (*weights_of(settings.similar.space), *models_of(settings.similar)), **how
+        ),
         "duplicates": lambda: duplicates(store, settings.duplicates, address=address),
         "similar": lambda: similar(store, settings.similar, address=address),
     }
@@ -260,10 +265,10 @@ def _stages_of_spaces(
     names: tuple[str, ...],
     **how: Any,  # noqa: ANN401
 ) -> dict[str, Callable[[], Counts]]:
-    """Return the stages that bring spaces up to date.
+    """Return the stages that bring spaces up to date, and with them the tags of their models.
 
-    A space that is not there yet is made if a model of this machine has its name. A model is run on the songs that
-    extract has decoded.
+    What is not there yet is made if a model of this machine has its name. A model is run on the songs that extract has
+    decoded.
     """
     from musicrec.models.pretrained.library import installed
     from musicrec.stages.pretrained.stage import is_of_model, run_pretrained, run_pretrained_again
@@ -295,6 +300,17 @@ def _on_decoded(stage: Callable[..., Counts], store: Store, *arguments: Any, **h
 def _names(models: Sequence["Card"]) -> set[str]:
     """Return the names of the spaces that pretrained models make."""
     return {card.name for card in models} | {f"{TAGS}{card.name}" for card in models if card.tags}
+
+
+def _with_models(store: Store, settings: SimilarSettings) -> SimilarSettings:
+    """Return the settings with the model of each tag, which may be one of this machine whose tags are not there yet."""
+    from musicrec.models.pretrained.library import installed
+
+    if not settings.require_tag and not settings.exclude_tag:
+        return settings
+    here = {card.name: card.tags for card in installed() if card.tags}
+    compared = {name: here[name] for name in weights_of(settings.space) if name in here}
+    return with_models(store, settings, {**compared, **published_tags(store)}, here)
 
 
 def report(store: Store) -> AnyPath:

@@ -223,7 +223,8 @@ def test_a_flac_cut_out_of_another_is_not_sought_by_its_numbers(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["wav", "flac", "mp3", "ogg", "opus", "aac", "wma", "webm", "mka", "wv", "tta", "ac3"])
-def test_a_file_cut_off_is_heard_up_to_the_cut(tmp_path, form, share=0.83):
+def test_a_file_cut_off_is_heard_up_to_the_cut(tmp_path, form):
+    share = 0.83
     rate = (FORMATS[form].rates or (RATE,))[0]
     whole = encode(music(8, rate), rate, form)
     path = tmp_path / f"song{FORMATS[form].suffix}"
