@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from musicrec.errors import SchemaError
 from musicrec.schemas import Reason
 from musicrec.serve.sidecar import SIDECAR_COLUMNS
-from musicrec.settings import OWN_SPACES, weights_of
+from musicrec.settings import OWN_SPACES, TAGS, weights_of
 from musicrec.similarity import Space
-from musicrec.store.spaces import read_space, require_spaces, table_of
+from musicrec.store.spaces import read_space, require_spaces, table_of, tags_as_vectors
 from musicrec.store.store import Store
 
 BLOCK_ROWS = 65_536
@@ -130,6 +130,8 @@ def _read(store: Store, name: str, track_ids: pa.ChunkedArray) -> _InSpace:
     rows = _in_order(_where(rows, pc.is_in(rows["track_id"], track_ids)))
     if name == FEATURES:
         return _standardised(store, rows)
+    if name.startswith(TAGS):
+        rows = tags_as_vectors(rows)
     _check(store, name, rows)
     given = _where(rows, pc.is_valid(rows["embedding"]))
     matrix = pc.list_flatten(given["embedding"]).to_numpy().reshape(given.num_rows, -1 if given.num_rows else 0)
@@ -219,6 +221,8 @@ def _check(store: Store, name: str, rows: pa.Table) -> None:
     """Raise SchemaError unless each song has one vector, and all vectors are of one model and one length."""
     where = store.out / table_of(name)
     again = f"embed {store.out}" if name == EMBEDDINGS else f"vectors add {store.out} {name} FILE.parquet"
+    if name.startswith(TAGS):
+        again = f"vectors run {store.out} {name.removeprefix(TAGS)}"
     remedy = f"delete {where} and run: musicrec {again}"
     models = sorted(map(str, pc.unique(rows["model_id"]).to_pylist())) if "model_id" in rows.column_names else []
     if len(models) > 1:

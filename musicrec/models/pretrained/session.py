@@ -1,6 +1,6 @@
 """Run an ONNX file by onnxruntime: the windows of a clip go in, one vector and perhaps tags come out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -85,6 +85,21 @@ class Pretrained:
         Returns
         -------
         Output or None
+            As for :meth:`embed_blocks`.
+        """
+        return self.embed_blocks([y])
+
+    def embed_blocks(self, blocks: Iterable[Array]) -> Output | None:
+        """Return vector and tags of a clip that comes in blocks, in memory that does not grow with its length.
+
+        Parameters
+        ----------
+        blocks : iterable of numpy.ndarray
+            float32 [n_samples], each of any length: put together, the clip of :meth:`embed`.
+
+        Returns
+        -------
+        Output or None
             None if the clip is shorter than a window and the card refuses such clips.
 
         Raises
@@ -93,7 +108,8 @@ class Pretrained:
             The network fails, or its vectors have different lengths.
         """
         card = self.card
-        batches = windows(y, card.reads, card.sample_rate, window_s=card.window_s, hop_s=card.hop_s, short=card.short)
+        lengths = {"window_s": card.window_s, "hop_s": card.hop_s}
+        batches = windows(blocks, card.reads, card.sample_rate, **lengths, short=card.short)
         return self._pooled(self.run(batch) for batch in batches)
 
     def _pooled(self, batches: Iterator[list[Array]]) -> Output | None:

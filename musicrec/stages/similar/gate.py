@@ -78,6 +78,8 @@ def describe(lineage: dict[str, Any]) -> str:
         parts.append(f"approximate, recall {how['recall']:.3f}")
     if "changed" in how:
         parts.append(f"refreshed, {how['changed']:,} new or changed")
+    if how.get("without_artist"):
+        parts.append(f"{how['without_artist']:,} songs have no artist, so no rule about artists leaves them out")
     if "tags" in lineage:
         parts.append(describe_tags(lineage["tags"]))
     return ", ".join(parts)

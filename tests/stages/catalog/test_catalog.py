@@ -212,7 +212,7 @@ def test_other_bytes_behind_the_same_size_and_time_are_noticed(store, source):
 def test_nothing_is_read_or_published_the_second_time(store, source, monkeypatch):
     run(store, source)
     before, tracks = version(store), table(store)
-    for reader in ("_content_hash", "_tags"):
+    for reader in ("_content_hash", "read_tags"):
         monkeypatch.setattr(f"musicrec.stages.catalog.stage.{reader}", lambda path: pytest.fail(f"{path} was read"))
     counts = run(store, source)
     assert counts.fresh == 0

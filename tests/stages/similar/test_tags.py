@@ -196,7 +196,7 @@ def test_a_lookup_names_the_rule_that_kept_a_song_out(store, command):
 
 def test_rules_for_tags_go_with_other_rules(store):
     tracks = store.read("tracks").to_pylist()
-    songs = [t | {"artist_id": f"a{i % 4}"} for i, t in enumerate(tracks)]
+    songs = [t | {"artist_ids": [f"a{i % 4}"]} for i, t in enumerate(tracks)]
     with store.new_version("tracks", ROCK, "other-tracks") as version:
         version.write_part(pa.Table.from_pylist(songs, TRACKS))
         store.publish(version)
