@@ -14,7 +14,7 @@ TRACKS = pa.schema(
         ("content_hash", pa.string()),  # hash of the file's bytes, or of its address, size and version on the server
         ("size_bytes", pa.int64()),  # size of the file
         ("modified_ns", pa.int64()),  # when the file was changed, in nanoseconds since 1970
-        ("duration_s", pa.float64()),  # from the file's header; null if the header gives no credible value
+        ("duration_s", pa.float64()),  # from the file's headers or frames; null if they give no credible value
         ("title", pa.string()),  # from the collection or the manifest, else from the tags; also artist and album
         ("artist", pa.string()),  # name of the artist, or of all with commas between them
         (

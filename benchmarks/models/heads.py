@@ -1,10 +1,9 @@
-"""Genre models on musicrec's features and on MusiCNN's vectors and tags, artists apart, by ``musicrec evaluate``.
+"""Genre models on musicrec's features and on MusiCNN's vectors and tags, artists apart.
 
 OUT is one of gtzan and gtzan_crops with artist_id and recording, after ``musicrec extract OUT`` and
-``musicrec vectors run OUT musicnn``. Its tables evaluation and scores are written anew.
+``musicrec vectors run OUT musicnn``. Songs, folds and figures are those of ``musicrec evaluate OUT --space …``.
 
-accuracy     on songs of artists that the model has not heard, as ``musicrec evaluate`` prints it. A song that several
-             seeds test counts once, by its mean. `balance none` is without weights for genres and artists.
+accuracy     on songs of artists that the model has not heard. A song that several seeds test counts once, by its mean.
 difference   paired, on the same songs: accuracy on each input minus that on MusiCNN's vectors alone.
 
 All intervals are 95 % over artists. What a model chooses, it chooses on inner folds of its training songs. The network
@@ -15,14 +14,20 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-import pyarrow.compute as pc
 
 from benchmarks.shared.common import one_thread, parser, print_machine, print_table
-from musicrec.evaluate import compare
+from musicrec.evaluate import compare, scores
 from musicrec.evaluate.bootstrap import artist_groups
-from musicrec.settings import Balance, EvaluateSettings, TrainSettings
-from musicrec.stages.train.cross_validate import evaluate, name_of
+from musicrec.models import with_defaults
+from musicrec.models.dataset import folds
+from musicrec.models.inputs import Chosen
+from musicrec.models.training import train_model
+from musicrec.serve.known_artists import circles_of
+from musicrec.settings import TrainSettings
+from musicrec.stages.model_inputs import load_training_set
+from musicrec.stages.train.stage import card_of
 from musicrec.store.store import Store
 
 INPUTS = {
@@ -33,56 +38,51 @@ INPUTS = {
     "musicnn + tags + gtzan57": ("musicnn", "tags/musicnn", "features"),
 }
 ALONE, ALL = "musicnn", "musicnn + tags + gtzan57"
-GOAL = 0.74
+FOLDS, GOAL = 3, 0.74
 
 
-def answers(store: Store, asked: Namespace, balance: Balance) -> pd.DataFrame:
-    """Return the rows of ``scores`` and of ``evaluation`` for every model on every input, artists apart."""
-    judged = EvaluateSettings(models=asked.models or ("logistic", "svm"), seeds=asked.seeds)
-    names = {}
-    for name, space in INPUTS.items():
-        settings = TrainSettings(feature_set="gtzan57", space=space, balance=balance)
-        with store.lock():
-            evaluate(store, judged, settings)
-        names |= {name_of(settings.model_copy(update={"model": model})): (model, name) for model in judged.models}
-    rows = store.read("evaluation", filter=pc.field("split") == "artist").to_pandas()
-    rows = rows[rows["model"].isin(names)]
-    return rows.assign(label=rows["model"], input=[names[label][1] for label in rows["model"]]).assign(
-        model=[names[label][0] for label in rows["model"]]
-    )
+def answers(store: Store, settings: TrainSettings, seeds: int) -> pd.DataFrame:
+    """Return what a model answers for the songs that each fold holds out: columns of EVALUATION."""
+    songs = load_training_set(store, settings)
+    found = []
+    for seed in range(seeds):
+        ours = settings.model_copy(update={"seed": seed})
+        card = card_of(store, ours, songs.classes, "fold")
+        for fold, (learn, test) in enumerate(folds(songs.y, songs.groups, FOLDS, seed)):
+            rows = np.flatnonzero(test)
+            probabilities = train_model(songs, learn, test, ours, card).predict_proba(Chosen(songs.X, rows))
+            about = {"split": "artist", "seed": seed, "fold": fold, "probabilities": list(probabilities)}
+            named = {
+                name: [songs.classes[k] for k in of]
+                for name, of in zip(("genre", "predicted"), (songs.y[rows], probabilities.argmax(axis=1)), strict=True)
+            }
+            found.append(pd.DataFrame(about | named | {"track_id": [songs.track_ids[k] for k in rows]}))
+    return pd.concat(found)
 
 
 def tables(store: Store, asked: Namespace) -> float:
     """Print both tables; return the accuracy of logistic on everything together."""
-    tracks = store.read("tracks", ["track_id", "artist_id", "recording"]).to_pandas().set_index("track_id")
-    unweighted = answers(store, asked, "none") if asked.unweighted else None
-    before = None if unweighted is None else shown(store)
-    rows = answers(store, asked, "genre+artist")
-    found = shown(store)
-    groups = artist_groups(tracks["artist_id"].fillna(tracks["recording"]), rows["track_id"])
     lines, differences, reached = [], [], 0.0
-    for model, of_model in rows.groupby("model", sort=False):
-        for name, own in of_model.groupby("input", sort=False):
-            label = own["label"].iloc[0]
-            value, low, high = found.loc[label]
+    for model in asked.models or ("logistic", "svm"):
+        by_input = []
+        for name, space in INPUTS.items():
+            settings = with_defaults(TrainSettings(model=model, feature_set="gtzan57", space=space))
+            by_input.append(answers(store, settings, asked.seeds).assign(model=name))
+            print(f"{model} on {name} is done", file=sys.stderr, flush=True)
+        rows = pd.concat(by_input)
+        groups = artist_groups(circles_of(store, rows["track_id"].unique()), rows["track_id"])
+        overall = scores(rows, groups, sorted(rows["genre"].unique()))
+        overall = overall[overall["genre"].isna() & (overall["metric"] == "accuracy")].set_index("model")
+        for name in INPUTS:
+            value, low, high = overall.loc[name, ["value", "low", "high"]]
+            lines.append([model, name, f"{value:.3f}", f"{low:.2f} to {high:.2f}"])
             reached = value if (model, name) == ("logistic", ALL) else reached
-            plain = [] if before is None else [f"{before.loc[label].iloc[0]:.3f}"]
-            lines.append([model, name, f"{value:.3f}", f"{low:.2f} to {high:.2f}", *plain])
-        pairs = compare(of_model.assign(model=of_model["input"]), groups)
-        differences += [
-            [model, *of_pair(pair)] for pair in pairs.to_dict("records") if ALONE in (pair["first"], pair["second"])
-        ]
-    print(f"{rows['track_id'].nunique()} songs by {groups.nunique()} artists, 3 folds × {asked.seeds}")
-    print_table(["model", "reads", "accuracy", "95 %", *(["balance none"] if before is not None else [])], lines)
+        pairs = compare(rows, groups).to_dict("records")
+        differences += [[model, *of_pair(pair)] for pair in pairs if ALONE in (pair["first"], pair["second"])]
+    print(f"{len(groups)} songs by {groups.nunique()} artists, {FOLDS} folds × {asked.seeds}")
+    print_table(["model", "reads", "accuracy", "95 %"], lines)
     print_table(["model", "reads", f"minus {ALONE} alone", "95 %", "p (McNemar)"], differences)
     return reached
-
-
-def shown(store: Store) -> pd.DataFrame:
-    """Return accuracy and its interval by name of the model, as ``musicrec evaluate`` shows them."""
-    scores = store.read("scores").to_pandas()
-    wanted = scores["genre"].isna() & (scores["metric"] == "accuracy") & (scores["split"] == "artist")
-    return scores[wanted].set_index("model")[["value", "low", "high"]]
 
 
 def of_pair(pair: dict[str, float]) -> list[str]:
@@ -99,7 +99,6 @@ def main() -> None:
     options.add_argument("--out", type=Path, required=True, help="an OUT of gtzan and gtzan_crops")
     options.add_argument("--models", action="append", help="model that reads features; may be repeated")
     options.add_argument("--seeds", type=int, default=3, help="cross-validations (default: 3)")
-    options.add_argument("--unweighted", action="store_true", help="also without weights for genres and artists")
     asked = options.parse_args()
     one_thread()
     print_machine("scikit-learn", "numpy")

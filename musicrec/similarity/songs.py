@@ -76,7 +76,7 @@ class Songs(NamedTuple):
     >>> from musicrec.similarity import songs_of
     >>> songs = songs_of({"artist_ids": [["Ann"], ["Ben", "Ann"], None]})
     >>> songs.artist.tolist(), songs.take(np.array([1, 2])).artist.tolist()
-    ([[0], [1, 0], []], [[1, 0], []])
+    ([[0], [0, 1], []], [[0, 1], []])
     """
 
     artist: CodeSets
@@ -176,8 +176,14 @@ def _codes(names: Sequence[object]) -> Codes:
 
 
 def _code_sets(names: Sequence[Collection[str | None] | None]) -> CodeSets:
-    distinct = [list(dict.fromkeys(filter(None, of_song or ()))) for of_song in names]
-    return CodeSets(_starts([len(of_song) for of_song in distinct]), _codes([n for names in distinct for n in names]))
+    numbers: dict[str, int] = {}
+    codes: list[int] = []
+    lengths = []
+    for of_song in names:
+        own = {numbers.setdefault(name, len(numbers)) for name in of_song or () if name}
+        codes += sorted(own)
+        lengths.append(len(own))
+    return CodeSets(_starts(lengths), np.array(codes, np.int32))
 
 
 def _starts(lengths: ArrayLike) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ published beside each vector. For songs that the model was trained on, they larg
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -169,7 +169,8 @@ def _embed_shard(out: AnyPath, name: str, model: AnyPath, shard: Shard, ids: lis
     store, trained = Store(out), _load(model)
     pieces = [EMBEDDINGS.empty_table()]
     if isinstance(shard, int):
-        pieces.append(_embedded(trained, *read_vectors(store, trained.card["input"], ids)))
+        songs, vectors_read = read_vectors(store, trained.card["input"], ids)
+        pieces.append(_embedded(trained, pa.array(songs, pa.string()), vectors_read))
     else:
         batches = ahead(_batches(trained, shard, ids))
         pieces += (_embedded(trained, rows["track_id"], read_songs(rows, trained.card["input"])) for rows in batches)
@@ -190,10 +191,10 @@ def _batches(trained: Model, part: AnyPath, ids: list[str]) -> Iterator[pa.Table
                 yield rows
 
 
-def _embedded(trained: Model, track_ids: Sequence[str], songs: Songs) -> pa.Table:
+def _embedded(trained: Model, track_ids: pa.Array | pa.ChunkedArray, songs: Songs) -> pa.Table:
     vectors, probabilities = trained.embed_and_predict(songs)
     finite = np.isfinite(vectors).all(axis=1) & np.isfinite(probabilities).all(axis=1)
-    kept = pa.chunked_array(track_ids).filter(pa.array(finite))
+    kept = track_ids.filter(pa.array(finite))
     model_id = [trained.card["model_id"]] * len(kept)
     return pa.table([kept, model_id, list(vectors[finite]), list(probabilities[finite])], schema=EMBEDDINGS)
 

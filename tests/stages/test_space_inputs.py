@@ -6,6 +6,7 @@ import pytest
 
 from musicrec import features, schemas
 from musicrec.errors import ConfigError, ModelError, SchemaError
+from musicrec.files.parquet import read_parquet
 from musicrec.models import with_defaults
 from musicrec.models.training import train_model
 from musicrec.settings import (
@@ -63,7 +64,7 @@ def store(tmp_path):
     store = Store(tmp_path / "out")
     store.create()
     empty = dict.fromkeys(schemas.TRACKS.names)
-    tracks = [empty | {"track_id": t, "genre": "ab"[i % 2], "artist_id": f"{i % 8}"} for i, t in enumerate(IDS)]
+    tracks = [empty | {"track_id": t, "genre": "ab"[i % 2], "artist_ids": [f"{i % 8}"]} for i, t in enumerate(IDS)]
     publish(store, "tracks", pa.Table.from_pylist(tracks, schemas.TRACKS), CatalogSettings(source="/music"))
     rows = pa.table([IDS[:0:-1], *FEATURES[:0:-1].T], schema=schemas.features_schema(NAMES))  # in another order
     publish(store, "features", rows, ExtractSettings(feature_sets=("iiitd41",)))
@@ -197,3 +198,19 @@ def test_the_chain_brings_the_spaces_of_the_model_up_to_date_before_it_trains(st
     assert list(stages(store, chain_settings(store, values))) == order
     values["train"]["model"] = values["embed"]["model"] = "resnet"
     assert list(stages(store, chain_settings(store, values)))[2:] == ["train", "embed", "vectors/musicnn", "similar"]
+
+
+def test_the_songs_of_a_shard_get_the_vectors_of_the_model(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(embed.prometheus, "count_tracks", lambda *what, **how: None)  # which belongs to a cluster
+    songs = load_training_set(store, ALL)
+    card = {"model": "logistic", "model_id": "m", "classes": songs.classes, "input": input_of(store, ALL)}
+    learn = np.ones(len(songs.track_ids), bool)
+    trained = train_model(songs, learn, learn, with_defaults(ALL), card)
+    (tmp_path / "model").mkdir()
+    trained.save(tmp_path / "model")
+    embed._embed_shard._function(store.out, "shard", tmp_path / "model", 0, IDS)
+    rows = read_parquet(store.work.folder("embed") / "shard.parquet").to_pydict()
+    assert rows["track_id"] == IDS[3:]
+    assert rows["model_id"] == ["m"] * len(songs.X)
+    np.testing.assert_allclose(rows["embedding"], trained.embed(songs.X), rtol=1e-6)
+    np.testing.assert_allclose(rows["probabilities"], trained.predict_proba(songs.X), rtol=1e-6)

@@ -256,6 +256,21 @@ def test_whole_songs_are_read_to_their_end(ray_session, songs, tmp_path, model):
     np.testing.assert_allclose(whole["embedding"][0], expected, rtol=1e-5, atol=1e-6)
 
 
+def test_with_gpu_every_task_asks_for_one_and_the_model_runs_there(ray_session, songs, tmp_path, model):
+    store = new_out(tmp_path / "out", songs[0])
+    with pytest.raises(ConfigError, match="--gpu: no node of the Ray cluster has a GPU; leave the option out"):
+        run_pretrained(store, SETTINGS, gpu=True)
+    with (
+        mock.patch.object(stage, "task_options", side_effect=lambda memory, *, gpu: {"num_gpus": 0}) as options,
+        pytest.raises(
+            ModelError, match=r"model small cannot run on a GPU: onnxruntime \S+ on \S+ has no CUDA; install"
+        ),
+    ):
+        run_pretrained(store, SETTINGS, gpu=True)
+    assert [call.kwargs for call in options.call_args_list] == [{"gpu": True}]
+    assert not store.exists("vectors/small")
+
+
 # --- one song ---------------------------------------------------------------------------------------------------------
 
 
