@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from musicrec.errors import ConfigError
 from musicrec.settings import TAGS, Rules, TagRule, tag_rule
+from musicrec.store.spaces import tag_names
 from musicrec.store.store import Store
 
 R = TypeVar("R", bound=Rules)
@@ -26,7 +27,7 @@ class Passing(NamedTuple):
 def published_tags(store: Store) -> dict[str, list[str]]:
     """Return the tags of each model whose scores are published."""
     names = [name.removeprefix(TAGS) for name in store.published() if name.startswith(TAGS)]
-    return {name: store.dataset(TAGS + name).schema.names[1:] for name in names}
+    return {name: tag_names(store.dataset(TAGS + name).schema) for name in names}
 
 
 def with_models(store: Store, rules: R, *known: Tags) -> R:

@@ -33,7 +33,7 @@ def remove_space(store: Store, name: str) -> str:
     """
     tables = [table for table in (f"{TAGS}{name}", table_of(name)) if store.versions(table).root.exists()]
     if not tables or name in OWN_SPACES:
-        have = ", ".join(space.name for space in spaces(store)) or "none"
+        have = ", ".join(s.name for s in spaces(store) if not s.name.startswith(TAGS)) or "none"
         raise ConfigError(f"{store.out} has no space {name!r} that was added (there: {have}); nothing was removed")
     _check_unused(store, name)
     for table in tables:  # a run that is killed here is given again, and removes the rest
