@@ -16,7 +16,7 @@ from musicrec.store.store import Store
 
 if TYPE_CHECKING:
     from musicrec.similarity.explain import Verdict
-    from musicrec.similarity.filters import Songs
+    from musicrec.similarity.songs import Songs
 
 WORDS = {
     "genre": "it is of another genre",

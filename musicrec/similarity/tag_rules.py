@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicrec.settings import Rules, tag_rule
-from musicrec.similarity.filters import Songs
+from musicrec.similarity.songs import Songs
 
 
 def broken(songs: Songs, rules: Rules) -> NDArray[np.bool_]:

@@ -28,8 +28,8 @@ from musicrec.stages.extract.faults import Verdict, is_outdated
 from musicrec.stages.extract.plan import reasons_of
 from musicrec.stages.extract.track_rows import Wanted
 from musicrec.stages.pretrained.golden_notes import describe_golden, forget_golden, note_golden
+from musicrec.stages.pretrained.known_songs import keep_vectors, published_outcomes, wanted_songs
 from musicrec.stages.pretrained.pretrained_rows import OUTPUTS, output_table, pretrained_row
-from musicrec.stages.pretrained.songs import keep_vectors, published_outcomes, wanted_songs
 from musicrec.stages.song_tasks import Job, ShardResult, run_songs, stage_songs
 from musicrec.stages.vectors.stage import VectorsCounts
 from musicrec.store.lineage import made_by
@@ -49,6 +49,7 @@ def run_pretrained(
     settings: PretrainedSettings,
     *,
     address: str | None = None,
+    gpu: bool = False,
     retry_failed: bool = False,
     max_failed_fraction: float = 0.5,
     seconds_per_file: float = SECONDS_PER_FILE,
@@ -63,6 +64,8 @@ def run_pretrained(
         Which model, and which part of each song.
     address : str, optional
         Ray cluster; embedded by default.
+    gpu : bool
+        Give every task a GPU. The last digits of the vectors then differ from those of a CPU.
     retry_failed : bool
         Try failed songs again.
     max_failed_fraction : float
@@ -73,9 +76,10 @@ def run_pretrained(
     Raises
     ------
     ConfigError
-        The model is not on this machine.
+        The model is not on this machine; or `gpu` is true, and no node has a GPU.
     ModelError
-        A worker computes other golden vectors than the model's card holds.
+        A worker computes other golden vectors than the model's card holds; or `gpu` is true, and its onnxruntime has no
+        support of GPUs.
     MusicrecError
         Too many songs failed.
     """
@@ -87,7 +91,7 @@ def run_pretrained(
     with Progress(run.table, len(tracks), len(tracks) - len(todo)) as progress:
         if todo:
             connect(address)
-            _run_all(run, content, todo, seconds_per_file, progress)
+            _run_all(run, content, todo, progress, gpu=gpu, seconds_per_file=seconds_per_file)
     outcomes = _publish(run, tracks)
     golden = describe_golden(store.work.folder(run.job.work), card)
     counts = VectorsCounts(**vars(count(run.table, store.track_ids(), outcomes, len(todo))), notes=golden)
@@ -191,17 +195,21 @@ class Shared(NamedTuple):
     settings: PretrainedSettings
     job: Job
     seconds_per_file: float
+    gpu: bool
     run: str  # unique name of the run
 
 
-def _run_all(run: _Run, content: bytes, todo: list[Wanted], seconds_per_file: float, progress: Progress) -> None:
+def _run_all(
+    run: _Run, content: bytes, todo: list[Wanted], progress: Progress, *, gpu: bool, seconds_per_file: float
+) -> None:
     """Stage every open song."""
+    options = task_options(MEMORY + 4 * len(content), gpu=gpu)
     folder = run.store.work.folder(run.job.work)
     write_atomic(folder / FILE, content)
     write_atomic(folder / CARD, to_toml(run.card).encode())
     forget_golden(folder)
-    shared = ray.put(Shared(run.store.out, run.settings, run.job, seconds_per_file, uuid.uuid4().hex))
-    task = _run_shard.options(**task_options(MEMORY + 4 * len(content)))
+    shared = ray.put(Shared(run.store.out, run.settings, run.job, seconds_per_file, gpu, uuid.uuid4().hex))
+    task = _run_shard.options(**options)
     run_songs(
         run.store, run.job, todo, lambda shard, verdict: task.remote(shard, shared, verdict),
         seconds_per_file=seconds_per_file, progress=progress,
@@ -212,17 +220,18 @@ def _run_all(run: _Run, content: bytes, todo: list[Wanted], seconds_per_file: fl
 def _run_shard(shard: list[Wanted], shared: Shared, verdict: Verdict) -> ShardResult:
     """Stage one shard."""
     store, job = Store(shared.out), shared.job
-    model = _model(store.work.folder(job.work), shared.run)
+    model = _model(store.work.folder(job.work), shared.run, gpu=shared.gpu)
     return stage_songs(
-        store, job, shard, lambda track: pretrained_row(track, shared.settings, job.stage, model),
+        store, job, shard, lambda track, clock: pretrained_row(track, shared.settings, job.stage, model, clock),
         seconds_per_file=shared.seconds_per_file, run=shared.run, verdict=verdict,
     )  # fmt: skip
 
 
 @lru_cache(maxsize=1)
-def _model(folder: AnyPath, run: str) -> Pretrained:
+def _model(folder: AnyPath, run: str, *, gpu: bool) -> Pretrained:
     """Load the model of a run, once per worker, and check that this machine computes its golden vectors."""
-    model = Pretrained(read_bytes(folder / FILE), parse_card(read_bytes(folder / CARD).decode(), str(folder / CARD)))
+    card = parse_card(read_bytes(folder / CARD).decode(), str(folder / CARD))
+    model = Pretrained(read_bytes(folder / FILE), card, gpu=gpu)
     with compiling():
         note_golden(folder, check_golden(model))
     return model

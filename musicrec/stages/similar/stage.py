@@ -13,6 +13,7 @@ from musicrec.errors import MusicrecError, SchemaError
 from musicrec.schemas import OK, SKIPPED, Reason
 from musicrec.serve.comparable_songs import Vectors, read_vectors
 from musicrec.serve.sidecar_cache import local_version
+from musicrec.serve.song_facts import fingerprint_of_facts
 from musicrec.serve.space_shares import read_shares
 from musicrec.serve.tag_scores import passing, published_tags, with_models
 from musicrec.settings import SimilarSettings
@@ -74,7 +75,9 @@ def similar(
         settings = with_models(store, settings, published_tags(store))
     passing(store, settings, vectors.names["track_id"])  # refuses rules that leave no song
     names = digest(*(column.to_pylist() for column in vectors.names.columns))
-    fingerprint = settings.fingerprint(vectors.origin.fingerprint, *read_by_rules(store, settings).values(), names)
+    facts = fingerprint_of_facts(store, settings)
+    made_of = vectors.origin.fingerprint, *read_by_rules(store, settings).values(), names, *facts
+    fingerprint = settings.fingerprint(*made_of)
     compared, withdrawn = _bring_up_to_date(
         store, settings, fingerprint, vectors, address=address, gpu=gpu, force=force
     )

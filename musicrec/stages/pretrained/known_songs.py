@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from musicrec.audio import DEFAULT_LIMITS
 from musicrec.schemas import OUTCOMES, SKIPPED, Reason
 from musicrec.settings import PretrainedSettings
 from musicrec.stages.extract.track_rows import Wanted
@@ -13,16 +14,23 @@ from musicrec.store.store import Store
 from musicrec.store.table_spec import rows_of
 
 MODEL_S = 0.01  # CPU seconds for each second of a clip; used to cut shards only
+USUAL_S = 240.0  # length of a song whose length is unknown
 
 
 def wanted_songs(store: Store, settings: PretrainedSettings, space_id: str) -> list[Wanted]:
     """Return every song of the catalog, by id, with the fingerprint of its content, the settings and the space."""
-    columns = store.read("tracks", ["track_id", "uri", "content_hash", "size_bytes"]).sort_by("track_id")
-    work_s = MODEL_S * settings.duration_s
+    names = ["track_id", "uri", "content_hash", "size_bytes", "duration_s"]
+    columns = store.read("tracks", names).sort_by("track_id").to_pydict()
     return [
-        Wanted(track_id, uri, settings.fingerprint(content_hash or "", space_id), size or 0, work_s)
-        for track_id, uri, content_hash, size in zip(*columns.to_pydict().values(), strict=True)
+        Wanted(track_id, uri, settings.fingerprint(hash_ or "", space_id), size or 0, _work_s(settings, length))
+        for track_id, uri, hash_, size, length in zip(*columns.values(), strict=True)
     ]
+
+
+def _work_s(settings: PretrainedSettings, duration_s: float | None) -> float:
+    """Estimate the CPU seconds of a song from its length, which may be unknown or wrong."""
+    most = settings.duration_s or DEFAULT_LIMITS.max_decoded_s
+    return MODEL_S * min(most, duration_s or settings.duration_s or USUAL_S)
 
 
 def published_outcomes(store: Store, table: str) -> pa.Table:
