@@ -230,3 +230,12 @@ def matroska(path: Path, *tags: bytes) -> Path:
     cluster = element(0x1F43B675, element(0xE7, b"\0"), element(0xA3, b"\x81\0\0\x80" + bytes(500)))
     path.write_bytes(head + element(0x18538067, about, cluster, element(0x1254C367, *tags)))
     return path
+
+
+def matroska_of(path: Path, pairs: Pairs, seed: int = 0) -> Path:
+    """FFmpeg's Matroska with tags of our own after its music."""
+    data = music("matroska", path, seed=seed).read_bytes()
+    at = data.index(bytes.fromhex("18538067"))
+    tags = element(0x1254C367, simple_tags(pairs))
+    path.write_bytes(data[:at] + element(0x18538067, data[at + 12 :], tags))
+    return path

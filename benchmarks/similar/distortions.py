@@ -25,11 +25,11 @@ CUTS_S = (0.013, 1, 3.3, 7)
 def distortions() -> dict[str, Distortion]:
     """Return how each kind of file is made from a clip, by its name; none lasts longer than the clip."""
     return {
-        "mp3 128k": _codec("libmp3lame", "mp3", 128_000),
-        "mp3 64k": _codec("libmp3lame", "mp3", 64_000),
+        "mp3 128k": coded("libmp3lame", "mp3", 128_000),
+        "mp3 64k": coded("libmp3lame", "mp3", 64_000),
         "ogg": _ogg,
-        "opus 64k": _codec("libopus", "ogg", 64_000, OPUS_RATE),
-        "m4a 96k": _codec("aac", "ipod", 96_000),
+        "opus 64k": coded("libopus", "ogg", 64_000, OPUS_RATE),
+        "m4a 96k": coded("aac", "ipod", 96_000),
         "8 kHz": _filters(("aresample", "8000"), ("aresample", str(RATE))),
         "-6 dB": lambda clip: clip / 2,
         "compression": _filters(("acompressor", "threshold=-20dB:ratio=4:makeup=2")),
@@ -38,6 +38,9 @@ def distortions() -> dict[str, Distortion]:
         **{f"speed {percent:+g} %": _speed(1 + percent / 100) for percent in SPEEDS},
         "tempo +2 %": _filters(("atempo", "1.02")),
         "tempo +4 %": _filters(("atempo", "1.04")),
+        "another song mixed in, 6 dB below": lambda clip: clip + 0.5 * _another(clip),
+        "another song mixed in, as loud": lambda clip: clip + _another(clip),
+        "hall, 1.5 s": _hall,
     }
 
 
@@ -77,7 +80,7 @@ def _pulled(graph: Graph) -> Iterator[Samples]:
         yield from (part.to_ndarray()[0] for part in to_float.resample(frame))
 
 
-def _codec(codec: str, container: str, bit_rate: int, rate: int = RATE) -> Distortion:
+def coded(codec: str, container: str, bit_rate: int, rate: int = RATE) -> Distortion:
     """Return what a file of this codec gives back."""
 
     def distort(clip: Samples) -> Samples:
@@ -108,6 +111,27 @@ def _fades(clip: Samples) -> Samples:
     """Fade the first and the last three seconds."""
     ramp = np.minimum(np.arange(len(clip)), np.arange(len(clip))[::-1]) / (3 * RATE)
     return (clip * np.minimum(ramp, 1)).astype(np.float32)
+
+
+def _another(clip: Samples) -> Samples:
+    """Return a synthetic song as loud as the clip: a tone each fifth of a second, by lot."""
+    rng, t = np.random.default_rng(0), np.arange(len(clip)) / RATE
+    song = np.zeros(len(clip))
+    for start in np.arange(0, t[-1], 0.2):
+        rest = t[t >= start] - start
+        hz = 110 * 2 ** rng.uniform(0, 5)
+        song[t >= start] += np.exp(-4 * rest) * np.minimum(rest / 0.01, 1) * np.sin(2 * np.pi * hz * rest)
+    return (song * np.sqrt(np.mean(clip**2) / np.mean(song**2))).astype(np.float32)
+
+
+def _hall(clip: Samples) -> Samples:
+    """Play in a hall: noise that dies away by 60 dB in 1.5 s, as loud as the sound itself."""
+    t = np.arange(round(1.5 * RATE)) / RATE
+    tail = np.random.default_rng(0).normal(size=len(t)) * 10 ** (-3 * t / 1.5)
+    tail /= np.sqrt(np.sum(tail**2))
+    n = len(clip) + len(tail)
+    echo = np.fft.irfft(np.fft.rfft(clip, n) * np.fft.rfft(tail, n), n)[: len(clip)]
+    return (clip + echo).astype(np.float32)
 
 
 def _cut(seconds: float) -> Distortion:

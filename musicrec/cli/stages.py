@@ -24,6 +24,7 @@ from musicrec.cli.options import (
 from musicrec.cli.tables import lookup
 from musicrec.files.paths import to_path
 from musicrec.settings import (
+    OWN_SPACES,
     CatalogSettings,
     DuplicatesSettings,
     EmbedSettings,
@@ -277,22 +278,44 @@ def embed(out: str, settings_file: Path | None, address: str | None, gpu: bool, 
         show(run.stage("embed", lambda: stage(run.store, settings, address=address, gpu=gpu)))
 
 
-@click.command(cls=Command, epilog=example("duplicates OUT", "duplicates OUT --max-bit-errors 0.15"))
+@click.command(
+    cls=Command,
+    epilog=example("duplicates OUT", "duplicates OUT --csv copies.csv", "duplicates OUT --max-bit-errors 0.15"),
+)
 @OUT
 @settings_options(DuplicatesSettings)
+@click.option(
+    "--csv",
+    "csv_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the files of each recording of which there are several, with format, bit rate and length. The "
+    "best comes first: lossless formats, then higher bit rates, then longer files.",
+)
 @address_option
-def duplicates(out: str, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
+def duplicates(
+    out: str,
+    settings_file: Path | None,
+    csv_file: Path | None,
+    address: str | None,
+    **options: Any,  # noqa: ANN401
+) -> None:
     """Find the songs that are files of one recording.
 
     Songs are compared by fingerprints of their sound. Another format, bit rate, level or sample rate, a cut at an end
     and a speed up to 4 % higher or lower make no other recording. Nothing is decoded: the fingerprints come from
     OUT/mel. The table OUT/recordings says which recording each song is; `musicrec similar --no-duplicates` uses it.
     """
+    from musicrec.serve.copies import copies, write_copies
     from musicrec.stages.duplicates.stage import duplicates as stage
 
     with open_run(out, address=address) as run:
         settings = settings_of(DuplicatesSettings, run.store, settings_file, options)
         show(run.stage("duplicates", lambda: stage(run.store, settings, address=address)))
+        if csv_file:
+            table = copies(run.store)
+            write_copies(table, csv_file)
+            click.echo(f"{csv_file}: {len(table)} files of recordings that are there more than once")
 
 
 @click.command(
@@ -302,6 +325,7 @@ def duplicates(out: str, settings_file: Path | None, address: str | None, **opti
         "similar OUT -n 20 --metric euclidean",
         "similar OUT --no-same-artist --no-duplicates",
         "similar OUT --genre boost --genre-weight 0.5 --max-churn 0.3",
+        "similar OUT --require-tag instrumental=0.3 --exclude-tag 'female vocalists=0.2'",
     ),
 )
 @OUT
@@ -357,7 +381,7 @@ def demo(out: str, songs: int) -> None:
     written = write_catalog(source, songs_per_style=songs)
     click.echo(f"synthetic catalog: {source} ({written} files written)")
     with open_out(out, create=True) as store:
-        _run_chain(store, None, {"source": str(source)})
+        _run_chain(store, None, {"source": str(source), "space": (OWN_SPACES[0],)})  # the same on every machine
     song = next(iter(SimilarTable(out).songs()))
     click.echo()
     click.get_current_context().invoke(lookup, out=out, tracks=(song.track_id,))

@@ -62,7 +62,8 @@ def relevance(
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)
-    scaled = vectors / np.where(largest > 0, largest, 1)  # no square overflows or underflows
+    one = np.float32(1)
+    scaled = vectors / np.where(largest > 0, largest, one)  # no square overflows or underflows
     length = np.linalg.norm(scaled, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = scaled / np.where(length > 0, length, 1)
+    unit: NDArray[np.float32] = (scaled / np.where(length > 0, length, one)).astype(np.float32, copy=False)
     return unit

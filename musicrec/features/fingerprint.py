@@ -133,22 +133,40 @@ def fingerprints(
     top = max((int(first.max()) + weights.shape[1] for first, weights in bands), default=0)
     power = empty(top, -(-n_frames // LANES) * LANES)
     _to_power(halves, POWER, power)
-    frames_per_s = sample_rate / hop_length
-    return [_of_bands(power, n_frames, *band, speed * frames_per_s) for band, speed in zip(bands, speeds, strict=True)]
+    steps = [_Steps(speed * sample_rate / hop_length, n_frames) for speed in speeds]
+    room = _Room.of(power.shape[1], max((step.n for step in steps), default=0))
+    return [_of_bands(power, band, step, room) for band, step in zip(bands, steps, strict=True)]
 
 
-def _of_bands(
-    power: Floats, n_frames: int, first: NDArray[np.int64], weights: Floats, frames_per_s: float
-) -> Fingerprint:
-    """Return the fingerprint of a clip whose seconds last `frames_per_s` frames."""
-    energy, tile = empty(power.shape[1], ROOM), np.zeros((ROOM, LANES), np.float32)
-    _sum_bands(power, first, weights, tile, energy)
-    frames_per_step = STEP_S * frames_per_s
-    n_steps = max(0, int((n_frames - 1) / frames_per_step) + 1 - LAG)
-    smooth, loud = empty(n_steps + LAG, ROOM), np.empty(n_steps + LAG, np.bool_)
-    radius = WINDOW_S * frames_per_s / 2
-    _smoothen(energy[:n_frames], frames_per_step, radius, HANN, smooth, loud)
-    made = Fingerprint(np.empty(n_steps, np.uint32), np.empty(n_steps, np.bool_))
+class _Steps:
+    """The steps of a clip whose seconds last `frames_per_s` frames."""
+
+    def __init__(self, frames_per_s: float, n_frames: int) -> None:
+        self.n_frames, self.frames = n_frames, STEP_S * frames_per_s  # the latter of a step
+        self.radius = WINDOW_S * frames_per_s / 2
+        self.n = max(0, int((n_frames - 1) / self.frames) + 1 - LAG) + LAG
+
+
+class _Room(NamedTuple):
+    """Arrays that one speed after another is computed in."""
+
+    tile: Floats
+    energy: Floats
+    smooth: Floats
+    loud: Flags
+
+    @classmethod
+    def of(cls, n_frames: int, n_steps: int) -> "_Room":
+        tile, loud = np.zeros((ROOM, LANES), np.float32), np.empty(n_steps, np.bool_)
+        return cls(tile, empty(n_frames, ROOM), empty(n_steps, ROOM), loud)
+
+
+def _of_bands(power: Floats, band: tuple[NDArray[np.int64], Floats], steps: _Steps, room: _Room) -> Fingerprint:
+    """Return the fingerprint of a clip at a speed, given the first mel band and the weights of each band."""
+    _sum_bands(power, *band, room.tile, room.energy)
+    smooth, loud = room.smooth[: steps.n], room.loud[: steps.n]
+    _smoothen(room.energy[: steps.n_frames], steps.frames, steps.radius, HANN, smooth, loud)
+    made = Fingerprint(np.empty(steps.n - LAG, np.uint32), np.empty(steps.n - LAG, np.bool_))
     _compare(smooth, loud, made.codes, made.audible)
     return made
 

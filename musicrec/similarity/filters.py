@@ -43,7 +43,7 @@ class Limits(NamedTuple):
     """The caps as arrays. There is no limit for a song without a name."""
 
     starts: NDArray[np.int64]  # [n_limits, n_songs + 1]: where the codes of each song start, for each limit
-    codes: Codes  # flat
+    codes: Codes  # flat; no two limits have a code in common
     most: NDArray[np.int64]  # [n_limits]
     not_own: NDArray[np.bool_]  # [n_limits], whether songs that share a code with the list's own song are left out
 
@@ -51,11 +51,15 @@ class Limits(NamedTuple):
 def limits_of(songs: Songs, rules: Rules) -> Limits:
     """Return the limits that the rules ask for."""
     caps = caps_of(songs, rules)
-    before = np.cumsum([0, *(len(cap.names.codes) for cap in caps)])
-    starts = [cap.names.starts + first for cap, first in zip(caps, before, strict=False)]
+    starts, codes, n_before, n_codes = [], [np.empty(0, np.int32)], 0, 0
+    for cap in caps:
+        starts.append(cap.names.starts + n_before)
+        codes.append(cap.names.codes + np.int32(n_codes))
+        n_before += len(cap.names.codes)
+        n_codes += int(cap.names.codes.max(initial=-1)) + 1
     return Limits(
         np.array(starts, np.int64).reshape(len(caps), len(songs.genre) + 1),
-        np.concatenate([np.empty(0, np.int32), *(cap.names.codes for cap in caps)]),
+        np.concatenate(codes),
         np.array([cap.most for cap in caps], np.int64),
         np.array([bool(cap.own_rule) for cap in caps], np.bool_),
     )
@@ -159,42 +163,52 @@ def take(candidates: Lists, limits: Limits, rows: NDArray[np.integer], n: int) -
         Number of candidates.
     """
     found = Lists(np.full((len(rows), n), -1, np.int32), np.full((len(rows), n), -np.inf, np.float32))
-    _take_in_order(candidates, limits, np.asarray(rows, np.int64), found)
+    times = np.zeros(int(limits.codes.max(initial=-1)) + 1, np.int64)
+    _take_in_order(candidates, limits, np.asarray(rows, np.int64), found, times)
     return found
 
 
 @kernel
-def _take_in_order(candidates: Lists, limits: Limits, rows: NDArray[np.int64], found: Lists) -> None:
+def _take_in_order(
+    candidates: Lists, limits: Limits, rows: NDArray[np.int64], found: Lists, times: NDArray[np.int64]
+) -> None:
+    """Fill `found`; `times`, which says how often a list holds each code, is 0 before and after each list."""
     for i in range(len(rows)):
+        _count_own(rows[i], limits, times, 1)
         taken = 0
         for k in range(candidates.ids.shape[1]):
             if taken == found.ids.shape[1]:
                 break
             song = candidates.ids[i, k]
-            if song >= 0 and _fits(song, found.ids[i, :taken], limits, rows[i]):
+            if song >= 0 and _fits(song, limits, times):
                 found.ids[i, taken], found.scores[i, taken] = song, candidates.scores[i, k]
+                _count(song, limits, times, 1)
                 taken += 1
+        for k in range(taken):
+            _count(found.ids[i, k], limits, times, -1)
+        _count_own(rows[i], limits, times, -1)
 
 
-@kernel
-def _fits(song: int, taken: Codes, limits: Limits, own: int) -> bool:
+@inlined_kernel
+def _fits(song: int, limits: Limits, times: NDArray[np.int64]) -> bool:
     for limit in range(len(limits.most)):
-        starts = limits.starts[limit]
-        for code in limits.codes[starts[song] : starts[song + 1]]:
-            if limits.not_own[limit] and _has(own, code, starts, limits.codes):
+        for k in range(limits.starts[limit, song], limits.starts[limit, song + 1]):
+            if times[limits.codes[k]] >= limits.most[limit]:
                 return False
-            if len(taken) >= limits.most[limit]:
-                times = 0
-                for other in taken:
-                    times += _has(other, code, starts, limits.codes)
-                if times >= limits.most[limit]:
-                    return False
     return True
 
 
 @inlined_kernel
-def _has(song: int, code: int, starts: NDArray[np.int64], codes: Codes) -> bool:
-    for own in codes[starts[song] : starts[song + 1]]:  # noqa: SIM110 - numba compiles a loop
-        if own == code:
-            return True
-    return False
+def _count(song: int, limits: Limits, times: NDArray[np.int64], change: int) -> None:
+    for limit in range(len(limits.most)):
+        for k in range(limits.starts[limit, song], limits.starts[limit, song + 1]):
+            times[limits.codes[k]] += change
+
+
+@inlined_kernel
+def _count_own(own: int, limits: Limits, times: NDArray[np.int64], sign: int) -> None:
+    """Count the codes of the list's own song as often as a list may hold them, where they are to be left out."""
+    for limit in range(len(limits.most)):
+        if limits.not_own[limit]:
+            for k in range(limits.starts[limit, own], limits.starts[limit, own + 1]):
+                times[limits.codes[k]] += sign * limits.most[limit]

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from musicrec.files.paths import AnyPath, replacing
 
-LARGE_BYTES = 32 * 1024  # per track: rewriting 100,000 of them takes a disk seconds, and the compressor a minute
+LARGE_BYTES = 16 * 1024  # per track: rewriting 100,000 of them takes a disk seconds, and the compressor half a minute
 Row = tuple[str, str]  # track id, fingerprint of content and settings
 GROUP_BYTES = 16 * 2**20  # size of a row group before compression; one writer holds a few of them
 PAGE_BYTES = 128 * 2**10  # before compression: it stays in a core's cache on its way to the file

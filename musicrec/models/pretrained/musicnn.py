@@ -15,6 +15,7 @@ from musicrec.models.pretrained.graph import Graph, Weights, normalisation
 Array = NDArray[np.float32]
 
 FRAMES, BANDS = 187, 96
+CHANNELS_IN_A_BLOCK = 16  # onnxruntime takes maxima of whole blocks only, of 8 or 16 channels, without a copy
 N_TIMBRAL, FRONT, MIDDLE = 2, range(5), range(5, 8)  # convolutions of the checkpoint, by number
 
 
@@ -59,11 +60,13 @@ def _front(graph: Graph, weights: Weights, i: int, x: str) -> str:
     scale, shift = normalisation(weights, i + 1)
     sign = np.where(scale < 0, -1, 1).astype(np.float32)
     filters = (kernel[:, :, 0] * sign).transpose(2, 0, 1)[:, None]  # [channel, 1, time, frequency]
+    n = len(filters)
+    filters = np.pad(filters, ((0, -n % CHANNELS_IN_A_BLOCK), (0, 0), (0, 0), (0, 0)))
     before = 3 if i < N_TIMBRAL else (len(kernel) - 1) // 2  # TensorFlow pads one more after than before
     after = 3 if i < N_TIMBRAL else len(kernel) - 1 - before
     y = graph.add("Conv", x, graph.constant(filters), kernel_shape=list(filters.shape[2:]), pads=[before, 0, after, 0])
     y = graph.add("MaxPool", y, kernel_shape=[1, BANDS - filters.shape[3] + 1])
-    y = graph.add("Squeeze", y, graph.integers(3))
+    y = graph.add("Slice", graph.add("Squeeze", y, graph.integers(3)), *map(graph.integers, (0, n, 1)))
     y = graph.add("Relu", graph.affine(y, _column(sign), _column(bias)))
     return graph.affine(y, _column(scale), _column(shift))
 

@@ -1,5 +1,6 @@
 """Run an ONNX file by onnxruntime: the windows of a clip go in, one vector and perhaps tags come out."""
 
+import socket
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 Array = NDArray[np.float32]
+
+ON_CPU, ON_GPU = "CPUExecutionProvider", "CUDAExecutionProvider"  # names of onnxruntime
+ON_CUDA = [(ON_GPU, {"use_tf32": "0"})]  # whole float32, as on a CPU
 
 
 class Output(NamedTuple):
@@ -32,16 +36,19 @@ class Pretrained:
         The ONNX file.
     card : Card
         What it reads and gives.
+    gpu : bool
+        Run it on a GPU.
 
     Raises
     ------
     ModelError
-        onnxruntime cannot load the file, or it does not read and give what the card says.
+        onnxruntime cannot load the file, has no support of GPUs where one is to be used, or the file does not read and
+        give what the card says.
     """
 
-    def __init__(self, content: bytes, card: Card) -> None:
+    def __init__(self, content: bytes, card: Card, *, gpu: bool = False) -> None:
         self.card = card
-        self._session = _session(content, card.name)
+        self._session = _session(content, card.name, gpu=gpu)
         self._input, self._shape = _input(self._session, card)
         self._outputs = [card.output, *([card.tags_output] if card.tags_output else [])]
         _check_outputs(self._session, card, self._outputs)
@@ -162,17 +169,29 @@ class Pool:
         return np.concatenate([mean, deviation]).astype(np.float32)
 
 
-def _session(content: bytes, name: str) -> "InferenceSession":
-    """Load a file on one thread: a worker has one core."""
+def _session(content: bytes, name: str, *, gpu: bool) -> "InferenceSession":
+    """Load a file on one thread, as a worker has one core, or on the GPU of the worker."""
     import onnxruntime
 
+    if gpu and ON_GPU not in onnxruntime.get_available_providers():
+        raise ModelError(_without_gpu(name))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what it has to say comes with its error
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, options, providers=[*(ON_CUDA if gpu else []), ON_CPU])
     except Exception as e:  # onnxruntime has a dozen classes for it, without one above them
         raise ModelError(_explained(name, e)) from e
+    if gpu and ON_GPU not in session.get_providers():  # CUDA's libraries are missing: onnxruntime only warns
+        raise ModelError(_without_gpu(name))
+    return session
+
+
+def _without_gpu(name: str) -> str:
+    import onnxruntime
+
+    engine = f"onnxruntime {onnxruntime.__version__} on {socket.gethostname()}"
+    return f"model {name} cannot run on a GPU: {engine} has no CUDA; install onnxruntime-gpu there, or leave --gpu out"
 
 
 def _explained(name: str, error: Exception) -> str:

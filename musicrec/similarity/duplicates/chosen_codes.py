@@ -78,7 +78,7 @@ def _mark(codes: Codes, audible: Flags, last: np.uint32, marks: Marks) -> None:
 @inlined_kernel
 def place_of(code: np.uint32, bits: Marks) -> int:
     """Return which bit of a filter stands for a code."""
-    return np.int64(_mixed(code)) & (8 * len(bits) - 1)
+    return int(_mixed(code)) & (8 * len(bits) - 1)
 
 
 @kernel

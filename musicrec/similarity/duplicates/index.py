@@ -18,7 +18,7 @@ Numbers = NDArray[np.int64]
 Bits = NDArray[np.uint8]
 
 BUCKET = 64  # steps of the index that a code leads to at most: those of the first songs
-ONE_IN = 2  # of the codes are in the index
+ONE_IN, SMALL = 2, 200_000  # one in two codes is in the index of so many songs or fewer
 AHEAD = 16  # codes by which memory is asked for before it is needed
 KEYS_BITS = 3  # two to the power of so many keys share their leading bits, about
 FILTER_BITS = 8  # for each code of the index; most codes that are looked up have none set, and end there
@@ -41,6 +41,8 @@ class Index(NamedTuple):
         int64 [n_songs + 1], the first step of each song.
     is_changed : numpy.ndarray
         bool [n_songs], the songs of which pairs are wanted, with each other and with all others.
+    is_crowded : numpy.ndarray
+        bool [n_songs], the songs with a code that leads to more steps than are looked at.
     one_in : int
         One in so many codes is in it, a power of two.
     """
@@ -52,18 +54,30 @@ class Index(NamedTuple):
     of_changed: Bits
     starts: Numbers
     is_changed: Flags
+    is_crowded: Flags
     one_in: int
 
 
-def make_index(prints: Prints, one_in: int = ONE_IN, is_changed: Flags | None = None) -> Index:
+def one_in_of(n_songs: int) -> int:
+    """Return of how many codes one is in the index: twice as many whenever a large catalog doubles.
+
+    So the index grows no further. The fewer codes, the rarer is a copy found that has few codes in common.
+    """
+    return ONE_IN << max(0, (n_songs - 1) // SMALL).bit_length()
+
+
+def make_index(prints: Prints, one_in: int | None = None, is_changed: Flags | None = None) -> Index:
     """Return the index of some songs.
+
+    What is found of a crowded song depends on other songs too, and that of two songs that are not on these two alone.
+    So crowded songs count as changed.
 
     Parameters
     ----------
     prints : Prints
         The songs.
-    one_in : int
-        One in so many codes goes into it, a power of two.
+    one_in : int, optional
+        One in so many codes goes into it, a power of two; by default :func:`one_in_of` the number of songs.
     is_changed : numpy.ndarray, optional
         bool [n_songs], the songs of which pairs are wanted, with each other and with all others; all by default.
 
@@ -72,23 +86,22 @@ def make_index(prints: Prints, one_in: int = ONE_IN, is_changed: Flags | None = 
     MusicrecError
         The songs are too many for one index.
     """
-    n_steps = len(prints.codes)
+    n_steps, one_in = len(prints.codes), one_in or one_in_of(len(prints))
     if n_steps >= MOST_STEPS:
         raise MusicrecError(f"duplicates: {len(prints)} songs have {n_steps} steps; expected less than {MOST_STEPS}")
     keys = _keys(prints, one_in)
     keys.sort()
     present, repeated = _filter(len(keys)), _filter(len(keys))
     _note_codes(keys, present, repeated)
-    of_changed = present
+    is_crowded = _crowded(keys, prints.starts)
     if is_changed is None:
-        is_changed = np.ones(len(prints), np.bool_)
+        is_changed, of_changed = np.ones(len(prints), np.bool_), present
     else:
+        is_changed = is_changed | is_crowded
         of_changed = _filter(int(np.diff(prints.starts)[is_changed].sum()) // one_in)
         _note_songs(prints, is_changed, one_in, of_changed)
-    n_leading = max(1, len(keys).bit_length() - KEYS_BITS)
-    leading = np.arange(2**n_leading, dtype=np.uint64) << np.uint64(64 - n_leading)
-    places = np.append(np.searchsorted(keys, leading), len(keys)).astype(np.int64)
-    return Index(keys, places, present, repeated, of_changed, prints.starts, is_changed, one_in)
+    places = _places(keys)
+    return Index(keys, places, present, repeated, of_changed, prints.starts, is_changed, is_crowded, one_in)
 
 
 def _filter(n_codes: int) -> Bits:
@@ -96,12 +109,11 @@ def _filter(n_codes: int) -> Bits:
     return np.zeros(1 << max(3, (n_codes * FILTER_BITS).bit_length() - 3), np.uint8)
 
 
-def crowded(index: Index) -> Flags:
-    """Return which songs have a code that leads to more steps than are looked at: other songs decide what is found.
-
-    The pairs of all other songs depend on nothing but the two songs.
-    """
-    return _crowded(index.keys, index.starts)
+def _places(keys: Keys) -> Numbers:
+    """Return the place of the first key with each value of the leading bits, and the end."""
+    n_leading = max(1, len(keys).bit_length() - KEYS_BITS)
+    leading = np.arange(2**n_leading, dtype=np.uint64) << np.uint64(64 - n_leading)
+    return np.append(np.searchsorted(keys, leading), len(keys)).astype(np.int64)
 
 
 # --- loops ------------------------------------------------------------------------------------------------------------
@@ -154,6 +166,7 @@ def _note_songs(prints: Prints, is_noted: Flags, one_in: int, noted: Bits) -> No
 
 @kernel
 def _crowded(keys: Keys, starts: Numbers) -> Flags:
+    """Return which songs have a code that leads to more steps than are looked at."""
     is_crowded, start = np.zeros(len(starts) - 1, np.bool_), 0
     for k in range(1, len(keys) + 1):
         if k < len(keys) and keys[k] >> np.uint64(32) == keys[start] >> np.uint64(32):

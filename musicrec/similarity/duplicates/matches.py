@@ -59,6 +59,8 @@ def match(
 ) -> Matches:
     """Return the songs of the index that are one recording with other songs, played at a speed.
 
+    One song of each pair is a changed one of the index.
+
     Parameters
     ----------
     index : Index

@@ -1,7 +1,7 @@
 """The fingerprints of many songs in a row, and which of them are telling."""
 
 from collections.abc import Iterable
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,6 +37,11 @@ class Prints(NamedTuple):
         steps = slice(self.starts[i], self.starts[i + 1])
         return self.codes[steps], self.audible[steps]
 
+    def some(self, songs: NDArray[np.int64]) -> "Prints":
+        """Return the fingerprints of some songs, given by number."""
+        firsts, lengths = self.starts[songs], np.diff(self.starts)[songs]
+        return Prints(pieces(self.codes, firsts, lengths), pieces(self.audible, firsts, lengths), starts_of(lengths))
+
     @classmethod
     def of(cls, songs: Iterable[tuple[ArrayLike, ArrayLike]]) -> Self:
         """Return the fingerprints of some songs, each given as its codes and flags."""
@@ -45,8 +50,19 @@ class Prints(NamedTuple):
         return cls(
             np.concatenate([np.empty(0, np.uint32), *(np.asarray(codes, np.uint32) for codes, _ in pairs)]),
             np.concatenate([np.empty(0, np.bool_), *(np.asarray(audible, np.bool_) for _, audible in pairs)]),
-            np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
+            starts_of(lengths),
         )
+
+
+def starts_of(lengths: ArrayLike) -> NDArray[np.int64]:
+    """Return where each song begins, and the end, given the number of steps of each."""
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
+
+
+def pieces(values: NDArray[Any], firsts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[Any]:
+    """Return pieces of an array in a row, given where each begins and how long it is."""
+    starts = starts_of(lengths)
+    return values[np.repeat(firsts - starts[:-1], lengths) + np.arange(starts[-1])]
 
 
 def least_steps(step_s: float) -> int:

@@ -5,6 +5,8 @@ A song that has one keeps it. What an interrupted run has staged is used.
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import islice
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,12 +27,12 @@ from musicrec.store.lineage import digest, made_by, to_metadata
 from musicrec.store.outcomes import Outcome
 from musicrec.store.staging import read_staged, stage_shard
 from musicrec.store.store import Store
-from musicrec.store.table_parts import published_places, published_rows, slices, write_version
+from musicrec.store.table_parts import published_places, published_rows, slices, tracks_per_part, write_version
 from musicrec.store.table_spec import Place, Row, Table
 
 FASTER = tuple(1 + step / 200 for step in range(1, 9))  # the other speeds of each fingerprint
 TABLE = "fingerprints"
-SONGS_PER_SHARD = 512
+SONGS_PER_TASK = 512
 MEMORY = 600 * 2**20  # bytes per worker, with its libraries
 BATCH_ROWS = 16  # songs whose spectrograms are read at once
 
@@ -109,7 +111,7 @@ def _make(shared: Shared, todo: list[Place], total: int) -> None:
     task = _stage_fingerprints.options(**task_options(MEMORY))
     reference = ray.put(shared)
     with Progress(TABLE, total, total - len(todo)) as progress:
-        shards = slices(sorted(todo, key=lambda place: (str(place[1]), place[0])), SONGS_PER_SHARD)
+        shards = slices(sorted(todo, key=lambda place: (str(place[1]), place[0])), SONGS_PER_TASK)
         for shard, _ in run_tasks(
             TABLE, lambda number: task.remote(_by_part(shards[number]), reference), range(len(shards))
         ):
@@ -128,8 +130,10 @@ def _stage_fingerprints(shard: Shard, shared: Shared) -> None:
     with compiling():
         fingerprints(np.zeros((256, 64), np.float16), shared.sample_rate, [1.0])
     rows = [row for rows in shard.values() for row in rows]
-    name = digest(*zip(*rows, strict=True))
-    stage_shard(Store(shared.out).work, shared.work, name, [shared.table], _rows(shard, shared.sample_rate))
+    store, made = Store(shared.out), _rows(shard, shared.sample_rate)
+    while part := sorted(islice(made, tracks_per_part(store, shared.table)), key=itemgetter("track_id")):
+        name = digest([row["track_id"] for row in part], [row["fingerprint"] for row in part])
+        stage_shard(store.work, shared.work, name, [shared.table], part)
     prometheus.count_tracks(DuplicatesSettings.stage, OK, n=len(rows))
 
 

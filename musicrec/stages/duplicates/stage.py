@@ -1,8 +1,7 @@
 """Find the files that hold one recording, by their sound, and publish which recording each is.
 
 The fingerprints are made from the mel-spectrograms that extract has stored: nothing is decoded. They are kept in a
-table of their own, so a night makes those of new and changed songs only. All are compared whenever one has changed,
-which takes a fraction of a millisecond a song.
+table of their own, so a night makes those of new and changed songs only, and compares these with all others.
 """
 
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from musicrec.settings import DuplicatesSettings
 from musicrec.similarity.duplicates.chance import chance
 from musicrec.similarity.duplicates.groups import Groups, group
 from musicrec.stages.duplicates.fingerprint_rows import TABLE, bring_up_to_date
-from musicrec.stages.duplicates.matching import Songs, find_matches, read_songs
+from musicrec.stages.duplicates.kept_matches import FOLDER, save
+from musicrec.stages.duplicates.matching import Songs, find_matches, made_by, read_songs
 from musicrec.stages.finish import finish
 from musicrec.store.outcomes import Counts, Outcome, outcomes_table
 from musicrec.store.store import Store
@@ -68,10 +68,10 @@ def duplicates(store: Store, settings: DuplicatesSettings, *, address: str | Non
 
 
 def _publish(store: Store, settings: DuplicatesSettings, name: str, songs: Songs) -> None:
-    matches, errors, pairs = find_matches(store, settings, songs)
-    groups = group(matches, len(songs.track_ids), settings.max_bit_errors)
-    are_different = groups.representative[pairs[:, 0]] != groups.representative[pairs[:, 1]]
-    tested = chance(errors[are_different], settings.max_bit_errors)
+    found = find_matches(store, settings, songs)
+    groups = group(found.matches, len(songs.track_ids), settings.max_bit_errors)
+    first, second = groups.representative[found.tested].T
+    tested = chance(found.errors[first != second], settings.max_bit_errors)
     is_copy = groups.representative != np.arange(len(songs.track_ids))
     figures = {
         "songs": len(songs.track_ids),
@@ -82,6 +82,7 @@ def _publish(store: Store, settings: DuplicatesSettings, name: str, songs: Songs
     made_of = {TABLE: store.footer(TABLE)["fingerprint"]}
     version = store.new_version("recordings", settings, name, made_of=made_of, **{FIGURES: figures})
     version.write_part(_to_table(songs.track_ids, groups))
+    save(found.kept, version.folder / FOLDER, made_by(settings, len(songs.track_ids)))
     store.publish(version)
 
 

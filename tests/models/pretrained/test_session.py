@@ -1,15 +1,17 @@
 """A network gives what the same arithmetic gives in NumPy; what it cannot give is refused in one line."""
 
 import tracemalloc
+from unittest import mock
 
 import numpy as np
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musicrec.errors import ModelError
 from musicrec.features.front_ends import FRONT_ENDS
-from musicrec.models.pretrained.session import Pool, Pretrained
+from musicrec.models.pretrained.session import ON_CPU, ON_GPU, Pool, Pretrained
 from onnx_files import BANDS, FRAMES, SIZE, by_numpy, card, network, node
 
 RATE = 16_000
@@ -168,3 +170,36 @@ def test_vectors_of_different_lengths_are_refused():
     pool.add(np.zeros((2, 3), np.float32), "small")
     with pytest.raises(ModelError, match="model small gives vectors of 3 and 4 numbers for one clip"):
         pool.add(np.zeros((1, 4), np.float32), "small")
+
+
+# --- on a GPU ---------------------------------------------------------------------------------------------------------
+
+
+def loading(provided, used):
+    """An onnxruntime with some providers, whose sessions use some; it says which ones it was asked for."""
+    session = mock.Mock(wraps=onnxruntime.InferenceSession(network().SerializeToString()))
+    session.get_providers.return_value = used
+    return (
+        mock.patch.object(onnxruntime, "get_available_providers", return_value=provided),
+        mock.patch.object(onnxruntime, "InferenceSession", return_value=session),
+    )
+
+
+def test_on_a_gpu_cuda_is_asked_for_first():
+    available, made = loading([ON_GPU, ON_CPU], [ON_GPU, ON_CPU])
+    with available, made as opened:
+        Pretrained(network().SerializeToString(), card(), gpu=True)
+        Pretrained(network().SerializeToString(), card())
+    asked = [call.kwargs["providers"] for call in opened.call_args_list]
+    assert asked == [[(ON_GPU, {"use_tf32": "0"}), ON_CPU], [ON_CPU]]
+
+
+@pytest.mark.parametrize("provided", [[ON_CPU], [ON_GPU, ON_CPU]])
+def test_without_cuda_one_line_says_so(provided):
+    """Where its libraries are missing, onnxruntime would run on the CPU and only warn."""
+    available, made = loading(provided, [ON_CPU])
+    line = (
+        r"model small cannot run on a GPU: onnxruntime \S+ on \S+ has no CUDA; install onnxruntime-gpu there, or leave"
+    )
+    with available, made, pytest.raises(ModelError, match=line):
+        Pretrained(network().SerializeToString(), card(), gpu=True)

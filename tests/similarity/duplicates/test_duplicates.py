@@ -14,7 +14,7 @@ from musicrec.similarity.duplicates import index as indexes
 from musicrec.similarity.duplicates.alignment import LEAST_DELAY, align, own_errors
 from musicrec.similarity.duplicates.candidates import SLACK, candidates
 from musicrec.similarity.duplicates.groups import group
-from musicrec.similarity.duplicates.index import BUCKET, make_index
+from musicrec.similarity.duplicates.index import BUCKET, make_index, one_in_of
 from musicrec.similarity.duplicates.matches import Matches, match
 from musicrec.similarity.duplicates.prints import Prints, least_steps
 
@@ -115,6 +115,11 @@ def test_the_same_share_of_codes_is_chosen_in_every_song():
     assert 0.2 < len(kept[2]) / len(codes) < 0.3
 
 
+@pytest.mark.parametrize(("n_songs", "expected"), [(0, 2), (200_000, 2), (200_001, 4), (400_001, 8), (1_000_000, 16)])
+def test_fewer_codes_are_looked_at_in_larger_catalogs(n_songs, expected):
+    assert one_in_of(n_songs) == expected
+
+
 def test_an_index_of_nothing_finds_nothing():
     nothing = Prints.of([])
     found = candidates(make_index(nothing), nothing, np.arange(0), 2, is_earlier=False)
@@ -184,6 +189,53 @@ def test_matches_do_not_depend_on_how_the_songs_are_divided(catalog, blocks):
     songs = [played_as_is(*song) for song in catalog]
     for one, other in zip(matches_of(songs), matches_of(songs, blocks=blocks), strict=True):
         assert (one == other).all()
+
+
+def some_catalog(rng, n_songs, n_codes):
+    """Songs of few different codes, of which many stand in more songs than a bucket holds."""
+    alphabet = rng.integers(0, 2**32, n_codes, dtype=np.uint32)
+    return [[(rng.choice(alphabet, 24), rng.random(24) < 0.9) for _ in SPEEDS] for _ in range(n_songs)]
+
+
+def pairs_of(songs, is_changed=None, most_errors=0.45):
+    """Matches of one changed song and any other, at all speeds, and which songs count as changed or are crowded."""
+    prints = Prints.of(song[0] for song in songs)
+    index, own = make_index(prints, 1, is_changed), np.arange(len(songs))
+    found = [
+        match(index, prints, Prints.of(song[k] for song in songs), own, speed, least=4, most_errors=most_errors)
+        for k, speed in enumerate(SPEEDS)
+    ]
+    return Matches.joined(found), index.is_changed, index.is_crowded
+
+
+@pytest.mark.thorough
+@settings(max_examples=25)
+@given(st.integers(0, 2**16), st.sampled_from([20, 60, 200]), st.sampled_from([40, 300, 3000]), st.booleans())
+def test_matches_kept_and_those_of_changed_songs_are_those_of_all(seed, n_songs, n_codes, is_smaller):
+    rng = np.random.default_rng(seed)
+    before = some_catalog(rng, n_songs, n_codes)
+    gone = set(rng.integers(0, n_songs, n_songs // 8 if is_smaller else 0).tolist())
+    new = [] if is_smaller else some_catalog(rng, 1 + n_songs // 10, n_codes)
+    stays = [k for k in range(n_songs) if k not in gone]
+    order = rng.permutation(len(stays) + len(new))  # of the old songs by turns; new ones stand among them
+    order[np.isin(order, range(len(stays)))] = np.arange(len(stays))
+    songs = [before[stays[k]] if k < len(stays) else new[k - len(stays)] for k in order]
+    number = {stays[k]: place for place, k in enumerate(order) if k < len(stays)}
+
+    matches, _, was_crowded = pairs_of(before)
+    is_changed = np.array([k >= len(stays) or was_crowded[stays[k]] for k in order])
+    found, is_changed, _ = pairs_of(songs, is_changed)
+    unchanged = {old for old, place in number.items() if not is_changed[place]}
+    kept = {
+        (number[song], number[earlier]): rest
+        for song, earlier, *rest in zip(*(column.tolist() for column in matches), strict=True)
+        if {song, earlier} <= unchanged
+    }
+    again = {(song, earlier): rest for song, earlier, *rest in zip(*(c.tolist() for c in found), strict=True)}
+    everything, _, _ = pairs_of(songs)
+    expected = {(song, earlier): rest for song, earlier, *rest in zip(*(c.tolist() for c in everything), strict=True)}
+    assert kept | again == expected
+    assert not kept.keys() & again.keys()
 
 
 def test_a_faster_copy_is_found_whichever_of_the_two_comes_first():

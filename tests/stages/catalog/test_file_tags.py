@@ -69,6 +69,15 @@ SEVERAL = {
         for e in (0, 1)
     },
     "ID3v2.2": lambda p: mp3(p, id3(text_frame("TP1", *BOTH, version=2, encoding=1), version=2)),
+    "ID3v2.3 with a slash": lambda p: mp3(p, id3(text_frame("TPE1", "/".join(BOTH), version=3, encoding=1), version=3)),
+    "the frame of MusicBrainz in ID3v2.3": lambda p: mp3(
+        p,
+        id3(
+            text_frame("TXXX", "Artists", "Ada/Ben & Söhne", version=3, encoding=1),
+            text_frame("TPE1", "Ada with Ben & Söhne", version=3, encoding=1),
+            version=3,
+        ),
+    ),
     "two TPE1": lambda p: mp3(p, id3(text_frame("TPE1", BOTH[0]), text_frame("TPE1", BOTH[1]))),
     "ID3v2.3 unsynchronised": lambda p: mp3(
         p, id3(text_frame("TPE1", *BOTH, version=3, encoding=1), version=3, flags=0x80)
@@ -118,6 +127,14 @@ def test_all_artists_are_kept(tmp_path, how):
 def test_a_credit_is_split_where_a_setting_says_so(tmp_path, credit, separators, ids):
     assert columns(flac(tmp_path / "x", [("ARTIST", credit)]), separators)["artist_ids"] == ids
     assert columns(tmp_path / "x", separators, artist=credit)["artist_ids"] == ids
+
+
+@pytest.mark.parametrize(("name", "version"), [("AC/DC", 3), ("Ada/Ben", 4), ("w/o Ada", 3)])
+def test_not_every_slash_is_between_artists(tmp_path, name, version):
+    """That of ID3v2.3 is (id3.org/id3v2.3.0, TPE1), but not in names that have one."""
+    path = mp3(tmp_path / "x", id3(text_frame("TPE1", name, version=version, encoding=0), version=version))
+    assert columns(path)["artist"] == name
+    assert columns(path)["artist_ids"] == [name.lower().replace("/", " ")]
 
 
 def test_the_source_knows_the_artist_better(tmp_path):

@@ -10,13 +10,14 @@ import soxr
 
 from extracting import new_out
 from musicrec.audio.encode import encode
+from musicrec.cli import main
 from musicrec.errors import ConfigError, MusicrecError
 from musicrec.schemas import FINGERPRINTS, OK, OUTCOMES, RECORDINGS
 from musicrec.serve.comparable_songs import read_vectors
 from musicrec.serve.song_facts import facts_of
 from musicrec.settings import CatalogSettings, DuplicatesSettings, ExtractSettings, SimilarSettings
 from musicrec.stages.catalog.stage import catalog
-from musicrec.stages.duplicates import fingerprint_rows, matching
+from musicrec.stages.duplicates import fingerprint_rows, kept_matches, matching
 from musicrec.stages.duplicates.stage import describe, duplicates
 from musicrec.stages.extract.stage import extract
 from musicrec.stages.similar.publish import recordings
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.usefixtures("ray_session")
 SETTINGS, EXTRACT = DuplicatesSettings(), ExtractSettings(feature_sets=("iiitd41",))
 RATE = 22_050
 PARENT = "blues/blues.00000.flac"
+MADE_BY = matching.made_by(SETTINGS, 10)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +79,10 @@ def store(done, tmp_path):
 
 def rows(store, table="recordings"):
     return store.read(table).sort_by("track_id").to_pylist()
+
+
+def figures(store):
+    return store.footer("recordings")["lineage"]["duplicates"]
 
 
 def outcomes(store):
@@ -134,6 +140,17 @@ def test_a_stricter_setting_keeps_more_apart_and_makes_no_fingerprint_again(stor
     assert store.path("fingerprints") == before
 
 
+def test_the_command_lists_the_files_of_a_recording(store, tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["duplicates", str(store.out), "--csv", str(tmp_path / "copies.csv")])
+    assert not end.value.code
+    assert "copies.csv: 5 files of recordings" in capsys.readouterr().out
+    head, *lines = (tmp_path / "copies.csv").read_text(encoding="utf-8").splitlines()
+    assert head.replace('"', "").startswith("recording,track_id,uri,format,kbit_s,duration_s")
+    assert lines[0].startswith('"blues/blues.00000.flac","blues/blues.00000.flac"')
+    assert len(lines) == 5
+
+
 # --- night after night ------------------------------------------------------------------------------------------------
 
 
@@ -145,36 +162,86 @@ def test_a_second_run_does_nothing(store, monkeypatch):
     assert store.state() == before
 
 
-def test_a_night_makes_fingerprints_of_new_songs_only_and_ends_as_a_full_run(source, store, tmp_path):
-    more = shutil.copytree(source, tmp_path / "more")
+@pytest.fixture
+def matched_anew(monkeypatch):
+    """How many songs each run has matched with all others, not counting those whose matches were kept."""
+    counts, make_index = [], matching.make_index
+
+    def counting(*arguments, **options):
+        index = make_index(*arguments, **options)
+        counts.append(int(index.is_changed.sum()))
+        return index
+
+    monkeypatch.setattr(matching, "make_index", counting)
+    return counts
+
+
+def test_a_night_matches_only_what_has_changed_and_ends_as_a_full_run(source, store, tmp_path, matched_anew):
+    more, fresh = shutil.copytree(source, tmp_path / "more"), Store(tmp_path / "fresh")
     (more / "blues" / "blues.00000.flac").rename(more / "blues" / "a copy of it.flac")
-    for out in (store, Store(tmp_path / "fresh")):
+    (more / "other" / "cut.m4a").unlink()
+    for out in (store, fresh):
         out.create()
         catalog(out, CatalogSettings(source=str(more)), force=True)
         extract(out, EXTRACT, force=True)
     assert duplicates(store, SETTINGS).fresh == 1
-    duplicates(Store(tmp_path / "fresh"), SETTINGS)
-    assert rows(store) == rows(Store(tmp_path / "fresh"))
-    assert rows(store, "fingerprints") == rows(Store(tmp_path / "fresh"), "fingerprints")
+    assert matched_anew == [1]
+    duplicates(fresh, SETTINGS)
+    assert matched_anew == [1, 9]
+    assert rows(store) == rows(fresh)
+    assert rows(store, "fingerprints") == rows(fresh, "fingerprints")
+    assert figures(store) == figures(fresh)
+    kept = [kept_matches.load(out.path("recordings") / kept_matches.FOLDER, MADE_BY) for out in (store, fresh)]
+    assert kept[0].songs.equals(kept[1].songs)
+    assert kept[0].matches.equals(kept[1].matches)
     assert {row["recording"] for row in rows(store) if row["track_id"].startswith("other/")} == {
         "blues/a copy of it.flac"
     }
 
 
+def test_a_night_keeps_the_files_of_fingerprints_that_have_not_changed(source, extracted, tmp_path, monkeypatch):
+    monkeypatch.setattr("musicrec.store.table_parts.TRACKS_PER_PART", 2)
+    store, more = Store(shutil.copytree(extracted.out, tmp_path / "out", symlinks=True)), tmp_path / "more"
+    duplicates(store, SETTINGS)
+    before = {part.stat().st_ino: part for part in store.path("fingerprints").glob("*.parquet")}
+    shutil.copytree(source, more)
+    (more / "blues" / "blues.00000.flac").rename(more / "blues" / "a copy of it.flac")
+    catalog(store, CatalogSettings(source=str(more)), force=True)
+    extract(store, EXTRACT, force=True)
+    duplicates(store, SETTINGS)
+    after = {part.stat().st_ino for part in store.path("fingerprints").glob("*.parquet")}
+    assert len(before) == 6  # of eleven songs
+    assert len(after & before.keys()) == 5
+
+
+@pytest.mark.parametrize("damage", ["missing", "torn", "other"])
+def test_all_is_matched_where_the_kept_matches_are_of_no_use(store, done, matched_anew, damage):
+    kept = store.path("recordings") / kept_matches.FOLDER
+    if damage == "missing":
+        shutil.rmtree(kept)
+    elif damage == "torn":
+        (kept / kept_matches.MATCHES).write_bytes(b"PAR1")
+    limit = 0.24 if damage == "other" else SETTINGS.max_bit_errors
+    songs = matching.read_songs(store)
+    found = matching.find_matches(store, DuplicatesSettings(max_bit_errors=limit), songs)
+    assert matched_anew == [10]
+    assert len(found.matches.song) == 10  # of five songs
+
+
 def test_the_result_does_not_depend_on_shards_and_parts(extracted, done, tmp_path, monkeypatch):
-    monkeypatch.setattr(fingerprint_rows, "SONGS_PER_SHARD", 2)
+    monkeypatch.setattr(fingerprint_rows, "SONGS_PER_TASK", 2)
     monkeypatch.setattr(matching, "PAIRS_PER_TASK", 7)
     store = Store(shutil.copytree(extracted.out, tmp_path / "out", symlinks=True))
     monkeypatch.setattr("musicrec.store.table_parts.PART_BYTES", 1)  # a song in each part
     duplicates(store, SETTINGS)
     assert len(list(store.path("fingerprints").glob("*.parquet"))) == 11
     assert rows(store) == rows(done)
-    assert store.footer("recordings")["lineage"]["duplicates"] == done.footer("recordings")["lineage"]["duplicates"]
+    assert figures(store) == figures(done)
 
 
 def test_a_run_that_was_stopped_continues_where_it_stopped(extracted, done, tmp_path, monkeypatch):
     store = Store(shutil.copytree(extracted.out, tmp_path / "out", symlinks=True))
-    monkeypatch.setattr(fingerprint_rows, "SONGS_PER_SHARD", 4)
+    monkeypatch.setattr(fingerprint_rows, "SONGS_PER_TASK", 4)
     advance, n_shards = fingerprint_rows.Progress.advance, []
 
     def stop(self, *arguments, **options):
@@ -229,7 +296,7 @@ def test_lists_leave_out_what_was_found(done, publish_vectors, tmp_path):
     store.versions("recordings").publish(store.out / "_versions" / "recordings" / done.path("recordings").name, 1)
     assert recordings(store, asked) == {"recordings": done.footer("recordings")["fingerprint"]}
     assert recordings(store, not_asked) == {}
-    sound = dict(zip(ids, facts_of(store, read_vectors(store)).sound.tolist(), strict=True))
+    sound = dict(zip(ids, facts_of(store, read_vectors(store), SimilarSettings()).sound.tolist(), strict=True))
     assert len({sound[t] for t in (PARENT, "other/copy.mp3", "other/slow.opus")}) == 1
     assert sound["other/piece.flac"] == sound["other/broken.mp3"] == -1
     assert len(set(sound.values())) == 7  # six recordings, and unknown

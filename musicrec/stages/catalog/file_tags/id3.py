@@ -15,7 +15,9 @@ WANTED = {"TPE1", "TPE2", "TALB", "TIT2", "TCON", "TCMP", "TSRC", "TXXX", "UFID"
 OLD_NAMES = {"TP1": "TPE1", "TP2": "TPE2", "TAL": "TALB", "TT2": "TIT2", "TCO": "TCON", "TCP": "TCMP", "TRC": "TSRC",
              "TXX": "TXXX", "UFI": "UFID"}  # fmt: skip
 MOST_BYTES = 1 << 20  # of a frame; a longer one holds no name
+MOST_UNSYNCED_BYTES = 1 << 26  # of a tag that has to be read whole
 V1_BYTES = 128
+SHORTEST_ARTIST = 3  # letters of an artist beside a slash
 ENCODINGS = ("latin-1", "utf-16", "utf-16-be", "utf-8")
 
 
@@ -33,16 +35,24 @@ def read_v2(file: BinaryIO) -> Values:
     while (head := file.read(10))[:3] == b"ID3" and len(head) == 10:
         size, version, flags = _synchsafe(head[6:]), head[3], head[5]
         end = file.tell() + size
-        if version in (2, 3, 4) and not (version == 2 and flags & 0x40):
+        is_packed = version == 2 and flags & 0x40
+        if version in (2, 3, 4) and not is_packed and not (flags & 0x80 and size > MOST_UNSYNCED_BYTES):
             body = BytesIO(_without_unsync(file.read(size))) if flags & 0x80 and version < 4 else file
             stop = len(body.getbuffer()) if isinstance(body, BytesIO) else end
             _skip_extended_header(body, version, flags)
             for frame in _frames(body, stop, version, unsynced=bool(flags & 0x80)):
-                values += _fields(frame)
-        start = end + (10 if version == 4 and flags & 0x10 else 0)
-        file.seek(start)
+                values += _fields(frame, version)
+        start = file.seek(end + (10 if version == 4 and flags & 0x10 else 0))
     file.seek(start)
     return values
+
+
+def music_start(file: BinaryIO) -> int:
+    """Return where the music starts: after the tags of version 2 at the start of a file."""
+    start = file.seek(0)
+    while (head := file.read(10))[:3] == b"ID3" and len(head) == 10:
+        start = file.seek(start + 10 + _synchsafe(head[6:]) + (10 if head[3] == 4 and head[5] & 0x10 else 0))
+    return start
 
 
 def read_v1(file: BinaryIO) -> Values:
@@ -126,14 +136,22 @@ def _plain(content: bytes, version: int, flags: int, *, unsynced: bool) -> bytes
         return b""
 
 
-def _fields(frame: Frame) -> Values:
+def _fields(frame: Frame, version: int) -> Values:
     if frame.name == "UFID":
         owner, _, value = frame.content.partition(b"\0")
         return [(f"UFID:{owner.decode('latin-1')}", value.decode("latin-1"))]
-    texts = _texts(frame.content)
-    if frame.name != "TXXX":
-        return [(frame.name, text) for text in texts]
-    return [(f"TXXX:{texts[0]}", text) for text in texts[1:]] if texts else []
+    name, texts = frame.name, _texts(frame.content)
+    if name == "TXXX":
+        name, texts = f"TXXX:{texts[0]}", texts[1:]
+    if version < 4 and name.upper() in ("TPE1", "TXXX:ARTISTS"):
+        texts = [part for text in texts for part in _without_slashes(text)]
+    return [(name, text) for text in texts]
+
+
+def _without_slashes(text: str) -> list[str]:
+    """Return the artists between which version 2.3 puts slashes; those of AC/DC are its own."""
+    parts = [part.strip() for part in text.split("/")]
+    return parts if min(map(len, parts)) >= SHORTEST_ARTIST else [text]
 
 
 def _texts(content: bytes) -> list[str]:

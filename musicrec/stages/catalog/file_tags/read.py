@@ -1,5 +1,6 @@
 """Read the tags of a file, by the reader that its first bytes call for, and its length."""
 
+import struct
 import warnings
 from pathlib import Path
 from typing import BinaryIO
@@ -9,7 +10,8 @@ from tinytag import TinyTag, TinyTagException
 from musicrec.stages.catalog.file_tags.ape import read_ape
 from musicrec.stages.catalog.file_tags.chunks import read_aiff, read_au, read_caf, read_dsf, read_riff, read_w64
 from musicrec.stages.catalog.file_tags.fields import Tags, Values
-from musicrec.stages.catalog.file_tags.id3 import read_v1, read_v2
+from musicrec.stages.catalog.file_tags.id3 import music_start, read_v1, read_v2
+from musicrec.stages.catalog.file_tags.lengths import length_s
 from musicrec.stages.catalog.file_tags.matroska import read_matroska
 from musicrec.stages.catalog.file_tags.mp4 import read_mp4
 from musicrec.stages.catalog.file_tags.vorbis import read_flac, read_ogg
@@ -17,7 +19,7 @@ from musicrec.stages.catalog.file_tags.vorbis import read_flac, read_ogg
 MAX_CREDIBLE_DURATION_S = 7 * 24 * 3600.0
 EBML, ASF = b"\x1a\x45\xdf\xa3", bytes.fromhex("3026b2758e66cf11")
 ATOMS = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
-PROBLEMS = (TinyTagException, OSError, ValueError, ArithmeticError, LookupError, TypeError)
+PROBLEMS = (TinyTagException, OSError, ValueError, ArithmeticError, LookupError, TypeError, struct.error)
 
 
 def read_tags(path: Path) -> Tags:
@@ -28,16 +30,19 @@ def read_tags(path: Path) -> Tags:
     path : pathlib.Path
         Audio file of any format.
     """
+    found, exact_s = Tags(), None
     try:
         with path.open("rb") as file:
             found = _read(file)
+            exact_s = length_s(file, music_start(file))
     except PROBLEMS:
-        found = Tags()
-    known = _by_tinytag(path)
-    sources = found.sources or ([_fields(known)] if known else [])
-    lengths = (known and known.duration, found.duration_s)
-    duration_s = next((s for s in lengths if s and 0 < s < MAX_CREDIBLE_DURATION_S), None)
-    return Tags(sources, duration_s)
+        pass
+    duration_s = exact_s or found.duration_s
+    if not (duration_s and found.sources):
+        known = _by_tinytag(path, tags=not found.sources)
+        found = found if found.sources or not known else Tags([_fields(known)])
+        duration_s = duration_s or (known.duration if known else None)
+    return Tags(found.sources, duration_s if duration_s and 0 < duration_s < MAX_CREDIBLE_DURATION_S else None)
 
 
 def _read(file: BinaryIO) -> Tags:
@@ -65,12 +70,12 @@ def _around_the_music(file: BinaryIO) -> list[Values]:
     return [own, before, read_ape(file), read_v1(file)]
 
 
-def _by_tinytag(path: Path) -> TinyTag | None:
-    """Return what tinytag reads: the length of common formats, and the tags of WMA."""
+def _by_tinytag(path: Path, *, tags: bool) -> TinyTag | None:
+    """Return what tinytag reads: the length of AIFF, WMA and wav that is compressed, and the tags of WMA."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return TinyTag.get(path)
+            return TinyTag.get(path, tags=tags)
     except PROBLEMS:
         return None
 
