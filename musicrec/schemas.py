@@ -173,7 +173,12 @@ REASONS: tuple[tuple[str, Reason, str, str], ...] = (
     ("vectors", Reason.WRONG_LENGTH, "its vector is not as long as most others", "mend its row of the file"),
     ("vectors", Reason.CONFLICTING_ROWS, "its rows in the file hold different vectors", "keep one of its rows"),
     ("similar", Reason.ZERO_VECTOR, "in one of several spaces, all numbers of its vector are 0", "nothing"),
-    ("similar", Reason.NO_VECTOR, "a space that songs are compared in has no vector of it", "see its row for vectors"),
+    (
+        "train, embed, similar",
+        Reason.NO_VECTOR,
+        "a space that the model reads, or that songs are compared in, has no vector of it",
+        "see its row for vectors",
+    ),
     ("similar", Reason.NO_EMBEDDING, "embed did not finish it", "see its rows for the earlier stages"),
     ("similar", Reason.NOT_FINITE, "its vector is missing, or contains NaN or infinity", "train and embed again"),
     (
@@ -248,7 +253,7 @@ SIMILAR = pa.schema(
 # A row for each model, split, seed and tested song; the footer's lineage holds the classes and the number of folds.
 EVALUATION = pa.schema(
     [
-        ("model", pa.string()),  # name of the model
+        ("model", pa.string()),  # name of the model and, if it reads spaces, theirs, such as logistic on musicnn
         ("split", pa.string()),  # random: no recording in both train and test; artist: no artist in both
         ("seed", pa.int32()),  # seed of the cross-validation
         ("fold", pa.int32()),  # the fold that the song was tested in
@@ -261,7 +266,7 @@ EVALUATION = pa.schema(
 
 SCORES = pa.schema(
     [
-        ("model", pa.string()),  # name of the model, or of models joined by +
+        ("model", pa.string()),  # as in evaluation, or models joined by +
         ("split", pa.string()),  # random or artist
         ("metric", pa.string()),  # name of the figure
         ("genre", pa.string()),  # null: all genres
@@ -275,7 +280,7 @@ SCORES = pa.schema(
 
 CURVES = pa.schema(
     [
-        ("model", pa.string()),  # name of the network
+        ("model", pa.string()),  # the network, as in evaluation
         ("split", pa.string()),  # random or artist
         ("seed", pa.int32()),  # seed of the cross-validation
         ("fold", pa.int32()),  # the fold held out

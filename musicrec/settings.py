@@ -50,6 +50,25 @@ def _free(name: str) -> str:
 SpaceName = Annotated[str, AfterValidator(_free)]  # of vectors that musicrec does not make itself
 
 
+def is_space_name(name: str) -> bool:
+    """Return whether a space can have this name, which is that of a model behind ``tags/`` for the model's tags."""
+    return SPACE_NAME.fullmatch(name.removeprefix(TAGS)) is not None
+
+
+def _to_read(space: tuple[str, ...]) -> tuple[str, ...]:
+    is_valid = all(is_space_name(name) and name != OWN_SPACES[0] for name in space)
+    if not is_valid or len(set(space)) < len(space):
+        raise ValueError(f"expected each space once, by its name, and not {OWN_SPACES[0]}, which models make")
+    return () if space == OWN_SPACES[1:] else tuple(sorted(space))
+
+
+ReadSpaces = Annotated[tuple[str, ...], AfterValidator(_to_read)]  # by models; empty for the feature set alone
+READ_SPACES = (
+    "Space that the model reads, if it is one that reads features: features, which is its feature set, or one that "
+    "musicrec vectors list shows. Repeat the option for several side by side. The default is features."
+)
+
+
 class StageSettings(BaseModel):
     """Base of the settings of one stage."""
 
@@ -144,9 +163,10 @@ class TrainSettings(StageSettings):
     stage: ClassVar[str] = "train"
     code_version: ClassVar[int] = 2
     open_means: ClassVar[str] = "the model's own"
-    formerly: ClassVar[dict[str, Any]] = {"balance": "none"}
+    formerly: ClassVar[dict[str, Any]] = {"balance": "none", "space": []}
     model: ModelName = Field("mlp", description="Model to train: see musicrec models.")
     feature_set: FeatureSet = Field("iiitd41", description="Feature set, for models that read features.")
+    space: ReadSpaces = Field((), description=READ_SPACES)
     params: str = Field(
         "",
         description='Hyper-parameters of a classical model, as JSON such as {"C": 3}; `musicrec tune` finds them.',
@@ -248,8 +268,10 @@ class TuneSettings(StageSettings):
     """Which model's hyper-parameters are searched, and on which songs."""
 
     stage: ClassVar[str] = "tune"  # not of the chain, so not in STAGES: the table's footer holds its settings
+    formerly: ClassVar[dict[str, Any]] = {"space": []}
     model: ClassicalName = Field("svm", description="Model to tune.")
     feature_set: FeatureSet = Field("iiitd41", description="Feature set the model reads.")
+    space: ReadSpaces = Field((), description=READ_SPACES)
     balance: Balance = Field("genre+artist", description="How songs are weighted in training, as in train.")
     folds: int = Field(5, ge=2, le=20, description="Number of inner folds of the training songs, split by artist.")
     test_fraction: float = Field(
@@ -290,7 +312,9 @@ class PretrainedSettings(StageSettings):
     stage: ClassVar[str] = "pretrained"  # not of the chain: the table's footer holds its settings
     model: str = Field(min_length=1, description="Model on this machine: see musicrec models.")
     offset_s: float = Field(30.0, ge=0, description="Where the clip starts, in seconds.")
-    duration_s: float = Field(30.0, gt=0, le=600, description="Length of the clip, in seconds.")
+    duration_s: float = Field(
+        30.0, ge=0, le=600, description="Length of the clip, in seconds; 0 for the whole song, whatever --offset-s."
+    )
 
 
 class DuplicatesSettings(StageSettings):
@@ -394,11 +418,6 @@ class SimilarSettings(Rules):
         if len(weights) == 1:
             return tuple(name for name in weights if space and name != OWN_SPACES[0])
         return tuple(f"{name}={weights[name]:.12g}" for name in sorted(weights))
-
-
-def is_space_name(name: str) -> bool:
-    """Return whether a space can have this name, which is that of a model behind ``tags/`` for the model's tags."""
-    return SPACE_NAME.fullmatch(name.removeprefix(TAGS)) is not None
 
 
 def weights_of(space: Sequence[str]) -> dict[str, float]:

@@ -31,7 +31,7 @@ from musicrec import audio, features
 from musicrec.evaluate.classification import accuracy
 from musicrec.features.front_ends import FRONT_ENDS, windows
 from musicrec.models.pretrained import library, musicnn_wheel
-from musicrec.models.pretrained.musicnn import Weights
+from musicrec.models.pretrained.graph import Weights
 from musicrec.models.pretrained.session import Pretrained
 
 RATE, FRAMES = 16_000, 187
@@ -153,7 +153,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(musicnn_wheel.fetch(Path(folder))) as wheel:
             wheel.extractall(folder)
-        weights = musicnn_wheel.read_checkpoint(Path(folder) / "musicnn" / musicnn_wheel.CHECKPOINTS["musicnn"])
+        weights = musicnn_wheel.read_checkpoint(Path(folder) / "musicnn" / musicnn_wheel.CHECKPOINTS["musicnn"].folder)
     model = Pretrained(*library.read_model("musicnn"))
     clips = read_clips(given.data)
     if given.only != "cost":

@@ -25,7 +25,7 @@ def vectors() -> None:
     """
 
 
-@vectors.command(cls=Command, epilog=example("vectors run OUT musicnn", "vectors run OUT musicnn --duration-s 600"))
+@vectors.command(cls=Command, epilog=example("vectors run OUT musicnn", "vectors run OUT musicnn --duration-s 0"))
 @OUT
 @click.argument("model")
 @settings_options(PretrainedSettings, leave_out=("model",), from_file=False)
@@ -37,6 +37,9 @@ def run(out: str, model: str, address: str | None, **options: Any) -> None:  # n
     `musicrec models add` keeps such a model on this machine. Its tags become the table OUT/tags/MODEL, with a score
     from 0 to 1 for each. A song that already has a vector by the same model keeps it. A run that was stopped
     continues.
+
+    With --duration-s 0 the model reads whole songs, of any length in the same memory. --seconds-per-file then holds
+    for each ten minutes of a song.
     """
     from musicrec.stages.pretrained.stage import run_pretrained
 

@@ -1,8 +1,6 @@
-"""An index of codes: which songs share some codes with a song, at one offset.
+"""An index of codes: in which songs a code stands.
 
-Two files of a recording have some codes in common bit for bit, other recordings next to none. So a pair of songs is a
-candidate if it has two codes in common at about one offset. Only a fixed share of all codes is looked at, chosen by a
-hash of the code and so the same in every song.
+Two files of a recording have some codes in common bit for bit, other recordings next to none.
 """
 
 from typing import NamedTuple
@@ -11,21 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicrec.errors import MusicrecError
-from musicrec.simd.lanes import inlined_kernel, kernel
-from musicrec.similarity.duplicates.prints import Codes, Flags, Prints
+from musicrec.simd.lanes import kernel, prefetch
+from musicrec.similarity.duplicates.chosen_codes import choose, longest, place_of, with_room
+from musicrec.similarity.duplicates.prints import Flags, Prints
 
 Keys = NDArray[np.uint64]
 Numbers = NDArray[np.int64]
+Bits = NDArray[np.uint8]
 
 BUCKET = 64  # steps of the index that a code leads to at most: those of the first songs
-VOTES = 2  # codes in common that make a pair a candidate
-SLACK = 2  # steps by which their offsets may differ
 ONE_IN = 2  # of the codes are in the index
-KEYS_BITS = 4  # two to the power of so many keys share their leading bits, about
+AHEAD = 16  # codes by which memory is asked for before it is needed
+KEYS_BITS = 3  # two to the power of so many keys share their leading bits, about
 FILTER_BITS = 8  # for each code of the index; most codes that are looked up have none set, and end there
 MOST_STEPS = 2**32  # of all songs: a key has 32 bits for the step
-MOST_ROWS, MOST_ROW_STEPS = 2**16, 2**16  # that are looked up together, and of one song
-OFFSET_BITS = 18  # of a vote, which has a row of 16 bits, a song of 30 bits, and an offset
 
 
 class Index(NamedTuple):
@@ -37,40 +34,38 @@ class Index(NamedTuple):
         uint64, sorted: code << 32 | step, counted through all songs.
     places : numpy.ndarray
         int64, place of the first key with each value of the leading bits, and the end.
-    present, repeated : numpy.ndarray
-        uint8, a bit for each hash of a code that is there, and of one that is there more than once.
+    present, repeated, of_changed : numpy.ndarray
+        uint8, a bit for each hash of a code that is there, of one that is there more than once, and of one that a
+        changed song has.
     starts : numpy.ndarray
         int64 [n_songs + 1], the first step of each song.
+    is_changed : numpy.ndarray
+        bool [n_songs], the songs of which pairs are wanted, with each other and with all others.
     one_in : int
         One in so many codes is in it, a power of two.
     """
 
     keys: Keys
     places: Numbers
-    present: NDArray[np.uint8]
-    repeated: NDArray[np.uint8]
+    present: Bits
+    repeated: Bits
+    of_changed: Bits
     starts: Numbers
+    is_changed: Flags
     one_in: int
 
 
-class Candidates(NamedTuple):
-    """Pairs that may be one recording.
-
-    Attributes
-    ----------
-    row, song : numpy.ndarray
-        int64 [n], number of the song that was looked up, and of the song in the index.
-    offset : numpy.ndarray
-        int64 [n], lowest offset of the codes that they have in common, in steps.
-    """
-
-    row: Numbers
-    song: Numbers
-    offset: Numbers
-
-
-def make_index(prints: Prints, one_in: int = ONE_IN) -> Index:
+def make_index(prints: Prints, one_in: int = ONE_IN, is_changed: Flags | None = None) -> Index:
     """Return the index of some songs.
+
+    Parameters
+    ----------
+    prints : Prints
+        The songs.
+    one_in : int
+        One in so many codes goes into it, a power of two.
+    is_changed : numpy.ndarray, optional
+        bool [n_songs], the songs of which pairs are wanted, with each other and with all others; all by default.
 
     Raises
     ------
@@ -80,89 +75,48 @@ def make_index(prints: Prints, one_in: int = ONE_IN) -> Index:
     n_steps = len(prints.codes)
     if n_steps >= MOST_STEPS:
         raise MusicrecError(f"duplicates: {len(prints)} songs have {n_steps} steps; expected less than {MOST_STEPS}")
-    keys = _keys(prints.codes, prints.audible, prints.starts, one_in)
+    keys = _keys(prints, one_in)
     keys.sort()
-    present, repeated = np.zeros((2, 1 << max(3, int(len(keys) * FILTER_BITS).bit_length() - 3)), np.uint8)
+    present, repeated = _filter(len(keys)), _filter(len(keys))
     _note_codes(keys, present, repeated)
+    of_changed = present
+    if is_changed is None:
+        is_changed = np.ones(len(prints), np.bool_)
+    else:
+        of_changed = _filter(int(np.diff(prints.starts)[is_changed].sum()) // one_in)
+        _note_songs(prints, is_changed, one_in, of_changed)
     n_leading = max(1, len(keys).bit_length() - KEYS_BITS)
     leading = np.arange(2**n_leading, dtype=np.uint64) << np.uint64(64 - n_leading)
     places = np.append(np.searchsorted(keys, leading), len(keys)).astype(np.int64)
-    return Index(keys, places, present, repeated, prints.starts, one_in)
+    return Index(keys, places, present, repeated, of_changed, prints.starts, is_changed, one_in)
 
 
-def candidates(index: Index, queries: Prints, own: Numbers, one_in: int, *, is_earlier: bool) -> Candidates:
-    """Return the songs of the index that share codes with other songs, in order of row and song.
+def _filter(n_codes: int) -> Bits:
+    """Return room for the bits of so many codes."""
+    return np.zeros(1 << max(3, (n_codes * FILTER_BITS).bit_length() - 3), np.uint8)
 
-    Parameters
-    ----------
-    index : Index
-        The index.
-    queries : Prints
-        The songs to look up, fewer than 65 536, each of fewer than 65 536 steps.
-    own : numpy.ndarray
-        int64 [n_queries], number of each of them in the index. No song is its own candidate.
-    one_in : int
-        One in so many of their codes is looked up; a power of two, at least that of the index.
-    is_earlier : bool
-        Return only songs that stand before the song itself, whose fingerprint is that in the index.
+
+def crowded(index: Index) -> Flags:
+    """Return which songs have a code that leads to more steps than are looked at: other songs decide what is found.
+
+    The pairs of all other songs depend on nothing but the two songs.
     """
-    if len(queries) >= MOST_ROWS or np.diff(queries.starts, prepend=0).max() >= MOST_ROW_STEPS:
-        raise ValueError(f"expected fewer than {MOST_ROWS} songs, each of fewer than {MOST_ROW_STEPS} steps")
-    there = index.repeated if is_earlier else index.present
-    wanted = _wanted(queries.codes, queries.audible, queries.starts, one_in, there)
-    wanted.sort()
-    votes = _votes(index, wanted, own, is_earlier)
-    votes.sort()
-    return Candidates(*np.ascontiguousarray(_counted(votes).T))
+    return _crowded(index.keys, index.starts)
 
 
 # --- loops ------------------------------------------------------------------------------------------------------------
 
 
-@inlined_kernel
-def _mixed(code: np.uint32) -> np.uint32:
-    """Return a hash of a code, a permutation of all codes."""
-    code = np.uint32(code ^ (code >> np.uint32(16))) * np.uint32(0x85EBCA6B)
-    code = np.uint32(code ^ (np.uint32(code) >> np.uint32(13))) * np.uint32(0xC2B2AE35)
-    code = np.uint32(code)
-    return code ^ (code >> np.uint32(16))
-
-
 @kernel
-def _with_room(values: Keys, n: int, more: int) -> Keys:
-    """Return an array with room for `more` values after the first `n`: itself, or a longer copy."""
-    if n + more <= len(values):
-        return values
-    longer = np.empty(2 * len(values) + more, np.uint64)
-    longer[:n] = values[:n]
-    return longer
-
-
-@kernel
-def _chosen(codes: Codes, audible: Flags, one_in: int, steps: Numbers, hashes: Codes) -> int:
-    """Write step and hash of a song's chosen codes, of equal ones in a row the first; return how many they are.
-
-    What is not chosen is overwritten by the next, which is faster than to jump over it.
-    """
-    n, before = 0, np.int64(-1)
-    for t in range(len(codes)):
-        code = np.int64(codes[t]) if audible[t] else np.int64(-1)
-        mixed = _mixed(codes[t])
-        steps[n], hashes[n] = t, mixed
-        n += (code >= 0) & (code != before) & ((mixed >> np.uint32(16)) & np.uint32(one_in - 1) == 0)
-        before = code
-    return n
-
-
-@kernel
-def _keys(codes: Codes, audible: Flags, starts: Numbers, one_in: int) -> Keys:
+def _keys(prints: Prints, one_in: int) -> Keys:
     """Return code << 32 | step of the chosen codes."""
-    keys, n, most = np.empty(len(codes) // one_in, np.uint64), 0, _longest(starts)
-    steps, hashes = np.empty(most, np.int64), np.empty(most, np.uint32)
+    codes, audible, starts = prints
+    keys, n, most = np.empty(len(codes) // one_in, np.uint64), 0, longest(starts)
+    marks, steps = np.empty(most, np.uint8), np.empty(most, np.int64)
     for song in range(len(starts) - 1):
         first, stop = starts[song], starts[song + 1]
-        n_chosen = _chosen(codes[first:stop], audible[first:stop], one_in, steps, hashes)
-        keys = _with_room(keys, n, n_chosen)
+        n_chosen = choose(codes[first:stop], audible[first:stop], one_in, marks, steps)
+        keys = with_room(keys, n, n_chosen)
         for k in range(n_chosen):
             t = first + steps[k]
             keys[n + k] = np.uint64(np.int64(codes[t]) << 32 | t)
@@ -171,19 +125,13 @@ def _keys(codes: Codes, audible: Flags, starts: Numbers, one_in: int) -> Keys:
 
 
 @kernel
-def _longest(starts: Numbers) -> int:
-    longest = 0
-    for song in range(len(starts) - 1):
-        longest = max(longest, starts[song + 1] - starts[song])
-    return longest
-
-
-@kernel
-def _note_codes(keys: Keys, present: NDArray[np.uint8], repeated: NDArray[np.uint8]) -> None:
+def _note_codes(keys: Keys, present: Bits, repeated: Bits) -> None:
     before = np.int64(-1)
-    for key in keys:
-        code = np.int64(key >> np.uint64(32))
-        at = np.int64(_mixed(np.uint32(code))) & (8 * len(present) - 1)
+    for i in range(len(keys)):
+        ahead = keys[min(i + AHEAD, len(keys) - 1)]
+        prefetch(present, place_of(np.uint32(ahead >> np.uint64(32)), present) >> 3)
+        code = np.int64(keys[i] >> np.uint64(32))
+        at = place_of(np.uint32(code), present)
         present[at >> 3] |= np.uint8(1 << (at & 7))
         if code == before:
             repeated[at >> 3] |= np.uint8(1 << (at & 7))
@@ -191,83 +139,28 @@ def _note_codes(keys: Keys, present: NDArray[np.uint8], repeated: NDArray[np.uin
 
 
 @kernel
-def _wanted(codes: Codes, audible: Flags, starts: Numbers, one_in: int, present: NDArray[np.uint8]) -> Keys:
-    """Return code << 32 | row << 16 | step of the chosen codes that may be in the index."""
-    wanted, n, most = np.empty(len(codes) // one_in // FILTER_BITS, np.uint64), 0, _longest(starts)
-    steps, hashes, last = np.empty(most, np.int64), np.empty(most, np.uint32), 8 * len(present) - 1
-    for row in range(len(starts) - 1):
-        first, stop = starts[row], starts[row + 1]
-        n_chosen = _chosen(codes[first:stop], audible[first:stop], one_in, steps, hashes)
-        wanted = _with_room(wanted, n, n_chosen + 1)
-        for k in range(n_chosen):
-            at = np.int64(hashes[k]) & last
-            wanted[n] = np.uint64(np.int64(codes[first + steps[k]]) << 32 | row << 16 | steps[k])
-            n += present[at >> 3] >> (at & 7) & 1
-    return wanted[:n]
+def _note_songs(prints: Prints, is_noted: Flags, one_in: int, noted: Bits) -> None:
+    """Set the bits of the chosen codes of some songs."""
+    codes, audible, starts = prints
+    most = longest(starts)
+    marks, steps = np.empty(most, np.uint8), np.empty(most, np.int64)
+    for song in range(len(starts) - 1):
+        if is_noted[song]:
+            first, stop = starts[song], starts[song + 1]
+            for k in range(choose(codes[first:stop], audible[first:stop], one_in, marks, steps)):
+                at = place_of(codes[first + steps[k]], noted)
+                noted[at >> 3] |= np.uint8(1 << (at & 7))
 
 
 @kernel
-def _first_at_least(keys: Keys, key: np.uint64, low: int, high: int) -> int:
-    """Return the first place from `low` to `high` whose key is not below another; `high` if all are."""
-    while low < high:
-        middle = (low + high) // 2
-        if keys[middle] < key:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-@kernel
-def _log2(power: int) -> int:
-    n = 0
-    while (1 << n) < power:
-        n += 1
-    return n
-
-
-@kernel
-def _votes(index: Index, wanted: Keys, own: Numbers, is_earlier: bool) -> Keys:
-    """Return row << 48 | song << 18 | offset, from 2^17 on, of each two equal codes."""
-    keys, places, starts = index.keys, index.places, index.starts
-    votes, n, n_leading = np.empty(len(wanted), np.uint64), 0, _log2(len(places) - 1)
-    for key in wanted:
-        code = key >> np.uint64(32)
-        row, step = np.int64(key >> np.uint64(16)) & (MOST_ROWS - 1), np.int64(key) & (MOST_ROW_STEPS - 1)
-        slot = np.int64(key >> np.uint64(64 - n_leading))
-        place = _first_at_least(keys, code << np.uint64(32), places[slot], places[slot + 1])
-        for k in range(place, min(place + BUCKET, len(keys))):
-            if keys[k] >> np.uint64(32) != code:
-                break
-            t = np.int64(keys[k] & np.uint64(0xFFFFFFFF))
-            song = np.searchsorted(starts, t, side="right") - 1
-            if song == own[row] or (is_earlier and song > own[row]):
-                continue
-            offset = step - (t - starts[song]) + (1 << (OFFSET_BITS - 1))
-            votes = _with_room(votes, n, 1)
-            votes[n] = np.uint64(row) << np.uint64(48) | np.uint64(song << OFFSET_BITS) | np.uint64(offset)
-            n += 1
-    return votes[:n]
-
-
-@kernel
-def _counted(votes: Keys) -> Numbers:
-    """Return row, song and offset of the pairs with enough votes within the slack, where they have most."""
-    pairs, n, start = np.empty((len(votes) // VOTES, 3), np.int64), 0, 0
-    while start < len(votes):
-        pair = votes[start] >> np.uint64(OFFSET_BITS)
-        stop = low = best = start
-        most = 0
-        while stop < len(votes) and votes[stop] >> np.uint64(OFFSET_BITS) == pair:
-            while votes[stop] - votes[low] > SLACK:
-                low += 1
-            if stop - low + 1 > most:
-                most, best = stop - low + 1, low
-            stop += 1
-        if most >= VOTES:
-            pairs[n, 0] = pair >> np.uint64(48 - OFFSET_BITS)
-            pairs[n, 1] = np.int64(pair) & ((1 << (48 - OFFSET_BITS)) - 1)
-            pairs[n, 2] = (np.int64(votes[best]) & ((1 << OFFSET_BITS) - 1)) - (1 << (OFFSET_BITS - 1))
-            n += 1
-        start = stop
-    return pairs[:n]
+def _crowded(keys: Keys, starts: Numbers) -> Flags:
+    is_crowded, start = np.zeros(len(starts) - 1, np.bool_), 0
+    for k in range(1, len(keys) + 1):
+        if k < len(keys) and keys[k] >> np.uint64(32) == keys[start] >> np.uint64(32):
+            continue
+        if k - start > BUCKET:
+            for i in range(start, k):
+                step = np.int64(keys[i] & np.uint64(0xFFFFFFFF))
+                is_crowded[np.searchsorted(starts, step, side="right") - 1] = True
+        start = k
+    return is_crowded

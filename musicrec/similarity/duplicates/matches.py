@@ -8,14 +8,15 @@ from numpy.typing import NDArray
 
 from musicrec.simd.lanes import kernel
 from musicrec.similarity.duplicates.alignment import BITS, differing, own_errors
-from musicrec.similarity.duplicates.index import ONE_IN, SLACK, Candidates, Index, candidates
+from musicrec.similarity.duplicates.candidates import SLACK, Candidates, candidates
+from musicrec.similarity.duplicates.index import Index
 from musicrec.similarity.duplicates.prints import Prints
 
 Numbers = NDArray[np.int64]
 Reals = NDArray[np.float64]
 
 LEAST_ADVANTAGE = 0.05  # a pair fits better, by so many of its bits, than each of the songs fits itself elsewhere
-ONE_IN_OTHER_SPEED = 4  # of the codes at another speed are looked up
+FEWER_AT_OTHER_SPEEDS = 2  # of the codes are looked up at each other speed: so many times fewer
 
 
 class Matches(NamedTuple):
@@ -76,7 +77,8 @@ def match(
         Largest share of bits that may differ.
     """
     is_same = speed == 1
-    found = candidates(index, queries, own, ONE_IN if is_same else ONE_IN_OTHER_SPEED, is_earlier=is_same)
+    one_in = index.one_in if is_same else index.one_in * FEWER_AT_OTHER_SPEEDS
+    found = candidates(index, queries, own, one_in, is_earlier=is_same)
     errors, offset = _fit(found, queries, prints, least, most_errors)
     fits = errors <= most_errors
     query, song = own[found.row[fits]], found.song[fits]

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
+from musicrec.audio import DEFAULT_LIMITS
 from musicrec.cluster.tasks import compiling, connect, task_options
 from musicrec.cluster.watchdog import SECONDS_PER_FILE
 from musicrec.files.parquet import read_parquet, write_parquet
@@ -39,6 +40,7 @@ from musicrec.store.table_spec import Row, rows_of
 
 MEMORY = 700 * 2**20  # bytes per worker, with its libraries
 MODEL_S = 0.01  # CPU seconds for each second of a clip; used to cut shards only
+USUAL_S = 240.0  # length of a song whose length is unknown
 ROWS = pa.schema([("track_id", pa.string()), ("fingerprint", pa.string())])
 
 
@@ -145,12 +147,17 @@ class _Run(NamedTuple):
 
     def wanted(self) -> list[Wanted]:
         """Return every song of the catalog, by id, with the fingerprint of its content, the settings and the space."""
-        columns = self.store.read("tracks", ["track_id", "uri", "content_hash", "size_bytes"]).sort_by("track_id")
-        work_s, space_id = MODEL_S * self.settings.duration_s, self.space.space_id
+        names = ["track_id", "uri", "content_hash", "size_bytes", "duration_s"]
+        columns, space_id = self.store.read("tracks", names).sort_by("track_id").to_pydict(), self.space.space_id
         return [
-            Wanted(track_id, uri, self.settings.fingerprint(content_hash or "", space_id), size or 0, work_s)
-            for track_id, uri, content_hash, size in zip(*columns.to_pydict().values(), strict=True)
+            Wanted(track_id, uri, self.settings.fingerprint(hash_ or "", space_id), size or 0, self._work_s(length))
+            for track_id, uri, hash_, size, length in zip(*columns.values(), strict=True)
         ]
+
+    def _work_s(self, duration_s: float | None) -> float:
+        """Estimate the CPU seconds of a song from its length, which may be unknown or wrong."""
+        most = self.settings.duration_s or DEFAULT_LIMITS.max_decoded_s
+        return MODEL_S * min(most, duration_s or self.settings.duration_s or USUAL_S)
 
     def known(self, *, retry_failed: bool) -> set[Row]:
         """Return the songs, each with its fingerprint, that need not be computed: vector or failure are known."""
@@ -216,7 +223,7 @@ def _run_shard(shard: list[Wanted], shared: Shared, verdict: Verdict) -> ShardRe
     store, job = Store(shared.out), shared.job
     model = _model(store.work.folder(job.work))
     return stage_songs(
-        store, job, shard, lambda track: pretrained_row(track, shared.settings, job.stage, model),
+        store, job, shard, lambda track, clock: pretrained_row(track, shared.settings, job.stage, model, clock),
         seconds_per_file=shared.seconds_per_file, run=shared.run, verdict=verdict,
     )  # fmt: skip
 

@@ -1,5 +1,7 @@
 """A network gives what the same arithmetic gives in NumPy; what it cannot give is refused in one line."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -73,6 +75,19 @@ def test_a_short_clip_has_no_vector_where_the_card_refuses_it():
     repeated = np.tile(noise(0.5), 2)[: (FRAMES - 1) * 256]
     output = Pretrained(content, card(short="repeat")).embed(noise(0.5))
     np.testing.assert_allclose(output.vector, by_numpy(windows_of(repeated)[0]), rtol=1e-4)
+
+
+@pytest.mark.thorough
+def test_an_hour_takes_no_more_memory_than_minutes_and_has_the_vector_of_all_of_it():
+    minute, model = noise(60.0), Pretrained(network().SerializeToString(), card(window_s=0.8, hop_s=0.8))
+    peaks, outputs = [], []
+    for n_minutes in (4, 60):
+        tracemalloc.start()
+        outputs.append(model.embed_blocks(minute * (1 + i) for i in range(n_minutes)))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0] < 60 * minute.nbytes / 2
+    np.testing.assert_allclose(outputs[0].vector, model.embed(np.concatenate([minute * i for i in range(1, 5)])).vector)
 
 
 @settings(max_examples=50)

@@ -12,8 +12,9 @@ from musicrec.errors import MusicrecError
 from musicrec.features.fingerprint import STEP_S, fingerprints
 from musicrec.similarity.duplicates import index as indexes
 from musicrec.similarity.duplicates.alignment import LEAST_DELAY, align, own_errors
+from musicrec.similarity.duplicates.candidates import SLACK, candidates
 from musicrec.similarity.duplicates.groups import group
-from musicrec.similarity.duplicates.index import BUCKET, SLACK, candidates, make_index
+from musicrec.similarity.duplicates.index import BUCKET, make_index
 from musicrec.similarity.duplicates.matches import Matches, match
 from musicrec.similarity.duplicates.prints import Prints, least_steps
 
@@ -115,8 +116,8 @@ def test_the_same_share_of_codes_is_chosen_in_every_song():
 
 
 def test_an_index_of_nothing_finds_nothing():
-    nothing, rng = Prints.of([]), np.random.default_rng(0)
-    found = candidates(make_index(nothing), Prints.of([noise_codes(rng, 50)]), np.arange(1), 2, is_earlier=False)
+    nothing = Prints.of([])
+    found = candidates(make_index(nothing), nothing, np.arange(0), 2, is_earlier=False)
     assert len(found.row) == 0
 
 
