@@ -3,10 +3,12 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from musicrec.errors import ModelError, MusicrecError
+from musicrec.evaluate.artist_circles import circles
 from musicrec.evaluate.comparison import Paired, paired
 from musicrec.evaluate.rankings import relevance
 from musicrec.files.parquet import read_parquet
@@ -17,6 +19,7 @@ from musicrec.settings import OWN_SPACES, weights_of
 from musicrec.similarity import top_n
 from musicrec.similarity.list_quality import Quality, churn, occurrences, quality
 from musicrec.store.store import Store
+from musicrec.store.tracks import read_tracks
 
 K = 5  # songs of a list that its precision looks at
 MOST_ASKED = 2000  # songs whose whole rankings are judged
@@ -125,12 +128,12 @@ class _Songs(NamedTuple):
 
     @classmethod
     def read(cls, store: Store, ids: Any, spaces: set[str]) -> "_Songs":  # noqa: ANN401 - pyarrow.Array
-        tracks = store.read("tracks", ["track_id", "genre", "artist_id", "recording"])
+        tracks = read_tracks(store, ["track_id", "genre", "artist_ids", "recording"])
         tracks = tracks.take(pc.index_in(ids, value_set=tracks["track_id"].combine_chunks())).to_pandas()
         learned = _trained_on(store) if EMBEDDINGS in spaces else set()
         named = tracks["genre"].fillna("").ne("") & ~tracks["track_id"].isin(learned or ())
         chosen = tracks[named]
-        artist = chosen["artist_id"].replace("", None)
+        artist = pd.Series(circles(chosen["artist_ids"].map(list).tolist()), chosen.index, dtype=object)
         known = artist.fillna(chosen["recording"].replace("", None)).fillna(chosen["track_id"])
         genres = np.unique(chosen["genre"].to_numpy(str), return_inverse=True)[1].astype(np.int32)
         n_learned = None if learned is None else int(tracks["track_id"].isin(learned).sum())
