@@ -122,7 +122,7 @@ class _Songs(NamedTuple):
 
     rows: NDArray[np.intp]  # of the vectors
     genres: NDArray[np.int32]
-    artists: list[str]
+    artists: list[str]  # circle of artists of each; without artists, its recording
     n_unknown_artists: int
     n_trained_on: int | None
 
@@ -133,11 +133,12 @@ class _Songs(NamedTuple):
         learned = _trained_on(store) if EMBEDDINGS in spaces else set()
         named = tracks["genre"].fillna("").ne("") & ~tracks["track_id"].isin(learned or ())
         chosen = tracks[named]
-        artist = pd.Series(circles(chosen["artist_ids"].map(list).tolist()), chosen.index, dtype=object)
-        known = artist.fillna(chosen["recording"].replace("", None)).fillna(chosen["track_id"])
+        artists = circles([[] if names is None else list(names) for names in chosen["artist_ids"]])
+        clips = zip(artists, chosen["recording"], chosen["track_id"], strict=True)
+        known = [artist or recording or track_id for artist, recording, track_id in clips]
         genres = np.unique(chosen["genre"].to_numpy(str), return_inverse=True)[1].astype(np.int32)
         n_learned = None if learned is None else int(tracks["track_id"].isin(learned).sum())
-        return cls(np.flatnonzero(named), genres, list(known), int(artist.isna().sum()), n_learned)
+        return cls(np.flatnonzero(named), genres, known, artists.count(None), n_learned)
 
 
 def _trained_on(store: Store) -> set[str] | None:
