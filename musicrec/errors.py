@@ -1,5 +1,6 @@
 """The errors of musicrec. Each message is one line: what is wrong, where, what was expected and what to do."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -89,7 +90,17 @@ class Defect(MusicrecError):  # noqa: N818 - reads as what happened
 
 
 class UnknownTrack(MusicrecError):  # noqa: N818 - reads as what happened
-    """A song cannot be looked up: it is not in the published table, or several songs have the name that was given."""
+    """A song cannot be looked up: it is not in the published table, or several songs have the name that was given.
+
+    Attributes
+    ----------
+    maybe : tuple of str
+        Ids of the songs that have all words of the name in theirs.
+    """
+
+    def __init__(self, message: str, maybe: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.maybe = tuple(maybe)
 
 
 class PublishError(MusicrecError):

@@ -14,14 +14,24 @@ TRACKS = pa.schema(
         ("content_hash", pa.string()),  # hash of the file's bytes, or of its address, size and version on the server
         ("size_bytes", pa.int64()),  # size of the file
         ("modified_ns", pa.int64()),  # when the file was changed, in nanoseconds since 1970
-        ("duration_s", pa.float64()),  # from the file's header; null if the header gives no credible value
+        ("duration_s", pa.float64()),  # from the file's headers or frames; null if they give no credible value
         ("title", pa.string()),  # from the collection or the manifest, else from the tags; also artist and album
-        ("artist", pa.string()),  # name of the artist
-        ("artist_id", pa.string()),  # id of the artist in the source, else the name in lower case
+        ("artist", pa.string()),  # name of the artist, or of all with commas between them
+        (
+            "artist_id",
+            pa.string(),
+        ),  # id of the first artist: the source's, else the name as spellings share it
+        ("artist_ids", pa.list_(pa.string())),  # ids of all its artists; empty if none is known
         ("album", pa.string()),  # name of the album
-        ("genre", pa.string()),  # from the folder, the collection or the manifest, else from the tags
+        ("album_id", pa.string()),  # artists and name of the album, in the form that spellings share
+        ("genre", pa.string()),  # the first of ``genres``, spelled as in most songs of the catalog
+        ("genres", pa.list_(pa.string())),  # from the folder, the collection or the manifest, else all of the tags
         ("split", pa.string()),  # the split that the source puts the song in
         ("recording", pa.string()),  # the recording that the track comes from; clips of one recording share it
+        ("recording_mbid", pa.string()),  # MusicBrainz's id of the recording, from the tags; also the next three
+        ("track_mbid", pa.string()),  # MusicBrainz's id of the track on its album
+        ("album_mbid", pa.string()),  # MusicBrainz's id of the release
+        ("isrc", pa.string()),  # International Standard Recording Code, without hyphens
     ]
 )
 
@@ -163,7 +173,12 @@ REASONS: tuple[tuple[str, Reason, str, str], ...] = (
     ("vectors", Reason.WRONG_LENGTH, "its vector is not as long as most others", "mend its row of the file"),
     ("vectors", Reason.CONFLICTING_ROWS, "its rows in the file hold different vectors", "keep one of its rows"),
     ("similar", Reason.ZERO_VECTOR, "in one of several spaces, all numbers of its vector are 0", "nothing"),
-    ("similar", Reason.NO_VECTOR, "a space that songs are compared in has no vector of it", "see its row for vectors"),
+    (
+        "train, embed, similar",
+        Reason.NO_VECTOR,
+        "a space that the model reads, or that songs are compared in, has no vector of it",
+        "see its row for vectors",
+    ),
     ("similar", Reason.NO_EMBEDDING, "embed did not finish it", "see its rows for the earlier stages"),
     ("similar", Reason.NOT_FINITE, "its vector is missing, or contains NaN or infinity", "train and embed again"),
     (
@@ -238,7 +253,7 @@ SIMILAR = pa.schema(
 # A row for each model, split, seed and tested song; the footer's lineage holds the classes and the number of folds.
 EVALUATION = pa.schema(
     [
-        ("model", pa.string()),  # name of the model
+        ("model", pa.string()),  # name of the model and, if it reads spaces, theirs, such as logistic on musicnn
         ("split", pa.string()),  # random: no recording in both train and test; artist: no artist in both
         ("seed", pa.int32()),  # seed of the cross-validation
         ("fold", pa.int32()),  # the fold that the song was tested in
@@ -251,7 +266,7 @@ EVALUATION = pa.schema(
 
 SCORES = pa.schema(
     [
-        ("model", pa.string()),  # name of the model, or of models joined by +
+        ("model", pa.string()),  # as in evaluation, or models joined by +
         ("split", pa.string()),  # random or artist
         ("metric", pa.string()),  # name of the figure
         ("genre", pa.string()),  # null: all genres
@@ -265,7 +280,7 @@ SCORES = pa.schema(
 
 CURVES = pa.schema(
     [
-        ("model", pa.string()),  # name of the network
+        ("model", pa.string()),  # the network, as in evaluation
         ("split", pa.string()),  # random or artist
         ("seed", pa.int32()),  # seed of the cross-validation
         ("fold", pa.int32()),  # the fold held out

@@ -36,6 +36,7 @@ MIN_SEGMENT_S = 0.1  # a clip is at most 600 s, so the number of a segment fits 
 
 SPACE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 OWN_SPACES = ("embeddings", "features")  # spaces that musicrec makes itself; the first is the default
+TAGS = "tags/"  # how the name of a space begins whose vectors are the tags of a pretrained model
 
 S = TypeVar("S", bound="StageSettings")
 
@@ -47,6 +48,25 @@ def _free(name: str) -> str:
 
 
 SpaceName = Annotated[str, AfterValidator(_free)]  # of vectors that musicrec does not make itself
+
+
+def is_space_name(name: str) -> bool:
+    """Return whether a space can have this name, which is that of a model behind ``tags/`` for the model's tags."""
+    return SPACE_NAME.fullmatch(name.removeprefix(TAGS)) is not None
+
+
+def _to_read(space: tuple[str, ...]) -> tuple[str, ...]:
+    is_valid = all(is_space_name(name) and name != OWN_SPACES[0] for name in space)
+    if not is_valid or len(set(space)) < len(space):
+        raise ValueError(f"expected each space once, by its name, and not {OWN_SPACES[0]}, which models make")
+    return () if space == OWN_SPACES[1:] else tuple(sorted(space))
+
+
+ReadSpaces = Annotated[tuple[str, ...], AfterValidator(_to_read)]  # by models; empty for the feature set alone
+READ_SPACES = (
+    "Space that the model reads, if it is one that reads features: features, which is its feature set, or one that "
+    "musicrec vectors list shows. Repeat the option for several side by side. The default is features."
+)
 
 
 class StageSettings(BaseModel):
@@ -84,12 +104,19 @@ class CatalogSettings(StageSettings):
     """Where the songs are."""
 
     stage: ClassVar[str] = "catalog"
+    code_version: ClassVar[int] = 2
+    formerly: ClassVar[dict[str, Any]] = {"artist_separators": []}
     source: str = Field(
         min_length=1,
         description="Folder or s3://bucket/prefix with the songs, or a manifest: a CSV or Parquet file of paths or "
         "URIs.",
     )
     kind: CatalogKind = Field("auto", description="Layout of the source.")
+    artist_separators: tuple[str, ...] = Field(
+        (),
+        description="Text between the names of several artists in one credit, such as feat. or a semicolon; repeat the "
+        "option for several. By default no name is split.",
+    )
 
     @field_validator("source")
     @classmethod
@@ -136,9 +163,10 @@ class TrainSettings(StageSettings):
     stage: ClassVar[str] = "train"
     code_version: ClassVar[int] = 2
     open_means: ClassVar[str] = "the model's own"
-    formerly: ClassVar[dict[str, Any]] = {"balance": "none"}
+    formerly: ClassVar[dict[str, Any]] = {"balance": "none", "space": []}
     model: ModelName = Field("mlp", description="Model to train: see musicrec models.")
     feature_set: FeatureSet = Field("iiitd41", description="Feature set, for models that read features.")
+    space: ReadSpaces = Field((), description=READ_SPACES)
     params: str = Field(
         "",
         description='Hyper-parameters of a classical model, as JSON such as {"C": 3}; `musicrec tune` finds them.',
@@ -240,8 +268,10 @@ class TuneSettings(StageSettings):
     """Which model's hyper-parameters are searched, and on which songs."""
 
     stage: ClassVar[str] = "tune"  # not of the chain, so not in STAGES: the table's footer holds its settings
+    formerly: ClassVar[dict[str, Any]] = {"space": []}
     model: ClassicalName = Field("svm", description="Model to tune.")
     feature_set: FeatureSet = Field("iiitd41", description="Feature set the model reads.")
+    space: ReadSpaces = Field((), description=READ_SPACES)
     balance: Balance = Field("genre+artist", description="How songs are weighted in training, as in train.")
     folds: int = Field(5, ge=2, le=20, description="Number of inner folds of the training songs, split by artist.")
     test_fraction: float = Field(
@@ -282,7 +312,9 @@ class PretrainedSettings(StageSettings):
     stage: ClassVar[str] = "pretrained"  # not of the chain: the table's footer holds its settings
     model: str = Field(min_length=1, description="Model on this machine: see musicrec models.")
     offset_s: float = Field(30.0, ge=0, description="Where the clip starts, in seconds.")
-    duration_s: float = Field(30.0, gt=0, le=600, description="Length of the clip, in seconds.")
+    duration_s: float = Field(
+        30.0, ge=0, le=600, description="Length of the clip, in seconds; 0 for the whole song, whatever --offset-s."
+    )
 
 
 class DuplicatesSettings(StageSettings):
@@ -348,8 +380,8 @@ class SimilarSettings(Rules):
     formerly: ClassVar[dict[str, Any]] = {"space": []}
     space: tuple[str, ...] = Field(
         (),
-        description="Space in which songs are compared: embeddings, features, or one that musicrec vectors lists. For "
-        "several at once, repeat the option with weights, such as musicnn=1 and features=0.3. The default is "
+        description="Space in which songs are compared: embeddings, features, or one that musicrec vectors list shows. "
+        "For several at once, repeat the option with weights, such as musicnn=1 and features=0.3. The default is "
         "embeddings.",
     )
     approximate_above: int = Field(
@@ -380,7 +412,7 @@ class SimilarSettings(Rules):
     @classmethod
     def _space_has_a_name(cls, space: tuple[str, ...]) -> tuple[str, ...]:
         weights = weights_of(space)
-        is_valid = all(SPACE_NAME.fullmatch(name) and 0 < weight < math.inf for name, weight in weights.items())
+        is_valid = all(is_space_name(name) and 0 < weight < math.inf for name, weight in weights.items())
         if not is_valid or len(weights) < len(space):
             raise ValueError("expected each space once, as a name or with a weight above 0, such as features=0.3")
         if len(weights) == 1:

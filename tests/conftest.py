@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import sys
 import tempfile
@@ -18,7 +19,8 @@ from filelock import FileLock
 if TYPE_CHECKING:
     from musicrec.store.store import Store
 
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # the test clusters listen on this machine only
+os.environ["RAY_AUTH_MODE"] = "token"  # as users' clusters run
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 os.environ.pop("RAY_ADDRESS", None)  # tests never run on somebody's cluster
 
 

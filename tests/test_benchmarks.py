@@ -1,10 +1,16 @@
-"""What a benchmark leaves behind."""
+"""What a benchmark leaves behind, and checks of benchmarks that see what is wrong."""
 
 import json
+import math
 import sys
 from types import SimpleNamespace
 
-from benchmarks.shared import results
+import numpy as np
+import pytest
+
+from benchmarks.extract import extract
+from benchmarks.serve import lookup
+from benchmarks.shared import common, results
 
 
 def test_what_a_benchmark_prints_is_kept_with_its_machine(tmp_path, monkeypatch, capsys):
@@ -37,3 +43,55 @@ def test_a_module_that_is_no_benchmark_keeps_nothing(monkeypatch):
     monkeypatch.setattr(results, "_recorder", None)
     results.record({"processor": "a chip"})
     assert results._recorder is None
+
+
+THEIRS = {"rms_mean": 0.2, "rms_var": 0.01, "tempo": 120.0}
+
+
+@pytest.mark.parametrize(
+    ("mine", "far"),
+    [
+        (THEIRS, 0.0),
+        (THEIRS | {"rms_mean": 0.2 + 2e-5}, 2.0),  # of a standard deviation of 0.1
+        (THEIRS | {"rms_mean": math.nan}, math.inf),
+        (THEIRS | {"rms_var": math.nan}, math.inf),
+        ({"rms_var": 0.01, "tempo": 120.0}, math.inf),
+        (THEIRS | {"flatness_mean": 0.5}, math.inf),
+    ],
+)
+def test_a_column_that_is_missing_or_no_number_is_not_within_tolerance(mine, far):
+    assert extract.farthest(mine, THEIRS)[1] == pytest.approx(far)
+
+
+def test_a_spectrogram_of_another_shape_or_with_a_value_that_is_no_number_is_infinitely_far():
+    mel = np.zeros((2, 3))
+    assert extract.largest_difference(mel + 0.5, mel) == 0.5
+    assert extract.largest_difference(mel[:, :2], mel) == math.inf
+    mel_with_a_gap = mel.copy()
+    mel_with_a_gap[1, 1] = math.nan
+    assert extract.largest_difference(mel_with_a_gap, mel) == math.inf
+
+
+@pytest.mark.parametrize("name", common.FOREIGN_KERNEL)
+def test_no_ratio_is_printed_to_a_product_by_another_processors_kernel(monkeypatch, name):
+    monkeypatch.setenv(name, "Haswell")
+    with pytest.raises(SystemExit, match=f"{name}=Haswell slows NumPy's product"):
+        common.print_machine()
+
+
+def test_a_benchmark_starts_again_with_one_thread_and_its_own_kernel(monkeypatch):
+    started = []
+    monkeypatch.setattr(common.os, "execve", lambda *how: started.append(how[-1]))
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    common.one_thread()
+    (environment,) = started
+    assert "OPENBLAS_CORETYPE" not in environment
+    assert {environment[name] for name in common.THREAD_VARIABLES} == {"1"}
+
+
+def test_a_wrong_answer_of_a_peer_is_seen():
+    peer = lookup.Peer("a peer", lookup.sqlite, 1)
+    written = np.array([[1, 0]]), np.array([[0.5, 0.25]])
+    lookup.compare(peer, (("b", "a"), (0.5, 0.25)), 0, ["a", "b"], written)
+    with pytest.raises(AssertionError, match="a peer"):
+        lookup.compare(peer, (("b", "a"), (0.5, 0.2)), 0, ["a", "b"], written)

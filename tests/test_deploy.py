@@ -86,6 +86,7 @@ RAY_JOB = thing(
     rayClusterSpec=thing(
         "headGroupSpec",
         rayVersion=TEXT,
+        authOptions=thing("mode", mode=constant("token")),
         enableInTreeAutoscaling=YES,
         autoscalerOptions=thing(idleTimeoutSeconds=COUNT),
         headGroupSpec=thing("rayStartParams template", rayStartParams=STRINGS, template=POD),

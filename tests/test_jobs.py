@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import pytest
@@ -18,6 +19,7 @@ from musicrec.stages.catalog.synthetic import write_catalog
 ROOT = Path(__file__).parent.parent
 # On the cluster, `python` is the one that runs the tests.
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+HOW_TESTS_RUN = ("RAY_AUTH", "RAY_RUNTIME_ENV_HOOK")  # variables
 RAY = str(Path(sys.executable).with_name("ray"))
 
 
@@ -31,9 +33,16 @@ def test_cluster_file_is_valid_for_ray() -> None:
     validate(yaml.safe_load((ROOT / "cluster.yaml").read_text()))
 
 
-@pytest.mark.parametrize("fault", [{"max_wrkers": 2}, {"max_workers": "eight"}, {"head_node_type": "nope"}])
-def test_the_validation_bites(fault: dict) -> None:
-    with pytest.raises(Exception, match=r".+"):
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"max_wrkers": 2}, "'max_wrkers' was unexpected"),
+        ({"max_workers": "eight"}, "'eight' is not of type 'integer'"),
+        ({"head_node_type": "nope"}, "`head_node_type` must be one of"),
+    ],
+)
+def test_the_validation_bites(fault: dict, said: str) -> None:
+    with pytest.raises(Exception, match=said):
         validate(yaml.safe_load((ROOT / "cluster.yaml").read_text()) | fault)
 
 
@@ -58,9 +67,20 @@ def test_every_stage_has_a_job_that_answers_help() -> None:
         assert "Examples:" in usage.stdout
 
 
+class Head(NamedTuple):
+    """A one-node cluster that asks for a token, as `docs/operate/cluster.md` starts one."""
+
+    address: str
+    dashboard: str
+    environment: dict[str, str]  # of an account that has the token
+
+
 @pytest.fixture
-def dashboard(tmp_path: Path) -> Iterator[str]:
-    """Address of a one-node cluster of its own, as `ray job submit` wants it."""
+def head(tmp_path: Path) -> Iterator[Head]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(HOW_TESTS_RUN)}
+    environment |= {"PATH": PATH, "HOME": str(tmp_path / "home")}
+    (tmp_path / "home").mkdir()
+    subprocess.run([RAY, "get-auth-token", "--generate"], env=environment, check=True, capture_output=True)
     ports = []
     for _ in range(3):
         with socket.socket() as s:
@@ -68,21 +88,43 @@ def dashboard(tmp_path: Path) -> Iterator[str]:
             ports.append(s.getsockname()[1])
     gcs, board, client = ports
     options = [f"--port={gcs}", f"--dashboard-port={board}", f"--ray-client-server-port={client}", "--num-cpus=2"]
-    head = subprocess.Popen(
+    process = subprocess.Popen(
         [RAY, "start", "--head", "--block", "--disable-usage-stats", *options],
-        env=os.environ | {"RAY_AUTH_MODE": "disabled", "PATH": PATH},
+        env=environment | {"RAY_AUTH_MODE": "token"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    yield f"http://127.0.0.1:{board}"
-    head.terminate()
-    head.wait(30)
+    yield Head(f"127.0.0.1:{gcs}", f"http://127.0.0.1:{board}", environment)
+    process.terminate()
+    process.wait(30)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_extract_runs_as_a_submitted_job(dashboard: str, tmp_path: Path) -> None:
+def test_a_command_shows_the_token_of_its_account_and_says_so_if_there_is_none(head, tmp_path):
+    source, out = tmp_path / "synthetic-catalog", tmp_path / "out"
+    write_catalog(source, songs_per_style=1, seconds=2)
+
+    def musicrec(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "musicrec", *words]
+        environment = head.environment | {"HOME": str(home)}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    musicrec("catalog", str(out), "--source", str(source), home=tmp_path)
+    for _ in range(10):  # until the cluster answers
+        ended = musicrec("extract", str(out), "--address", head.address, home=tmp_path / "home")
+        if ended.returncode != 2:
+            break
+    assert ended.returncode == 0, ended.stderr
+    stranger = musicrec("extract", str(out), "--retry-failed", "--address", head.address, home=tmp_path)
+    assert stranger.returncode == 2
+    assert "if it asks for a token, put the cluster's into ~/.ray/auth_token" in stranger.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_extract_runs_as_a_submitted_job(head: Head, tmp_path: Path) -> None:
     source, out = tmp_path / "synthetic-catalog", tmp_path / "out"
     write_catalog(source, songs_per_style=1, seconds=2)
     submitted = tmp_path / "project"  # what a checkout holds, and nothing that is installed
@@ -90,8 +132,8 @@ def test_extract_runs_as_a_submitted_job(dashboard: str, tmp_path: Path) -> None
         shutil.copytree(ROOT / part, submitted / part)
 
     def submit(*job: str) -> subprocess.CompletedProcess[str]:
-        command = [RAY, "job", "submit", "--address", dashboard, "--working-dir", ".", "--", "python", *job]
-        environment = os.environ | {"RAY_AUTH_MODE": "disabled", "RAY_RUNTIME_ENV_HOOK": ""}
+        command = [RAY, "job", "submit", "--address", head.dashboard, "--working-dir", ".", "--", "python", *job]
+        environment = head.environment | {"RAY_AUTH_MODE": "token"}
         return subprocess.run(command, cwd=submitted, env=environment, capture_output=True, text=True, check=False)
 
     for attempt in range(60):  # until the dashboard answers
@@ -110,22 +152,23 @@ def test_extract_runs_as_a_submitted_job(dashboard: str, tmp_path: Path) -> None
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_nightly_job_is_submitted_from_the_checkout_and_ray_knows_its_exit_code(dashboard, tmp_path):
+def test_the_nightly_job_is_submitted_from_the_checkout_and_ray_knows_its_exit_code(head, tmp_path, monkeypatch):
     from ray.job_submission import JobSubmissionClient
 
     source, out = tmp_path / "synthetic-catalog", tmp_path / "out"
     write_catalog(source, songs_per_style=1, seconds=2)
-    options = ["--address", dashboard, "--working-dir", ".", "--runtime-env", "deploy/runtime_env.yaml"]
+    options = ["--address", head.dashboard, "--working-dir", ".", "--runtime-env", "deploy/runtime_env.yaml"]
     job = ["python", "jobs/refresh.py", str(out), "--source", str(source), "--deadline", "0s"]
     command = [RAY, "job", "submit", *options, "--submission-id", "tonight", "--", *job]
-    environment = os.environ | {"RAY_AUTH_MODE": "disabled", "RAY_RUNTIME_ENV_HOOK": ""}
+    environment = head.environment | {"RAY_AUTH_MODE": "token"}
     for _ in range(60):  # until the dashboard answers
         ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if "Failed to connect" not in ended.stdout + ended.stderr:
             break
     assert ended.returncode == 1
     assert "the deadline has passed" in ended.stdout + ended.stderr
-    assert JobSubmissionClient(dashboard).get_job_info("tonight").driver_exit_code == 4
+    monkeypatch.setenv("RAY_AUTH_TOKEN", (tmp_path / "home" / ".ray" / "auth_token").read_text())
+    assert JobSubmissionClient(head.dashboard).get_job_info("tonight").driver_exit_code == 4
     (report,) = (out / "_runs").iterdir()
     assert json.loads(report.read_text())["exit_code"] == 4
     again = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

@@ -17,6 +17,7 @@ import librosa
 import numpy as np
 import soundfile as sf
 import soxr
+from numpy.typing import NDArray
 
 from benchmarks.shared.common import audio_files, cpu, evenly, one_thread, parser, print_machine, print_table, verdict
 from musicrec import audio, features
@@ -77,16 +78,34 @@ def compare(path: Path, turn: int) -> Comparison:
     ran = {call: cpu(lambda c=call: c(path)) for call in calls[:: -1 if turn % 2 else 1]}
     (theirs, their_mel), librosa_s = ran[with_librosa]
     (mine, mel), musicrec_s = ran[with_musicrec]
-    far = {name: deviation(name, value, theirs) for name, value in mine.items() if name != "tempo"}
+    worst, multiple = farthest(mine, theirs)
+    same_tempo = mine.get("tempo") == theirs["tempo"]
+    return Comparison(librosa_s, musicrec_s, worst, multiple, same_tempo, largest_difference(mel, their_mel))
+
+
+def farthest(mine: Values, theirs: Values) -> tuple[str, float]:
+    """Return the column that is farthest from librosa's, and how far, as a multiple of its tolerance.
+
+    A column that only one of the two has, or that is no number, is infinitely far.
+    """
+    columns = sorted({*mine, *theirs} - {"tempo"})
+    far = {name: deviation(name, mine.get(name, np.nan), theirs) for name in columns}
     worst = max(far, key=lambda name: far[name])
-    mel_db = float(np.abs(mel - their_mel).max()) if mel.shape == their_mel.shape else np.inf
-    return Comparison(librosa_s, musicrec_s, worst, far[worst], mine["tempo"] == theirs["tempo"], mel_db)
+    return worst, far[worst]
 
 
 def deviation(name: str, mine: float, theirs: Values) -> float:
     """Return how far a value is from librosa's, as a multiple of its tolerance."""
-    scale = np.sqrt(theirs[name.replace("_mean", "_var")]) if name.endswith("_mean") else abs(theirs[name])
-    return float(abs(mine - theirs[name]) / max(scale, 1e-12) / TOLERANCE_OF.get(name, TOLERANCE))
+    expected = theirs.get(name, np.nan)
+    scale = np.sqrt(theirs.get(name.replace("_mean", "_var"), np.nan)) if name.endswith("_mean") else abs(expected)
+    far = float(abs(mine - expected) / max(scale, 1e-12) / TOLERANCE_OF.get(name, TOLERANCE))
+    return np.inf if np.isnan(far) else far
+
+
+def largest_difference(mel: NDArray[Any], expected: NDArray[Any]) -> float:
+    """Return the largest difference in dB; infinite for another shape, or where a value is no number."""
+    largest = np.abs(mel - expected).max() if mel.shape == expected.shape else np.inf
+    return np.inf if np.isnan(largest) else float(largest)
 
 
 @contextmanager

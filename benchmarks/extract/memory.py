@@ -154,7 +154,10 @@ def main() -> None:
     print_table(["run", "audio MB", "worker peak MB", "driver peak MB", "tracks ok"], rows)
     name = "100 tracks" if "100 tracks" in found else next(iter(found))
     growth = max(peaks.worker_mb for peaks, _ in found.values()) / found[name][0].worker_mb
+    complete = [peaks.ok for peaks, _ in found.values()] == [*options.files, *(1 for _ in options.formats)]
     print(f"largest worker over that of {name}: {growth:.2f}; bar ≤ {BAR_GROWTH} {verdict(growth <= BAR_GROWTH)}")
+    print(f"every track decoded: {verdict(complete)}")
+    sys.exit(not (complete and growth <= BAR_GROWTH))
 
 
 if __name__ == "__main__":

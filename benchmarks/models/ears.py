@@ -31,7 +31,7 @@ from musicrec import audio, features
 from musicrec.evaluate.classification import accuracy
 from musicrec.features.front_ends import FRONT_ENDS, windows
 from musicrec.models.pretrained import library, musicnn_wheel
-from musicrec.models.pretrained.musicnn import Weights
+from musicrec.models.pretrained.graph import Weights
 from musicrec.models.pretrained.session import Pretrained
 
 RATE, FRAMES = 16_000, 187
@@ -124,7 +124,7 @@ def print_cost(model: Pretrained, weights: Weights, paths: list[Path]) -> float:
         "TensorFlow, librosa": theirs,
         "musicrec": lambda path: model.embed(audio.load(str(path), sample_rate=RATE)),
         "  decode and resample": lambda path: audio.load(str(path), sample_rate=RATE),
-        "  front end": lambda path: list(windows(samples[path], FRONT_ENDS["musicnn"], RATE, **lengths)),
+        "  front end": lambda path: list(windows([samples[path]], FRONT_ENDS["musicnn"], RATE, **lengths)),
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
     for path in [paths[0], *paths]:  # the first one warms up
@@ -153,7 +153,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(musicnn_wheel.fetch(Path(folder))) as wheel:
             wheel.extractall(folder)
-        weights = musicnn_wheel.read_checkpoint(Path(folder) / "musicnn" / musicnn_wheel.CHECKPOINTS["musicnn"])
+        weights = musicnn_wheel.read_checkpoint(Path(folder) / "musicnn" / musicnn_wheel.CHECKPOINTS["musicnn"].folder)
     model = Pretrained(*library.read_model("musicnn"))
     clips = read_clips(given.data)
     if given.only != "cost":

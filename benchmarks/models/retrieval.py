@@ -97,7 +97,7 @@ def ranking(
     vectors: Array | None, songs: Songs, metric: Metric = "cosine", *, filtered: bool, hubness: Hubness = "none"
 ) -> Ids:
     """Rank all other songs by similarity, or in random order; with a filter, none is by the song's own artist."""
-    everybody = np.arange(len(songs.artist))
+    everybody = np.arange(len(songs.genre))
     rules = Rules(n=len(everybody) - 1, metric=metric, no_same_artist=filtered, hubness=hubness)
     if vectors is not None:
         return refine(vectors, songs, rules).ids

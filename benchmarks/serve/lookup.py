@@ -159,8 +159,11 @@ PEERS = [
 # --- measuring ----------------------------------------------------------------------------------------------------
 
 
-def warm(peers: list[Peer], folder: Path, track_ids: list[str]) -> dict[str, tuple[float, float]]:
-    """Return p50 and p99 in seconds of each way, in turns; the first turn, in which files are read, is not counted."""
+def warm(peers: list[Peer], folder: Path, track_ids: list[str], found: Lists) -> dict[str, tuple[float, float]]:
+    """Return p50 and p99 in seconds of each way, in turns; the first turn, in which files are read, is not counted.
+
+    One answer of each turn is compared with what was written, after it was timed.
+    """
     rng = np.random.default_rng(2)
     seconds: dict[str, list[float]] = {peer.name: [] for peer in peers}
     opened = [(peer, peer.opened(folder)) for peer in peers]
@@ -170,8 +173,9 @@ def warm(peers: list[Peer], folder: Path, track_ids: list[str]) -> dict[str, tup
             for i in rng.integers(0, len(track_ids), peer.asked):
                 track_id = track_ids[i]
                 started = time.perf_counter()
-                ask(track_id)
+                answer = ask(track_id)
                 seconds[peer.name] += [time.perf_counter() - started] if turn else []
+            compare(peer, answer, i, track_ids, found)
     for _, held in opened:
         held.__exit__(None, None, None)
     return {name: (float(np.median(s)), float(np.quantile(s, 0.99))) for name, s in seconds.items()}
@@ -206,18 +210,21 @@ def drop(folder: Path) -> None:
 
 def check(peers: list[Peer], folder: Path, track_ids: list[str], found: Lists) -> None:
     """Raise AssertionError unless all ways return what was written."""
-    ids, scores = found
-    for row in (0, len(ids) // 3, len(ids) - 1):
-        written = [track_ids[i] for i in ids[row]], scores[row].tolist()
+    for row in (0, len(found[0]) // 3, len(found[0]) - 1):
         for peer in peers:
             with peer.opened(folder) as ask:
-                answer = ask(track_ids[row])
-            if peer.opened in (sidecar_rows, sidecar_copied):
-                answer = [track_ids[i] for i in answer[0]], answer[1]
-            elif peer.opened is sidecar_songs:
-                assert [(s.song.track_id, s.score) for s in answer] == list(zip(*written, strict=True))[:10], peer.name
-                continue
-            assert (list(answer[0]), list(answer[1])) == written, peer.name
+                compare(peer, ask(track_ids[row]), row, track_ids, found)
+
+
+def compare(peer: Peer, answer: Any, row: int, track_ids: list[str], found: Lists) -> None:  # noqa: ANN401
+    """Raise AssertionError unless an answer is what was written."""
+    written = [track_ids[i] for i in found[0][row]], found[1][row].tolist()
+    if peer.opened is sidecar_songs:
+        assert [(s.song.track_id, s.score) for s in answer] == list(zip(*written, strict=True))[:10], peer.name
+        return
+    if peer.opened in (sidecar_rows, sidecar_copied):
+        answer = [track_ids[i] for i in answer[0]], answer[1]
+    assert (list(answer[0]), list(answer[1])) == written, peer.name
 
 
 def batches(folder: Path, track_ids: list[str]) -> list[tuple[str, float]]:
@@ -296,7 +303,7 @@ def report(folder: Path, n_songs: int, n: int) -> None:
     check(PEERS, folder, track_ids, found)
     first = cold(PEERS, folder, track_ids)
     begun = start(folder, track_ids[0])
-    then = warm(PEERS, folder, track_ids)
+    then = warm(PEERS, folder, track_ids, found)
     print(
         f"synthetic table, {n_songs} songs × {n}: written in {took:.1f} s, exported to sqlite in {took_sqlite:.1f} s\n"
     )
@@ -312,8 +319,8 @@ def report(folder: Path, n_songs: int, n: int) -> None:
         ("ids like", "published", "Parquet's defaults", "a row a song, with lists"), sizes_by_id(folder, n_songs, n)
     )
     print(f"musicrec lookup, fresh process, cold: {begun:.2f} s")
-    p50, p99 = then[PEERS[0].name]
-    print(f"sidecar p50 ≤ 3 µs, p99 ≤ 10 µs: {verdict(p50 <= 3e-6 and p99 <= 10e-6)}")
+    p50, p99 = then[PEERS[1].name]
+    print(f"sidecar, copied: p50 ≤ 3 µs, p99 ≤ 10 µs: {verdict(p50 <= 3e-6 and p99 <= 10e-6)}")
     print(f"Parquet alone ≤ 10 ms: {verdict(min(then[q.name][0] for q in PEERS if 'Parquet' in q.name) <= 10e-3)}")
     print(f"{BATCH} songs ≤ 10 ms: {verdict(many[0][1] <= 10e-3)}")
     print(f"Parquet ≤ 300 bytes a song: {verdict(sizes['Parquet'] <= 300)}")

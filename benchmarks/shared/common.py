@@ -13,6 +13,8 @@ from io import StringIO
 from pathlib import Path
 from typing import TypeVar
 
+from threadpoolctl import threadpool_info
+
 from benchmarks.shared.results import add_table, record
 from musicrec.monitor.text_table import Cell, text_table
 from musicrec.settings import CatalogSettings
@@ -20,6 +22,7 @@ from musicrec.stages.catalog.layouts import AUDIO_EXTENSIONS
 from musicrec.stages.catalog.stage import catalog
 from musicrec.store.store import Store
 
+FOREIGN_KERNEL = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # with these, NumPy's product is that of another processor
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 DEFAULT_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -76,10 +79,14 @@ def evenly(items: Sequence[Result], n: int | None) -> list[Result]:
 
 
 def one_thread() -> None:
-    """Start this program again with one thread for each library, unless it was: they read the number when loaded."""
-    if all(os.environ.get(name) == "1" for name in THREAD_VARIABLES):
-        return
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | dict.fromkeys(THREAD_VARIABLES, "1"))
+    """Start this program again with one thread for each library, unless it was: they read the number when loaded.
+
+    NumPy then multiplies by the kernel of this processor, whatever the environment says.
+    """
+    clean = {name: value for name, value in os.environ.items() if name not in FOREIGN_KERNEL}
+    wanted = clean | dict.fromkeys(THREAD_VARIABLES, "1")
+    if wanted != dict(os.environ):
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], wanted)
 
 
 def cpu(call: Callable[[], Result]) -> tuple[Result, float]:
@@ -97,12 +104,27 @@ def wall(call: Callable[[], Result]) -> tuple[Result, float]:
 
 
 def print_machine(*packages: str) -> None:
-    """Print where this runs, and on which versions; what is printed after it is kept as JSON."""
+    """Print where this runs, and on which versions; what is printed after it is kept as JSON.
+
+    The program ends if the environment gives NumPy's product the kernel of another processor: all that is measured
+    beside that product would be wrong.
+    """
+    if foreign := [f"{name}={os.environ[name]}" for name in FOREIGN_KERNEL if name in os.environ]:
+        sys.exit(f"{' '.join(foreign)} slows NumPy's product, to which others are compared; unset it")
     versions = {package: version(package) for package in ("musicrec", *packages)}
-    machine = {"processor": processor(), "cpus": os.cpu_count(), "python": platform.python_version()}
+    machine = {"processor": processor(), "cpus": os.cpu_count(), "python": platform.python_version(), "blas": blas()}
     listed = "  ".join(f"{package} {installed}" for package, installed in versions.items())
-    print(f"{machine['processor']}, {machine['cpus']} CPUs, Python {machine['python']}\n{listed}\n")
+    print(f"{machine['processor']}, {machine['cpus']} CPUs, Python {machine['python']}; {machine['blas']}\n{listed}\n")
     record({**machine, "versions": versions})
+
+
+def blas() -> str:
+    """Return which kernel NumPy multiplies with, and on how many threads."""
+    libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    texts = (
+        f"{x['internal_api']} {x['version']}, {x.get('architecture')}, {x['num_threads']} threads" for x in libraries
+    )
+    return "; ".join(dict.fromkeys(texts))
 
 
 def processor() -> str:

@@ -25,11 +25,11 @@ CUTS_S = (0.013, 1, 3.3, 7)
 def distortions() -> dict[str, Distortion]:
     """Return how each kind of file is made from a clip, by its name; none lasts longer than the clip."""
     return {
-        "mp3 128k": _codec("libmp3lame", "mp3", 128_000),
-        "mp3 64k": _codec("libmp3lame", "mp3", 64_000),
+        "mp3 128k": coded("libmp3lame", "mp3", 128_000),
+        "mp3 64k": coded("libmp3lame", "mp3", 64_000),
         "ogg": _ogg,
-        "opus 64k": _codec("libopus", "ogg", 64_000, OPUS_RATE),
-        "m4a 96k": _codec("aac", "ipod", 96_000),
+        "opus 64k": coded("libopus", "ogg", 64_000, OPUS_RATE),
+        "m4a 96k": coded("aac", "ipod", 96_000),
         "8 kHz": _filters(("aresample", "8000"), ("aresample", str(RATE))),
         "-6 dB": lambda clip: clip / 2,
         "compression": _filters(("acompressor", "threshold=-20dB:ratio=4:makeup=2")),
@@ -80,7 +80,7 @@ def _pulled(graph: Graph) -> Iterator[Samples]:
         yield from (part.to_ndarray()[0] for part in to_float.resample(frame))
 
 
-def _codec(codec: str, container: str, bit_rate: int, rate: int = RATE) -> Distortion:
+def coded(codec: str, container: str, bit_rate: int, rate: int = RATE) -> Distortion:
     """Return what a file of this codec gives back."""
 
     def distort(clip: Samples) -> Samples:

@@ -2,14 +2,15 @@
 
 A file may be shorter than its header says: what counts is what the decoder returns. A file that is longer than its
 header says ends where the header says. Memory depends on the length of the clip only, whatever the length, the channels
-or the header of the file.
+or the header of the file. :func:`stream` decodes a whole song in blocks, in memory that does not grow with its length.
 
 ``Samples`` is the type of a clip, a float32 array. ``DEFAULT_LIMITS`` are the limits that :func:`load` uses by default.
 A recording that is at most ``CLIP_SLACK_S`` seconds longer than the clip is used whole.
 """
 
 import math
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ __all__ = [
     "load",
     "local_path",
     "resample",
+    "stream",
 ]
 
 
@@ -81,10 +83,91 @@ def load(
     with local_file(uri, limits) as path:
         clip, rate = _decode(path, offset_s, duration_s, limits)
     if not len(clip):
-        raise DecodeError(Reason.EMPTY, "the file decodes to no samples")
-    if not np.isfinite(clip).all():
-        raise DecodeError(Reason.NOT_FINITE, "the samples hold NaN or infinite values")
+        raise _empty()
+    _check_finite(clip)
     return resample(clip, rate, sample_rate)
+
+
+def stream(uri: str, *, sample_rate: int = 22050, limits: Limits = DEFAULT_LIMITS) -> Iterator[Samples]:
+    """Decode a whole song, block by block. The samples are those of :func:`load` with a clip that is the whole song.
+
+    Parameters
+    ----------
+    uri : str
+        As for :func:`load`.
+    sample_rate : int
+        Sample rate of the result, in Hz.
+    limits : Limits
+        Songs beyond these limits are refused.
+
+    Yields
+    ------
+    numpy.ndarray
+        float32 [n_samples], mono; the length of a block differs from one to the next.
+
+    Raises
+    ------
+    DecodeError
+        As for :func:`load`; ``corrupt``, ``not_finite`` and ``too_large`` may come after some blocks.
+
+    Examples
+    --------
+    >>> from musicrec.audio import stream
+    >>> sum(len(block) for block in stream("songs/synthetic-bells/synthetic-bells-1.flac", sample_rate=16_000))
+    16000
+    """
+    with local_file(uri, limits) as path, _reading(path, limits) as (blocks, rate):
+        yield from _resampled(_checked(blocks, rate, limits), rate, sample_rate)
+
+
+def _reading(path: Path, limits: Limits) -> AbstractContextManager[tuple[Iterator[Samples], int]]:
+    """Read a file from its start by the decoder that :func:`load` would take."""
+    try:
+        with libsndfile.reading(path, limits) as (blocks, _):
+            is_empty = next(blocks, None) is None
+    except DecodeError as e:
+        if e.reason != Reason.UNDECODABLE:
+            raise
+        return ffmpeg.reading(path, limits)
+    if is_empty:  # as the header says, after a crash of the recorder
+        with suppress(DecodeError), ffmpeg.reading(path, limits):
+            return ffmpeg.reading(path, limits)
+    return libsndfile.reading(path, limits)
+
+
+def _checked(blocks: Iterable[Samples], rate: int, limits: Limits) -> Iterator[Samples]:
+    """Yield the blocks of a song, or raise what is wrong with it."""
+    n = 0
+    for block in blocks:
+        n += len(block)
+        limits.check_decoded(n, rate)
+        _check_finite(block)
+        yield block
+    if not n:
+        raise _empty()
+
+
+def _resampled(blocks: Iterable[Samples], rate: int, sample_rate: int) -> Iterator[Samples]:
+    """Resample a song that comes in blocks; together they are what :func:`resample` makes of the song."""
+    if rate == sample_rate:
+        yield from blocks
+        return
+    resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+    n = n_made = 0
+    for block in blocks:
+        made = resampler.resample_chunk(block)
+        n, n_made = n + len(block), n_made + len(made)
+        yield made
+    yield _fitted(resampler.resample_chunk(np.zeros(0, np.float32), last=True), _length(n, rate, sample_rate) - n_made)
+
+
+def _check_finite(samples: Samples) -> None:
+    if not np.isfinite(samples).all():
+        raise DecodeError(Reason.NOT_FINITE, "the samples hold NaN or infinite values")
+
+
+def _empty() -> DecodeError:
+    return DecodeError(Reason.EMPTY, "the file decodes to no samples")
 
 
 def _decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tuple[Samples, int]:
@@ -124,6 +207,14 @@ def resample(clip: Samples, rate: int, sample_rate: int) -> Samples:
     """
     if rate == sample_rate:
         return clip
-    length = math.ceil(len(clip) * sample_rate / rate)
-    resampled = soxr.resample(clip, rate, sample_rate, quality="HQ")[:length]
-    return np.pad(resampled, (0, length - len(resampled)))
+    return _fitted(soxr.resample(clip, rate, sample_rate, quality="HQ"), _length(len(clip), rate, sample_rate))
+
+
+def _length(n: int, rate: int, sample_rate: int) -> int:
+    """Return the length of `n` samples at another rate."""
+    return math.ceil(n * sample_rate / rate)
+
+
+def _fitted(samples: Samples, length: int) -> Samples:
+    """Return samples of a length: cut off, or followed by zeros."""
+    return np.pad(samples[:length], (0, max(0, length - len(samples))))

@@ -9,8 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicrec.audio.limits import Limits
-from musicrec.errors import DecodeError
-from musicrec.schemas import Reason
 
 Samples = NDArray[np.float32]
 
@@ -93,7 +91,7 @@ def read_through(blocks: Iterator[Samples], rate: int, offset_s: float, duration
     DecodeError
         The song is longer than what may be decoded, with reason ``too_large``; or what the blocks raise.
     """
-    settled, most = settling_length(rate, offset_s, duration_s), round(limits.max_decoded_s * rate)
+    settled = settling_length(rate, offset_s, duration_s)
     keep = round(duration_s * rate) + round(CLIP_SLACK_S * rate) + 1  # the clip never starts earlier than this
     kept: deque[Samples] = deque()
     first = n = 0  # `kept` holds frames first … n-1
@@ -104,7 +102,6 @@ def read_through(blocks: Iterator[Samples], rate: int, offset_s: float, duration
             first += len(kept.popleft())
         if n >= settled:
             break
-        if n > most:
-            raise DecodeError(Reason.TOO_LARGE, f"no end after {limits.max_decoded_s:g} s, and no more is decoded")
+        limits.check_decoded(n, rate)
     start, stop = clip_window(math.inf if n >= settled else n, rate, offset_s, duration_s)
     return np.concatenate([np.zeros(0, np.float32), *kept])[start - first : stop - first]

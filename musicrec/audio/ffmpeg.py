@@ -47,14 +47,20 @@ def decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tu
         clip = _read_by_seeking(container, stream, offset_s, duration_s, limits)
     if clip is not None:
         return clip
+    with reading(path, limits) as (blocks, rate):
+        return read_through(blocks, rate, offset_s, duration_s, limits), rate
+
+
+@contextmanager
+def reading(path: Path, limits: Limits) -> Iterator[tuple[Iterator[Samples], int]]:
+    """Read a file from its start, as :func:`musicrec.audio.libsndfile.reading` does."""
     with _open(path) as (container, stream):
         frames = _frames(container, stream)
         first = next(frames, None)
         if first is None:
             raise DecodeError(Reason.EMPTY, "the file decodes to no samples")
         limits.check_format(first.sample_rate, first.layout.nb_channels)
-        blocks = _mono_blocks(chain([first], frames))
-        return read_through(blocks, first.sample_rate, offset_s, duration_s, limits), first.sample_rate
+        yield _mono_blocks(chain([first], frames)), first.sample_rate
 
 
 @contextmanager

@@ -43,9 +43,29 @@ def decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tu
         rate = file.samplerate
         clip = _read_by_seeking(file, offset_s, duration_s)
     if clip is None:
-        with _open(path, limits) as file:
-            clip = read_through(_mono_blocks(file), rate, offset_s, duration_s, limits)
+        with reading(path, limits) as (blocks, _):
+            clip = read_through(blocks, rate, offset_s, duration_s, limits)
     return clip, rate
+
+
+@contextmanager
+def reading(path: Path, limits: Limits) -> Iterator[tuple[Iterator[Samples], int]]:
+    """Read a file from its start, in a ``with`` statement.
+
+    Yields
+    ------
+    blocks : iterator of numpy.ndarray
+        The song, mono float32 [n], a block at a time.
+    rate : int
+        Its sample rate, in Hz.
+
+    Raises
+    ------
+    DecodeError
+        As :func:`decode`; also the blocks raise it.
+    """
+    with _open(path, limits) as file:
+        yield _mono_blocks(file), file.samplerate
 
 
 class _Stream(sf.SoundFile):

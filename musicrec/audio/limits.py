@@ -23,7 +23,8 @@ class Limits:
     min_rate_hz, max_rate_hz : int
         Lowest and highest sample rate, in Hz.
     max_decoded_s : float
-        Most audio to decode, in seconds, if the clip can only be found by reading from the start.
+        Most audio to decode, in seconds, if a song is read from its start: whole, or because its clip can only be
+        found in this way.
 
     Examples
     --------
@@ -61,6 +62,24 @@ class Limits:
         if not self.min_rate_hz <= rate <= self.max_rate_hz:
             expected = f"expected {self.min_rate_hz} to {self.max_rate_hz} Hz"
             raise DecodeError(Reason.UNSUPPORTED, f"sample rate {rate} Hz; {expected}")
+
+    def check_decoded(self, n_samples: int, rate: int) -> None:
+        """Check that a song that is read from its start has not been read for too long.
+
+        Parameters
+        ----------
+        n_samples : int
+            Samples decoded so far.
+        rate : int
+            Sample rate, in Hz.
+
+        Raises
+        ------
+        DecodeError
+            It has; the reason is ``too_large``.
+        """
+        if n_samples > round(self.max_decoded_s * rate):
+            raise DecodeError(Reason.TOO_LARGE, f"no end after {self.max_decoded_s:g} s, and no more is decoded")
 
 
 DEFAULT_LIMITS = Limits()

@@ -1,16 +1,18 @@
 """Helpers that the commands share: opening OUT, examples in the help, error messages."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
+from musicrec.errors import UnknownTrack
 from musicrec.monitor import log
 from musicrec.store.store import Store
 
 if TYPE_CHECKING:
+    from musicrec.serve.lookup import Song
     from musicrec.stages.run_report import Run
 
 
@@ -45,6 +47,28 @@ def example(*lines: str) -> str:
 def complain(message: str) -> None:
     """Log an error; by default it goes to standard error."""
     log.log_event("error", f"musicrec: {message}", level=logging.ERROR, message=message)
+
+
+def song_called(name: str, find: Callable[[str], "Song"]) -> "Song":
+    """Return the song with a name, or the only one that has all words of it in its names; say so if it is that one.
+
+    Raises
+    ------
+    UnknownTrack
+        There is no such song, or there are several.
+    """
+    try:
+        return find(name)
+    except UnknownTrack as e:
+        if len(e.maybe) != 1:
+            raise
+        complain(f"no song is called {name!r}, but one has these words in its name: {e.maybe[0]}")
+        return find(e.maybe[0])
+
+
+def label(song: "Song", *, path: bool = False) -> str:
+    """Return what lists call a song: its name, or its id if `path` asks for it."""
+    return song.track_id if path else song.name
 
 
 def show(result: object) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from musicrec.cli.common import example
+from musicrec.cli.common import example, label, song_called
 from musicrec.cli.options import OUT, Command
 from musicrec.monitor.text_table import Cell, printable, text_table
 
@@ -31,7 +31,10 @@ N_FOR_ONE_SONG, N_FOR_SEVERAL = 10, 5  # the defaults of the two reference syste
 )
 @OUT
 @click.option(
-    "--like", "likes", multiple=True, help="A song you like: id, file name or title; repeat the option for several."
+    "--like",
+    "likes",
+    multiple=True,
+    help="A song you like: id, path, file name, title, or words of artist and title; repeat the option for several.",
 )
 @click.option(
     "--genre",
@@ -72,6 +75,7 @@ N_FOR_ONE_SONG, N_FOR_SEVERAL = 10, 5  # the defaults of the two reference syste
 @click.option(
     "-n", "n", type=click.IntRange(1), help="Number of songs to show.  [default: 10 for one liked song, else 5]"
 )
+@click.option("--paths", is_flag=True, help="Show ids, which are mostly paths, instead of artists and titles.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def recommend(
     out: str,
@@ -88,11 +92,12 @@ def recommend(
     """
     from musicrec.serve.recommend import Recommender
 
+    paths = how.pop("paths")
     if not likes and not genres:
         raise click.UsageError("Missing option '--like' or '--genre'.")
     recommender = Recommender(out)
     centres = {genre: recommender.centre(genre) for genre in genres}
-    songs = [*(recommender.song(_clean(name)) for name in likes), *centres.values()]
+    songs = [*(song_called(_clean(name), recommender.song) for name in likes), *centres.values()]
     liked = list({song.track_id: song for song in songs}.values())
     n = n or (N_FOR_ONE_SONG if len(liked) == 1 else N_FOR_SEVERAL)
     found = recommender.recommend([song.track_id for song in liked], n, **how)
@@ -100,12 +105,12 @@ def recommend(
         click.echo(json.dumps(_as_json(liked, centres, how, found), ensure_ascii=False, indent=2))
         return
     for genre, song in centres.items():
-        click.echo(printable(f"Centre song of {genre}: {song.track_id}"))
-    click.echo(printable(_heading(liked, how["by"])))
+        click.echo(printable(f"Centre song of {genre}: {label(song, path=paths)}"))
+    click.echo(printable(_heading(liked, how["by"], paths=paths)))
     is_distance = how["by"] != "embedding"
     rows = [
-        (r.rank, r.song.track_id, r.song.genre, 0.0 - r.score if is_distance else r.score,
-         r.because.track_id if len(liked) > 1 else None)
+        (r.rank, label(r.song, path=paths), r.song.genre, 0.0 - r.score if is_distance else r.score,
+         label(r.because, path=paths) if len(liked) > 1 else None)
         for r in found
     ]  # fmt: skip
     _show_table(("rank", "song", "genre", "distance" if is_distance else "score", "because"), rows)
@@ -123,8 +128,8 @@ def _as_json(
     }
 
 
-def _heading(liked: "list[Song]", by: str) -> str:
-    named = [f"{song.track_id} ({song.genre})" if song.genre else song.track_id for song in liked]
+def _heading(liked: "list[Song]", by: str, *, paths: bool) -> str:
+    named = [label(song, path=paths) + (f" ({song.genre})" if song.genre else "") for song in liked]
     if len(named) > 1 or by == "knn":
         listed = " and ".join([*filter(None, [", ".join(named[:-1])]), named[-1]])
         return f"If you like {listed}, you might enjoy:"
@@ -194,15 +199,7 @@ def _show(page: "Page") -> None:
     if page.heading:
         click.echo(printable(page.heading))
     if page.lines:
-        rows = [
-            (line.number, line.song.track_id, _title(line.song), line.song.genre, line.score) for line in page.lines
-        ]
-        _show_table(("", "song", "title", "genre", "score"), rows)
+        rows = [(line.number, label(line.song), line.song.genre, line.score) for line in page.lines]
+        _show_table(("", "song", "genre", "score"), rows)
     if page.note:
         click.echo(printable(page.note))
-
-
-def _title(song: "Song") -> str | None:
-    """Return title and artist; the title is left out if the song's id contains it."""
-    title = song.title if song.title and song.title not in song.track_id else None
-    return " by ".join(filter(None, [title, song.artist])) or None

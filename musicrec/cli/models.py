@@ -1,4 +1,4 @@
-"""Commands for models: list them, and add pretrained ones."""
+"""Commands for models: list them, add pretrained ones, and compare what two make of the songs."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from musicrec.cli.common import example
+from musicrec.cli.comparing import compare
 from musicrec.cli.options import Command, Commands
 from musicrec.monitor.text_table import text_table
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list of the models that can be trained.")
 @click.pass_context
 def models(context: click.Context, as_json: bool) -> None:
-    """List the models, or add a pretrained one.
+    """List the models, add a pretrained one, or compare two.
 
     Shows for each model that can be trained what it is, what it reads and how many parameters it has; and which
     pretrained models are on this machine.
@@ -47,8 +48,11 @@ def _installed() -> str:
     return f"Pretrained models, in {models_folder()}:\n\n{text_table(('model', 'licence', 'source'), rows)}"
 
 
-@models.command(cls=Command, epilog=example("models add musicnn", "models add model.onnx --card card.toml"))
-@click.argument("model", metavar="FILE.onnx|musicnn")
+@models.command(
+    cls=Command,
+    epilog=example("models add musicnn", "models add vgg-msd", "models add model.onnx --card card.toml"),
+)
+@click.argument("model", metavar="NAME|FILE.onnx")
 @click.option(
     "--card", "card_file", type=click.Path(path_type=Path), help="TOML file that says what FILE.onnx reads and gives."
 )
@@ -56,17 +60,18 @@ def add(model: str, card_file: Path | None) -> None:
     """Keep a pretrained model on this machine.
 
     The model is checked first: whether it is what its card says, computes the card's golden vectors, and gives a clip
-    the same vector whatever other clips are in its batch. `musicnn` is fetched from the package index by pip, and
-    converted. The models lie in ~/.cache/musicrec, or in the folder that MUSICREC_CACHE names.
+    the same vector whatever other clips are in its batch. Four models are known by name: musicnn and vgg-msd, trained
+    on the Million Song Dataset, and musicnn-mtt and vgg-mtt, trained on MagnaTagATune. They are fetched from the
+    package index by pip, and converted. The models lie in ~/.cache/musicrec, or in the folder that MUSICREC_CACHE
+    names.
     """
     from musicrec.models.pretrained.library import models_folder
-    from musicrec.models.pretrained.musicnn_wheel import add_musicnn
+    from musicrec.models.pretrained.musicnn_wheel import CHECKPOINTS, add_checkpoint
 
-    if (card_file is None) != (model == "musicnn"):
-        raise click.UsageError("Expected either musicnn, or FILE.onnx with --card CARD.toml.")
-    cards = add_musicnn() if card_file is None else [_add_file(Path(model), card_file)]
-    for card in cards:
-        click.echo(f"{card.name}: {card.source}; licence {card.licence}; in {models_folder() / card.name}")
+    if (card_file is None) != (model in CHECKPOINTS):
+        raise click.UsageError(f"Expected one of {', '.join(CHECKPOINTS)}, or FILE.onnx with --card CARD.toml.")
+    card = add_checkpoint(model) if card_file is None else _add_file(Path(model), card_file)
+    click.echo(f"{card.name}: {card.source}; licence {card.licence}; in {models_folder() / card.name}")
 
 
 def _add_file(file: Path, card_file: Path) -> "Card":
@@ -79,3 +84,6 @@ def _add_file(file: Path, card_file: Path) -> "Card":
         return add_model(file.read_bytes(), card)
     except OSError as e:
         raise ModelError(f"model {file}: {e.strerror}; expected an ONNX file") from e
+
+
+models.add_command(compare)

@@ -89,6 +89,7 @@ def chain_settings(store: Store, settings_file: Path | None, options: dict[str, 
 
     stages = chain.ChainSettings.__annotations__
     given = {name: given_of(cls, options) for name, cls in stages.items()}
+    given["train"].pop("space", None)  # --space of run is that of similar
     from_file = read_toml(settings_file) if settings_file else {}
     return chain.chain_settings(store, given, {name: from_file.get(name, {}) for name in stages})
 
@@ -159,7 +160,12 @@ def extract(out: str, settings_file: Path | None, dry_run: bool, **options: Any)
         show(run.stage("extract", lambda: stage(run.store, settings, **{name: options[name] for name in how})))
 
 
-@click.command(cls=Command, epilog=example("tune OUT --model svm", "tune OUT --model knn --folds 10"))
+@click.command(
+    cls=Command,
+    epilog=example(
+        "tune OUT --model svm", "tune OUT --model knn --folds 10", "tune OUT --model logistic --space musicnn"
+    ),
+)
 @OUT
 @settings_options(TuneSettings)
 @address_option
@@ -167,7 +173,7 @@ def tune(out: str, settings_file: Path | None, address: str | None, **options: A
     """Search the hyper-parameters of a classical model.
 
     Every candidate of the model's grid is trained and tested on inner folds of the training songs. The songs that train
-    holds out are not used. Seed, test fraction, balance and feature set default to those of OUT's last train.
+    holds out are not used. Seed, test fraction, balance, feature set and spaces default to those of OUT's last train.
     """
     from musicrec.models.tuning import best_params, to_text
     from musicrec.stages.train.tune import tune as stage
@@ -175,11 +181,13 @@ def tune(out: str, settings_file: Path | None, address: str | None, **options: A
     with open_run(out, address=address) as run:
         of_train = {
             name: run.store.settings.recorded("train").get(name)
-            for name in ("feature_set", "balance", "test_fraction", "seed")
+            for name in ("feature_set", "space", "balance", "test_fraction", "seed")
         }
         given = {name: value for name, value in options.items() if name in of_train}
         asked = settings_of(TrainSettings, run.store, settings_file, given)
-        settings = resolve(TuneSettings, options, {name: getattr(asked, name) for name in of_train})
+        settings = resolve(
+            TuneSettings, given_of(TuneSettings, options), {name: getattr(asked, name) for name in of_train}
+        )
         table = run.stage("tune", lambda: stage(run.store, settings, address=address))
     best = to_text(best_params(table, settings.model))
     means = table.to_pandas().groupby("candidate")[["accuracy", "train_accuracy"]].mean()
@@ -193,6 +201,7 @@ def tune(out: str, settings_file: Path | None, address: str | None, **options: A
     epilog=example(
         "train OUT --model mlp",
         "train OUT --model svm --feature-set gtzan57",
+        "train OUT --model logistic --space musicnn --space tags/musicnn --space features",
         """train OUT --model svm --params '{"C": 3}'""",
         "train OUT --model resnet --epochs 30",
         "train OUT --model crnn --workers 2",
@@ -226,6 +235,7 @@ def train(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa
     epilog=example(
         "evaluate OUT",
         "evaluate OUT --models svm --models mlp --seeds 5",
+        "evaluate OUT --models logistic --space musicnn",
         "evaluate OUT --models resnet --models whitened_svm --fuse resnet+whitened_svm",
     ),
 )
@@ -237,16 +247,20 @@ def evaluate(out: str, settings_file: Path | None, address: str | None, **option
 
     Each model is trained anew on every fold of two splits: a random split, and a split by artist. The predictions for
     the held-out songs go to OUT/evaluation, and the scores with their intervals over artists to OUT/scores. The report
-    shows both.
+    shows both, and compares models that were evaluated on the same songs, also by another command or on other spaces.
     """
     from musicrec.evaluate import summary
+    from musicrec.serve.known_artists import n_without_artist, tested_songs
     from musicrec.stages.train.cross_validate import evaluate as stage
 
     with open_run(out, address=address) as run:
         judged = settings_of(EvaluateSettings, None, settings_file, options)
         trained = settings_of(TrainSettings, None, settings_file, options)
         scores = run.stage("evaluate", lambda: stage(run.store, judged, trained, address=address))
+        without_artist = n_without_artist(run.store, tested_songs(run.store))
     click.echo(summary(scores))
+    if without_artist:
+        click.echo(f"{without_artist:,} of the songs have no artist, so each is on its own in the split by artist")
 
 
 @click.command(cls=Command, epilog=example("embed OUT", "embed OUT --model mlp"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from musicrec.cli.common import complain, example
+from musicrec.cli.common import complain, example, label, song_called
 from musicrec.cli.options import OUT, Command
 from musicrec.errors import ConfigError, UnknownTrack
 from musicrec.monitor.text_table import printable, text_table
@@ -24,7 +24,8 @@ CSV_HEAD = ("song", "rank", "track_id", "title", "artist", "genre", "score")
     cls=Command,
     epilog=example(
         'lookup OUT "blues.00002"',
-        "lookup OUT rock/anthem.mp3 -n 5 --json",
+        "lookup OUT ~/Music/rock/anthem.mp3 -n 5 --json",
+        'lookup OUT "miles davis so what"',
         "lookup OUT --file ids.txt --csv",
         "lookup OUT blues.00002 --why",
         "lookup OUT blues.00002 --why-not jazz.00001",
@@ -43,6 +44,7 @@ CSV_HEAD = ("song", "rank", "track_id", "title", "artist", "genre", "score")
     metavar="OTHER",
     help="Show instead the rank of another song, and the rule, cap or score that kept it out of the list.",
 )
+@click.option("--paths", is_flag=True, help="Show ids, which are mostly paths, instead of artists and titles.")
 @click.option("--json", "form", flag_value="json", help="Print a JSON object; for several songs, a list of objects.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV, one line for each similar song.")
 def lookup(
@@ -54,8 +56,9 @@ def lookup(
 ) -> None:
     """Show the songs most similar to a song, or to several.
 
-    TRACK is an id, a file name or a title. OUT may also be a copy of the folder OUT/similar, on this machine or on S3.
-    Songs that are not found are named at the end, with exit code 1.
+    TRACK is an id, a path, a file name, a title, or words of a song's artist and title that no other song has; with
+    --file, --json and --csv only whole names count. OUT may also be a copy of the folder OUT/similar, on this machine
+    or on S3. Songs that are not found are named at the end, with exit code 1.
     """
     from musicrec.serve.lookup import SimilarTable
 
@@ -68,8 +71,12 @@ def lookup(
         _print_why_not(out, names[0], what["why_not"], as_json=form == "json")
         return
     unknown: list[str] = []
-    found = _look_up(SimilarTable(out), names, what["n"], unknown, why=what["why"])
-    {"json": _print_json, "csv": _print_csv, None: _print_text}[form](found, is_list=len(names) > 1 or bool(from_file))
+    is_typed = form is None and not from_file
+    found = _look_up(SimilarTable(out), names, what["n"], unknown, why=what["why"], by_words=is_typed)
+    if form is None:
+        _print_text(found, paths=what["paths"])
+    else:
+        {"json": _print_json, "csv": _print_csv}[form](found, is_list=len(names) > 1 or bool(from_file))
     for complaint in unknown[:-1]:
         complain(complaint)
     if unknown:
@@ -89,11 +96,13 @@ def _lines(file: str) -> list[str]:
         raise ConfigError(f"--file {file} cannot be read ({e}); expected text in UTF-8, one song per line") from e
 
 
-def _look_up(table: "SimilarTable", names: list[str], n: int, unknown: list[str], *, why: bool) -> Found:
+def _look_up(
+    table: "SimilarTable", names: list[str], n: int, unknown: list[str], *, why: bool, by_words: bool
+) -> Found:
     """Yield each song with its list and shares; messages about songs that are not found go to `unknown`."""
-    for name in names:
+    for name in (name.encode("utf-8", "replace").decode() for name in names):
         try:
-            song = table.song(name.encode("utf-8", "replace").decode())
+            song = song_called(name, table.song) if by_words else table.song(name)
         except UnknownTrack as e:
             unknown.append(str(e))
         else:
@@ -103,13 +112,14 @@ def _look_up(table: "SimilarTable", names: list[str], n: int, unknown: list[str]
             yield song, table.similar(song.track_id, n), {name: of.tolist() for name, of in shares.items()}
 
 
-def _print_text(found: Found, *, is_list: bool) -> None:
+def _print_text(found: Found, *, paths: bool) -> None:
     for number, (song, similar_songs, shares) in enumerate(found):
         blank = "\n" if number else ""
-        click.echo(blank + printable(f"Similar songs to {song.track_id} ({song.genre or 'no genre'}):"))
+        click.echo(blank + printable(f"Similar songs to {label(song, path=paths)} ({song.genre or 'no genre'}):"))
         more = list(zip(*shares.values(), strict=True)) or [()] * len(similar_songs)
         rows = [
-            (s.rank, s.song.track_id, s.song.genre, s.score, *of) for s, of in zip(similar_songs, more, strict=True)
+            (s.rank, label(s.song, path=paths), s.song.genre, s.score, *of)
+            for s, of in zip(similar_songs, more, strict=True)
         ]
         click.echo(text_table(("rank", "song", "genre", "score", *shares), rows))
 

@@ -1,12 +1,22 @@
 """Commands for spaces of vectors: read those of a file, compute those of a pretrained model, list the spaces."""
 
 import json
+from functools import partial
 from typing import Any
 
 import click
 
 from musicrec.cli.common import example, open_run, show
-from musicrec.cli.options import OUT, Command, Commands, address_option, failure_options, given_of, settings_options
+from musicrec.cli.options import (
+    OUT,
+    Command,
+    Commands,
+    address_option,
+    failure_options,
+    given_of,
+    gpu_option,
+    settings_options,
+)
 from musicrec.files.paths import to_path
 from musicrec.monitor.text_table import text_table
 from musicrec.settings import PretrainedSettings, VectorsSettings, resolve
@@ -25,25 +35,40 @@ def vectors() -> None:
     """
 
 
-@vectors.command(cls=Command, epilog=example("vectors run OUT musicnn", "vectors run OUT musicnn --duration-s 600"))
+@vectors.command(
+    cls=Command,
+    epilog=example(
+        "vectors run OUT musicnn", "vectors run OUT musicnn vgg-msd", "vectors run OUT musicnn --duration-s 0"
+    ),
+)
 @OUT
-@click.argument("model")
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @settings_options(PretrainedSettings, leave_out=("model",), from_file=False)
 @failure_options
+@gpu_option
 @address_option
-def run(out: str, model: str, address: str | None, **options: Any) -> None:  # noqa: ANN401
-    """Run a pretrained model on each song: the table OUT/vectors/MODEL.
+def run(out: str, models: tuple[str, ...], address: str | None, gpu: bool, **options: Any) -> None:  # noqa: ANN401
+    """Run pretrained models on each song, one after another: a table OUT/vectors/MODEL for each.
 
-    `musicrec models add` keeps such a model on this machine. Its tags become the table OUT/tags/MODEL, with a score
-    from 0 to 1 for each. A song that already has a vector by the same model keeps it. A run that was stopped
-    continues.
+    `musicrec models add` keeps such a model on this machine. Its tags, if it has any, become the table OUT/tags/MODEL,
+    with a score from 0 to 1 for each. A song that already has a vector by the same model keeps it. A run that was
+    stopped continues.
+
+    With --duration-s 0 the model reads whole songs, of any length in the same memory. --seconds-per-file then holds
+    for each ten minutes of a song.
     """
+    from musicrec.models.pretrained.library import read_model
     from musicrec.stages.pretrained.stage import run_pretrained
 
     how = {name: options[name] for name in ("retry_failed", "max_failed_fraction", "seconds_per_file")}
+    given = given_of(PretrainedSettings, options)
     with open_run(out, address=address) as run:
-        settings = resolve(PretrainedSettings, given_of(PretrainedSettings, options) | {"model": model})
-        show(run.stage(table_of(model), lambda: run_pretrained(run.store, settings, address=address, **how)))
+        for model in models:
+            read_model(model)  # before hours of work on another
+        for model in models:
+            settings = resolve(PretrainedSettings, given | {"model": model})
+            stage = partial(run_pretrained, run.store, settings, address=address, gpu=gpu, **how)
+            show(run.stage(table_of(model), stage))
 
 
 @vectors.command(

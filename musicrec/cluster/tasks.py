@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -13,9 +14,11 @@ from typing import Any, NamedTuple, TypeVar
 import ray
 from filelock import FileLock
 
+from musicrec.cluster.authentication import show_token
 from musicrec.cluster.deadline import check_deadline, seconds_left
 from musicrec.cluster.resources import address_of, most_cpus
 from musicrec.errors import ConfigError, DeadlinePassed, MusicrecError
+from musicrec.monitor.log import log_event
 
 Item = TypeVar("Item")
 
@@ -37,6 +40,8 @@ EMBEDDED: dict[str, Any] = {
 }
 TASKS_PER_CPU = 2  # in flight: one runs, one waits
 SECONDS_FOR_AN_ANSWER = 30.0
+SECONDS_WITHOUT_CPU = 5.0
+TOKEN_REMEDY = "put the cluster's into ~/.ray/auth_token, or set RAY_AUTH_TOKEN"
 LEAST_TASKS = 32  # in flight even on a cluster that has no workers yet
 
 
@@ -52,19 +57,45 @@ def connect(address: str | None = None) -> None:
     Raises
     ------
     ConfigError
-        There is no cluster at the address.
+        There is no cluster at the address, or it asks for another token or has another version.
+    MusicrecError
+        Ray does not start on this machine.
     """
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = address_of(address)
-    options: dict[str, Any] = EMBEDDED if address == "local" else {}
+    embedded = address == "local"
+    show_token(embedded=embedded)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (ConnectionError, ValueError) as e:
-        reason = str(e).splitlines()[0]
-        raise ConfigError(f"no Ray cluster at {address} ({reason}); start one, or leave --address out") from e
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **(EMBEDDED if embedded else {}))
+    except (ConnectionError, ValueError, RuntimeError, OSError, ray.exceptions.AuthenticationError) as e:
+        raise (_not_started(e) if embedded else _not_connected(e, address)) from e
+
+
+def _not_connected(error: Exception, address: str) -> ConfigError:
+    """Return the error for a cluster that cannot be used."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ray.exceptions.AuthenticationError):
+        return ConfigError(f"RAY_AUTH_MODE asks for a token, and there is none; {TOKEN_REMEDY}")
+    if versions := re.search(r"Ray: (\S+) Python: (\S+) .*Ray: (\S+) Python: (\S+)", text):
+        their_ray, their_python, ray_here, python_here = versions.groups()
+        there, here = f"Ray {their_ray} by Python {their_python}", f"Ray {ray_here} by Python {python_here}"
+        return ConfigError(f"the cluster at {address} runs {there}, and this is {here}; use the same versions")
+    remedy = f"start one, or leave --address out; if it asks for a token, {TOKEN_REMEDY}"
+    return ConfigError(f"no Ray cluster answers at {address} ({text}); {remedy}")
+
+
+def _not_started(error: Exception) -> MusicrecError:
+    """Return the error for a Ray that does not start inside this process."""
+    text = " ".join(str(error).split())
+    if "AF_UNIX path length" in text:
+        folder = tempfile.gettempdir()
+        return ConfigError(
+            f"the path of the temporary folder, {folder}, is too long for Ray; set TMPDIR to a short one"
+        )
+    return MusicrecError(f"Ray does not start on this machine: {text}")
 
 
 def run_bounded(
@@ -97,6 +128,7 @@ def run_bounded(
     rest = iter(items)
     check_deadline()
     running = {submit(item): item for item in islice(rest, _window(at_once))}
+    _say_if_there_is_no_cpu(list(running))
     try:
         while running:
             check_deadline()
@@ -108,6 +140,14 @@ def run_bounded(
         for reference in running:
             ray.cancel(reference, force=True)  # a worker that is interrupted may be left with half a module imported
         raise
+
+
+def _say_if_there_is_no_cpu(running: list["ray.ObjectRef[Any]"]) -> None:
+    """Say that tasks wait for a CPU, if a cluster has none after some seconds; its autoscaler may yet add nodes."""
+    patience = min(SECONDS_WITHOUT_CPU, seconds_left() or SECONDS_WITHOUT_CPU)
+    if running and not ray.wait(running, num_returns=1, timeout=patience)[0] and not ray.cluster_resources().get("CPU"):
+        line = "the Ray cluster has no CPU yet; waiting for a node that has one, or for Ctrl-C"
+        log_event("waiting", line, level=logging.WARNING)
 
 
 def run_tasks(

@@ -59,6 +59,42 @@ def difference(first: ArrayLike, second: ArrayLike, groups: ArrayLike | None = N
     return accuracy(a - b, groups, seed)
 
 
+class Paired(NamedTuple):
+    """A figure of two things that were judged on the same songs, and the second minus the first."""
+
+    first: Accuracy
+    second: Accuracy
+    difference: Accuracy
+
+
+def paired(first: ArrayLike, second: ArrayLike, groups: ArrayLike) -> Paired | None:
+    """Compare a figure of each song by two ways; all three intervals come from the same draws of artists.
+
+    Parameters
+    ----------
+    first, second : array_like
+        [n_songs], NaN where a song could not be judged. Songs that both have judged count.
+    groups : array_like
+        Artist of each song, [n_songs].
+
+    Returns
+    -------
+    Paired or None
+        None if no song was judged by both.
+
+    Examples
+    --------
+    >>> paired([1, 0, 0, np.nan], [1, 1, 0, 1], ["Ann", "Ben", "Cid", "Dee"]).difference.mean.round(3)
+    np.float64(0.333)
+    """
+    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    judged = ~np.isnan(a) & ~np.isnan(b)
+    if not judged.any():
+        return None
+    artists = np.asarray(groups)[judged]
+    return Paired(*(accuracy(figures[judged], artists) for figures in (a, b, b - a)))
+
+
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """Raise the p-values of several tests so that together they err no more often than one (Holm 1979)."""
     p = np.asarray(p_values, np.float64)

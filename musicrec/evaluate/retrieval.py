@@ -25,22 +25,24 @@ from musicrec.similarity.list_quality import Quality, quality
 
 Ids = NDArray[np.int32]
 Figures = NDArray[np.float64]
+Rows = NDArray[np.integer]
 
 
-def alike(ids: Ids, labels: ArrayLike) -> NDArray[np.bool_]:
-    """Return which songs of a list have the label of its song, bool of the shape of `ids`."""
+def alike(ids: Ids, labels: ArrayLike, rows: Rows | None = None) -> NDArray[np.bool_]:
+    """Return which songs of a list have the label of its song, bool of the shape of `ids`: lists of `rows`, or all."""
     codes = _codes(labels)
-    own = codes[:, None]
+    own = (codes if rows is None else codes[rows])[:, None]
     return (ids >= 0) & (own >= 0) & (codes[ids] == own)
 
 
-def precision_at_k(ids: Ids, labels: ArrayLike, k: int) -> Figures:
+def precision_at_k(ids: Ids, labels: ArrayLike, k: int, rows: Rows | None = None) -> Figures:
     """Return the share of the first `k` songs of a list that have the label of its song; a missing one is no hit."""
-    figures = alike(ids[:, :k], labels).sum(axis=1) / k
-    return np.where(_codes(labels) >= 0, figures, np.nan)
+    figures = alike(ids[:, :k], labels, rows).sum(axis=1) / k
+    codes = _codes(labels)
+    return np.where((codes if rows is None else codes[rows]) >= 0, figures, np.nan)
 
 
-def average_precision(ids: Ids, labels: ArrayLike) -> Figures:
+def average_precision(ids: Ids, labels: ArrayLike, rows: Rows | None = None) -> Figures:
     """Return the mean precision of a list, down to each song in it that has the label of the list's song.
 
     Parameters
@@ -49,8 +51,10 @@ def average_precision(ids: Ids, labels: ArrayLike) -> Figures:
         Rankings of all songs that may be found: songs that are not in them do not count as missed.
     labels : array_like
         [n_songs].
+    rows : numpy.ndarray, optional
+        The songs that the lists are of, by default all.
     """
-    hits = alike(ids, labels)
+    hits = alike(ids, labels, rows)
     found = hits.sum(axis=1)
     precision = np.cumsum(hits, axis=1) / np.arange(1, ids.shape[1] + 1)
     return np.where(found > 0, (precision * hits).sum(axis=1) / np.maximum(1, found), np.nan)

@@ -1,6 +1,7 @@
 """The logarithmic mel-spectrograms that pretrained networks read; :mod:`musicrec.features.front_ends` describes them.
 
-Each function takes the samples, float32 [n_samples], and the number of frames, and returns float32 [n_frames, n_bands].
+Each function takes the samples, float32 [n_samples], with the padding of its front end, and the number of frames, and
+returns float32 [n_frames, n_bands].
 """
 
 import math
@@ -21,7 +22,7 @@ FLOOR = np.float32(1e-10)  # power below it counts as this much
 
 def musicnn(y: Array, n_frames: int) -> Array:
     """Transform in float32, as the floor is high. Beside a pure tone, the others would show the rounding."""
-    spectrum = _magnitude(np.pad(y, 256), n_frames, 256, fourier.hann(512), np.float32)
+    spectrum = _magnitude(y, n_frames, 256, fourier.hann(512), np.float32)
     power = _bands(spectrum, n_frames, filter_banks.mel(16_000, 512, 96), squared=True)
     power *= 10_000
     power += 1
@@ -47,8 +48,8 @@ def _of_audioset(y: Array, n_frames: int, offset: float) -> Array:
 
 
 def clap(y: Array, n_frames: int) -> Array:
-    """Reflect the samples at both ends."""
-    spectrum = _magnitude(np.pad(y, 512, mode="reflect"), n_frames, 480, fourier.hann(1024), np.float64)
+    """Take the power in dB."""
+    spectrum = _magnitude(y, n_frames, 480, fourier.hann(1024), np.float64)
     power = _bands(spectrum, n_frames, filter_banks.mel(48_000, 1024, 64, 50.0, 14_000.0), squared=True)
     level = np.log(np.maximum(power, FLOOR, out=power), out=power)
     return np.multiply(level, 10 * PER_DECADE, out=level)

@@ -21,6 +21,7 @@ INPUT = {"features": "a feature set", "mel": "mel", "mel96": "mel96", "images": 
 
 NOTES = (
     "The parameters of a network are counted for as many genres as its publication had, or for ten.",
+    "Models that read a feature set can read vectors of other models: musicrec train OUT --space NAME.",
     "Before cnn and crnn: musicrec extract OUT --mel96; before cnn_image: musicrec extract OUT --images.",
 )
 

@@ -103,6 +103,8 @@ def fit(
     seed: int,
     params: Mapping[str, Any] | None = None,
     weights: NDArray[np.float64] | None = None,
+    *,
+    of_spaces: bool = False,
 ) -> "Pipeline":
     """Train a classical model.
 
@@ -118,13 +120,15 @@ def fit(
         Settings of the classifier, instead of the reference system's.
     weights : numpy.ndarray, optional
         How much each song counts for the classifier, [n]; the steps before it take all songs alike.
+    of_spaces : bool
+        Whether the features are vectors of spaces.
     """
     from musicrec.models.pipelines import build
 
     X, y = learn
     if weights is not None and (weights == 1).all():
         weights = None  # with weights, a forest draws other songs
-    pipeline = build(name, len(X), seed, params)
+    pipeline = build(name, len(X), seed, params, of_spaces=of_spaces)
     return pipeline.fit(finite_or_nan(X), y, **{f"{pipeline.steps[-1][0]}__sample_weight": weights})
 
 

@@ -2,13 +2,14 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musicrec.errors import ModelError
+from musicrec.evaluate.artist_circles import circles
 from musicrec.models.inputs import Chosen, Songs
 from musicrec.schemas import Reason
 
@@ -22,7 +23,7 @@ class TrainingSet(NamedTuple):
     X: Songs  # what a model reads of each, as extracted: features [n_songs, n_features], or a sequence of arrays
     y: NDArray[np.int32]  # [n_songs], index into classes
     classes: list[str]
-    groups: list[str]  # artist of each song; a song whose artist is unknown is a group of its own, with all its clips
+    groups: list[str]  # circle of artists of each song; without artists it is a group of its own, with all its clips
     recordings: list[str]  # the recording that each song is, or is a part of
     left_out: dict[str, Reason]  # track id → why it is not used
 
@@ -37,7 +38,7 @@ def training_set(
     track_ids: list[str],
     X: Songs,
     genres: list[str | None],
-    artists: list[str | None],
+    artists: Sequence[Collection[str]],
     recordings: list[str | None] | None = None,
 ) -> TrainingSet:
     """Return the songs to learn from: those of genres with at least two songs.
@@ -48,8 +49,11 @@ def training_set(
         The songs that have features, sorted.
     X : sequence
         What a model reads of each.
-    genres, artists, recordings : list of str or None
+    genres, recordings : list of str or None
         Those of each song, where known.
+    artists : sequence of collections of str
+        All artists of each song. Artists who made songs together are in one group: see
+        :func:`musicrec.evaluate.artist_circles.circles`.
 
     Raises
     ------
@@ -70,12 +74,13 @@ def training_set(
         )
     used = [i for i, track_id in enumerate(track_ids) if track_id not in left_out]
     recording_of = recordings or [None] * len(track_ids)
+    circle_of = circles([artists[i] for i in used])
     return TrainingSet(
         track_ids=[track_ids[i] for i in used],
         X=X[used] if isinstance(X, np.ndarray) else Chosen(X, np.array(used, np.intp)),
         y=np.array([classes.index(str(genres[i])) for i in used], np.int32),
         classes=classes,
-        groups=[artists[i] or recording_of[i] or track_ids[i] for i in used],
+        groups=[circle or recording_of[i] or track_ids[i] for circle, i in zip(circle_of, used, strict=True)],
         recordings=[recording_of[i] or track_ids[i] for i in used],
         left_out=left_out,
     )

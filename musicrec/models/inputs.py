@@ -1,7 +1,8 @@
 """What models read of a song, and how it becomes the input of a network.
 
-A song is a row of features [n_features], a spectrogram in dB [n_frames, n_mels], or a picture uint8 [height, width, 3];
-songs are a sequence of these. A reader turns a song into examples of the one shape that its network takes.
+A song is a row of features or the vectors of spaces side by side [n_features], a spectrogram in dB [n_frames, n_mels],
+or a picture uint8 [height, width, 3]; songs are a sequence of these. A reader turns a song into examples of the one
+shape that its network takes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ Array = NDArray[np.float32]
 Songs = Sequence[NDArray[Any]] | NDArray[Any]
 Item = TypeVar("Item")
 
+VECTORS = ("features", "spaces")  # what a model may read of which a song is one vector
 MIDDLE_DB = 40.0  # spectrograms lie in [-80, 0] dB: networks get them in [-1, 1]
 
 
@@ -105,7 +107,7 @@ def reader(card: Mapping[str, Any]) -> Reader:
     described = card["input"]
     shape = tuple(described["shape"])
     match described["reads"]:
-        case "features":
+        case "features" | "spaces":
             return Features(shape, described["scaling"])
         case "images":
             return Pictures(shape)

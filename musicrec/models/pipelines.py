@@ -3,6 +3,9 @@
 ``knn``, ``logistic``, ``svm`` and ``random_forest`` are those of the reference system with its hyper-parameters;
 ``whitened_svm`` is this project's own; the clusterings stand in :mod:`musicrec.models.clustering`. The step before the
 last is the embedding.
+
+The data steps of the reference system are made for its features. Vectors of spaces, in which each number may matter,
+are only scaled.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +27,9 @@ N_SELECTED = 25  # the reference system's number
 N_PLANE = 2  # principal components in which the reference system finds clusters
 
 
-def build(name: str, n_songs: int, seed: int = 0, params: Mapping[str, Any] | None = None) -> Pipeline:
+def build(
+    name: str, n_songs: int, seed: int = 0, params: Mapping[str, Any] | None = None, *, of_spaces: bool = False
+) -> Pipeline:
     """Return an untrained pipeline: features [n, n_features], NaN allowed, → genre.
 
     Parameters
@@ -37,8 +42,11 @@ def build(name: str, n_songs: int, seed: int = 0, params: Mapping[str, Any] | No
         Seed of what is random in it.
     params : mapping, optional
         Settings of the classifier, which is the last step, that differ from those below.
+    of_spaces : bool
+        Whether it reads vectors of spaces instead of a feature set alone.
     """
-    pipeline = _MODELS[name](n_songs, seed)
+    made = _OF_SPACES.get(name, _MODELS[name]) if of_spaces else _MODELS[name]
+    pipeline = made(n_songs, seed)
     pipeline[-1].set_params(**params or {})
     if name == "knn":
         pipeline[-1].n_neighbors = min(pipeline[-1].n_neighbors, n_songs)
@@ -63,6 +71,10 @@ def _reduced(classifier: BaseEstimator) -> Pipeline:
     )
 
 
+def _scaled(classifier: BaseEstimator) -> Pipeline:
+    return make_pipeline(_missing(), StandardScaler(), classifier)
+
+
 def _knn(n_songs: int, seed: int) -> Pipeline:
     return _reduced(steps.WeightedKNeighbors(16, weights="distance", algorithm="brute"))
 
@@ -79,7 +91,7 @@ def _random_forest(n_songs: int, seed: int) -> Pipeline:
     forest = RandomForestClassifier(
         n_estimators=275, min_samples_split=9, min_samples_leaf=3, max_depth=145, random_state=seed
     )
-    return make_pipeline(_missing(), StandardScaler(), forest)  # trees need no scaling, the embedding does
+    return _scaled(forest)  # trees need no scaling, the embedding does
 
 
 def _whitened_svm(n_songs: int, seed: int) -> Pipeline:
@@ -105,4 +117,9 @@ _MODELS: dict[str, Callable[[int, int], Pipeline]] = {
     "random_forest": _random_forest,
     "whitened_svm": _whitened_svm,
     **{name: partial(_clustering, name) for name in CLUSTERERS},
+}
+_OF_SPACES: dict[str, Callable[[int, int], Pipeline]] = {  # the others are the same
+    "knn": lambda n_songs, seed: _scaled(steps.WeightedKNeighbors(16, weights="distance", algorithm="brute")),
+    "logistic": lambda n_songs, seed: _scaled(LogisticRegression(C=0.01, max_iter=2000)),
+    "svm": lambda n_songs, seed: _scaled(steps.ProbableSVC(C=3.0, gamma="scale", break_ties=True)),
 }

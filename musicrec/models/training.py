@@ -11,6 +11,7 @@ from musicrec.errors import ModelError
 from musicrec.models import scaling
 from musicrec.models.classical import Classical
 from musicrec.models.dataset import TrainingSet, folds
+from musicrec.models.inputs import VECTORS
 from musicrec.models.network import Network, import_keras
 from musicrec.models.networks import NETWORKS
 from musicrec.models.weights import song_weights
@@ -59,17 +60,26 @@ def train_model(
     """
     if settings.model not in NETWORKS:
         from musicrec.models.classical import fit, n_learned
+        from musicrec.models.tuning import choose
 
-        X = np.asarray(songs.X)
+        X, of_spaces = np.asarray(songs.X), bool(settings.space)
         params = json.loads(settings.params or "{}")
+        chosen = choose(songs, learn, settings) if of_spaces and not params else {}
         weights = weights_of(songs, learn, settings.balance)[learn]
         try:
-            pipeline = fit(settings.model, (X[learn], songs.y[learn]), settings.seed, params, weights)
+            pipeline = fit(
+                settings.model,
+                (X[learn], songs.y[learn]),
+                settings.seed,
+                params or chosen,
+                weights,
+                of_spaces=of_spaces,
+            )
         except (ValueError, TypeError) as e:
             if not params:
                 raise
             raise ModelError(f"model {settings.model} takes no --params {settings.params} ({e})".splitlines()[0]) from e
-        return Classical(pipeline, card | {"parameters": n_learned(pipeline)})
+        return Classical(pipeline, card | {"parameters": n_learned(pipeline)} | ({"chosen": chosen} if chosen else {}))
     return _train_network(songs, learn, test, settings, card, rank=rank, world=world, start=start, on_epoch=on_epoch)
 
 
@@ -96,7 +106,7 @@ def _train_network(
 
     architecture = NETWORKS[settings.model]
     learned, watched = _watched(songs, learn, settings)
-    if card["input"]["reads"] == "features":
+    if card["input"]["reads"] in VECTORS:
         X = np.asarray(songs.X)[learned]
         card = card | {
             "input": card["input"] | {"scaling": scaling.fit(X, songs.y[learned], settings.scaling or "standardised")}

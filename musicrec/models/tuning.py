@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from musicrec.errors import ConfigError, ModelError
 from musicrec.models.classical import Array, finite_or_nan, fit
 from musicrec.models.dataset import TrainingSet, folds
+from musicrec.models.weights import song_weights
+from musicrec.settings import TrainSettings
 
 Candidate = dict[str, Any]
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
@@ -38,9 +40,16 @@ GRIDS: dict[str, list[dict[str, list[Any]]]] = {  # among ties the first wins, s
     "whitened_svm": [{"C": [0.3, 1.0, 3.0, 10.0, 30.0], "gamma": [0.001, 0.003, 0.01, 0.03]}],
 }
 
+GRIDS_OF_SPACES: dict[str, list[dict[str, list[Any]]]] = GRIDS | {
+    "logistic": [{"C": [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3]}],
+    "svm": [{"C": [0.1, 0.3, 1.0, 3.0, 10.0, 30.0]}],
+}
+CHOOSING = ("logistic", "svm")  # they choose their candidate when they are trained on spaces
+CHOOSING_FOLDS = 3
 
-def candidates(model: str) -> list[Candidate]:
-    """Return the candidates of a model, in the order of its grid.
+
+def candidates(model: str, *, of_spaces: bool = False) -> list[Candidate]:
+    """Return the candidates of a model, in the order of its grid, which is another for vectors of spaces.
 
     Raises
     ------
@@ -51,7 +60,7 @@ def candidates(model: str) -> list[Candidate]:
 
     if model not in GRIDS:
         raise ConfigError(f"model {model} has no grid to search; expected one of {', '.join(GRIDS)}")
-    return list(ParameterGrid(GRIDS[model]))
+    return list(ParameterGrid((GRIDS_OF_SPACES if of_spaces else GRIDS)[model]))
 
 
 def inner_folds(songs: TrainingSet, learn: NDArray[np.bool_], n_folds: int, seed: int) -> list[Fold]:
@@ -98,6 +107,7 @@ def score(
     seed: int,
     *,
     weights: NDArray[np.float64] | None = None,
+    of_spaces: bool = False,
 ) -> tuple[float, float]:
     """Return the accuracy of a candidate on the songs a fold holds out, and on those it was trained on.
 
@@ -115,13 +125,55 @@ def score(
         Seed of what is random in the model.
     weights : numpy.ndarray, optional
         How much each song that it is trained on counts, [n of the fold].
+    of_spaces : bool
+        Whether the features are vectors of spaces.
     """
     X, y = known
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="sklearn")  # a candidate may converge slowly: its score will show it
-        pipeline = fit(model, (X[fold[0]], y[fold[0]]), seed, candidate, weights)
+        pipeline = fit(model, (X[fold[0]], y[fold[0]]), seed, candidate, weights, of_spaces=of_spaces)
         hits = [pipeline.predict(finite_or_nan(X[rows])) == y[rows] for rows in (fold[1], fold[0])]
     return float(hits[0].mean()), float(hits[1].mean())
+
+
+def choose(songs: TrainingSet, learn: NDArray[np.bool_], settings: TrainSettings) -> Candidate:
+    """Return the candidate for a model that reads spaces: the best on inner folds that keep artists apart.
+
+    How strongly such a model should be regularised depends on the space by powers of ten.
+
+    Parameters
+    ----------
+    songs : TrainingSet
+        All songs.
+    learn : numpy.ndarray
+        bool [n_songs]; True for training songs, the only ones that are looked at.
+    settings : TrainSettings
+        Model, balance and seed.
+
+    Returns
+    -------
+    dict
+        Settings of the classifier; among equals the first of the grid. Empty for a model that chooses nothing, and if
+        the songs cannot be folded.
+    """
+    if settings.model not in CHOOSING:
+        return {}
+    try:
+        folds = inner_folds(songs, learn, CHOOSING_FOLDS, settings.seed)
+    except ModelError:
+        return {}
+    known = np.asarray(songs.X), songs.y
+    weights = [song_weights(songs.y[rows], [songs.groups[i] for i in rows], settings.balance) for rows, _ in folds]
+
+    def hits(candidate: Candidate) -> float:
+        scores = [
+            score(settings.model, candidate, known, fold, settings.seed, weights=own, of_spaces=True)[0]
+            for fold, own in zip(folds, weights, strict=True)
+        ]
+        sizes = [len(test) for _, test in folds]
+        return round(float(np.average(scores, weights=sizes)), 9)  # a rounding error is no difference
+
+    return max(candidates(settings.model, of_spaces=True), key=hits)
 
 
 def to_text(candidate: Mapping[str, Any]) -> str:

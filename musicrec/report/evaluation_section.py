@@ -14,6 +14,7 @@ from musicrec.evaluate.summary import SPLITS, best_and_worst, hardest_split, ran
 from musicrec.report import evaluation_figures as pictures
 from musicrec.report import figures
 from musicrec.report.figures import data_uri
+from musicrec.serve.known_artists import circles_of
 from musicrec.store.store import Store
 
 Content = dict[str, Any]
@@ -36,7 +37,7 @@ def evaluation(store: Store) -> Content | None:
         return None
     columns = ["model", "seed", "track_id", "genre", "predicted"]
     answers = store.read("evaluation", columns, pc.field("split") == split).to_pandas()
-    groups = artist_groups(_artists(store), answers["track_id"])
+    groups = artist_groups(circles_of(store, answers["track_id"].unique()), answers["track_id"])
     heard = [model for model in models if not model.endswith(SHUFFLED)]
     return {
         "split": SPLITS.get(split, split),
@@ -49,11 +50,6 @@ def evaluation(store: Store) -> Content | None:
         "shuffles": list(_shuffles(answers, groups, models)),
         "source": _source(scores, split),
     }
-
-
-def _artists(store: Store) -> "pd.Series[str]":
-    tracks = store.read("tracks", ["track_id", "artist_id"]).to_pandas()
-    return tracks.set_index("track_id")["artist_id"]
 
 
 # --- models by splits -----------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from musicrec.report.clusters_section import clusters
 from musicrec.report.figures import data_uri
 from musicrec.report.numbers import NO_GENRE, SEED
 from musicrec.schemas import OK
+from musicrec.serve.known_artists import n_without_artist
 from musicrec.serve.status import versions_of
 from musicrec.store.outcomes import DOINGS
 from musicrec.store.store import Store
@@ -63,6 +64,7 @@ def accounting(store: Store, genres: Genres | None) -> Content | None:
     failed = store.read("outcomes", columns=columns, filter=pc.field("status") != OK).to_pandas()
     return {
         "catalog": len(genres),
+        "without_artist": n_without_artist(store),
         "stages": numbers.account(counts, len(genres), stages),
         "problems": numbers.find_problems(failed, stages),
     }

@@ -10,11 +10,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from musicrec.errors import SchemaError
+from musicrec.features.codec_noise import compared, noise_id, reliability
 from musicrec.schemas import Reason
 from musicrec.serve.sidecar import SIDECAR_COLUMNS
-from musicrec.settings import OWN_SPACES, weights_of
+from musicrec.settings import OWN_SPACES, TAGS, weights_of
 from musicrec.similarity import Space
-from musicrec.store.spaces import read_space, require_spaces, table_of
+from musicrec.store.spaces import read_space, require_spaces, table_of, tags_as_vectors
 from musicrec.store.store import Store
 
 BLOCK_ROWS = 65_536
@@ -130,6 +131,8 @@ def _read(store: Store, name: str, track_ids: pa.ChunkedArray) -> _InSpace:
     rows = _in_order(_where(rows, pc.is_in(rows["track_id"], track_ids)))
     if name == FEATURES:
         return _standardised(store, rows)
+    if name.startswith(TAGS):
+        rows = tags_as_vectors(rows)
     _check(store, name, rows)
     given = _where(rows, pc.is_valid(rows["embedding"]))
     matrix = pc.list_flatten(given["embedding"]).to_numpy().reshape(given.num_rows, -1 if given.num_rows else 0)
@@ -141,13 +144,21 @@ def _read(store: Store, name: str, track_ids: pa.ChunkedArray) -> _InSpace:
 
 
 def _standardised(store: Store, rows: pa.Table) -> _InSpace:
-    """Return the vectors of features, each of which has mean 0 and variance 1 when their scaling is fitted."""
+    """Return the vectors of features, logarithms of the positive ones, as they are compared when a scaling is fitted.
+
+    Each then has mean 0, and as its standard deviation the share of its spread that is not owed to the songs' files.
+    """
     columns = [name for name in rows.column_names if name != "track_id"]
-    features = np.column_stack([rows[name].to_numpy() for name in columns])
-    own = _finite_only(rows["track_id"], rows["track_id"], features)
+    features = compared(np.column_stack([rows[name].to_numpy() for name in columns]), columns)
+    own = _finite_only(rows["track_id"], rows["track_id"], features.astype(np.float32))
     footer = store.footer(FEATURES)
-    made_by = {"columns": columns, "algorithm": footer["algorithm"], "settings": footer["settings"]}
-    scaling = _kept_scaling(store, made_by, len(own.ids)) or _scaling(own.matrix)
+    made_by = {
+        "columns": columns,
+        "algorithm": footer["algorithm"],
+        "settings": footer["settings"],
+        "noise": noise_id(),
+    }
+    scaling = _kept_scaling(store, made_by, len(own.ids)) or _scaling(own.matrix, columns)
     about = {**made_by, **scaling}
     space_id = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=8).hexdigest()
     space = Space(np.array(scaling["mean"]), np.array(scaling["scale"]))
@@ -156,11 +167,12 @@ def _standardised(store: Store, rows: pa.Table) -> _InSpace:
     return own._replace(matrix=matrix, space={"id": space_id, "dimension": len(columns), **about})
 
 
-def _scaling(features: Float32) -> dict[str, Any]:
+def _scaling(features: Float32, columns: list[str]) -> dict[str, Any]:
     if not len(features):
         return {"n_songs": 0, "mean": [0.0] * features.shape[1], "scale": [1.0] * features.shape[1]}
     fitted = Space.standardised(features[i : i + BLOCK_ROWS] for i in range(0, len(features), BLOCK_ROWS))
-    rounded = {name: getattr(fitted, name).astype(np.float32).tolist() for name in ("mean", "scale")}
+    scaling = {"mean": fitted.mean, "scale": fitted.scale / reliability(columns, fitted.scale)}
+    rounded = {name: values.astype(np.float32).tolist() for name, values in scaling.items()}
     return {"n_songs": len(features), **rounded}  # of float32, as sums differ in their last digits by machine
 
 
@@ -169,7 +181,7 @@ def _kept_scaling(store: Store, made_by: dict[str, Any], n_songs: int) -> dict[s
     if not store.exists("similar"):
         return None
     before = store.footer("similar")["lineage"].get("spaces", {}).get(FEATURES)
-    if not before or any(before[name] != value for name, value in made_by.items()):
+    if not before or any(before.get(name) != value for name, value in made_by.items()):
         return None
     if abs(n_songs - before["n_songs"]) > SCALING_KEPT * before["n_songs"]:
         return None
@@ -219,6 +231,8 @@ def _check(store: Store, name: str, rows: pa.Table) -> None:
     """Raise SchemaError unless each song has one vector, and all vectors are of one model and one length."""
     where = store.out / table_of(name)
     again = f"embed {store.out}" if name == EMBEDDINGS else f"vectors add {store.out} {name} FILE.parquet"
+    if name.startswith(TAGS):
+        again = f"vectors run {store.out} {name.removeprefix(TAGS)}"
     remedy = f"delete {where} and run: musicrec {again}"
     models = sorted(map(str, pc.unique(rows["model_id"]).to_pylist())) if "model_id" in rows.column_names else []
     if len(models) > 1:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from musicrec.errors import UnknownTrack
 from musicrec.serve.lookup import SimilarTable, Song
+from musicrec.serve.song_names import with_words
 from musicrec.store.store import Store
 
 PAGE = 10
@@ -79,7 +79,7 @@ class Talk:
         except UnknownTrack as e:
             return Page("", [], str(e))
         genre = f" ({song.genre})" if song.genre else ""
-        return self._start(f"Similar songs to {song.track_id}{genre}:", [Line(*line) for line in similar])
+        return self._start(f"Similar songs to {song.name}{genre}:", [Line(*line) for line in similar])
 
     def _random(self) -> Page:
         """Return the page of a random song that is in the table."""
@@ -94,13 +94,9 @@ class Talk:
         return self._start(f"Songs with {part!r} in their name:", found) if found else Page("", [], why_not)
 
     def _called(self, part: str) -> Iterator[Song]:
-        """Yield the songs with this in their id, title or artist, in order of id."""
-        matches = [
-            pc.fill_null(pc.match_substring(self._names[name], part, ignore_case=True), False)
-            for name in ("track_id", "title", "artist")
-        ]
-        found: pa.Table = self._names.filter(pc.or_(pc.or_(matches[0], matches[1]), matches[2]))
-        return (Song(**row) for row in found.slice(0, MOST_FOUND).to_pylist())
+        """Yield the songs with these words in their id, title or artist, in order of id."""
+        rows = pa.array(with_words(part, self._names)[:MOST_FOUND], pa.int64())
+        return (Song(**row) for row in self._names.take(rows).to_pylist())
 
     def _start(self, heading: str, lines: list[Line]) -> Page:
         self._heading, self._list, self._shown = heading, lines, 0

@@ -16,10 +16,12 @@ from musicrec.schemas import SIMILAR
 from musicrec.serve.first_problem import first_problem
 from musicrec.serve.sidecar import SIDECAR, SIDECAR_COLUMNS, Float32, Int32, Sidecar
 from musicrec.serve.sidecar_cache import local_version
-from musicrec.serve.song_names import closest, find_track
+from musicrec.serve.song_names import closest, find_track, with_words
 from musicrec.serve.space_shares import read_shares
 from musicrec.store.lineage import check_footer, read_footer
 from musicrec.store.store import Store
+
+MOST_OFFERED = 10  # songs that an error names
 
 
 class Song(NamedTuple):
@@ -37,6 +39,11 @@ class Song(NamedTuple):
     title: str | None
     artist: str | None
     genre: str | None
+
+    @property
+    def name(self) -> str:
+        """Artist and title for people to read, or the id if there is no title."""
+        return " – ".join(filter(None, [self.artist, self.title])) if self.title else self.track_id
 
 
 class Similar(NamedTuple):
@@ -246,7 +253,8 @@ class SimilarTable:
         Parameters
         ----------
         track_id : str
-            Id of the song, or a name that only this song has: its title, or its file name with or without extension.
+            Id of the song, or a name that only this song has: its title, its file name with or without extension, or
+            where it is, a path or URI.
         n : int
             Number of songs; fewer come back if the list is shorter.
 
@@ -320,19 +328,32 @@ class SimilarTable:
         if rows:
             ids = [self.track_id(row) for row in rows]
             raise UnknownTrack(f"{len(ids)} songs are called {name!r}; give one of their ids: {', '.join(ids[:10])}")
-        raise UnknownTrack(self._why_missing(name))
+        return self._row_in_catalog(name)
 
-    def _why_missing(self, name: str) -> str:
-        if self._store:
-            if track_id := find_track(name, self._store.read("tracks", SIDECAR_COLUMNS)):
-                why = (
-                    first_problem(self._store, track_id) or "it was added after the table was made; run the chain again"
-                )
-                return f"{track_id} is in the catalog but not in the table: {why}"
-            if problem := first_problem(self._store, name):
-                return f"{name} is a file of the source but not a song: {problem}"
+    def _row_in_catalog(self, name: str) -> int:
+        """Return the row of a song by its place, the one name that only the catalog knows."""
+        if self._store is None:
+            raise self._nobody(name)
+        track_id = find_track(name, self._store.read("tracks", [*SIDECAR_COLUMNS, "uri"]))
+        if track_id is not None:
+            row = self._sidecar.row(track_id)
+            if row is not None:
+                return row
+            why = first_problem(self._store, track_id) or "it was added after the table was made; run the chain again"
+            raise UnknownTrack(f"{track_id} is in the catalog but not in the table: {why}")
+        if problem := first_problem(self._store, name):
+            raise UnknownTrack(f"{name} is a file of the source but not a song: {problem}")
+        raise self._nobody(name)
+
+    def _nobody(self, name: str) -> UnknownTrack:
+        """Return the error for a name that no song has; it offers songs that may be meant."""
+        nobody = f"no song {name!r} in {self.where}"
+        if rows := with_words(name, self._sidecar.songs):
+            maybe = [self.track_id(row) for row in rows]
+            more = f", and {len(maybe) - MOST_OFFERED:,} more" if len(maybe) > MOST_OFFERED else ""
+            return UnknownTrack(f"{nobody}; its words are in: {', '.join(maybe[:MOST_OFFERED])}{more}", maybe)
         close = closest(name, self._sidecar.songs)
-        return f"no song {name!r} in {self.where}; the closest names are: {', '.join(close)}"
+        return UnknownTrack(f"{nobody}; the closest names are: {', '.join(close)}" if close else nobody)
 
 
 def _find(out: str | PathLike[str] | AnyPath) -> tuple[Store | None, Path]:

@@ -5,16 +5,38 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec.serve.comparable_songs import EMBEDDINGS, Vectors
-from musicrec.similarity.filters import Songs, songs_of
+from musicrec.settings import Rules
+from musicrec.similarity.songs import Songs, songs_of
+from musicrec.store.lineage import digest
 from musicrec.store.store import Store
+from musicrec.store.tracks import read_tracks
 
-COLUMNS = ["artist_id", "album", "recording", "content_hash", "genre", "duration_s"]
+COLUMNS = ["artist_ids", "album_id", "recording", "content_hash", "genre", "duration_s"]
+READ_BY = {  # what each rule reads beside the names of the songs, which every list depends on
+    "no_same_artist": "artist_ids",
+    "max_per_artist": "artist_ids",
+    "max_per_album": "album_id",
+    "no_duplicates": "recording",
+    "duplicate_score": "duration_s",
+}
+
+
+def fingerprint_of_facts(store: Store, rules: Rules) -> list[str]:
+    """Return the fingerprint of the columns of ``tracks`` that the rules read; nothing if they read none.
+
+    Tags may be read anew, and better, although no song has changed.
+    """
+    columns = sorted({column for rule, column in READ_BY.items() if getattr(rules, rule) not in (None, False, 0)})
+    if not columns:
+        return []
+    tracks = read_tracks(store, ["track_id", *columns]).sort_by("track_id")
+    return [digest(*(list(map(str, tracks[name].to_pylist())) for name in tracks.column_names))]
 
 
 def facts_of(store: Store, vectors: Vectors) -> Songs:
     """Read what the rules need to know about the songs; genre probabilities only if they are compared by embeddings."""
     track_ids = vectors.names["track_id"]
-    tracks = store.read("tracks", ["track_id", *COLUMNS])
+    tracks = read_tracks(store, ["track_id", *COLUMNS])
     tracks = tracks.take(pc.index_in(track_ids, value_set=tracks["track_id"].combine_chunks()))
     probabilities = None
     is_embedded = EMBEDDINGS in vectors.origin.lineage["made_of"]

@@ -1,13 +1,18 @@
-"""The names of a song beside its id, and the songs whose names are closest to a given one."""
+"""How people name a song: by its id, file name, title or place, by words of these, or nearly so."""
 
+import os
 import re
 from collections.abc import Iterator
+from functools import reduce
+from pathlib import Path
 
 import pyarrow as pa
 
 AUDIO_SUFFIX = re.compile(r"(?<=.)\.[A-Za-z][A-Za-z0-9]{1,3}$")  # not the .00002 of a GTZAN id
 SONGS_AT_A_TIME = 100_000  # while they are indexed, the names of so many are in memory
 NAMES_OFFERED = 3
+LEAST_LIKENESS = 75.0  # of a name that is offered, from 0 to 100
+WORDS_OF = ["track_id", "artist", "title"]
 
 
 def names_of(track_id: str, title: str | None) -> set[str]:
@@ -23,22 +28,66 @@ def all_names(songs: pa.Table) -> Iterator[set[str]]:
 
 
 def find_track(name: str, tracks: pa.Table) -> str | None:
-    """Return the id of the track with this id, or else of the first with this name; None if there is none."""
+    """Return the id of the track with this id, or else of the first with this name; None if there is none.
+
+    Parameters
+    ----------
+    name : str
+        Id, file name, title, or where the song is: a path on this machine, or a URI.
+    tracks : pyarrow.Table
+        The columns ``track_id``, ``title`` and ``uri`` of the table ``tracks``.
+    """
     track_ids: list[str] = tracks["track_id"].to_pylist()
     if name in track_ids:
         return name
-    wanted = name.casefold()
-    names = zip(track_ids, all_names(tracks), strict=True)
-    return next((t for t, called in names if wanted in map(str.casefold, called)), None)
+    wanted, places = name.casefold(), _places(name)
+    songs = zip(track_ids, all_names(tracks), tracks["uri"].to_pylist(), strict=True)
+    return next((t for t, called, uri in songs if uri in places or wanted in map(str.casefold, called)), None)
+
+
+def _places(name: str) -> set[str]:
+    """Return how the catalog may write the place of a song that is at this path or URI."""
+    path = Path(os.path.abspath(os.path.expanduser(name)))  # noqa: PTH100, PTH111 - also what is no path, and ".."
+    paths = {path, path.resolve()}
+    return {name, *map(str, paths), *(path.as_uri() for path in paths)}
+
+
+def with_words(text: str, songs: pa.Table) -> list[int]:
+    """Return the rows of the songs that have every word of a text in their id, artist or title, in any case.
+
+    Parameters
+    ----------
+    text : str
+        Such as ``vibe``, or ``Artist - Title``.
+    songs : pyarrow.Table
+        Their columns ``track_id``, ``artist`` and ``title``.
+
+    Returns
+    -------
+    list of int
+        Ascending. Empty if the text has no word.
+    """
+    import pyarrow.compute as pc
+
+    words = [word for word in text.split() if any(map(str.isalnum, word))]
+    columns = [songs[name].cast(pa.large_string()) for name in WORDS_OF]
+    whole = pc.binary_join_element_wise(*columns, pa.scalar("\n", pa.large_string()), null_handling="replace")
+    found = [pc.match_substring(whole, word, ignore_case=True) for word in words]
+    rows: list[int] = pc.indices_nonzero(reduce(pc.and_, found)).to_pylist() if found else []
+    return rows
 
 
 def closest(name: str, songs: pa.Table) -> list[str]:
-    """Return the ids of the songs with the names closest to `name`."""
+    """Return the ids of the songs with the names closest to `name`, if any is close."""
     from rapidfuzz import process, utils
 
     track_ids = songs["track_id"].to_pylist()
     choices = [(name, t) for t, names in zip(track_ids, all_names(songs), strict=True) for name in (*names, t)]
     matches = process.extract(
-        name, [name for name, _ in choices], processor=utils.default_process, limit=4 * NAMES_OFFERED
+        name,
+        [name for name, _ in choices],
+        processor=utils.default_process,
+        limit=4 * NAMES_OFFERED,
+        score_cutoff=LEAST_LIKENESS,
     )
     return list(dict.fromkeys(choices[at][1] for *_, at in matches))[:NAMES_OFFERED]

@@ -12,10 +12,10 @@ from musicrec.similarity.list_quality import Quality, check_lists, churn, qualit
 from musicrec.similarity.taste import POOLS, Taste, best, medoid, score
 
 if TYPE_CHECKING:
-    from musicrec.similarity.filters import Songs, songs_of
     from musicrec.similarity.hubness import METHODS, rerank, statistics
     from musicrec.similarity.rules import is_asked, pool_depth, refine, score_range
     from musicrec.similarity.search.exact import METRICS, Lists, top_n
+    from musicrec.similarity.songs import Songs, songs_of
 
 __all__ = [
     "METHODS",
@@ -44,7 +44,7 @@ __all__ = [
 
 COMPILED = {
     **dict.fromkeys(("METRICS", "Lists", "top_n"), "search.exact"),
-    **dict.fromkeys(("Songs", "songs_of"), "filters"),
+    **dict.fromkeys(("Songs", "songs_of"), "songs"),
     **dict.fromkeys(("METHODS", "rerank", "statistics"), "hubness"),
     **dict.fromkeys(("is_asked", "pool_depth", "refine", "score_range"), "rules"),
 }

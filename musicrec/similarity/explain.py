@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicrec.settings import Rules
-from musicrec.similarity.filters import Songs, agreement, limits_of, longest, passes, take
+from musicrec.similarity.filters import Cap, agreement, caps_of, limits_of, longest, passes, take
 from musicrec.similarity.hubness import rescored
 from musicrec.similarity.ranking import ranked
 from musicrec.similarity.rules import DEEPER, pool_depth, statistics_of
 from musicrec.similarity.search.exact import Lists, top_n
+from musicrec.similarity.songs import Songs
 
 
 class Verdict(NamedTuple):
@@ -43,15 +44,6 @@ class Verdict(NamedTuple):
     score: float
     kept_out_by: str
     instead: list[int]
-
-
-class _Cap(NamedTuple):
-    """How many songs with the same code a list may hold."""
-
-    name: str
-    codes: NDArray[np.int32]
-    most: int
-    not_own: str  # rule that leaves out songs with the code of the list's own song; empty if none does
 
 
 def why_not(matrix: NDArray[np.floating], songs: Songs, rules: Rules, row: int, other: int) -> Verdict:
@@ -105,7 +97,7 @@ def _alone(songs: Songs, rules: Rules, row: int, other: int, similarity: float) 
         alone = Rules.model_validate({"metric": rules.metric, name: getattr(rules, name)})
         if not passes(songs, alone, np.array([row]), pair)[0, 0]:
             return name
-    own = (cap.not_own for cap in caps_of(songs, rules) if cap.not_own and cap.codes[other] == cap.codes[row] >= 0)
+    own = (cap.own_rule for cap in caps_of(songs, rules) if cap.own_rule and cap.names.meet(row, other))
     return next(own, "")
 
 
@@ -144,26 +136,14 @@ def _taken_in_order(
         depth = DEEPER * depth
 
 
-def _kept_out(before: NDArray[np.int32], taken: list[int], caps: list[_Cap], other: int) -> tuple[str, list[int]]:
+def _kept_out(before: NDArray[np.int32], taken: list[int], caps: list[Cap], other: int) -> tuple[str, list[int]]:
     """Return the cap that kept a song out, and the songs that use it up; `before` are the candidates ranked higher."""
     if other in taken:
         return "", []
     held = [song for song in taken if song in set(before.tolist())]
     for cap in caps:
-        holders = [song for song in held if cap.codes[song] == cap.codes[other] >= 0]
-        if len(holders) >= cap.most:
-            return cap.name, holders
+        for code in cap.names.of(other):
+            holders = [song for song in held if code in cap.names.of(song)]
+            if len(holders) >= cap.most:
+                return cap.rule, holders
     return "n", taken[-1:]
-
-
-def caps_of(songs: Songs, rules: Rules) -> list[_Cap]:
-    """Return the caps that the rules ask for."""
-    many, caps = len(songs.artist), []
-    if rules.no_same_artist or rules.max_per_artist:
-        not_own = "no_same_artist" if rules.no_same_artist else ""
-        caps.append(_Cap("max_per_artist", songs.artist, rules.max_per_artist or many, not_own))
-    if rules.max_per_album:
-        caps.append(_Cap("max_per_album", songs.album, rules.max_per_album, ""))
-    if rules.no_duplicates:
-        caps += [_Cap("no_duplicates", codes, 1, "no_duplicates") for codes in (songs.recording, songs.content)]
-    return caps

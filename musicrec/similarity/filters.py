@@ -1,158 +1,90 @@
 """Rules for what a list may hold: which candidates pass on their own, and which still fit after those taken before."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from musicrec.settings import Rules
-from musicrec.simd.lanes import kernel
+from musicrec.simd.lanes import inlined_kernel, kernel
 from musicrec.similarity.list_quality import SCORE_RANGE
 from musicrec.similarity.search.exact import Lists
+from musicrec.similarity.songs import Codes, CodeSets, Songs, as_sets
 
-Codes = NDArray[np.int32]
 Rows = NDArray[np.integer]
 
 EQUAL_S = 0.1  # in seconds; files of one recording from two encoders differ in length by up to this
-UNKNOWN = -1
 
 
-class Songs(NamedTuple):
-    """What the rules look at in each song.
+class Cap(NamedTuple):
+    """How many songs that share a name a list may hold."""
 
-    Parameters
-    ----------
-    artist, album, recording, content, sound, genre : numpy.ndarray
-        int32 [n_songs]: equal numbers for equal names, -1 where the name is unknown. `recording` is what the manifest
-        says, and `sound` is what the fingerprints say.
-    duration_s : numpy.ndarray
-        float64 [n_songs], in seconds; NaN where it is unknown.
-    genre_probabilities : numpy.ndarray, optional
-        float32 [n_songs, n_genres], from a model.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from musicrec.similarity import songs_of
-    >>> songs = songs_of({"artist_id": ["Ann", "Ben", "Ann", None]})
-    >>> songs.artist.tolist(), songs.take(np.array([1, 2])).artist.tolist()
-    ([0, 1, 0, -1], [1, 0])
-    """
-
-    artist: Codes
-    album: Codes
-    recording: Codes
-    content: Codes
-    sound: Codes
-    genre: Codes
-    duration_s: NDArray[np.float64]
-    genre_probabilities: NDArray[np.float32] | None = None
-
-    def take(self, rows: Rows) -> Self:
-        """Return a selection of the songs.
-
-        Parameters
-        ----------
-        rows : numpy.ndarray
-            Row numbers of the songs.
-
-        Returns
-        -------
-        Songs
-            These songs, in this order.
-        """
-        return self._replace(**{name: column[rows] for name, column in self._asdict().items() if column is not None})
+    rule: str
+    names: CodeSets
+    most: int
+    own_rule: str = ""  # rule that leaves out songs which share a name with the list's own song; empty if none does
 
 
-def songs_of(tracks: Mapping[str, Sequence[Any]], genre_probabilities: ArrayLike | None = None) -> Songs:
-    """Return what the rules look at, from the columns of the table ``tracks``.
-
-    Albums of the same name by different artists are different albums.
-
-    Parameters
-    ----------
-    tracks : mapping of str to sequence
-        Any of the columns ``artist_id``, ``album``, ``recording``, ``content_hash``, ``genre`` and ``duration_s``, and
-        as ``sound`` the column ``recording`` of the table ``recordings``; at least one, with None where the value is
-        unknown. All values of a missing column are unknown.
-    genre_probabilities : array_like, optional
-        [n_songs, n_genres], from a model.
-
-    Returns
-    -------
-    Songs
-        The songs, in the order of the columns.
-
-    Examples
-    --------
-    >>> songs_of({"genre": ["folk", "jazz", "folk", None]}).genre.tolist()
-    [0, 1, 0, -1]
-    """
-    n_songs = len(next(iter(tracks.values())))
-
-    def column(name: str) -> Sequence[Any]:
-        return tracks.get(name, [None] * n_songs)
-
-    albums = [album and (artist, album) for artist, album in zip(column("artist_id"), column("album"), strict=True)]
-    return Songs(
-        artist=_codes(column("artist_id")),
-        album=_codes(albums),
-        recording=_codes(column("recording")),
-        content=_codes(column("content_hash")),
-        sound=_codes(column("sound")),
-        genre=_codes(column("genre")),
-        duration_s=np.array([np.nan if s is None else s for s in column("duration_s")], np.float64),
-        genre_probabilities=None if genre_probabilities is None else np.asarray(genre_probabilities, np.float32),
-    )
-
-
-def _codes(names: Sequence[object]) -> Codes:
-    numbers: dict[object, int] = {}
-    return np.array(
-        [UNKNOWN if name is None or name == "" else numbers.setdefault(name, len(numbers)) for name in names], np.int32
-    )
+def caps_of(songs: Songs, rules: Rules) -> list[Cap]:
+    """Return the caps that the rules ask for."""
+    caps = []
+    if rules.no_same_artist or rules.max_per_artist:
+        own_rule = "no_same_artist" if rules.no_same_artist else ""
+        caps.append(Cap("max_per_artist", songs.artist, rules.max_per_artist or len(songs.genre), own_rule))
+    if rules.max_per_album:
+        caps.append(Cap("max_per_album", as_sets(songs.album), rules.max_per_album))
+    if rules.no_duplicates:
+        clips = songs.recording, songs.content, songs.sound
+        caps += [Cap("no_duplicates", as_sets(codes), 1, "no_duplicates") for codes in clips]
+    return caps
 
 
 class Limits(NamedTuple):
-    """How many songs of one artist, album, recording, … a list may hold."""
+    """The caps as arrays. There is no limit for a song without a name."""
 
-    codes: Codes  # [n_limits, n_songs]; there is no limit for songs with code -1
+    starts: NDArray[np.int64]  # [n_limits, n_songs + 1]: where the codes of each song start, for each limit
+    codes: Codes  # flat; no two limits have a code in common
     most: NDArray[np.int64]  # [n_limits]
-    not_own: NDArray[np.bool_]  # [n_limits], whether songs with the same code as the list's own song are left out
+    not_own: NDArray[np.bool_]  # [n_limits], whether songs that share a code with the list's own song are left out
 
 
 def limits_of(songs: Songs, rules: Rules) -> Limits:
     """Return the limits that the rules ask for."""
-    many = len(songs.artist)
-    asked = []
-    if rules.no_same_artist or rules.max_per_artist:
-        asked.append((songs.artist, rules.max_per_artist or many, rules.no_same_artist))
-    if rules.max_per_album:
-        asked.append((songs.album, rules.max_per_album, False))
-    if rules.no_duplicates:
-        asked += [(codes, 1, True) for codes in (songs.recording, songs.content, songs.sound)]
+    caps = caps_of(songs, rules)
+    starts, codes, n_before, n_codes = [], [np.empty(0, np.int32)], 0, 0
+    for cap in caps:
+        starts.append(cap.names.starts + n_before)
+        codes.append(cap.names.codes + np.int32(n_codes))
+        n_before += len(cap.names.codes)
+        n_codes += int(cap.names.codes.max(initial=-1)) + 1
     return Limits(
-        np.array([codes for codes, _, _ in asked], np.int32).reshape(len(asked), many),
-        np.array([most for _, most, _ in asked], np.int64),
-        np.array([not_own for _, _, not_own in asked], np.bool_),
+        np.array(starts, np.int64).reshape(len(caps), len(songs.genre) + 1),
+        np.concatenate(codes),
+        np.array([cap.most for cap in caps], np.int64),
+        np.array([bool(cap.own_rule) for cap in caps], np.bool_),
     )
 
 
 def longest(limits: Limits) -> NDArray[np.int64]:
-    """Return how long the list of each song can get at most, by each limit alone: int [n_songs].
+    """Return a bound of how long the list of each song can get, by each limit alone: int [n_songs].
 
-    A list of that length needs no deeper pool.
+    A list of that length needs no deeper pool. A song of several artists counts for its first alone: a list that holds
+    at most two songs of each artist holds at most two whose first artist he is.
     """
-    n_songs = limits.codes.shape[1]
+    n_songs = limits.starts.shape[1] - 1
     fits = np.full(n_songs, n_songs - 1)
-    for codes, most, not_own in zip(*limits, strict=True):
-        is_known = codes >= 0
-        songs = np.bincount(codes[is_known], minlength=1)
+    for starts, most, not_own in zip(limits.starts, limits.most, limits.not_own, strict=True):
+        is_known = starts[1:] > starts[:-1]
+        first = np.where(is_known, np.append(limits.codes, -1)[starts[:-1]], -1)
+        n_codes = int(limits.codes.max(initial=0)) + 1
+        songs = np.bincount(first[is_known], minlength=n_codes)
         room = np.minimum(songs, most)
-        own = np.where(is_known, room[codes], 1)
-        left = np.where(is_known, 0 if not_own else np.minimum(songs - 1, most)[codes], 0)
-        fits = np.minimum(fits, room.sum() + (~is_known).sum() - own + left)
+        if not_own:
+            of_codes = np.append(0, np.cumsum(room[limits.codes]))
+            own = of_codes[starts[1:]] - of_codes[starts[:-1]]
+        else:
+            own = room[first] - np.minimum(songs - 1, most)[first]
+        fits = np.minimum(fits, room.sum() + (~is_known).sum() - np.where(is_known, own, 1))
     return fits
 
 
@@ -231,35 +163,52 @@ def take(candidates: Lists, limits: Limits, rows: NDArray[np.integer], n: int) -
         Number of candidates.
     """
     found = Lists(np.full((len(rows), n), -1, np.int32), np.full((len(rows), n), -np.inf, np.float32))
-    _take_in_order(candidates, limits, np.asarray(rows, np.int64), found)
+    times = np.zeros(int(limits.codes.max(initial=-1)) + 1, np.int64)
+    _take_in_order(candidates, limits, np.asarray(rows, np.int64), found, times)
     return found
 
 
 @kernel
-def _take_in_order(candidates: Lists, limits: Limits, rows: NDArray[np.int64], found: Lists) -> None:
+def _take_in_order(
+    candidates: Lists, limits: Limits, rows: NDArray[np.int64], found: Lists, times: NDArray[np.int64]
+) -> None:
+    """Fill `found`; `times`, which says how often a list holds each code, is 0 before and after each list."""
     for i in range(len(rows)):
+        _count_own(rows[i], limits, times, 1)
         taken = 0
         for k in range(candidates.ids.shape[1]):
             if taken == found.ids.shape[1]:
                 break
             song = candidates.ids[i, k]
-            if song >= 0 and _fits(song, found.ids[i, :taken], limits, rows[i]):
+            if song >= 0 and _fits(song, limits, times):
                 found.ids[i, taken], found.scores[i, taken] = song, candidates.scores[i, k]
+                _count(song, limits, times, 1)
                 taken += 1
+        for k in range(taken):
+            _count(found.ids[i, k], limits, times, -1)
+        _count_own(rows[i], limits, times, -1)
 
 
-@kernel
-def _fits(song: int, taken: Codes, limits: Limits, own: int) -> bool:
+@inlined_kernel
+def _fits(song: int, limits: Limits, times: NDArray[np.int64]) -> bool:
     for limit in range(len(limits.most)):
-        code = limits.codes[limit, song]
-        if code < 0:
-            continue
-        if limits.not_own[limit] and code == limits.codes[limit, own]:
-            return False
-        if len(taken) >= limits.most[limit]:
-            times = 0
-            for other in taken:
-                times += limits.codes[limit, other] == code
-            if times >= limits.most[limit]:
+        for k in range(limits.starts[limit, song], limits.starts[limit, song + 1]):
+            if times[limits.codes[k]] >= limits.most[limit]:
                 return False
     return True
+
+
+@inlined_kernel
+def _count(song: int, limits: Limits, times: NDArray[np.int64], change: int) -> None:
+    for limit in range(len(limits.most)):
+        for k in range(limits.starts[limit, song], limits.starts[limit, song + 1]):
+            times[limits.codes[k]] += change
+
+
+@inlined_kernel
+def _count_own(own: int, limits: Limits, times: NDArray[np.int64], sign: int) -> None:
+    """Count the codes of the list's own song as often as a list may hold them, where they are to be left out."""
+    for limit in range(len(limits.most)):
+        if limits.not_own[limit]:
+            for k in range(limits.starts[limit, own], limits.starts[limit, own + 1]):
+                times[limits.codes[k]] += sign * limits.most[limit]

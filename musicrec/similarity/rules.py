@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from musicrec.settings import Rules
-from musicrec.similarity.filters import Songs, agreement, limits_of, longest, most_agreement, passes, take
+from musicrec.similarity.filters import agreement, limits_of, longest, most_agreement, passes, take
 from musicrec.similarity.hubness import NEIGHBOURS, Statistics, rescored, statistics
 from musicrec.similarity.list_quality import SCORE_RANGE
 from musicrec.similarity.ranking import ranked
 from musicrec.similarity.search.exact import Lists, top_n
+from musicrec.similarity.songs import Songs
 
 Rows = NDArray[np.integer]
 

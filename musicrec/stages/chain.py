@@ -1,8 +1,8 @@
 """The chain of all stages, from a folder of songs to a published table and a report: a first run, and every night."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from musicrec.cluster.deadline import check_deadline, deadline
 from musicrec.cluster.resources import is_embedded
@@ -11,6 +11,7 @@ from musicrec.errors import ConfigError
 from musicrec.files.paths import AnyPath, read_bytes, to_path
 from musicrec.settings import (
     OWN_SPACES,
+    TAGS,
     CatalogSettings,
     DuplicatesSettings,
     EmbedSettings,
@@ -25,6 +26,9 @@ from musicrec.stages.run_report import RunReport, reported
 from musicrec.store.outcomes import Counts
 from musicrec.store.spaces import require_spaces, table_of
 from musicrec.store.store import Store
+
+if TYPE_CHECKING:
+    from musicrec.models.pretrained.card import Card
 
 
 class ChainSettings(NamedTuple):
@@ -178,7 +182,7 @@ def stages(
 ) -> dict[str, Callable[[], Counts]]:
     """Return the stages of the chain by name, in order, as functions to call.
 
-    Vectors of files and of pretrained models are among them if similar compares songs by them.
+    Vectors of files and of pretrained models are among them if the model reads them, or similar compares songs by them.
 
     Parameters
     ----------
@@ -212,13 +216,14 @@ def stages(
             limit=limit,
             force=force,
         ),
+        **_stages_of_spaces(store, settings, spaces_of_models(store, settings, keep_model=keep_model), address),
         "train": lambda: (
             keep(store, settings.train)
             if keep_model
             else train(store, settings.train, address=address, workers=workers)
         ),
         "embed": lambda: embed(store, settings.embed, address=address),
-        **_stages_of_spaces(store, settings, address),
+        **_stages_of_spaces(store, settings, tuple(weights_of(settings.similar.space)), address),
         "duplicates": lambda: duplicates(store, settings.duplicates, address=address),
         "similar": lambda: similar(store, settings.similar, address=address),
     }
@@ -227,8 +232,21 @@ def stages(
     return chain
 
 
-def _stages_of_spaces(store: Store, settings: ChainSettings, address: str | None) -> dict[str, Callable[[], Counts]]:
-    """Return the stages that bring the spaces up to date in which songs are compared.
+def spaces_of_models(store: Store, settings: ChainSettings, *, keep_model: bool) -> tuple[str, ...]:
+    """Return the spaces that the chain's models read: the one that is trained, and a published one that embeds."""
+    from musicrec.models import read_card, with_defaults
+
+    names = () if keep_model else with_defaults(settings.train).space
+    embeds = f"models/{settings.embed.model}"
+    if (keep_model or settings.embed.model != settings.train.model) and store.exists(embeds):
+        names += tuple(read_card(store.path(embeds))["input"].get("spaces", {}))
+    return tuple(dict.fromkeys(names))
+
+
+def _stages_of_spaces(
+    store: Store, settings: ChainSettings, names: tuple[str, ...], address: str | None
+) -> dict[str, Callable[[], Counts]]:
+    """Return the stages that bring spaces up to date.
 
     A space that is not there yet is made if a model of this machine has its name.
     """
@@ -237,19 +255,25 @@ def _stages_of_spaces(store: Store, settings: ChainSettings, address: str | None
     from musicrec.stages.vectors.stage import is_of_file, refresh_vectors
 
     found: dict[str, Callable[[], Counts]] = {}
-    for name in weights_of(settings.similar.space):
+    for name in names:
+        model = name.removeprefix(TAGS)  # the same run makes its vectors and its tags
         if is_of_file(store, name):
             found[table_of(name)] = partial(refresh_vectors, store, name)
         elif is_of_model(store, name):
-            found[table_of(name)] = partial(run_pretrained_again, store, name, address=address)
-        elif name not in OWN_SPACES and name in {card.name for card in installed()}:
+            found[table_of(model)] = partial(run_pretrained_again, store, model, address=address)
+        elif name not in OWN_SPACES and name in _names(installed()):
             clip = {"offset_s": settings.extract.offset_s, "duration_s": settings.extract.duration_s}
-            found[table_of(name)] = partial(
-                run_pretrained, store, PretrainedSettings(model=name, **clip), address=address
+            found[table_of(model)] = partial(
+                run_pretrained, store, PretrainedSettings(model=model, **clip), address=address
             )
         else:
             require_spaces(store, (name,))
     return found
+
+
+def _names(models: Sequence["Card"]) -> set[str]:
+    """Return the names of the spaces that pretrained models make."""
+    return {card.name for card in models} | {f"{TAGS}{card.name}" for card in models if card.tags}
 
 
 def report(store: Store) -> AnyPath:

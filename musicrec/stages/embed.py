@@ -19,12 +19,13 @@ from musicrec.cluster.tasks import connect, task_options
 from musicrec.files.parquet import open_parquet, read_parquet, write_parquet
 from musicrec.files.paths import AnyPath, children, local_copy
 from musicrec.models import Model, load, read_card
-from musicrec.models.inputs import ahead
+from musicrec.models.inputs import Songs, ahead
 from musicrec.monitor.progress import Progress
 from musicrec.schemas import EMBEDDINGS, FAILED, OK, SKIPPED, Reason
 from musicrec.settings import EmbedSettings
 from musicrec.stages.finish import finish
-from musicrec.stages.model_inputs import columns_of, read_songs, require_same_input
+from musicrec.stages.model_inputs import columns_of, lacking, read_songs, require_same_input, tables_read
+from musicrec.stages.space_inputs import read_vectors
 from musicrec.stages.staged_tasks import run_staged
 from musicrec.store.lineage import digest, made_by
 from musicrec.store.outcomes import Counts, Outcome, outcomes_table
@@ -35,6 +36,7 @@ from musicrec.store.table_spec import Place, Row, rows_of
 MADE_OF = pa.schema([("track_id", pa.string()), ("fingerprint", pa.string())])  # rows of the table that was read
 MEMORY = 1500 * 2**20  # bytes per worker; TensorFlow alone takes two thirds
 FEATURE_ROWS, OTHER_ROWS = 50_000, 60  # batch sizes, a few MB each; 60 clips are five whole chunks of resnet
+Shard = AnyPath | int  # part of the table that is read; of spaces, a number, as their tables have parts of their own
 
 
 def embed(store: Store, settings: EmbedSettings, *, address: str | None = None, gpu: bool = False) -> Counts:
@@ -58,11 +60,11 @@ def embed(store: Store, settings: EmbedSettings, *, address: str | None = None, 
     """
     card = read_card(store.path(f"models/{settings.model}"))
     require_same_input(store, card)
-    table = card["input"]["reads"]
-    name = settings.fingerprint(card["model_id"], store.footer(table)["fingerprint"])
+    made_of = {table: store.footer(table)["fingerprint"] for table in tables_read(card["input"])}
+    name = settings.fingerprint(card["model_id"], *made_of.values())
     is_current = store.exists("embeddings") and store.footer("embeddings")["fingerprint"] == name
-    n_new = 0 if is_current else _embed_all(_Run(store, settings, name, card, address, gpu))
-    return finish(store, settings, _outcomes(store, name, table), name, fresh=n_new)
+    n_new = 0 if is_current else _embed_all(_Run(store, settings, name, card, made_of, address, gpu))
+    return finish(store, settings, _outcomes(store, name, lacking(store, card["input"])), name, fresh=n_new)
 
 
 class _Run(NamedTuple):
@@ -72,29 +74,25 @@ class _Run(NamedTuple):
     settings: EmbedSettings
     name: str  # fingerprint of the table to come
     card: dict[str, Any]
+    made_of: dict[str, str]  # fingerprints of the tables that the model reads
     address: str | None
     gpu: bool
-
-    @property
-    def table(self) -> str:
-        """Name of the table that the model reads."""
-        return str(self.card["input"]["reads"])
 
     @property
     def lineage(self) -> dict[str, Any]:
         """Lineage for the footer."""
         model, model_id = self.settings.model, self.card["model_id"]
-        made_of = {f"models/{model}": model_id, self.table: self.store.footer(self.table)["fingerprint"]}
+        made_of = {f"models/{model}": model_id, **self.made_of}
         return {"model": model, "model_id": model_id, "classes": self.card["classes"], "made_of": made_of}
 
 
 def _embed_all(run: _Run) -> int:
     """Publish a vector of every song; return how many songs were new to this model."""
-    store, before, places = run.store, _rows_before(run), _places(run.store, run.table)
-    todo: dict[AnyPath, list[str]] = defaultdict(list)
-    for row, part in places:
+    store, before, places = run.store, _rows_before(run), _places(run)
+    todo: dict[Shard, list[str]] = defaultdict(list)
+    for row, shard in places:
         if row not in before:
-            todo[part].append(row[0])
+            todo[shard].append(row[0])
     pieces = [EMBEDDINGS.empty_table(), *(_new_vectors(run, todo, len(places)) if todo else [])]
     if kept := [track_id for (track_id, fingerprint), _ in places if (track_id, fingerprint) in before]:
         vectors = store.read("embeddings").cast(EMBEDDINGS)
@@ -107,16 +105,16 @@ def _embed_all(run: _Run) -> int:
     return sum(map(len, todo.values()))
 
 
-def _new_vectors(run: _Run, todo: dict[AnyPath, list[str]], total: int) -> list[pa.Table]:
-    """Compute the vectors of the songs in `todo`, one task per part of the table.
+def _new_vectors(run: _Run, todo: dict[Shard, list[str]], total: int) -> list[pa.Table]:
+    """Compute the vectors of the songs in `todo`, one task for each shard.
 
     Shards that an interrupted run has staged are not computed again.
     """
     store, stage = run.store, run.settings.stage
     model = store.path(f"models/{run.settings.model}")
-    shards = {f"{run.name}-{digest([str(part), *ids])}": (part, ids) for part, ids in todo.items()}
+    shards = {f"{run.name}-{digest([str(shard), *ids])}": (shard, ids) for shard, ids in todo.items()}
     connect(run.address)
-    task = _embed_part.options(**task_options(MEMORY, gpu=run.gpu))
+    task = _embed_shard.options(**task_options(MEMORY, gpu=run.gpu))
     with Progress(stage, total, total - sum(map(len, todo.values()))) as progress:
         staged = run_staged(
             store,
@@ -128,7 +126,25 @@ def _new_vectors(run: _Run, todo: dict[AnyPath, list[str]], total: int) -> list[
     return [read_parquet(path) for path in staged]
 
 
-def _places(store: Store, table: str) -> list[Place]:
+def _places(run: _Run) -> list[tuple[Row, Shard]]:
+    """Return every song that can be read, as a row, and the shard that it is in."""
+    if run.card["input"]["reads"] != "spaces":
+        return list(_in_parts(run.store, run.card["input"]["reads"]))
+    made_of = [_fingerprints(run.store, table) for table in run.made_of]
+    songs = sorted(set.intersection(*map(set, made_of)))
+    return [((song, " ".join(of[song] for of in made_of)), i // FEATURE_ROWS) for i, song in enumerate(songs)]
+
+
+def _fingerprints(store: Store, table: str) -> dict[str, str]:
+    """Return what each vector of a table was made from."""
+    rows = store.path(table) / ROWS_FILE
+    if rows.exists():
+        return dict(rows_of(read_parquet(rows)))
+    track_ids = store.read(table, ["track_id"])["track_id"].to_pylist()
+    return dict.fromkeys(track_ids, store.footer(table)["fingerprint"])
+
+
+def _in_parts(store: Store, table: str) -> list[Place]:
     """Return the rows of a table, each with the part that holds it."""
     if (store.path(table) / ROWS_FILE).exists():
         return published_places(store, table)
@@ -148,12 +164,18 @@ def _rows_before(run: _Run) -> set[Row]:
 
 
 @ray.remote(num_cpus=1)
-def _embed_part(out: AnyPath, shard: str, model: AnyPath, part: AnyPath, ids: list[str]) -> None:
-    """Stage the embeddings of the songs `ids` of one part."""
-    trained = _load(model)
-    pieces = [EMBEDDINGS.empty_table(), *(_embedded(trained, rows) for rows in ahead(_batches(trained, part, ids)))]
+def _embed_shard(out: AnyPath, name: str, model: AnyPath, shard: Shard, ids: list[str]) -> None:
+    """Stage the embeddings of the songs `ids` of one shard."""
+    store, trained = Store(out), _load(model)
+    pieces = [EMBEDDINGS.empty_table()]
+    if isinstance(shard, int):
+        songs, vectors_read = read_vectors(store, trained.card["input"], ids)
+        pieces.append(_embedded(trained, pa.array(songs, pa.string()), vectors_read))
+    else:
+        batches = ahead(_batches(trained, shard, ids))
+        pieces += (_embedded(trained, rows["track_id"], read_songs(rows, trained.card["input"])) for rows in batches)
     vectors = pa.concat_tables(pieces)
-    Store(out).work.stage(EmbedSettings.stage, shard, vectors)
+    store.work.stage(EmbedSettings.stage, name, vectors)
     prometheus.count_tracks(EmbedSettings.stage, OK, n=len(vectors))
     prometheus.count_tracks(EmbedSettings.stage, FAILED, Reason.NOT_FINITE, len(ids) - len(vectors))
 
@@ -169,12 +191,12 @@ def _batches(trained: Model, part: AnyPath, ids: list[str]) -> Iterator[pa.Table
                 yield rows
 
 
-def _embedded(trained: Model, rows: pa.Table) -> pa.Table:
-    vectors, probabilities = trained.embed_and_predict(read_songs(rows, trained.card["input"]))
+def _embedded(trained: Model, track_ids: pa.Array | pa.ChunkedArray, songs: Songs) -> pa.Table:
+    vectors, probabilities = trained.embed_and_predict(songs)
     finite = np.isfinite(vectors).all(axis=1) & np.isfinite(probabilities).all(axis=1)
-    track_ids = rows["track_id"].filter(pa.array(finite))
-    model_id = [trained.card["model_id"]] * len(track_ids)
-    return pa.table([track_ids, model_id, list(vectors[finite]), list(probabilities[finite])], schema=EMBEDDINGS)
+    kept = track_ids.filter(pa.array(finite))
+    model_id = [trained.card["model_id"]] * len(kept)
+    return pa.table([kept, model_id, list(vectors[finite]), list(probabilities[finite])], schema=EMBEDDINGS)
 
 
 @lru_cache(maxsize=1)
@@ -183,18 +205,16 @@ def _load(model: AnyPath) -> Model:
         return load(folder)  # cached: once per worker, not once per part
 
 
-def _outcomes(store: Store, name: str, table: str) -> pa.Table:
-    have_input, have_vector = (
-        set(pc.unique(store.read(source, ["track_id"])["track_id"]).to_pylist()) for source in (table, "embeddings")
-    )
+def _outcomes(store: Store, name: str, lacks: dict[str, tuple[Reason, str]]) -> pa.Table:
+    have_vector = set(store.read("embeddings", ["track_id"])["track_id"].to_pylist())
     rows = []
     for track_id in store.track_ids():
         if track_id in have_vector:
             rows.append(Outcome(track_id, "embed", OK, fingerprint=name))
-        elif track_id in have_input:
+        elif track_id in lacks:
+            rows.append(Outcome(track_id, "embed", SKIPPED, *lacks[track_id]))
+        else:
             rows.append(
                 Outcome(track_id, "embed", FAILED, Reason.NOT_FINITE, "the network gave NaN or infinite values")
             )
-        else:
-            rows.append(Outcome(track_id, "embed", SKIPPED, Reason.NO_FEATURES, "extract did not come through"))
     return outcomes_table(rows)

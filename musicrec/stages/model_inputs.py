@@ -1,4 +1,4 @@
-"""The input of models from OUT: features in memory, spectrograms and images on disk.
+"""The input of models from OUT: features and vectors in memory, spectrograms and images on disk.
 
 Parquet is read from front to back, but training reads songs in random order. So spectrograms and images are unpacked
 once into a file of plain numbers that every worker maps. Memory holds only what is in use, however large the catalog.
@@ -6,7 +6,7 @@ once into a file of plain numbers that every worker maps. Memory holds only what
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,12 @@ from musicrec.files.node_cache import NODE_FOLDER, forget_old
 from musicrec.files.paths import make_folder, remove
 from musicrec.models import NETWORKS, TrainingSet, training_set
 from musicrec.models.inputs import Chosen, Songs
+from musicrec.schemas import Reason
 from musicrec.settings import ExtractSettings, TrainSettings, resolve
+from musicrec.stages import space_inputs
+from musicrec.store import spaces
 from musicrec.store.store import Store
+from musicrec.store.tracks import read_tracks
 
 WORK = "unpacked"  # work folder of the files; the caller clears it
 ROWS_AT_ONCE = 64
@@ -35,15 +39,27 @@ def table_of(settings: TrainSettings) -> str:
     return NETWORKS[settings.model].READS if settings.model in NETWORKS else "features"
 
 
+def tables_read(card_input: Mapping[str, Any]) -> list[str]:
+    """Return the names of the tables that a model reads, by the input section of its card."""
+    reads = str(card_input["reads"])
+    return [spaces.table_of(name) for name in card_input["spaces"]] if reads == "spaces" else [reads]
+
+
+def fingerprints(store: Store, settings: TrainSettings) -> list[str]:
+    """Return the fingerprints of the tables that a model reads."""
+    tables = [spaces.table_of(name) for name in settings.space] or [table_of(settings)]
+    return [store.footer(table)["fingerprint"] for table in tables]
+
+
 def load_training_set(store: Store, settings: TrainSettings) -> TrainingSet:
     """Load the songs with genre, artist and the model's input; the result is the same on every machine.
 
     Parameters
     ----------
     store : Store
-        OUT, with ``tracks`` and the model's table, which :func:`unpack` has unpacked unless it is ``features``.
+        OUT, with ``tracks`` and what the model reads; :func:`unpack` has unpacked spectrograms and images.
     settings : TrainSettings
-        Which model.
+        Which model, with its defaults filled in.
 
     Raises
     ------
@@ -51,15 +67,18 @@ def load_training_set(store: Store, settings: TrainSettings) -> TrainingSet:
         The table or the feature set is missing, or there are too few songs to train on.
     """
     table = require_table(store, settings)
-    columns = ["track_id", "genre", "artist_id", "recording"]
-    songs = {row["track_id"]: row for row in store.read("tracks", columns).to_pylist()}
-    track_ids, X = _features(store, settings, songs) if table == "features" else _packed(store, table, songs)
+    columns = ["track_id", "genre", "artist_ids", "recording"]
+    songs = {row["track_id"]: row for row in read_tracks(store, columns).to_pylist()}
+    if settings.space:
+        track_ids, X = space_inputs.read_vectors(store, space_inputs.input_of(store, settings), list(songs))
+    else:
+        track_ids, X = _features(store, settings, songs) if table == "features" else _packed(store, table, songs)
     rows = [songs[track_id] for track_id in track_ids]
     return training_set(
         track_ids,
         X,
         [song["genre"] for song in rows],
-        [song["artist_id"] for song in rows],
+        [song["artist_ids"] for song in rows],
         [song["recording"] for song in rows],
     )
 
@@ -78,7 +97,9 @@ def require_table(store: Store, settings: TrainSettings) -> str:
             f"{store.out} has no {table}, which model {settings.model} reads; "
             f"run musicrec extract {store.out} {OPTIONS[table]} (with --force if songs were extracted without it)"
         )
-    if table == "features":
+    if settings.space:
+        spaces.require_spaces(store, settings.space)
+    if table == "features" and (not settings.space or table in settings.space):
         have = resolve(ExtractSettings, store.footer("features")["settings"]).feature_sets
         if settings.feature_set not in have:
             raise ConfigError(
@@ -99,6 +120,8 @@ def input_of(store: Store, settings: TrainSettings) -> dict[str, Any]:
         Settings with the model's defaults filled in.
     """
     table = table_of(settings)
+    if settings.space:
+        return space_inputs.input_of(store, settings)
     if table == "features":
         names = features.feature_names(settings.feature_set)
         made = {"sample_rate": store.footer(table)["settings"]["sample_rate"]}
@@ -128,6 +151,9 @@ def require_same_input(store: Store, card: dict[str, Any]) -> None:
     ModelError
         It was not; the message says what differs.
     """
+    if card["input"]["reads"] == "spaces":
+        space_inputs.require_same_spaces(store, card)
+        return
     trained = card["input"].get("made_by", {})
     footer = store.footer(card["input"]["reads"])
     made = footer["settings"] | footer["lineage"]
@@ -137,6 +163,15 @@ def require_same_input(store: Store, card: dict[str, Any]) -> None:
             f"model {card['model']} was trained on a different {card['input']['reads']} table than {store.out} has: "
             f"{'; '.join(differences)}; train it again"
         )
+
+
+def lacking(store: Store, card_input: dict[str, Any]) -> dict[str, tuple[Reason, str]]:
+    """Return why songs of the catalog cannot be read by a model: reason and detail by track id."""
+    if card_input["reads"] == "spaces":
+        return space_inputs.lacking(store, card_input)
+    have = set(store.read(card_input["reads"], ["track_id"])["track_id"].to_pylist())
+    why = Reason.NO_FEATURES, "extract did not come through"
+    return {track_id: why for track_id in store.track_ids() if track_id not in have}
 
 
 def read_songs(rows: pa.Table, card_input: dict[str, Any]) -> Songs:

@@ -7,7 +7,7 @@ itself only.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -123,7 +123,7 @@ def stage_songs(
     store: Store,
     job: Job,
     shard: list[Wanted],
-    make_row: Callable[[Wanted], dict[str, Any]],
+    make_row: Callable[[Wanted, Callable[[], None]], dict[str, Any]],
     *,
     seconds_per_file: float,
     run: str,
@@ -140,7 +140,8 @@ def stage_songs(
     shard : list of Wanted
         The tracks.
     make_row : callable
-        Makes the row of a track: its outcome, and its values for the tables.
+        Makes the row of a track: its outcome, and its values for the tables. It also gets a function that it may call
+        to start the clock of a long track anew.
     seconds_per_file : float
         The worker ends itself if a track takes longer.
     run : str
@@ -159,8 +160,9 @@ def stage_songs(
                 if tally.is_stopped(kind, verdict):
                     untried.append(track)
                     continue
-                watchdog.begin(str(number))
-                row = make_row(track)
+                begin = partial(watchdog.begin, str(number))
+                begin()
+                row = make_row(track, begin)
                 prometheus.decoded(job.stage, row["status"], row["reason"], row["seconds"], track.size_bytes)
                 fault = fault_name(row["reason"], row["detail"])
                 tally.add(kind, fault)

@@ -2,7 +2,8 @@
 
 Vectors that were made elsewhere are in the table ``vectors/NAME``. Its footer holds, under ``lineage`` and ``space``,
 the id of the space and what made its vectors. The space ``embeddings`` is the table of that name, and its id is that of
-the model.
+the model. The tags that a pretrained model gives, in the table ``tags/NAME``, are a space too: its name is that of the
+table, and a song's vector is its scores.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from musicrec.errors import ConfigError
 from musicrec.files.parquet import read_parquet, write_parquet
 from musicrec.schemas import VECTORS
-from musicrec.settings import OWN_SPACES, StageSettings
+from musicrec.settings import OWN_SPACES, TAGS, StageSettings
 from musicrec.store.lineage import digest
 from musicrec.store.store import Store
 from musicrec.store.table_parts import ROWS_FILE
@@ -53,7 +54,7 @@ class SpaceCard(NamedTuple):
 
 
 class PublishedSpace(NamedTuple):
-    """A space whose vectors are in a table ``vectors/NAME``."""
+    """A space whose vectors are in a table ``vectors/NAME`` or ``tags/NAME``."""
 
     name: str
     space_id: str
@@ -65,23 +66,44 @@ class PublishedSpace(NamedTuple):
         """What a footer holds about it."""
         return {"id": self.space_id, "dimension": self.dimension, **self.card._asdict()}
 
+    def of_tags(self, tags: list[str]) -> "PublishedSpace":
+        """Return the space of the tags that the model of this one gives."""
+        space_id = hashlib.blake2b(json.dumps([self.space_id, tags]).encode(), digest_size=8).hexdigest()
+        return self._replace(space_id=space_id, dimension=len(tags))
+
 
 def table_of(space: str) -> str:
     """Return the name of the table that holds the vectors of a space."""
-    return space if space in OWN_SPACES else f"vectors/{space}"
+    return space if space in OWN_SPACES or space.startswith(TAGS) else f"vectors/{space}"
 
 
 def spaces(store: Store) -> list[PublishedSpace]:
-    """Return the spaces of all published tables ``vectors/NAME``, by name."""
-    names = (name.partition("vectors/")[2] for name in store.published() if name.startswith("vectors/"))
-    return [read_space(store, name) for name in names]
+    """Return the spaces of all published tables ``tags/NAME`` and ``vectors/NAME``, by name of the table."""
+    tables = (name for name in store.published() if name.startswith((TAGS, "vectors/")))
+    return [read_space(store, table.removeprefix("vectors/")) for table in tables]
 
 
 def read_space(store: Store, name: str) -> PublishedSpace:
-    """Return the space of a published table ``vectors/NAME``."""
-    content = dict(store.footer(table_of(name))["lineage"]["space"])
+    """Return the space of a published table ``vectors/NAME`` or ``tags/NAME``."""
+    table = table_of(name)
+    content = dict(store.footer(table)["lineage"]["space"])
     space_id, dimension = content.pop("id"), content.pop("dimension")
-    return PublishedSpace(name, space_id, dimension, SpaceCard(**content))
+    space = PublishedSpace(name, space_id, dimension, SpaceCard(**content))
+    return space.of_tags(tag_names(store.dataset(table).schema)) if name.startswith(TAGS) else space
+
+
+def tag_names(schema: pa.Schema) -> list[str]:
+    """Return the tags of a table ``tags/NAME``, in the order of its columns."""
+    return [name for name in schema.names if name != "track_id"]
+
+
+def tags_as_vectors(rows: pa.Table) -> pa.Table:
+    """Return rows of a table ``tags/NAME`` as :data:`musicrec.schemas.VECTORS`."""
+    tags = tag_names(rows.schema)
+    scores = np.column_stack([rows[tag].to_numpy() for tag in tags]).astype(np.float32)
+    offsets = np.arange(len(rows) + 1, dtype=np.int32) * np.int32(len(tags))
+    vectors = pa.ListArray.from_arrays(pa.array(offsets), pa.array(scores.ravel()))
+    return pa.table([rows["track_id"].combine_chunks(), vectors], schema=VECTORS)
 
 
 def require_spaces(store: Store, names: tuple[str, ...]) -> None:
@@ -95,9 +117,11 @@ def require_spaces(store: Store, names: tuple[str, ...]) -> None:
     have = [*OWN_SPACES, *(space.name for space in spaces(store))]
     for name in names:
         if name not in have:
+            of_file = f"musicrec vectors add {store.out} {name} FILE.parquet, or musicrec models add MODEL"
+            of_model = f"musicrec vectors run {store.out} {name.removeprefix(TAGS)}, if the model has tags"
             raise ConfigError(
                 f"{store.out} has no space {name!r}; expected one of {', '.join(have)}; "
-                f"to add one: musicrec vectors add {store.out} {name} FILE.parquet, or musicrec models add MODEL"
+                f"to add one: {of_model if name.startswith(TAGS) else of_file}"
             )
 
 

@@ -41,11 +41,14 @@ def test_a_model_is_added_and_listed_with_its_licence(run, files):
     assert listed.splitlines()[-1].split() == ["small", "CC0-1.0", "made", "by", "a", "test"]
 
 
+EITHER = "Expected one of musicnn, musicnn-mtt, vgg-msd, vgg-mtt, or FILE.onnx with --card CARD.toml."
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
-        (["small.onnx"], 2, "Expected either musicnn, or FILE.onnx with --card CARD.toml."),
-        (["musicnn", "--card", "card.toml"], 2, "Expected either musicnn, or FILE.onnx with --card CARD.toml."),
+        (["small.onnx"], 2, EITHER),
+        (["vgg-msd", "--card", "card.toml"], 2, EITHER),
         (["small.onnx", "--card", "none.toml"], 2, "card none.toml: No such file or directory; expected a TOML file"),
         (["none.onnx", "--card", "card.toml"], 1, "model none.onnx: No such file or directory; expected an ONNX file"),
         (["card.toml", "--card", "card.toml"], 1, "model small: the file is not ONNX; expected the export of one"),

@@ -7,7 +7,8 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musicrec.features.front_ends import FRONT_ENDS, WINDOWS_AT_ONCE, windows
+from musicrec.features.front_ends import FRAMES_AT_ONCE, FRONT_ENDS, WINDOWS_AT_ONCE, windows
+from musicrec.simd.lanes import LANES
 
 RATES = {"musicnn": 16_000, "vggish": 16_000, "yamnet": 16_000, "clap": 48_000}
 
@@ -102,7 +103,7 @@ def test_windows_are_the_slices_of_the_frames(name, n_samples, window, hop):
     unit = front_end.hop_length if front_end.n_bands else 100
     y = np.random.default_rng(n_samples).normal(size=n_samples).astype(np.float32)
     lengths = {"window_s": window * unit / rate, "hop_s": hop * unit / rate}
-    parts = list(windows(y, front_end, rate, **lengths, short="refuse"))
+    parts = list(windows([y], front_end, rate, **lengths, short="refuse"))
     assert all(1 <= len(part) <= WINDOWS_AT_ONCE for part in parts)
     found = np.concatenate(parts) if parts else []
     if front_end.by_window:
@@ -117,16 +118,39 @@ def test_windows_are_the_slices_of_the_frames(name, n_samples, window, hop):
         np.testing.assert_array_equal(mine, theirs)
 
 
+@settings(max_examples=60)
+@given(
+    name=st.sampled_from(sorted(FRONT_ENDS)),
+    n_samples=st.integers(1, 400_000),
+    cuts=st.lists(st.floats(0, 1), max_size=9),
+    window=st.integers(4, 40),
+    hop=st.integers(1, 60),
+    short=st.sampled_from(["pad", "repeat", "refuse"]),
+)
+def test_a_clip_in_blocks_of_any_length_has_the_same_windows(*, name, n_samples, cuts, window, hop, short):
+    front_end = FRONT_ENDS[name]
+    rate = front_end.sample_rate or 8_000
+    unit = front_end.hop_length if front_end.n_bands else 100
+    y = np.random.default_rng(n_samples).normal(size=n_samples).astype(np.float32)
+    how = {"window_s": window * unit / rate, "hop_s": hop * unit / rate, "short": short}
+    blocks = np.split(y, sorted(int(cut * n_samples) for cut in cuts))
+    found, expected = (list(windows(clip, front_end, rate, **how)) for clip in (iter(blocks), [y]))
+    assert len(found) == len(expected)
+    for mine, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert FRAMES_AT_ONCE % LANES == 0
+
+
 @pytest.mark.parametrize("name", FRONT_ENDS)
 def test_a_clip_shorter_than_a_window_is_padded_repeated_or_refused(name):
     front_end = FRONT_ENDS[name]
     rate = front_end.sample_rate or 8_000
     y = np.random.default_rng(0).normal(size=rate // 2).astype(np.float32)
     lengths = {"window_s": 1.2, "hop_s": 1.2}
-    assert not list(windows(y, front_end, rate, **lengths, short="refuse"))
+    assert not list(windows([y], front_end, rate, **lengths, short="refuse"))
     for short, whole in ("pad", np.pad(y, (0, 2 * rate))), ("repeat", np.tile(y, 5)):
-        (mine,) = windows(y, front_end, rate, **lengths, short=short)
-        theirs = next(windows(whole, front_end, rate, **lengths))
+        (mine,) = windows([y], front_end, rate, **lengths, short=short)
+        theirs = next(windows([whole], front_end, rate, **lengths))
         assert len(mine) == 1
         inner = slice(0, len(mine[0]) - 2)  # the last frames of a centred transform see the end of the clip
         np.testing.assert_allclose(mine[0][inner], theirs[0][inner], atol=1e-5)

@@ -23,7 +23,7 @@ from musicrec.errors import ConfigError, SchemaError, UnknownTrack
 from musicrec.schemas import SIMILAR, TRACKS
 from musicrec.serve.lookup import SimilarTable, Song
 from musicrec.serve.sidecar import SIDECAR, SIDECAR_COLUMNS, HashIndex, Sidecar, write_sidecar
-from musicrec.serve.song_names import names_of
+from musicrec.serve.song_names import names_of, with_words
 from musicrec.serve.table_writer import write_table
 from musicrec.settings import CatalogSettings, SimilarSettings
 from musicrec.similarity import top_n
@@ -184,7 +184,54 @@ def test_an_unknown_name_offers_the_closest(table, out, name, closest):
     where, _, offered = str(e.value).partition("; the closest names are: ")
     assert where == f"no song {name!r} in {out}"
     assert closest in offered.split(", ")
-    assert len(set(offered.split(", ")) & set(IDS)) == 3
+    assert set(offered.split(", ")) <= set(IDS)
+
+
+@pytest.mark.parametrize("name", ["no such song", "xyzzy", "quarterly report.pdf"])
+def test_names_that_are_not_close_are_not_offered(table, out, name):
+    with pytest.raises(UnknownTrack, match=f"^no song {name!r} in {out}$"):
+        table.song(name)
+
+
+@pytest.mark.parametrize(
+    ("words", "rows"),
+    [
+        ("hooch", [0]),
+        ("muddy - hoochie", [0]),
+        ("Hoochie – MUDDY", [0]),
+        ("the a all", [5]),
+        ("the b", [3, 4]),
+        ("B nocturne", [4]),
+        ("ÄRGER", [1]),
+        ("上", [2]),
+        ("rock/", [5, 6, 7]),
+        (" - ", []),
+        ("", []),
+        ("muddy nocturne", []),
+    ],
+)
+def test_words_find_the_songs_that_have_them_all_in_their_id_artist_or_title(table, words, rows):
+    assert with_words(words, table._sidecar.songs) == rows
+
+
+@pytest.mark.parametrize("form", ["{0}/rock/Anthem.mp3", "{0}/pop/../rock/Anthem.mp3", "link/rock/Anthem.mp3"])
+def test_a_song_is_found_by_where_it_is(tmp_path, monkeypatch, form):
+    music = tmp_path / "music"
+    (music / "rock").mkdir(parents=True)
+    (music / "rock" / "Anthem.mp3").touch()
+    (tmp_path / "link").symlink_to(music)
+    store = Store(tmp_path / "OUT")
+    store.create()
+    store.settings.record(CatalogSettings(source=str(music)))
+    tracks = [{"uri": str(music / song.track_id), **song._asdict()} for song in SONGS]
+    publish(store, "tracks", lambda version: version.write_part(pa.Table.from_pylist(tracks, schema=TRACKS)))
+    publish(store, "outcomes", lambda version: version.write_part(outcomes_table([])))
+    publish_similar(store)
+    monkeypatch.chdir(tmp_path)
+    table = SimilarTable(store.out)
+    assert table.song(form.format(music)) == SONGS[5]
+    with pytest.raises(UnknownTrack):
+        table.song("/elsewhere/rock/Anthem.mp3")
 
 
 @pytest.mark.parametrize(
@@ -481,7 +528,7 @@ def lookup(out, capsys):
 
 
 def test_text_shows_rank_song_genre_and_score(lookup, table):
-    code, text, complaint = lookup("夜曲", "-n", 5)
+    code, text, complaint = lookup("夜曲", "-n", 5, "--paths")
     assert (code, complaint) == (0, "")
     title, head, *lines = text.splitlines()
     assert title == "Similar songs to jazz/夜曲.ogg (jazz):"
@@ -490,6 +537,30 @@ def test_text_shows_rank_song_genre_and_score(lookup, table):
     assert found == [
         (str(s.rank), s.song.track_id, s.song.genre or "", f"{s.score:.3f}") for s in table.similar(IDS[2], 5)
     ]
+
+
+def test_text_shows_artists_and_titles_where_there_are_any(lookup, table):
+    _, text, _ = lookup(IDS[2], "-n", 50)
+    heading, _, *lines = text.splitlines()
+    assert heading == "Similar songs to 上原 – 夜の歌 (jazz):"
+    names = {"Muddy – Hoochie", "Ärger im Großraum", "The B – Hymn, to nobody", "The B – Nocturne", "nocturne"}
+    assert names <= {re.split(r"  +", line.strip())[1] for line in lines}
+
+
+def test_words_that_one_song_has_are_enough_for_people_and_said(lookup):
+    code, text, complaint = lookup("muddy hooch")
+    assert (code, text.splitlines()[0]) == (0, "Similar songs to Muddy – Hoochie (blues):")
+    assert complaint == f"musicrec: no song is called 'muddy hooch', but one has these words in its name: {IDS[0]}\n"
+    code, text, complaint = lookup("the b")
+    assert (code, text) == (1, "")
+    assert complaint.endswith(f"; its words are in: {IDS[3]}, {IDS[4]}\n")
+
+
+@pytest.mark.parametrize("form", ["--json", "--csv"])
+def test_programs_get_no_song_that_they_did_not_name(lookup, tmp_path, form):
+    (tmp_path / "names.txt").write_text("muddy hooch")
+    assert lookup("muddy hooch", form)[:2] == (1, "")
+    assert lookup("--file", tmp_path / "names.txt")[:2] == (1, "")
 
 
 @pytest.mark.parametrize("row", [1, 2, 3])
@@ -510,7 +581,7 @@ def test_ten_songs_are_shown_unless_asked_otherwise(lookup):
 
 @pytest.mark.parametrize(
     ("name", "code", "said"),
-    [("no such song", 1, "the closest names are"), ("anthem", 1, "2 songs are called"), ("broken", 1, "not_audio")],
+    [("rock/antem.mp3", 1, "the closest names are"), ("anthem", 1, "2 songs are called"), ("broken", 1, "not_audio")],
 )
 def test_an_unknown_track_is_one_line_and_exit_code_1(lookup, name, code, said):
     found, text, complaint = lookup(name)
@@ -523,7 +594,7 @@ def test_several_songs_are_one_list_and_those_missing_are_named_at_the_end(looku
     (tmp_path / "ids.txt").write_text(f"{IDS[2]}\n\nnobody\r\n{IDS[0]}\n", encoding="utf-8")
     arguments = ("anthem.mp3", "broken", "--file", tmp_path / "ids.txt", "-n", 3)
     songs = [IDS[5], IDS[2], IDS[0]]
-    code, text, complaint = lookup(*arguments)
+    code, text, complaint = lookup(*arguments, "--paths")
     assert code == 1
     assert re.findall(r"^Similar songs to (\S+)", text, re.MULTILINE) == songs
     assert [line.split(" ", 1)[0] for line in complaint.splitlines()] == ["musicrec:"] * 2

@@ -48,15 +48,18 @@ def forbidden(i, j, score, chosen, tracks, rules):
     def same(column, a, b):
         return known(tracks[column][a]) and tracks[column][a] == tracks[column][b]
 
-    def same_album(a, b):
-        return same("album", a, b) and tracks["artist_id"][a] == tracks["artist_id"][b]
+    def artists(song):
+        return set(tracks["artist_ids"][song] or ())
 
     clips = "recording", "content_hash", "sound"
     best = 1.0 if rules.metric == "cosine" else 0.0
     return (
-        (rules.no_same_artist and same("artist_id", i, j))
-        or (rules.max_per_artist and sum(same("artist_id", j, c) for c in chosen) >= rules.max_per_artist)
-        or (rules.max_per_album and sum(same_album(j, c) for c in chosen) >= rules.max_per_album)
+        (rules.no_same_artist and artists(i) & artists(j))
+        or (
+            rules.max_per_artist
+            and any(sum(artist in artists(c) for c in chosen) >= rules.max_per_artist for artist in artists(j))
+        )
+        or (rules.max_per_album and sum(same("album_id", j, c) for c in chosen) >= rules.max_per_album)
         or (rules.no_duplicates and any(same(column, j, other) for column in clips for other in [i, *chosen]))
         or (rules.min_score is not None and score < np.float32(rules.min_score))
         or (
@@ -99,7 +102,7 @@ def as_pairs(lists):
 
 @st.composite
 def catalogs(draw):
-    """Vectors with copies and clumps of one artist, and what is known of the songs; half of it is not."""
+    """Vectors with copies and clumps of one artist, and what is known of the songs; some are by several artists."""
     n = draw(st.integers(2, 24))
     seed = draw(st.integers(0, 2**16))
     rng = np.random.default_rng(seed)
@@ -111,8 +114,13 @@ def catalogs(draw):
         return [None if rng.random() < unknown else f"{prefix}{k}" for k in numbers]
 
     tracks = {
-        "artist_id": names("a", artists),
-        "album": names("b", rng.integers(0, 3, n)),
+        "artist_ids": [
+            None
+            if a is None
+            else list(dict.fromkeys([a, *names("a", rng.integers(0, 5, rng.choice([0, 0, 1, 2])), 0)]))
+            for a in names("a", artists)
+        ],
+        "album_id": names("b", rng.integers(0, 3, n)),
         "recording": names("r", rng.integers(0, n, n), 0.5),
         "content_hash": names("h", rng.integers(0, 2 * n, n)),
         "sound": names("s", rng.integers(0, 2 * n, n), 0.3),
@@ -266,12 +274,28 @@ def test_no_list_is_longer_than_its_longest(catalog, rules):
     assert ((refine(vectors, songs, everything).ids >= 0).sum(axis=1) <= bound).all()
 
 
+def test_a_song_of_two_artists_counts_for_both():
+    vectors = [[1, 0.01 * i] for i in range(6)]
+    artists = [["Ada", "Ben"], ["Ben"], ["Cem", "Ada"], ["Cem"], ["Dot", "Cem"], None]
+    songs = songs_of({"artist_ids": artists})
+    ids, _ = refine(vectors, songs, Rules(n=5, no_same_artist=True))
+    assert ids[:2].tolist() == [[3, 4, 5, -1, -1], [2, 3, 4, 5, -1]]
+    ids, _ = refine(vectors, songs, Rules(n=5, max_per_artist=1))
+    assert ids[5].tolist() == [4, 1, -1, -1, -1]  # Dot and Cem, then Ben; each other song is by Cem or Ben
+
+
+def test_an_album_of_several_artists_is_one_where_its_id_says_so():
+    tracks = {"artist_id": ["a", "b", "c"], "album": ["x", "x", "x"], "album_id": ["v/x", "v/x", "v/x"]}
+    ids, _ = refine(np.eye(3), songs_of(tracks), Rules(n=2, max_per_album=1))
+    assert (ids >= 0).sum(axis=1).tolist() == [1, 1, 1]
+
+
 def test_unknown_names_are_nobodys():
     """Songs without an artist are not by one artist, and without a genre have a list all the same."""
     tracks = {"artist_id": [None, "", None, "a"], "album": [None, "b", "b", ""], "genre": [None, "g", None, "g"]}
     vectors = np.eye(4)
     songs = songs_of(tracks)
-    assert songs.artist.tolist() == [-1, -1, -1, 0]
+    assert songs.artist.tolist() == [[], [], [], [0]]
     assert songs.album.tolist() == [-1, 0, 1, -1]  # an album is one artist's; no two unknown artists are one
     assert np.isnan(songs.duration_s).all()
     ids, _ = refine(vectors, songs, Rules(n=3, no_same_artist=True, max_per_artist=1, genre="only"))
@@ -333,7 +357,7 @@ def test_songs_are_numbered_by_what_the_rules_look_at():
         },
         [[0.25, 0.75]] * 4,
     )
-    assert songs.artist.tolist() == [0, 1, 0, -1]
+    assert songs.artist.tolist() == [[0], [1], [0], []]
     assert songs.album.tolist() == [0, 1, 0, -1]  # of the same name, by two artists
     assert songs.recording.tolist() == [0, -1, 0, 1]
     assert songs.content.tolist() == [-1, 0, 0, 1]
@@ -342,7 +366,8 @@ def test_songs_are_numbered_by_what_the_rules_look_at():
     np.testing.assert_array_equal(songs.duration_s, [1.5, np.nan, 2.0, 3.0])
     np.testing.assert_array_equal(songs.genre_probabilities, [[0.25, 0.75]] * 4)
     unknown = songs_of({"genre": ["folk", "folk"]})
-    assert unknown.artist.tolist() == unknown.recording.tolist() == unknown.content.tolist() == [-1, -1]
+    assert unknown.artist.tolist() == [[], []]
+    assert unknown.recording.tolist() == unknown.content.tolist() == [-1, -1]
     assert np.isnan(unknown.duration_s).all()
 
 

@@ -53,9 +53,11 @@ COMMON: dict[str, Any] = {  # where neither the settings nor the network's own f
 
 
 def with_defaults(settings: TrainSettings) -> TrainSettings:
-    """Return the settings with nothing left open."""
+    """Return the settings with nothing left open. A network of spectrograms or images reads no spaces."""
     own = dict(NETWORKS[settings.model].DEFAULTS) if settings.model in NETWORKS else {}
     if settings.model in NETWORKS:
         own["window_s"] = NETWORKS[settings.model].WINDOW_S
     filled = {name: value for name, value in (COMMON | own).items() if getattr(settings, name) is None}
+    if settings.model in NETWORKS and NETWORKS[settings.model].READS != "features":
+        filled["space"] = ()
     return settings.model_copy(update=filled)

@@ -86,5 +86,5 @@ def check_mates(model: Pretrained) -> None:
 def _first_window(model: Pretrained, name: SignalName) -> Array:
     card = model.card
     clip = signal(name, card.sample_rate, card.window_s + card.hop_s)
-    parts = windows(clip, card.reads, card.sample_rate, window_s=card.window_s, hop_s=card.hop_s)
+    parts = windows([clip], card.reads, card.sample_rate, window_s=card.window_s, hop_s=card.hop_s)
     return next(parts)[:1]

@@ -7,22 +7,16 @@ see a thirtieth of the numbers. Rectifying and shifting keep the order of number
 normalisation turns the order round, the kernel is negated.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from onnx import NodeProto, TensorProto
+from musicrec.models.pretrained.graph import Graph, Weights, normalisation
 
 Array = NDArray[np.float32]
-Weights = Mapping[str, Array]  # of a checkpoint, by the names of TensorFlow
 
 FRAMES, BANDS = 187, 96
-EPSILON = 1e-3  # of TensorFlow's batch normalisation
+CHANNELS_IN_A_BLOCK = 16  # onnxruntime takes maxima of whole blocks only, of 8 or 16 channels, without a copy
 N_TIMBRAL, FRONT, MIDDLE = 2, range(5), range(5, 8)  # convolutions of the checkpoint, by number
-OPSET, IR_VERSION = 18, 9
 
 
 def convert(weights: Weights) -> bytes:
@@ -39,34 +33,14 @@ def convert(weights: Weights) -> bytes:
         A network with the input ``x``, float32 [n, 187, 96], and the outputs ``embedding``, float32 [n, 200], and
         ``tags``, float32 [n, 50] in [0, 1].
     """
-    from onnx import TensorProto, helper
-
-    graph = _Graph()
+    graph = Graph()
     scale, shift = normalisation(weights, 0)
     x = graph.add("Unsqueeze", graph.affine("x", scale[0], shift[0]), graph.integers(1))
     front = graph.add("Concat", *(_front(graph, weights, i, x) for i in FRONT), axis=1)
     pooled = _pooled(graph, _middle(graph, weights, front))
     _dense(graph, weights, pooled)
-    made = helper.make_graph(
-        graph.nodes,
-        "musicnn",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", FRAMES, BANDS])],
-        [
-            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", len(weights["dense/bias"])]),
-            helper.make_tensor_value_info("tags", TensorProto.FLOAT, ["n", len(weights["dense_1/bias"])]),
-        ],
-        graph.constants,
-    )
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    content: bytes = model.SerializeToString()
-    return content
-
-
-def normalisation(weights: Weights, i: int) -> tuple[Array, Array]:
-    """Return factor and summand of a batch normalisation, by its number."""
-    name = f"batch_normalization_{i}" if i else "batch_normalization"
-    scale = weights[f"{name}/gamma"] / np.sqrt(weights[f"{name}/moving_variance"] + np.float32(EPSILON))
-    return scale, weights[f"{name}/beta"] - weights[f"{name}/moving_mean"] * scale
+    outputs = {"embedding": len(weights["dense/bias"]), "tags": len(weights["dense_1/bias"])}
+    return graph.to_bytes("musicnn", (FRAMES, BANDS), outputs)
 
 
 def convolution(weights: Weights, i: int) -> tuple[Array, Array]:
@@ -75,60 +49,29 @@ def convolution(weights: Weights, i: int) -> tuple[Array, Array]:
     return weights[f"{name}/kernel"], weights[f"{name}/bias"]
 
 
-class _Graph:
-    """Nodes and constants of a graph in the making."""
-
-    def __init__(self) -> None:
-        self.nodes: list[NodeProto] = []
-        self.constants: list[TensorProto] = []
-
-    def add(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:  # noqa: ANN401 - as ONNX
-        """Add a node; return the name of its output."""
-        from onnx import helper
-
-        output = output or f"{kind}-{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [output], output, **attributes))
-        return output
-
-    def constant(self, values: NDArray[Any]) -> str:
-        """Add a constant; return its name."""
-        from onnx import numpy_helper
-
-        name = f"constant-{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
-        return name
-
-    def integers(self, *values: int) -> str:
-        """Add a constant of whole numbers, such as axes."""
-        return self.constant(np.array(values, np.int64))
-
-    def affine(self, x: str, scale: Any, shift: Any, output: str = "") -> str:  # noqa: ANN401 - number or array
-        """Multiply and add."""
-        product = self.add("Mul", x, self.constant(np.asarray(scale, np.float32)))
-        return self.add("Add", product, self.constant(np.asarray(shift, np.float32)), output=output)
-
-
 def _column(values: Array) -> Array:
     """Return numbers of channels as they stand beside [n, channel, time]."""
     return values[None, :, None]
 
 
-def _front(graph: _Graph, weights: Weights, i: int, x: str) -> str:
+def _front(graph: Graph, weights: Weights, i: int, x: str) -> str:
     """Add a convolution over time and frequency, and its maximum over frequency: [n, channel, time]."""
     kernel, bias = convolution(weights, i)
     scale, shift = normalisation(weights, i + 1)
     sign = np.where(scale < 0, -1, 1).astype(np.float32)
     filters = (kernel[:, :, 0] * sign).transpose(2, 0, 1)[:, None]  # [channel, 1, time, frequency]
+    n = len(filters)
+    filters = np.pad(filters, ((0, -n % CHANNELS_IN_A_BLOCK), (0, 0), (0, 0), (0, 0)))
     before = 3 if i < N_TIMBRAL else (len(kernel) - 1) // 2  # TensorFlow pads one more after than before
     after = 3 if i < N_TIMBRAL else len(kernel) - 1 - before
     y = graph.add("Conv", x, graph.constant(filters), kernel_shape=list(filters.shape[2:]), pads=[before, 0, after, 0])
     y = graph.add("MaxPool", y, kernel_shape=[1, BANDS - filters.shape[3] + 1])
-    y = graph.add("Squeeze", y, graph.integers(3))
+    y = graph.add("Slice", graph.add("Squeeze", y, graph.integers(3)), *map(graph.integers, (0, n, 1)))
     y = graph.add("Relu", graph.affine(y, _column(sign), _column(bias)))
     return graph.affine(y, _column(scale), _column(shift))
 
 
-def _middle(graph: _Graph, weights: Weights, front: str) -> str:
+def _middle(graph: Graph, weights: Weights, front: str) -> str:
     """Add the layers over time, each beside those before it: [n, channel, time]."""
     layers = [front]
     for i in MIDDLE:
@@ -143,14 +86,14 @@ def _middle(graph: _Graph, weights: Weights, front: str) -> str:
     return graph.add("Concat", *layers, axis=1)
 
 
-def _pooled(graph: _Graph, y: str) -> str:
+def _pooled(graph: Graph, y: str) -> str:
     """Add the maximum and the mean over time: [n, 2 · channels], maxima first."""
     axis = graph.integers(2)
     pools = (graph.add(kind, y, axis, keepdims=0) for kind in ("ReduceMax", "ReduceMean"))
     return graph.add("Concat", *pools, axis=1)
 
 
-def _dense(graph: _Graph, weights: Weights, pooled: str) -> None:
+def _dense(graph: Graph, weights: Weights, pooled: str) -> None:
     """Add the embedding and the tags. The checkpoint has maxima and means in turn, here they stand apart."""
     scale, shift = normalisation(weights, 9)
     kernel = scale[:, None] * weights["dense/kernel"]

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from musicrec.models.pretrained.musicnn import FRONT, MIDDLE, N_TIMBRAL, Weights, convolution, normalisation
+from musicrec.models.pretrained.graph import Weights, normalisation
+from musicrec.models.pretrained.musicnn import FRONT, MIDDLE, N_TIMBRAL, convolution
 
 Array = NDArray[np.float32]
 

@@ -1,4 +1,4 @@
-"""MusiCNN's checkpoints: fetched with the wheel of ``musicnn`` from the package index, converted, checked and kept.
+"""The checkpoints of the package ``musicnn``: fetched with its wheel from the package index, converted and kept.
 
 No weights are part of musicrec. The package client checks the wheel's hash.
 """
@@ -8,48 +8,77 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from musicrec.errors import ModelError
 from musicrec.features.front_ends import FRONT_ENDS
-from musicrec.models.pretrained import library
+from musicrec.models.pretrained import library, musicnn, musicnn_forward, vgg, vgg_forward
 from musicrec.models.pretrained.card import Card
 from musicrec.models.pretrained.checks import difference
-from musicrec.models.pretrained.musicnn import FRAMES, Weights, convert
-from musicrec.models.pretrained.musicnn_forward import forward
+from musicrec.models.pretrained.graph import Weights
+from musicrec.models.pretrained.musicnn_forward import Outputs
 from musicrec.models.pretrained.session import Pretrained
 from musicrec.models.pretrained.signals import SIGNALS, signal
 from musicrec.settings import resolve
 
 VERSION = "0.1.0"
 SHA256 = "f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa"
-CHECKPOINTS = {"musicnn": "MSD_musicnn", "musicnn-mtt": "MTT_musicnn"}  # name of the model → folder in the wheel
-LABELS = {"musicnn": "MSD_LABELS", "musicnn-mtt": "MTT_LABELS"}  # the names of its tags in the wheel's configuration
 SECONDS_TO_FETCH = 600
-RATE, HOP = 16_000, 256
+RATE, FRAMES, HOP = 16_000, 187, 256
 SAME = 1e-4  # converted and described network differ by rounding only
 
 
-def add_musicnn() -> list[Card]:
-    """Fetch MusiCNN, convert its checkpoints, check them and keep them on this machine.
+class Checkpoint(NamedTuple):
+    """A checkpoint of the wheel."""
 
-    Returns
-    -------
-    list of Card
-        The cards of ``musicnn``, trained on the Million Song Dataset, and ``musicnn-mtt``, on MagnaTagATune.
+    folder: str  # in the wheel
+    labels: str  # the names of its tags in the wheel's configuration
+    convert: Callable[[Weights], bytes]
+    forward: Callable[[Weights, NDArray[np.float32]], Outputs]  # of one window, in NumPy
+
+
+MUSICNN = musicnn.convert, musicnn_forward.forward
+VGG_MSD, VGG_MTT = (
+    (partial(vgg.convert, pools=pools), partial(vgg_forward.forward, pools=pools))
+    for pools in (vgg.MSD_POOLS, vgg.MTT_POOLS)
+)
+CHECKPOINTS = {
+    "musicnn": Checkpoint("MSD_musicnn", "MSD_LABELS", *MUSICNN),
+    "musicnn-mtt": Checkpoint("MTT_musicnn", "MTT_LABELS", *MUSICNN),
+    "vgg-msd": Checkpoint("MSD_vgg", "MSD_LABELS", *VGG_MSD),
+    "vgg-mtt": Checkpoint("MTT_vgg", "MTT_LABELS", *VGG_MTT),
+}
+
+
+def add_checkpoint(name: str) -> Card:
+    """Fetch the wheel, convert a checkpoint, check it and keep it on this machine.
+
+    Parameters
+    ----------
+    name : str
+        One of ``CHECKPOINTS``. MSD is the Million Song Dataset, MTT is MagnaTagATune.
 
     Raises
     ------
     ModelError
-        The package index is out of reach, or a converted network does not compute what the checkpoint means.
+        The package index is out of reach, or the converted network does not compute what the checkpoint means.
     """
+    checkpoint = CHECKPOINTS[name]
     with tempfile.TemporaryDirectory(prefix="musicrec-") as folder:
-        wheel = fetch(Path(folder))
-        with zipfile.ZipFile(wheel) as files:
+        with zipfile.ZipFile(fetch(Path(folder))) as files:
             files.extractall(folder)
-        return [_add(Path(folder) / "musicnn", name) for name in CHECKPOINTS]
+        package = Path(folder) / "musicnn"
+        weights = read_checkpoint(package / checkpoint.folder)
+        card = card_of(name, tags_of(package / "configuration.py", checkpoint.labels))
+    content = checkpoint.convert(weights)
+    check_converted(Pretrained(content, card), weights)
+    return library.add(content, card)
 
 
 def fetch(folder: Path) -> Path:
@@ -80,22 +109,13 @@ def fetch(folder: Path) -> Path:
     return next(folder.glob("musicnn-*.whl"))
 
 
-def _add(package: Path, name: str) -> Card:
-    """Convert one checkpoint of the unpacked wheel, check it and keep it."""
-    weights = read_checkpoint(package / CHECKPOINTS[name])
-    content = convert(weights)
-    card = card_of(name, tags_of(package / "configuration.py", LABELS[name]))
-    check_converted(Pretrained(content, card), weights)
-    return library.add(content, card)
-
-
 def card_of(name: str, tags: tuple[str, ...]) -> Card:
     """Return the card of a converted checkpoint."""
-    length_s = FRAMES * HOP / RATE
+    length_s, folder = FRAMES * HOP / RATE, CHECKPOINTS[name].folder
     says: dict[str, object] = {
         "name": name,
         "licence": "ISC",
-        "source": f"musicnn {VERSION}, {CHECKPOINTS[name]} (Music Technology Group, Universitat Pompeu Fabra, 2019)",
+        "source": f"musicnn {VERSION}, {folder} (Music Technology Group, Universitat Pompeu Fabra, 2019)",
         "sample_rate": RATE,
         "front_end": "musicnn",
         "window_s": length_s,
@@ -129,6 +149,7 @@ def tags_of(configuration: Path, name: str) -> tuple[str, ...]:
 
 def check_converted(model: Pretrained, weights: Weights) -> None:
     """Raise ModelError unless a converted network computes what its description in NumPy does."""
+    forward = CHECKPOINTS[model.card.name].forward
     for name in SIGNALS:
         clip = signal(name, RATE, model.card.window_s)
         window = FRONT_ENDS["musicnn"].transform(clip)[:FRAMES]

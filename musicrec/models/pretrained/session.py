@@ -1,6 +1,7 @@
 """Run an ONNX file by onnxruntime: the windows of a clip go in, one vector and perhaps tags come out."""
 
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 Array = NDArray[np.float32]
+
+ON_CPU, ON_GPU = "CPUExecutionProvider", "CUDAExecutionProvider"  # names of onnxruntime
+ON_CUDA = [(ON_GPU, {"use_tf32": "0"})]  # whole float32, as on a CPU
 
 
 class Output(NamedTuple):
@@ -32,16 +36,19 @@ class Pretrained:
         The ONNX file.
     card : Card
         What it reads and gives.
+    gpu : bool
+        Run it on a GPU.
 
     Raises
     ------
     ModelError
-        onnxruntime cannot load the file, or it does not read and give what the card says.
+        onnxruntime cannot load the file, has no support of GPUs where one is to be used, or the file does not read and
+        give what the card says.
     """
 
-    def __init__(self, content: bytes, card: Card) -> None:
+    def __init__(self, content: bytes, card: Card, *, gpu: bool = False) -> None:
         self.card = card
-        self._session = _session(content, card.name)
+        self._session = _session(content, card.name, gpu=gpu)
         self._input, self._shape = _input(self._session, card)
         self._outputs = [card.output, *([card.tags_output] if card.tags_output else [])]
         _check_outputs(self._session, card, self._outputs)
@@ -85,6 +92,21 @@ class Pretrained:
         Returns
         -------
         Output or None
+            As for :meth:`embed_blocks`.
+        """
+        return self.embed_blocks([y])
+
+    def embed_blocks(self, blocks: Iterable[Array]) -> Output | None:
+        """Return vector and tags of a clip that comes in blocks, in memory that does not grow with its length.
+
+        Parameters
+        ----------
+        blocks : iterable of numpy.ndarray
+            float32 [n_samples], each of any length: put together, the clip of :meth:`embed`.
+
+        Returns
+        -------
+        Output or None
             None if the clip is shorter than a window and the card refuses such clips.
 
         Raises
@@ -93,7 +115,8 @@ class Pretrained:
             The network fails, or its vectors have different lengths.
         """
         card = self.card
-        batches = windows(y, card.reads, card.sample_rate, window_s=card.window_s, hop_s=card.hop_s, short=card.short)
+        lengths = {"window_s": card.window_s, "hop_s": card.hop_s}
+        batches = windows(blocks, card.reads, card.sample_rate, **lengths, short=card.short)
         return self._pooled(self.run(batch) for batch in batches)
 
     def _pooled(self, batches: Iterator[list[Array]]) -> Output | None:
@@ -146,17 +169,29 @@ class Pool:
         return np.concatenate([mean, deviation]).astype(np.float32)
 
 
-def _session(content: bytes, name: str) -> "InferenceSession":
-    """Load a file on one thread: a worker has one core."""
+def _session(content: bytes, name: str, *, gpu: bool) -> "InferenceSession":
+    """Load a file on one thread, as a worker has one core, or on the GPU of the worker."""
     import onnxruntime
 
+    if gpu and ON_GPU not in onnxruntime.get_available_providers():
+        raise ModelError(_without_gpu(name))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what it has to say comes with its error
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, options, providers=[*(ON_CUDA if gpu else []), ON_CPU])
     except Exception as e:  # onnxruntime has a dozen classes for it, without one above them
         raise ModelError(_explained(name, e)) from e
+    if gpu and ON_GPU not in session.get_providers():  # CUDA's libraries are missing: onnxruntime only warns
+        raise ModelError(_without_gpu(name))
+    return session
+
+
+def _without_gpu(name: str) -> str:
+    import onnxruntime
+
+    engine = f"onnxruntime {onnxruntime.__version__} on {socket.gethostname()}"
+    return f"model {name} cannot run on a GPU: {engine} has no CUDA; install onnxruntime-gpu there, or leave --gpu out"
 
 
 def _explained(name: str, error: Exception) -> str:

@@ -4,16 +4,15 @@ A remote song is not fetched: its hash comes from what its server says about it,
 """
 
 import hashlib
-import warnings
+from collections.abc import Sequence, Sized
 from collections.abc import Set as AbstractSet
-from collections.abc import Sized
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
-from tinytag import TinyTag, TinyTagException
 
 from musicrec.audio import DEFAULT_LIMITS
 from musicrec.errors import CatalogError, DecodeError
@@ -22,22 +21,38 @@ from musicrec.files.s3_errors import explain_s3_errors
 from musicrec.monitor.progress import Progress
 from musicrec.schemas import FAILED, OK, SKIPPED, TRACKS, Reason
 from musicrec.settings import CatalogSettings
+from musicrec.stages.catalog.file_tags.columns import columns_of, spell_genres_alike
+from musicrec.stages.catalog.file_tags.fields import Tags
+from musicrec.stages.catalog.file_tags.read import read_tags
+from musicrec.stages.catalog.file_tags.text import clean
 from musicrec.stages.catalog.layouts import Track, list_source
 from musicrec.stages.finish import finish
 from musicrec.store.lineage import digest, made_by
 from musicrec.store.outcomes import Counts, Outcome, outcomes_table
 from musicrec.store.store import Store
 
-MAX_CREDIBLE_DURATION_S = 7 * 24 * 3600.0
 UNCHANGED = ("uri", "size_bytes", "modified_ns")  # if all three are the same, the file counts as unchanged
 VERSIONS = ("ETag", "Content-MD5", "Digest", "Last-Modified", "LastModified")  # fields that identify a version
 GONE = frozenset({404, 410})  # HTTP status codes for an object that does not exist
 READERS = 8  # threads that read files; hashing and reading release the interpreter lock
 
 
+@dataclass(frozen=True)
+class CatalogCounts(Counts):
+    """Counts, and of how many songs no artist is known."""
+
+    without_artist: int = 0
+
+    def __str__(self) -> str:
+        if not self.without_artist:
+            return super().__str__()
+        have = "song has" if self.without_artist == 1 else "songs have"
+        return f"{super().__str__()}; {self.without_artist:,} {have} no artist"
+
+
 def catalog(
     store: Store, settings: CatalogSettings, *, force: bool = False, max_removed_fraction: float = 1.0
-) -> Counts:
+) -> CatalogCounts:
     """List the songs of a source and publish them as ``tracks``.
 
     A file whose size and modification time have not changed since the last catalog is not read again.
@@ -70,9 +85,13 @@ def catalog(
     alike = bool(before) and _is_made_alike(store, settings, columns)
     read: list[Read] = []
     with Progress("catalog", len(listing.tracks)) as progress, ThreadPoolExecutor(READERS) as pool:
-        for song in pool.map(lambda track: _read(track, before.get(track.track_id), alike), listing.tracks):
+        for song in pool.map(
+            lambda track: _read(track, before.get(track.track_id), settings.artist_separators, alike=alike),
+            listing.tracks,
+        ):
             read.append(song)
             progress.advance()
+    spell_genres_alike(song.row for song in read)
     tracks = pa.Table.from_pylist([song.row for song in read], schema=TRACKS)
     if not store.exists("tracks") or not store.read("tracks").equals(tracks):
         version = store.new_version(
@@ -86,7 +105,7 @@ def catalog(
             *(Outcome(name, "catalog", SKIPPED, reason, "not listed in tracks") for name, reason in listing.ignored),
         ]
     )
-    return finish(
+    counts = finish(
         store,
         settings,
         outcomes,
@@ -95,6 +114,7 @@ def catalog(
         track_ids=outcomes["track_id"].to_pylist(),
         most_failed=None,
     )
+    return CatalogCounts(**vars(counts), without_artist=sum(not song.row["artist_ids"] for song in read))
 
 
 def _is_made_alike(store: Store, settings: CatalogSettings, columns: list[str]) -> bool:
@@ -104,7 +124,11 @@ def _is_made_alike(store: Store, settings: CatalogSettings, columns: list[str]) 
     the same fields of the tags.
     """
     footer, schema = store.footer("tracks"), store.dataset("tracks").schema
-    same_reading = schema.names == TRACKS.names and footer["algorithm"] == made_by(settings)["algorithm"]
+    same_reading = (
+        schema.names == TRACKS.names
+        and footer["algorithm"] == made_by(settings)["algorithm"]
+        and footer["settings"]["artist_separators"] == list(settings.artist_separators)
+    )
     return same_reading and bool(footer["lineage"]["columns"] == columns)
 
 
@@ -132,43 +156,42 @@ def _outcome(read: Read) -> Outcome:
     return Outcome(track_id, "catalog", FAILED, problem.reason, problem.detail)
 
 
-def _read(track: Track, before: dict[str, Any] | None, alike: bool) -> Read:
+def _read(track: Track, before: dict[str, Any] | None, separators: Sequence[str], *, alike: bool) -> Read:
     """Make the row of a track.
 
     `alike` says that rows are made as `before` was: a file that did not change, with the same facts of its source, has
     the same row.
     """
     if not isinstance(track.path, Path):
-        return _read_remote(track, before)
+        return _read_remote(track, before, separators)
     row: dict[str, Any] = {"track_id": track.track_id, "uri": track.uri}
+    name = clean(track.path.stem) or None
     try:
         stat = track.path.stat()
     except OSError:  # listed, but gone or not readable: extract reports it
-        return Read(row | {"title": _clean(track.path.stem)} | track.facts, False)
+        return Read(row | columns_of(Tags(), track.facts, name, separators), False)
     row |= {"size_bytes": stat.st_size, "modified_ns": max(stat.st_mtime_ns, stat.st_ctime_ns)}
     known_hash = before["content_hash"] if before and all(before[k] == row[k] for k in UNCHANGED) else None
-    if before and known_hash and alike and all(before[name] == fact for name, fact in track.facts.items()):
+    if before and known_hash and alike and _said_before(before, track.facts):
         return Read(before | row, False)
-    row |= _described(track, _tags(track.path))
+    row |= columns_of(read_tags(track.path), track.facts, name, separators)
     return Read(row | {"content_hash": known_hash or _content_hash(track.path)}, known_hash is None)
 
 
-def _described(track: Track, tags: dict[str, Any]) -> dict[str, Any]:
-    """Merge what is known about a track: the source overrules the tags."""
-    row = tags | track.facts
-    row["title"] = row["title"] or tags["title"]
-    if row.get("artist") and not row.get("artist_id"):
-        row["artist_id"] = row["artist"].casefold()
-    return row
+def _said_before(before: dict[str, Any], facts: dict[str, str | None]) -> bool:
+    """Return whether the source said the same of a song before; the genre may stand there in another spelling."""
+    said = before | {"genre": next(iter(before["genres"] or ()), None)}
+    return all(said[name] == fact for name, fact in facts.items())
 
 
 # --- remote songs -------------------------------------------------------------------------------------------------
 
 
-def _read_remote(track: Track, before: dict[str, Any] | None) -> Read:
+def _read_remote(track: Track, before: dict[str, Any] | None, separators: Sequence[str]) -> Read:
     """Make the row of a remote song; if its server does not answer, keep the size and hash from before."""
     name = PurePosixPath(unquote(urlsplit(track.uri).path)).stem
-    row = {"track_id": track.track_id, "uri": track.uri} | _described(track, {"title": _clean(name)})
+    row: dict[str, Any] = {"track_id": track.track_id, "uri": track.uri}
+    row |= columns_of(Tags(), track.facts, clean(name) or None, separators)
     known = before if before and before["uri"] == track.uri else None
     try:
         info = track.info or _server_info(track.uri)
@@ -207,28 +230,3 @@ def _content_hash(path: Path) -> str | None:
             return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     except OSError:
         return None
-
-
-def _tags(path: Path) -> dict[str, Any]:
-    """Return title, artist, album, genre and duration from the tags; without a title, use the file's name."""
-    name = _clean(path.stem)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tag = TinyTag.get(path)
-    except (TinyTagException, OSError, ValueError, ArithmeticError, LookupError, TypeError):
-        return {"title": name}  # tags are optional; extract reports whether the audio can be decoded
-    duration = tag.duration if tag.duration and 0 < tag.duration < MAX_CREDIBLE_DURATION_S else None
-    return {
-        "title": _clean(tag.title) or name,
-        "artist": _clean(tag.artist),
-        "album": _clean(tag.album),
-        "genre": _clean(tag.genre),
-        "duration_s": duration,
-    }
-
-
-def _clean(text: str | None) -> str | None:
-    if text is None:
-        return None
-    return text.encode("utf-8", "replace").decode().replace("\0", " ").strip() or None

@@ -150,7 +150,7 @@ def _extract_shard(shard: list[Wanted], shared: Shared, verdict: Verdict) -> Sha
     settings = shared.settings
     _compile(settings.feature_sets, settings.n_mels)
     return stage_songs(
-        Store(shared.out), job_of(settings), shard, lambda track: extract_track(track, settings),
+        Store(shared.out), job_of(settings), shard, lambda track, _: extract_track(track, settings),
         seconds_per_file=shared.seconds_per_file, run=shared.run, verdict=verdict,
     )  # fmt: skip
 

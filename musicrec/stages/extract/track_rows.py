@@ -109,7 +109,7 @@ def outcome_row(
 def _full_row(track: Wanted, settings: ExtractSettings) -> dict[str, Any]:
     rate = settings.sample_rate
     y = audio.load(track.uri, sample_rate=rate, offset_s=settings.offset_s, duration_s=settings.duration_s)
-    if problem := problem_of(y, rate, settings.min_duration_s):
+    if problem := problem_of(len(y), float(np.abs(y).max()), rate, settings.min_duration_s):
         return outcome_row(track, settings.stage, *problem)
     analysis = features.analyse(y, rate)
     values = features.evaluate(analysis, settings.feature_sets)
@@ -131,11 +131,10 @@ class Problem(NamedTuple):
     detail: str
 
 
-def problem_of(y: Samples, rate: int, min_duration_s: float) -> Problem | None:
-    """Return why a clip cannot be used; None if it can."""
-    if len(y) < min_duration_s * rate:
-        return Problem(SKIPPED, Reason.TOO_SHORT, f"{len(y)} samples, less than {min_duration_s:g} s")
-    peak = np.abs(y).max()
+def problem_of(n_samples: int, peak: float, rate: int, min_duration_s: float) -> Problem | None:
+    """Return why a clip of some length, with its largest absolute sample, cannot be used; None if it can."""
+    if n_samples < min_duration_s * rate:
+        return Problem(SKIPPED, Reason.TOO_SHORT, f"{n_samples} samples, less than {min_duration_s:g} s")
     if peak > LOUDEST:
         return Problem(FAILED, Reason.CORRUPT, f"a sample of {peak:.0e}; expected about -1 to 1")
     if peak < SILENCE_PEAK:

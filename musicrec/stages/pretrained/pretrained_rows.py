@@ -1,6 +1,7 @@
 """Run a pretrained model on one song, and make its row: its outcome and, if that is ``ok``, its vector and tags."""
 
 import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from musicrec.stages.extract.track_rows import ID_BYTES, Problem, Wanted, outcom
 from musicrec.store.table_spec import Table
 
 MIN_DURATION_S = 0.1  # as extract
+SECONDS_A_CLOCK = 600.0  # of sound: the clock of a longer song starts anew
 OUTPUTS = pa.schema(
     [("track_id", pa.string()), ("embedding", pa.list_(pa.float32())), ("tags", pa.list_(pa.float32()))]
 )  # staged only
@@ -26,7 +28,9 @@ def output_table(n_numbers: int) -> Table:
     return Table("outputs", OUTPUTS, ID_BYTES + 4 * n_numbers)
 
 
-def pretrained_row(track: Wanted, settings: PretrainedSettings, stage: str, model: Pretrained) -> dict[str, Any]:
+def pretrained_row(
+    track: Wanted, settings: PretrainedSettings, stage: str, model: Pretrained, restart_clock: Callable[[], None]
+) -> dict[str, Any]:
     """Make the row of one song.
 
     Parameters
@@ -39,6 +43,8 @@ def pretrained_row(track: Wanted, settings: PretrainedSettings, stage: str, mode
         Stage of the outcome.
     model : Pretrained
         The model.
+    restart_clock : callable
+        Called after each ten minutes of the song.
 
     Returns
     -------
@@ -47,7 +53,7 @@ def pretrained_row(track: Wanted, settings: PretrainedSettings, stage: str, mode
     """
     started = time.perf_counter()
     try:
-        row = _full_row(track, settings, stage, model)
+        row = _full_row(track, settings, stage, model, restart_clock)
     except DecodeError as e:
         row = outcome_row(track, stage, FAILED, e.reason, e.detail)
     except Exception as e:  # a fault with one file must not stop the others
@@ -55,19 +61,45 @@ def pretrained_row(track: Wanted, settings: PretrainedSettings, stage: str, mode
     return row | {"seconds": time.perf_counter() - started}
 
 
-def _full_row(track: Wanted, settings: PretrainedSettings, stage: str, model: Pretrained) -> dict[str, Any]:
-    rate = model.card.sample_rate
-    y = audio.load(track.uri, sample_rate=rate, offset_s=settings.offset_s, duration_s=settings.duration_s)
-    if problem := problem_of(y, rate, MIN_DURATION_S):
+def _full_row(
+    track: Wanted, settings: PretrainedSettings, stage: str, model: Pretrained, restart_clock: Callable[[], None]
+) -> dict[str, Any]:
+    rate, passed = model.card.sample_rate, _Passed()
+    output = model.embed_blocks(passed.watch(_clip(track, settings, rate), SECONDS_A_CLOCK * rate, restart_clock))
+    if problem := problem_of(passed.n_samples, passed.peak, rate, MIN_DURATION_S):
         return outcome_row(track, stage, *problem)
-    output = model.embed(y)
     if output is None:
-        detail = f"{len(y) / rate:.2f} s, less than a window of {model.card.window_s:g} s"
+        detail = f"{passed.n_samples / rate:.2f} s, less than a window of {model.card.window_s:g} s"
         return outcome_row(track, stage, SKIPPED, Reason.TOO_SHORT, detail)
     if problem := _problem_of(output, len(model.card.golden[0].vector)):
         return outcome_row(track, stage, *problem)
     tags = np.zeros(0, np.float32) if output.tags is None else output.tags
     return outcome_row(track, stage, OK) | {"embedding": output.vector, "tags": tags}
+
+
+def _clip(track: Wanted, settings: PretrainedSettings, rate: int) -> Iterable[audio.Samples]:
+    """Return the clip in blocks; only a whole song has more than one."""
+    if not settings.duration_s:
+        return audio.stream(track.uri, sample_rate=rate)
+    return [audio.load(track.uri, sample_rate=rate, offset_s=settings.offset_s, duration_s=settings.duration_s)]
+
+
+class _Passed:
+    """What is known of the blocks of a clip that have passed."""
+
+    def __init__(self) -> None:
+        self.n_samples, self.peak = 0, 0.0
+
+    def watch(
+        self, blocks: Iterable[audio.Samples], step: float, reached: Callable[[], None]
+    ) -> Iterator[audio.Samples]:
+        """Pass the blocks on; call `reached` each time that so many more samples have passed."""
+        for block in blocks:
+            before, self.n_samples = self.n_samples, self.n_samples + len(block)
+            self.peak = max(self.peak, float(np.abs(block).max(initial=0.0)))
+            if before // step < self.n_samples // step:
+                reached()
+            yield block
 
 
 def _problem_of(output: Output, dimension: int) -> Problem | None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
+from musicrec.audio import DEFAULT_LIMITS
 from musicrec.cluster.tasks import compiling, connect, task_options
 from musicrec.cluster.watchdog import SECONDS_PER_FILE
 from musicrec.files.parquet import read_parquet, write_parquet
@@ -39,6 +40,7 @@ from musicrec.store.table_spec import Row, rows_of
 
 MEMORY = 700 * 2**20  # bytes per worker, with its libraries
 MODEL_S = 0.01  # CPU seconds for each second of a clip; used to cut shards only
+USUAL_S = 240.0  # length of a song whose length is unknown
 ROWS = pa.schema([("track_id", pa.string()), ("fingerprint", pa.string())])
 
 
@@ -47,6 +49,7 @@ def run_pretrained(
     settings: PretrainedSettings,
     *,
     address: str | None = None,
+    gpu: bool = False,
     retry_failed: bool = False,
     max_failed_fraction: float = 0.5,
     seconds_per_file: float = SECONDS_PER_FILE,
@@ -61,6 +64,8 @@ def run_pretrained(
         Which model, and which part of each song.
     address : str, optional
         Ray cluster; embedded by default.
+    gpu : bool
+        Give every task a GPU. The last digits of the vectors then differ from those of a CPU.
     retry_failed : bool
         Try failed songs again.
     max_failed_fraction : float
@@ -71,9 +76,10 @@ def run_pretrained(
     Raises
     ------
     ConfigError
-        The model is not on this machine.
+        The model is not on this machine; or `gpu` is true, and no node has a GPU.
     ModelError
-        A worker computes other golden vectors than the model's card holds.
+        A worker computes other golden vectors than the model's card holds; or `gpu` is true, and its onnxruntime has no
+        support of GPUs.
     MusicrecError
         Too many songs failed.
     """
@@ -85,7 +91,7 @@ def run_pretrained(
     with Progress(run.table, len(tracks), len(tracks) - len(todo)) as progress:
         if todo:
             connect(address)
-            _run_all(run, content, todo, seconds_per_file, progress)
+            _run_all(run, content, todo, progress, gpu=gpu, seconds_per_file=seconds_per_file)
     outcomes = _publish(run, tracks)
     counts = count(run.table, store.track_ids(), outcomes, len(todo))
     save_outcomes(store, run.table, outcomes, settings, settings.fingerprint(run.space.space_id))
@@ -145,12 +151,17 @@ class _Run(NamedTuple):
 
     def wanted(self) -> list[Wanted]:
         """Return every song of the catalog, by id, with the fingerprint of its content, the settings and the space."""
-        columns = self.store.read("tracks", ["track_id", "uri", "content_hash", "size_bytes"]).sort_by("track_id")
-        work_s, space_id = MODEL_S * self.settings.duration_s, self.space.space_id
+        names = ["track_id", "uri", "content_hash", "size_bytes", "duration_s"]
+        columns, space_id = self.store.read("tracks", names).sort_by("track_id").to_pydict(), self.space.space_id
         return [
-            Wanted(track_id, uri, self.settings.fingerprint(content_hash or "", space_id), size or 0, work_s)
-            for track_id, uri, content_hash, size in zip(*columns.to_pydict().values(), strict=True)
+            Wanted(track_id, uri, self.settings.fingerprint(hash_ or "", space_id), size or 0, self._work_s(length))
+            for track_id, uri, hash_, size, length in zip(*columns.values(), strict=True)
         ]
+
+    def _work_s(self, duration_s: float | None) -> float:
+        """Estimate the CPU seconds of a song from its length, which may be unknown or wrong."""
+        most = self.settings.duration_s or DEFAULT_LIMITS.max_decoded_s
+        return MODEL_S * min(most, duration_s or self.settings.duration_s or USUAL_S)
 
     def known(self, *, retry_failed: bool) -> set[Row]:
         """Return the songs, each with its fingerprint, that need not be computed: vector or failure are known."""
@@ -194,16 +205,20 @@ class Shared(NamedTuple):
     settings: PretrainedSettings
     job: Job
     seconds_per_file: float
+    gpu: bool
     run: str  # unique name of the run
 
 
-def _run_all(run: _Run, content: bytes, todo: list[Wanted], seconds_per_file: float, progress: Progress) -> None:
+def _run_all(
+    run: _Run, content: bytes, todo: list[Wanted], progress: Progress, *, gpu: bool, seconds_per_file: float
+) -> None:
     """Stage every open song."""
+    options = task_options(MEMORY + 4 * len(content), gpu=gpu)
     folder = run.store.work.folder(run.job.work)
     write_atomic(folder / FILE, content)
     write_atomic(folder / CARD, to_toml(run.card).encode())
-    shared = ray.put(Shared(run.store.out, run.settings, run.job, seconds_per_file, uuid.uuid4().hex))
-    task = _run_shard.options(**task_options(MEMORY + 4 * len(content)))
+    shared = ray.put(Shared(run.store.out, run.settings, run.job, seconds_per_file, gpu, uuid.uuid4().hex))
+    task = _run_shard.options(**options)
     run_songs(
         run.store, run.job, todo, lambda shard, verdict: task.remote(shard, shared, verdict),
         seconds_per_file=seconds_per_file, progress=progress,
@@ -214,17 +229,18 @@ def _run_all(run: _Run, content: bytes, todo: list[Wanted], seconds_per_file: fl
 def _run_shard(shard: list[Wanted], shared: Shared, verdict: Verdict) -> ShardResult:
     """Stage one shard."""
     store, job = Store(shared.out), shared.job
-    model = _model(store.work.folder(job.work))
+    model = _model(store.work.folder(job.work), gpu=shared.gpu)
     return stage_songs(
-        store, job, shard, lambda track: pretrained_row(track, shared.settings, job.stage, model),
+        store, job, shard, lambda track, clock: pretrained_row(track, shared.settings, job.stage, model, clock),
         seconds_per_file=shared.seconds_per_file, run=shared.run, verdict=verdict,
     )  # fmt: skip
 
 
 @lru_cache(maxsize=1)
-def _model(folder: AnyPath) -> Pretrained:
+def _model(folder: AnyPath, *, gpu: bool) -> Pretrained:
     """Load the model of a run, once per worker, and check that this machine computes its golden vectors."""
-    model = Pretrained(read_bytes(folder / FILE), parse_card(read_bytes(folder / CARD).decode(), str(folder / CARD)))
+    card = parse_card(read_bytes(folder / CARD).decode(), str(folder / CARD))
+    model = Pretrained(read_bytes(folder / FILE), card, gpu=gpu)
     with compiling():
         check_golden(model)
     return model

@@ -27,7 +27,6 @@ from musicrec.serve.sidecar_cache import local_version
 from musicrec.serve.song_facts import facts_of
 from musicrec.settings import SimilarSettings
 from musicrec.simd.lanes import LANES
-from musicrec.similarity.filters import Songs, songs_of
 from musicrec.similarity.hubness import Statistics
 from musicrec.similarity.rules import is_asked, pool_depth, refine, statistics_of
 from musicrec.similarity.search import bounds, candidates
@@ -39,6 +38,7 @@ from musicrec.similarity.search.exact import METRICS, Lists, as_lists, check, ne
 from musicrec.similarity.search.refresh import SPARES, Kept, full, refresh
 from musicrec.similarity.search.screens import DEVICE
 from musicrec.similarity.search.shards import Part, lists_of_places, take_places
+from musicrec.similarity.songs import Songs, songs_of
 from musicrec.stages.similar.kept_lists import FOLDER, Compared, load
 from musicrec.stages.staged_tasks import run_staged
 from musicrec.store.lineage import digest
@@ -83,7 +83,10 @@ def compare(store: Store, settings: SimilarSettings, vectors: Vectors, *, gpu: b
     else:
         found = _refreshed(store, settings, vectors, made_by) or _exact(store, settings, vectors, depth, screen)
     if is_asked(settings):
-        found = found._replace(lists=_by_rules(store, settings, vectors, found.lists))
+        songs = facts_of(store, vectors)
+        found = found._replace(lists=_by_rules(songs, settings, vectors, found.lists))
+        if settings.no_same_artist or settings.max_per_artist:
+            found = found._replace(how={**found.how, "without_artist": songs.n_without_artist})
     return found._replace(made_by=made_by)
 
 
@@ -252,8 +255,7 @@ def _refresh(
 # --- rules ------------------------------------------------------------------------------------------------------------
 
 
-def _by_rules(store: Store, settings: SimilarSettings, vectors: Vectors, pool: Lists) -> Lists:
-    songs = facts_of(store, vectors)
+def _by_rules(songs: Songs, settings: SimilarSettings, vectors: Vectors, pool: Lists) -> Lists:
     matrix, songs_and_pool, n_songs = ray.put(vectors.matrix), ray.put((songs, pool)), len(vectors.matrix)
     hubness = _of_songs.remote(matrix, songs_and_pool, settings) if settings.hubness != "none" else None  # once for all
     task = _refine.options(**task_options(MEMORY))

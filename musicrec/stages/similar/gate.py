@@ -71,4 +71,7 @@ def describe(lineage: dict[str, Any]) -> str:
         parts.append(f"approximate, recall {how['recall']:.3f}")
     if "changed" in how:
         parts.append(f"refreshed, {how['changed']:,} new or changed")
+    if without := how.get("without_artist"):
+        have = "song has" if without == 1 else "songs have"
+        parts.append(f"{without:,} {have} no artist, so rules about artists pass")
     return ", ".join(parts)

@@ -13,6 +13,7 @@ from musicrec.errors import MusicrecError, SchemaError
 from musicrec.schemas import OK, SKIPPED, Reason
 from musicrec.serve.comparable_songs import Vectors, read_vectors
 from musicrec.serve.sidecar_cache import local_version
+from musicrec.serve.song_facts import fingerprint_of_facts
 from musicrec.serve.space_shares import read_shares
 from musicrec.settings import SimilarSettings
 from musicrec.stages.finish import finish
@@ -70,7 +71,9 @@ def similar(
         what = "a vector" if settings.space else "an embedding"
         raise MusicrecError(f"similar: {len(vectors.names)} songs have {what}; a table needs at least two")
     names = digest(*(column.to_pylist() for column in vectors.names.columns))
-    fingerprint = settings.fingerprint(vectors.origin.fingerprint, *recordings(store, settings).values(), names)
+    facts = fingerprint_of_facts(store, settings)
+    made_of = vectors.origin.fingerprint, *recordings(store, settings).values(), names, *facts
+    fingerprint = settings.fingerprint(*made_of)
     compared, withdrawn = _bring_up_to_date(
         store, settings, fingerprint, vectors, address=address, gpu=gpu, force=force
     )

@@ -24,8 +24,9 @@ from musicrec.models.dataset import folds
 from musicrec.models.inputs import Chosen
 from musicrec.monitor.progress import Progress
 from musicrec.schemas import CURVES, EVALUATION, SCORES
+from musicrec.serve.known_artists import circles_of
 from musicrec.settings import EvaluateSettings, TrainSettings
-from musicrec.stages.model_inputs import clear_unpacked, load_training_set, table_of
+from musicrec.stages.model_inputs import clear_unpacked, fingerprints, load_training_set, table_of
 from musicrec.stages.staged_tasks import missing, run_staged
 from musicrec.stages.train.stage import card_of, unpack_as_task
 from musicrec.store.lineage import digest
@@ -44,9 +45,14 @@ class Unit(NamedTuple):
     folds: int
 
     @property
+    def name(self) -> str:
+        """Name of the model, and of the spaces that it reads."""
+        return name_of(self.settings)
+
+    @property
     def label(self) -> dict[str, Any]:
         """Columns that identify the training run."""
-        return {"model": self.settings.model, "split": self.split, "seed": self.settings.seed, "fold": self.fold}
+        return {"model": self.name, "split": self.split, "seed": self.settings.seed, "fold": self.fold}
 
 
 def evaluate(
@@ -76,7 +82,8 @@ def evaluate(
         OUT lacks what a model reads, or there are too few songs.
     """
     train_settings = [with_defaults(train.model_copy(update={"model": model})) for model in settings.models]
-    songs = {table_of(each): load_training_set(store, each) for each in train_settings}
+    inputs = {(table_of(each), each.space): each for each in train_settings}
+    songs = {key: load_training_set(store, each) for key, each in inputs.items()}
     first_songs = next(iter(songs.values()))
     units = {_name(store, unit, first_songs): unit for unit in _units(train_settings, settings)}
     if todo := missing(store, settings.stage, units):
@@ -108,11 +115,16 @@ def _units(train_settings: Sequence[TrainSettings], settings: EvaluateSettings) 
     ]
 
 
+def name_of(settings: TrainSettings) -> str:
+    """Return what the tables call a model: its name and, if it reads spaces, theirs."""
+    return f"{settings.model} on {', '.join(settings.space)}" if settings.space else settings.model
+
+
 def _name(store: Store, unit: Unit, songs: TrainingSet) -> str:
     """Return the name of a training run: a fingerprint of everything that its result depends on."""
     data = digest(songs.track_ids, songs.groups, songs.recordings, [songs.classes[i] for i in songs.y])
-    made = store.footer(table_of(unit.settings))["fingerprint"]
-    return unit.settings.fingerprint(made, data, unit.split, str(unit.fold), str(unit.folds))
+    made = fingerprints(store, unit.settings)
+    return unit.settings.fingerprint(*made, data, unit.split, str(unit.fold), str(unit.folds))
 
 
 # --- a training run -----------------------------------------------------------------------------------------------
@@ -179,14 +191,16 @@ def _publish(store: Store, settings: EvaluateSettings, songs: TrainingSet, units
     songs_digest = digest(songs.track_ids, songs.groups, songs.recordings)
     lineage = {"classes": songs.classes, "folds": settings.folds, "songs": songs_digest}
     trained: dict[str, Any] = {
-        str(unit.settings.model): unit.settings.model_dump(mode="json", exclude={"seed"}) for unit in units.values()
+        unit.name: unit.settings.model_dump(mode="json", exclude={"seed"}) for unit in units.values()
     }
     content = {}
     for table, schema in TABLES.items():
         folder = store.work.folder(settings.stage if table == "evaluation" else f"{settings.stage}/{table}")
         fresh = pa.concat_tables(read_parquet(folder / f"{name}.parquet") for name in units).cast(schema)
         if table == "evaluation":
-            fresh = pa.concat_tables([fresh, *(_fused(fresh, fused, songs.classes) for fused in settings.fuse)])
+            names = {str(unit.settings.model): unit.name for unit in units.values()}
+            fused = ["+".join(names[model] for model in models.split("+")) for models in settings.fuse]
+            fresh = pa.concat_tables([fresh, *(_fused(fresh, models, songs.classes) for models in fused)])
         content[table] = pa.concat_tables([_before(store, table, lineage, fresh), fresh])
     predictions = content["evaluation"].to_pandas()
     content["scores"] = pa.Table.from_pandas(_scores(store, predictions, songs.classes), SCORES, preserve_index=False)
@@ -230,8 +244,8 @@ def _fused(answers: pa.Table, fused: str, classes: list[str]) -> pa.Table:
 
 
 def _scores(store: Store, predictions: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
-    tracks = store.read("tracks", ["track_id", "artist_id", "recording", "uri"]).to_pandas().set_index("track_id")
-    artists = tracks["artist_id"].fillna(tracks["recording"])
+    uris = store.read("tracks", ["track_id", "uri"]).to_pandas().set_index("track_id")["uri"]
+    artists = circles_of(store, predictions["track_id"].unique())
     table = store.read("features").to_pandas().set_index("track_id")
-    controls = control_scores(predictions, tracks["uri"].map(file_type), artists, table)
+    controls = control_scores(predictions, uris.map(file_type), artists, table)
     return pd.concat([scores(predictions, artists, classes), controls], ignore_index=True)

@@ -25,12 +25,20 @@ from musicrec.models import (
     read_card,
     with_defaults,
 )
-from musicrec.models.inputs import Chosen
+from musicrec.models.inputs import VECTORS, Chosen
 from musicrec.monitor.progress import Progress
 from musicrec.schemas import HISTORY, OK, PREDICTIONS, SKIPPED, Reason
 from musicrec.settings import CHECKPOINT_S, TrainSettings
 from musicrec.stages.finish import finish
-from musicrec.stages.model_inputs import clear_unpacked, input_of, load_training_set, table_of, unpack
+from musicrec.stages.model_inputs import (
+    clear_unpacked,
+    fingerprints,
+    input_of,
+    lacking,
+    load_training_set,
+    table_of,
+    unpack,
+)
 from musicrec.stages.train.on_ray import fit_on_ray
 from musicrec.store.lineage import digest
 from musicrec.store.outcomes import Counts, Outcome, count, outcomes_table, save_outcomes
@@ -74,7 +82,7 @@ def train(
         raise ConfigError(f"{workers} workers cannot share a batch of {full.batch_size} songs; raise --batch-size")
     songs = load_training_set(store, full)
     model_id = full.fingerprint(
-        store.footer(table_of(full))["fingerprint"],
+        *fingerprints(store, full),
         digest(songs.track_ids, songs.groups, [songs.classes[i] for i in songs.y]),
     )
     name = f"models/{full.model}"
@@ -94,7 +102,7 @@ def train(
             link_or_copy(folder / file, version.folder / file)
         store.publish(version)
         clear_unpacked(store)
-    outcomes = _outcomes(store, songs, model_id)
+    outcomes = _outcomes(store, songs, model_id, lacking(store, input_of(store, full)))
     return finish(store, settings, outcomes, model_id, fresh=0 if is_current else len(songs.track_ids))
 
 
@@ -127,14 +135,15 @@ def _published_id(store: Store, name: str) -> str | None:
         return None
 
 
-def _outcomes(store: Store, songs: TrainingSet, model_id: str) -> pa.Table:
+def _outcomes(store: Store, songs: TrainingSet, model_id: str, lacks: dict[str, tuple[Reason, str]]) -> pa.Table:
     used = set(songs.track_ids)
     rows = []
     for track_id in store.track_ids():
         if track_id in used:
             rows.append(Outcome(track_id, "train", OK, fingerprint=model_id))
         else:
-            rows.append(Outcome(track_id, "train", SKIPPED, songs.left_out.get(track_id, Reason.NO_FEATURES)))
+            why = lacks.get(track_id) or (songs.left_out.get(track_id, Reason.NO_FEATURES),)
+            rows.append(Outcome(track_id, "train", SKIPPED, *why))
     return outcomes_table(rows)
 
 
@@ -223,17 +232,17 @@ def _write_model(
 ) -> None:
     """Write the model folder.
 
-    A model of features predicts all songs. A network of spectrograms or images predicts the test songs only, as the
-    others would take long.
+    A model of features or vectors predicts all songs. A network of spectrograms or images predicts the test songs only,
+    as the others would take long.
     """
-    reads_features = model.card["input"]["reads"] == "features"
-    rows = np.flatnonzero(test | reads_features)
-    probabilities = model.predict_proba(songs.X if reads_features else Chosen(songs.X, rows))
+    reads_vectors = model.card["input"]["reads"] in VECTORS
+    rows = np.flatnonzero(test | reads_vectors)
+    probabilities = model.predict_proba(songs.X if reads_vectors else Chosen(songs.X, rows))
     predicted = probabilities.argmax(axis=1)
     hits, tested = predicted == songs.y[rows], test[rows]
     model.card["metrics"] = {
         "test_accuracy": float(hits[tested].mean()),
-        "train_accuracy": float(hits[~tested].mean()) if reads_features else history[-1]["accuracy"],
+        "train_accuracy": float(hits[~tested].mean()) if reads_vectors else history[-1]["accuracy"],
         "n_test": int(test.sum()),
         "n_train": int((~test).sum()),
         "grouped_by_artist": songs.grouped_by_artist,

@@ -16,7 +16,7 @@ from musicrec.models.weights import song_weights
 from musicrec.monitor.progress import Progress
 from musicrec.schemas import TUNING
 from musicrec.settings import TrainSettings, TuneSettings
-from musicrec.stages.model_inputs import load_training_set
+from musicrec.stages.model_inputs import fingerprints, load_training_set
 from musicrec.store.lineage import digest
 from musicrec.store.store import Store
 
@@ -34,7 +34,7 @@ def tune(store: Store, settings: TuneSettings, *, address: str | None = None) ->
     Parameters
     ----------
     store : Store
-        OUT, with ``tracks`` and ``features``.
+        OUT, with ``tracks`` and what the model reads.
     settings : TuneSettings
         Model, folds and split.
     address : str, optional
@@ -48,12 +48,13 @@ def tune(store: Store, settings: TuneSettings, *, address: str | None = None) ->
     Raises
     ------
     ConfigError, ModelError
-        OUT does not have the feature set, or there are too few songs to split.
+        OUT does not have the feature set or the space, or there are too few songs to split.
     """
-    tried = candidates(settings.model)
-    names = ("model", "feature_set", "test_fraction", "seed")
-    songs = load_training_set(store, TrainSettings(**settings.model_dump(include=set(names))))
-    searched = _searched(store, settings, songs)
+    tried = candidates(settings.model, of_spaces=bool(settings.space))
+    names = ("model", "feature_set", "space", "test_fraction", "seed")
+    trained = TrainSettings(**settings.model_dump(include=set(names)))
+    songs = load_training_set(store, trained)
+    searched = _searched(settings, songs, fingerprints(store, trained))
     before = _comparable(store, searched)
     of_model = pc.field("model") == settings.model
     rows = before.filter(of_model)
@@ -66,11 +67,11 @@ def tune(store: Store, settings: TuneSettings, *, address: str | None = None) ->
     return rows
 
 
-def _searched(store: Store, settings: TuneSettings, songs: TrainingSet) -> str:
-    """Return a fingerprint of what candidates are compared on: songs, features and folds."""
-    setup = settings.model_dump_json(exclude={"model"})
+def _searched(settings: TuneSettings, songs: TrainingSet, inputs: list[str]) -> str:
+    """Return a fingerprint of what candidates are compared on: songs, what is read of them, and folds."""
+    setup = settings.model_dump_json(exclude={"model"} if settings.space else {"model", "space"})
     genres = [songs.classes[i] for i in songs.y]
-    return digest([setup, store.footer("features")["fingerprint"], digest(songs.track_ids, songs.groups, genres)])
+    return digest([setup, *inputs, digest(songs.track_ids, songs.groups, genres)])
 
 
 def _comparable(store: Store, searched: str) -> pa.Table:
@@ -108,4 +109,4 @@ def _score(
     settings: TuneSettings, candidate: Candidate, data: Songs, folds: list[WeightedFold], k: int
 ) -> tuple[float, float]:
     fold, weights = folds[k]
-    return score(settings.model, candidate, data, fold, settings.seed, weights=weights)
+    return score(settings.model, candidate, data, fold, settings.seed, weights=weights, of_spaces=bool(settings.space))

@@ -1,4 +1,4 @@
-"""MusiCNN as ONNX computes what the checkpoint means: compared with NumPy, TensorFlow and the graph in its wheel."""
+"""MusiCNN and VGG as ONNX compute what a checkpoint means: compared with NumPy and with TensorFlow."""
 
 import os
 import zipfile
@@ -10,9 +10,7 @@ from benchmarks.models import musicnn_tensorflow
 from musicrec import audio
 from musicrec.errors import ModelError
 from musicrec.features.front_ends import FRONT_ENDS
-from musicrec.models.pretrained import library, musicnn_wheel
-from musicrec.models.pretrained.musicnn import convert
-from musicrec.models.pretrained.musicnn_forward import forward
+from musicrec.models.pretrained import library, musicnn_wheel, vgg
 from musicrec.models.pretrained.session import Pretrained
 from musicrec.models.pretrained.signals import signal
 
@@ -28,24 +26,65 @@ def numbered(name, i):
     return f"{name}_{i}" if i else name
 
 
-@pytest.fixture(scope="module")
-def weights():
-    """A checkpoint of random numbers with MusiCNN's names and shapes; some normalisations turn the order round."""
+def made(kernels, normalised):
+    """A checkpoint of random numbers, from shapes by name; some normalisations turn the order round."""
     rng = np.random.default_rng(0)
-    made = {}
-    for i, (time, width, n) in enumerate(CONVOLUTIONS):
-        made[f"{numbered('conv2d', i)}/kernel"] = rng.normal(size=(time, width, 1, n)) / np.sqrt(time * width)
-        made[f"{numbered('conv2d', i)}/bias"] = rng.normal(size=n) * 0.1
-    for i, n in enumerate(NORMALISED):
+    weights = {}
+    for name, shape in kernels.items():
+        weights[f"{name}/kernel"] = rng.normal(size=shape) / np.sqrt(np.prod(shape[:-1]))
+        weights[f"{name}/bias"] = rng.normal(size=shape[-1]) * 0.1
+    for i, n in enumerate(normalised):
         for part, values in {
             "gamma": rng.normal(size=n), "beta": rng.normal(size=n) * 0.1,
             "moving_mean": rng.normal(size=n) * 0.1, "moving_variance": rng.uniform(0.5, 2, size=n),
         }.items():  # fmt: skip
-            made[f"{numbered('batch_normalization', i)}/{part}"] = values
-    for name, shape in {"dense": (1506, 200), "dense_1": (200, 50)}.items():
-        made[f"{name}/kernel"] = rng.normal(size=shape) / np.sqrt(shape[0])
-        made[f"{name}/bias"] = rng.normal(size=shape[1]) * 0.1
-    return {name: values.astype(np.float32) for name, values in made.items()}
+            weights[f"{numbered('batch_normalization', i)}/{part}"] = values
+    return {name: values.astype(np.float32) for name, values in weights.items()}
+
+
+def musicnn_weights():
+    kernels = {numbered("conv2d", i): (time, width, 1, n) for i, (time, width, n) in enumerate(CONVOLUTIONS)}
+    return made(kernels | {"dense": (1506, 200), "dense_1": (200, 50)}, NORMALISED)
+
+
+def vgg_weights():
+    kernels = {f"{i + 1}CNN": (3, 3, 8 if i else 1, 8) for i in range(5)}
+    return made(kernels | {"dense": (16, 50)}, [1, 8, 8, 8, 8, 8])
+
+
+def vgg_by_tensorflow(weights, pools):
+    import tensorflow as tf
+
+    def norm(i, y):
+        parts = (weights[f"{numbered('batch_normalization', i)}/{part}"] for part in PARTS)
+        return tf.nn.batch_normalization(y, *parts, 1e-3)
+
+    def run(x):
+        y = norm(0, x[..., None])
+        for i, (size, step) in enumerate(pools):
+            y = tf.nn.relu(tf.nn.conv2d(y, weights[f"{i + 1}CNN/kernel"], 1, "SAME") + weights[f"{i + 1}CNN/bias"])
+            y = tf.nn.max_pool2d(norm(i + 1, y), size, step, "VALID")
+        y = tf.reshape(y, [len(x), -1])
+        return y.numpy(), tf.sigmoid(y @ weights["dense/kernel"] + weights["dense/bias"]).numpy()
+
+    return run
+
+
+def by_tensorflow(name, weights):
+    """How TensorFlow runs a checkpoint."""
+    return vgg_by_tensorflow(weights, POOLS[name]) if name in POOLS else musicnn_tensorflow.network(weights)
+
+
+PARTS = ("moving_mean", "moving_variance", "beta", "gamma")
+POOLS = {"vgg-msd": vgg.MSD_POOLS, "vgg-mtt": vgg.MTT_POOLS}
+
+
+@pytest.fixture(scope="module", params=["musicnn", *POOLS])
+def converted(request):
+    """A checkpoint, and the model that is made of it."""
+    weights = vgg_weights() if request.param in POOLS else musicnn_weights()
+    content = musicnn_wheel.CHECKPOINTS[request.param].convert(weights)
+    return weights, Pretrained(content, musicnn_wheel.card_of(request.param, TAGS))
 
 
 @pytest.fixture(scope="module")
@@ -58,27 +97,29 @@ def close(mine, theirs):
 
 
 @pytest.mark.thorough
-def test_the_converted_network_is_the_described_one(weights, patches):
-    model = Pretrained(convert(weights), musicnn_wheel.card_of("musicnn", TAGS))
+def test_the_converted_network_is_the_described_one(converted, patches):
+    weights, model = converted
     vectors, tags = model.run(patches)
     for i, patch in enumerate(patches):
-        outputs = forward(weights, patch)
+        outputs = musicnn_wheel.CHECKPOINTS[model.card.name].forward(weights, patch)
         close(vectors[i], outputs.embedding)
         close(tags[i], outputs.tags)
     musicnn_wheel.check_converted(model, weights)
 
 
 @pytest.mark.engine
-def test_the_converted_network_is_that_of_tensorflow(weights, patches):
-    model = Pretrained(convert(weights), musicnn_wheel.card_of("musicnn", TAGS))
-    for mine, theirs in zip(model.run(patches), musicnn_tensorflow.network(weights)(patches), strict=True):
+def test_the_converted_network_is_that_of_tensorflow(converted, patches):
+    weights, model = converted
+    expected = by_tensorflow(model.card.name, weights)(patches)
+    for mine, theirs in zip(model.run(patches), expected, strict=True):
         close(mine, theirs)
 
 
-def test_a_network_that_was_converted_wrongly_is_not_kept(weights):
-    model = Pretrained(convert(weights), musicnn_wheel.card_of("musicnn", TAGS))
-    changed = weights | {"conv2d_3/bias": weights["conv2d_3/bias"] + 0.1}
-    with pytest.raises(ModelError, match="model musicnn: converted, it computes other numbers of clip tone"):
+def test_a_network_that_was_converted_wrongly_is_not_kept(converted):
+    weights, model = converted
+    bias = "3CNN/bias" if "3CNN/bias" in weights else "conv2d_3/bias"
+    changed = weights | {bias: weights[bias] + 0.1}
+    with pytest.raises(ModelError, match=f"model {model.card.name}: converted, it computes other numbers of clip tone"):
         musicnn_wheel.check_converted(model, changed)
 
 
@@ -123,21 +164,32 @@ def test_another_file_under_the_same_name_is_refused(tmp_path, monkeypatch):
     assert not list(target.glob("*.whl"))
 
 
+def pools_of(file):
+    """The neighbourhoods in the graph that a checkpoint was trained with."""
+    from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
+
+    nodes = [node for node in MetaGraphDef.FromString(file.read_bytes()).graph_def.node if node.op == "MaxPool"]
+    return [tuple(tuple(node.attr[name].list.i)[1:3] for name in ("ksize", "strides")) for node in nodes]
+
+
 @pytest.mark.slow
 @pytest.mark.engine
 def test_the_wheel_of_the_package_index_is_converted(tmp_path, monkeypatch, patches, data):
-    """It asks the package index. Both networks are those of TensorFlow, and one finds the tag blues in a blues."""
+    """It asks the package index. The networks are those of TensorFlow; those of MSD find the tag blues in a blues."""
     monkeypatch.setenv("MUSICREC_CACHE", str(tmp_path / "cache"))
-    cards = musicnn_wheel.add_musicnn()
-    assert [card.name for card in cards] == [card.name for card in library.installed()] == ["musicnn", "musicnn-mtt"]
     with zipfile.ZipFile(musicnn_wheel.fetch(tmp_path)) as wheel:
         wheel.extractall(tmp_path)
-    for card in cards:
-        assert (len(card.tags), card.licence) == (50, "ISC")
-        weights = musicnn_wheel.read_checkpoint(tmp_path / "musicnn" / musicnn_wheel.CHECKPOINTS[card.name])
-        model = Pretrained(*library.read_model(card.name))
-        for mine, theirs in zip(model.run(patches), musicnn_tensorflow.network(weights)(patches), strict=True):
+    for name, checkpoint in musicnn_wheel.CHECKPOINTS.items():
+        card = musicnn_wheel.add_checkpoint(name)
+        assert (card.name, len(card.tags), card.licence) == (name, 50, "ISC")
+        weights = musicnn_wheel.read_checkpoint(tmp_path / "musicnn" / checkpoint.folder)
+        model = Pretrained(*library.read_model(name))
+        for mine, theirs in zip(model.run(patches), by_tensorflow(name, weights)(patches), strict=True):
             close(mine, theirs)
+        if name in POOLS:
+            assert pools_of(tmp_path / "musicnn" / checkpoint.folder / ".meta") == POOLS[name]
+    assert [card.name for card in library.installed()] == sorted(musicnn_wheel.CHECKPOINTS)
     blues = audio.load(str(data / "gtzan/blues/blues.00000.wav"), sample_rate=16_000)
-    output = Pretrained(*library.read_model("musicnn")).embed(blues)
-    assert cards[0].tags[int(output.tags.argmax())] == "blues"
+    for name in ("musicnn", "vgg-msd"):
+        content, card = library.read_model(name)
+        assert card.tags[int(Pretrained(content, card).embed(blues).tags.argmax())] == "blues"

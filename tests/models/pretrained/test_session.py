@@ -1,13 +1,17 @@
 """A network gives what the same arithmetic gives in NumPy; what it cannot give is refused in one line."""
 
+import tracemalloc
+from unittest import mock
+
 import numpy as np
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musicrec.errors import ModelError
 from musicrec.features.front_ends import FRONT_ENDS
-from musicrec.models.pretrained.session import Pool, Pretrained
+from musicrec.models.pretrained.session import ON_CPU, ON_GPU, Pool, Pretrained
 from onnx_files import BANDS, FRAMES, SIZE, by_numpy, card, network, node
 
 RATE = 16_000
@@ -73,6 +77,19 @@ def test_a_short_clip_has_no_vector_where_the_card_refuses_it():
     repeated = np.tile(noise(0.5), 2)[: (FRAMES - 1) * 256]
     output = Pretrained(content, card(short="repeat")).embed(noise(0.5))
     np.testing.assert_allclose(output.vector, by_numpy(windows_of(repeated)[0]), rtol=1e-4)
+
+
+@pytest.mark.thorough
+def test_an_hour_takes_no_more_memory_than_minutes_and_has_the_vector_of_all_of_it():
+    minute, model = noise(60.0), Pretrained(network().SerializeToString(), card(window_s=0.8, hop_s=0.8))
+    peaks, outputs = [], []
+    for n_minutes in (4, 60):
+        tracemalloc.start()
+        outputs.append(model.embed_blocks(minute * (1 + i) for i in range(n_minutes)))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0] < 60 * minute.nbytes / 2
+    np.testing.assert_allclose(outputs[0].vector, model.embed(np.concatenate([minute * i for i in range(1, 5)])).vector)
 
 
 @settings(max_examples=50)
@@ -153,3 +170,36 @@ def test_vectors_of_different_lengths_are_refused():
     pool.add(np.zeros((2, 3), np.float32), "small")
     with pytest.raises(ModelError, match="model small gives vectors of 3 and 4 numbers for one clip"):
         pool.add(np.zeros((1, 4), np.float32), "small")
+
+
+# --- on a GPU ---------------------------------------------------------------------------------------------------------
+
+
+def loading(provided, used):
+    """An onnxruntime with some providers, whose sessions use some; it says which ones it was asked for."""
+    session = mock.Mock(wraps=onnxruntime.InferenceSession(network().SerializeToString()))
+    session.get_providers.return_value = used
+    return (
+        mock.patch.object(onnxruntime, "get_available_providers", return_value=provided),
+        mock.patch.object(onnxruntime, "InferenceSession", return_value=session),
+    )
+
+
+def test_on_a_gpu_cuda_is_asked_for_first():
+    available, made = loading([ON_GPU, ON_CPU], [ON_GPU, ON_CPU])
+    with available, made as opened:
+        Pretrained(network().SerializeToString(), card(), gpu=True)
+        Pretrained(network().SerializeToString(), card())
+    asked = [call.kwargs["providers"] for call in opened.call_args_list]
+    assert asked == [[(ON_GPU, {"use_tf32": "0"}), ON_CPU], [ON_CPU]]
+
+
+@pytest.mark.parametrize("provided", [[ON_CPU], [ON_GPU, ON_CPU]])
+def test_without_cuda_one_line_says_so(provided):
+    """Where its libraries are missing, onnxruntime would run on the CPU and only warn."""
+    available, made = loading(provided, [ON_CPU])
+    line = (
+        r"model small cannot run on a GPU: onnxruntime \S+ on \S+ has no CUDA; install onnxruntime-gpu there, or leave"
+    )
+    with available, made, pytest.raises(ModelError, match=line):
+        Pretrained(network().SerializeToString(), card(), gpu=True)

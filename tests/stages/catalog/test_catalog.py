@@ -212,7 +212,7 @@ def test_other_bytes_behind_the_same_size_and_time_are_noticed(store, source):
 def test_nothing_is_read_or_published_the_second_time(store, source, monkeypatch):
     run(store, source)
     before, tracks = version(store), table(store)
-    for reader in ("_content_hash", "_tags"):
+    for reader in ("_content_hash", "read_tags"):
         monkeypatch.setattr(f"musicrec.stages.catalog.stage.{reader}", lambda path: pytest.fail(f"{path} was read"))
     counts = run(store, source)
     assert counts.fresh == 0
@@ -243,6 +243,40 @@ def test_a_file_that_was_only_touched_is_read_again(store, source):
     run(store, source)
     os.utime(source / "rock/a.wav", ns=(1, 1))
     assert run(store, source).fresh == 1
+
+
+def test_the_spelling_of_a_genre_is_that_of_a_new_catalog(tmp_path, store):
+    """Songs that go, and were most, take their spelling with them, although no other song is read again."""
+    source = tmp_path / "songs"
+    for i, genre in enumerate(("Hip-Hop", "hip hop", "hip hop", "Jazz")):
+        song(source / f"{i}.flac", genre=genre, artist="Ada", seed=i)
+    run(store, source)
+    assert table(store)["genre"].tolist() == ["hip hop"] * 3 + ["Jazz"]
+    for i in (1, 2):
+        (source / f"{i}.flac").unlink()
+    assert run(store, source).fresh == 0
+    assert table(store)["genre"].tolist() == ["Hip-Hop", "Jazz"]
+    fresh = Store(tmp_path / "fresh")
+    fresh.create()
+    run(fresh, source)
+    assert store.read("tracks").equals(fresh.read("tracks"))
+
+
+def test_other_separators_are_another_reading_of_the_same_songs(tmp_path, store):
+    song(tmp_path / "songs/a.flac", artist="Ada feat. Ben")
+    run(store, tmp_path / "songs")
+    assert table(store)["artist_ids"].map(list).tolist() == [["ada feat. ben"]]
+    settings = CatalogSettings(source=str(tmp_path / "songs"), artist_separators=("feat.",))
+    with pytest.raises(ConfigError, match="artist_separators"):
+        catalog(store, settings)
+    assert catalog(store, settings, force=True).fresh == 0
+    assert table(store)["artist_ids"].map(list).tolist() == [["ada", "ben"]]
+
+
+def test_songs_without_an_artist_are_counted(source, store):
+    assert str(run(store, source)).endswith("(4 read now); 4 songs have no artist")
+    song(source / "d.flac", artist="Ada")
+    assert str(run(store, source)).endswith("(1 read now); 4 songs have no artist")
 
 
 def manifest(tmp_path: Path, text: str) -> Path:

@@ -6,20 +6,24 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import soundfile as sf
 
 from extracting import new_out, own_source
 from musicrec import audio
+from musicrec.cluster.watchdog import Watchdog
 from musicrec.errors import ConfigError, ModelError, MusicrecError
 from musicrec.models.pretrained import library
 from musicrec.models.pretrained.session import Pretrained
 from musicrec.settings import CatalogSettings, PretrainedSettings, SimilarSettings
 from musicrec.stages.catalog.stage import catalog
 from musicrec.stages.chain import chain_settings, run, stages
-from musicrec.stages.extract.track_rows import Wanted
+from musicrec.stages.extract.faults import Tally
+from musicrec.stages.extract.track_rows import Wanted, outcome_row
 from musicrec.stages.pretrained import stage
-from musicrec.stages.pretrained.pretrained_rows import pretrained_row
+from musicrec.stages.pretrained.pretrained_rows import output_table, pretrained_row
 from musicrec.stages.pretrained.stage import is_of_model, run_pretrained, run_pretrained_again
 from musicrec.stages.similar.stage import similar
+from musicrec.stages.song_tasks import Job, stage_songs
 from musicrec.store.store import Store
 from onnx_files import SIZE, card, network, node
 
@@ -92,14 +96,15 @@ def test_a_first_run_makes_the_space_that_songs_are_compared_in_and_finds_duplic
     ray_session, songs, tmp_path, model
 ):
     store = new_out(tmp_path / "out", songs[0])
-    own = {"n": 3, "space": ["small=1", "features=0.5"], "no_duplicates": True, "max_hub_share": 1.0}
+    spaces = ["small=1", "tags/small=0.25", "features=0.5"]
+    own = {"n": 3, "space": spaces, "no_duplicates": True, "max_hub_share": 1.0}
     values = {"train": {"model": "svm"}, "embed": {"model": "svm"}, "similar": own}
     settings = chain_settings(store, values)
     assert list(stages(store, settings))[-3:] == ["vectors/small", "duplicates", "similar"]
     run(store, settings, show=lambda counts: None)
     lineage = store.footer("similar")["lineage"]
-    assert {name: space["weight"] for name, space in lineage["spaces"].items()} == {"small": 1.0, "features": 0.5}
-    assert set(lineage["made_of"]) == {"vectors/small", "features", "recordings"}
+    assert [f"{name}={space['weight']:g}" for name, space in lineage["spaces"].items()] == sorted(spaces)
+    assert set(lineage["made_of"]) == {"vectors/small", "tags/small", "features", "recordings"}
     assert store.footer("vectors/small")["settings"]["duration_s"] == settings.extract.duration_s
     before = store.state()
     run(store, settings, show=lambda counts: None)
@@ -201,7 +206,80 @@ def test_a_catalog_of_which_no_song_can_be_read_says_so_and_keeps_the_reasons(ra
     assert outcomes.reason.tolist() == ["undecodable"]
 
 
+def test_whole_songs_are_read_to_their_end(ray_session, songs, tmp_path, model):
+    store = new_out(tmp_path / "out", songs[0])
+    run_pretrained(store, PretrainedSettings(model="small", duration_s=1.0))
+    short = store.read("vectors/small").to_pydict()
+    run_pretrained(store, PretrainedSettings(model="small", duration_s=0.0))
+    whole = store.read("vectors/small").to_pydict()
+    assert whole["track_id"] == short["track_id"]
+    assert not np.allclose(whole["embedding"], short["embedding"], rtol=1e-3)
+    y = audio.load(str(songs[0] / whole["track_id"][0]), sample_rate=16_000)  # 3 s long
+    expected = Pretrained(*library.read_model("small")).embed(y).vector
+    np.testing.assert_allclose(whole["embedding"][0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_with_gpu_every_task_asks_for_one_and_the_model_runs_there(ray_session, songs, tmp_path, model):
+    store = new_out(tmp_path / "out", songs[0])
+    with pytest.raises(ConfigError, match="--gpu: no node of the Ray cluster has a GPU; leave the option out"):
+        run_pretrained(store, SETTINGS, gpu=True)
+    with (
+        mock.patch.object(stage, "task_options", side_effect=lambda memory, *, gpu: {"num_gpus": 0}) as options,
+        pytest.raises(
+            ModelError, match=r"model small cannot run on a GPU: onnxruntime \S+ on \S+ has no CUDA; install"
+        ),
+    ):
+        run_pretrained(store, SETTINGS, gpu=True)
+    assert [call.kwargs for call in options.call_args_list] == [{"gpu": True}]
+    assert not store.exists("vectors/small")
+
+
 # --- one song ---------------------------------------------------------------------------------------------------------
+
+
+def no_clock():
+    """A file that is over long before its time limit."""
+
+
+def test_the_clock_of_a_long_song_starts_anew_after_each_ten_minutes(tmp_path, model):
+    """Whatever the catalog takes its length for: the header may be wrong."""
+    minutes, beats = 31, []
+    with sf.SoundFile(tmp_path / "long.wav", "w", 8_000, 1) as file:
+        for i in range(minutes):
+            file.write(0.1 * np.sin(np.arange(60 * 8_000) * (i + 1) / 50))
+    track, settings = Wanted("a", str(tmp_path / "long.wav"), "f"), PretrainedSettings(model="small", duration_s=0)
+    network = Pretrained(*library.read_model("small"))
+    row = pretrained_row(track, settings, "vectors/small", network, lambda: beats.append(1))
+    assert (row["status"], len(beats)) == ("ok", 3)
+    clip = settings.model_copy(update={"duration_s": 600.0})
+    assert pretrained_row(track, clip, "vectors/small", network, lambda: beats.append(1))["status"] == "ok"
+    assert len(beats) == 4
+
+
+def test_the_watchdog_of_a_shard_hears_of_it(tmp_path):
+    """It would end the worker of a song that never begins anew."""
+    store, job = Store(tmp_path / "out"), Job("vectors/small", "vectors/small/x", [output_table(1)])
+    store.create()
+
+    def make_row(track, restart_clock):
+        restart_clock()
+        values = {"embedding": np.ones(1, np.float32), "tags": np.zeros(0, np.float32)}
+        return outcome_row(track, job.stage, "ok") | {"seconds": 0.1, **values}
+
+    with mock.patch.object(Watchdog, "begin", autospec=True) as begin:
+        shard = [Wanted(name, f"{name}.wav", "f") for name in ("a", "b")]
+        stage_songs(store, job, shard, make_row, seconds_per_file=1, run="x", verdict=Tally().verdict)
+    assert [call.args[1] for call in begin.call_args_list] == ["0", "0", "1", "1"]
+
+
+def test_a_silent_or_a_very_short_song_has_no_vector_also_if_it_is_read_whole(tmp_path, model):
+    sf.write(tmp_path / "silent.wav", np.zeros(80_000), 8_000)
+    sf.write(tmp_path / "short.wav", np.ones(700), 8_000)
+    network, settings = Pretrained(*library.read_model("small")), PretrainedSettings(model="small", duration_s=0)
+    for reason in ("silent", "too_short"):
+        track = Wanted("a", str(tmp_path / f"{reason.removeprefix('too_')}.wav"), "f")
+        row = pretrained_row(track, settings, "vectors/small", network, no_clock)
+        assert (row["status"], row["reason"]) == ("skipped", reason)
 
 
 @pytest.mark.parametrize(
@@ -223,15 +301,16 @@ def test_a_vector_that_cannot_be_compared_is_an_outcome(songs, last, short, stat
     says = card(short=short, golden=[{"signal": "tone", "vector": [1.0] * SIZE}])
     settings = PretrainedSettings(model="small", duration_s=0.5)
     track = Wanted("a", str(songs[1][0]), "f")
-    row = pretrained_row(track, settings, "vectors/small", Pretrained(net.SerializeToString(), says))
+    row = pretrained_row(track, settings, "vectors/small", Pretrained(net.SerializeToString(), says), no_clock)
     assert (row["stage"], row["status"], row["reason"]) == ("vectors/small", status, reason)
 
 
 def test_a_vector_of_another_length_is_an_outcome(songs):
     says = card(golden=[{"signal": "tone", "vector": [1.0] * 7}])
     row = pretrained_row(
-        Wanted("a", str(songs[1][0]), "f"), SETTINGS, "vectors/small", Pretrained(network().SerializeToString(), says)
-    )
+        Wanted("a", str(songs[1][0]), "f"), SETTINGS, "vectors/small",
+        Pretrained(network().SerializeToString(), says), no_clock,
+    )  # fmt: skip
     assert (row["status"], row["reason"], row["detail"]) == (
         "failed", "wrong_length", "the model gave 6 numbers, and 7 for others",
     )  # fmt: skip

@@ -378,7 +378,21 @@ def test_a_damaged_file_of_shares_is_made_again(several, matrices):
 
 
 @pytest.mark.parametrize(
-    "space", [["a b"], ["a=0"], ["a=-1"], ["a=nan"], ["a=x"], ["a=inf"], ["a", "a=2"], ["=1"], ["a="]]
+    "space",
+    [
+        ["a b"],
+        ["a=0"],
+        ["a=-1"],
+        ["a=nan"],
+        ["a=x"],
+        ["a=inf"],
+        ["a", "a=2"],
+        ["=1"],
+        ["a="],
+        ["tags/"],
+        ["tags/a b"],
+        ["a/b"],
+    ],
 )
 def test_weights_that_are_none_are_refused(space):
     with pytest.raises(ValueError, match="expected each space once, as a name or with a weight above 0"):

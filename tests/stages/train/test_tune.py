@@ -34,7 +34,7 @@ def catalog(n=120, n_classes=3, per_artist=2, seed=0) -> TrainingSet:
     draw = np.random.default_rng(seed)
     genres = [f"g{i % n_classes}" for i in range(n)]
     X = draw.normal(size=(n, 12)) + draw.normal(size=(n_classes, 12))[np.arange(n) % n_classes]
-    artists = [f"{genre}-{i // (n_classes * per_artist)}" for i, genre in enumerate(genres)]
+    artists = [[f"{genre}-{i // (n_classes * per_artist)}"] for i, genre in enumerate(genres)]
     return training_set([f"s{i:03d}" for i in range(n)], X.astype(np.float32), genres, artists)
 
 

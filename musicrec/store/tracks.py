@@ -1,0 +1,42 @@
+"""Columns of ``tracks`` that an older musicrec did not write, made of those that it did."""
+
+from typing import Any
+
+import pyarrow as pa
+
+from musicrec.schemas import TRACKS
+from musicrec.store.store import Store
+
+MADE_OF = {"artist_ids": ["artist_id"], "album_id": ["artist_id", "album"], "genres": ["genre"]}
+
+
+def read_tracks(store: Store, columns: list[str]) -> pa.Table:
+    """Return columns of the published ``tracks``, whichever musicrec wrote it.
+
+    Parameters
+    ----------
+    store : Store
+        OUT, with ``tracks``.
+    columns : list of str
+        Names from :data:`musicrec.schemas.TRACKS`.
+
+    Raises
+    ------
+    SchemaError
+        The table is missing or damaged.
+    """
+    held = set(store.dataset("tracks").schema.names)
+    wanted = [column for name in columns for column in ([name] if name in held else MADE_OF.get(name, []))]
+    table = store.read("tracks", list(dict.fromkeys(wanted)))
+    made = {name: table[name] if name in held else _made(table, name) for name in columns}
+    return pa.table(made, schema=pa.schema([TRACKS.field(name) for name in columns]))
+
+
+def _made(table: pa.Table, name: str) -> pa.Array:
+    rows = table.select(MADE_OF.get(name, [])).to_pylist() or [{}] * table.num_rows
+    makers: dict[str, Any] = {
+        "artist_ids": lambda row: [row["artist_id"]] if row["artist_id"] else [],
+        "album_id": lambda row: row["album"] and "/".join(filter(None, [row["artist_id"], row["album"]])),
+        "genres": lambda row: [row["genre"]] if row["genre"] else [],
+    }
+    return pa.array(map(makers.get(name, lambda row: None), rows), TRACKS.field(name).type)

@@ -1,0 +1,108 @@
+"""Lengths of songs whose headers only guess, beside the samples that FFmpeg decodes."""
+
+import av
+import numpy as np
+import pytest
+
+from musicrec.stages.catalog.file_tags.read import read_tags
+from tagged_files import id3, music, text_frame
+
+RATE = 44_100
+
+
+def song(form, path, codec, seconds=20.0, rate=RATE, **options):
+    """Silence, then ever louder noise, so that the bit rate of the first frames says nothing about the others."""
+    rng = np.random.default_rng(0)
+    samples = (np.linspace(0, 0.5, round(seconds * rate)) * rng.normal(size=round(seconds * rate))).astype(np.float32)
+    samples[: len(samples) // 4] = 0
+    with av.open(path, "w", format=form, container_options=options.pop("container", {})) as file:
+        stream = file.add_stream(codec, rate, options=options, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples[None], "fltp", "mono")
+        frame.sample_rate, frame.pts = rate, 0
+        resampler = av.AudioResampler(stream.format, "mono", rate, stream.frame_size or None)
+        for part in [*resampler.resample(frame), *resampler.resample(None)]:
+            file.mux(stream.encode(part))
+        file.mux(stream.encode(None))
+    return path
+
+
+def decoded_s(path):
+    with av.open(path) as file:
+        return sum(frame.samples / frame.sample_rate for frame in file.decode(audio=0))
+
+
+FORMS = {
+    "adts": ("adts", "aac", {}),
+    "mp3 of variable bit rate without a header": (
+        "mp3",
+        "libmp3lame",
+        {
+            "container": {"write_xing": "0"},
+            "compression_level": "9",
+            "global_quality": str(4 * 118),
+            "flags": "+qscale",
+        },
+    ),
+    "mp3 of constant bit rate without a header": ("mp3", "libmp3lame", {"container": {"write_xing": "0"}, "b": "128k"}),
+    "mp3 with a header": ("mp3", "libmp3lame", {"b": "128k"}),
+    "wv": ("wv", "wavpack", {}),
+    "tta": ("tta", "tta", {}),
+    "caf": ("caf", "pcm_s16be", {}),
+    "alac in caf": ("caf", "alac", {}),
+    "au": ("au", "pcm_s16be", {}),
+    "mka": ("matroska", "flac", {}),
+    "flac in ogg": ("oga", "flac", {}),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_lengths_are_those_that_ffmpeg_decodes(tmp_path, form):
+    container, codec, options = FORMS[form]
+    path = song(container, tmp_path / f"x.{container}", codec, **options)
+    if form.startswith("mp3 of variable"):
+        assert b"Xing" not in path.read_bytes()
+    found, expected = read_tags(path).duration_s, decoded_s(path)
+    assert found == pytest.approx(expected, abs=0.06)  # an encoder's delay, at most
+
+
+def test_a_wav_from_a_pipe_is_as_long_as_its_file(tmp_path):
+    data = song("wav", tmp_path / "x.wav", "pcm_s16le", 3.0).read_bytes()
+    at = data.index(b"data")
+    for size in (b"\xff\xff\xff\xff", b"\0\0\0\0", b"\xff\xff\xff\x7f"):
+        (tmp_path / "x.wav").write_bytes(data[: at + 4] + size + data[at + 8 :])
+        assert read_tags(tmp_path / "x.wav").duration_s == pytest.approx(3.0, abs=0.01)
+
+
+def test_tags_are_no_music(tmp_path):
+    path = song("adts", tmp_path / "x.aac", "aac", 5.0)
+    expected = decoded_s(path)
+    path.write_bytes(id3(text_frame("TPE1", "Ada")) + path.read_bytes() + b"TAG" + bytes(125))
+    assert read_tags(path).duration_s == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("form", ["adts", "wv", "tta", "caf", "mp3"])
+def test_damaged_headers_give_no_length_or_a_credible_one(tmp_path, form):
+    data = music(form, tmp_path / "x").read_bytes()
+    for place in range(80):
+        (tmp_path / "y").write_bytes(data[:place] + b"\xff" + data[place + 1 :])
+        length = read_tags(tmp_path / "y").duration_s
+        assert length is None or 0 < length < 7 * 24 * 3600
+        (tmp_path / "y").write_bytes(data[:place])
+        read_tags(tmp_path / "y")
+
+
+def test_flac_from_a_pipe_is_as_long_as_its_frames(tmp_path):
+    path = song("flac", tmp_path / "x.flac", "flac", 7.3)
+    data, expected = path.read_bytes(), decoded_s(path)
+    assert read_tags(path).duration_s == pytest.approx(expected, abs=1e-9)
+    path.write_bytes(data[:21] + bytes([data[21] & 0xF0]) + bytes(4) + data[26:])  # no number of samples
+    assert read_tags(path).duration_s == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_links_of_a_chain_are_added_up(tmp_path):
+    one, two = (song("ogg", tmp_path / f"{s}.opus", "libopus", s, rate=48_000) for s in (2.0, 5.0))
+    expected = decoded_s(one) + decoded_s(two)
+    data = two.read_bytes()
+    (tmp_path / "chain.opus").write_bytes(one.read_bytes() + data)
+    assert read_tags(two).duration_s == pytest.approx(decoded_s(two), abs=0.03)
+    assert read_tags(tmp_path / "chain.opus").duration_s == pytest.approx(expected, abs=0.06)
