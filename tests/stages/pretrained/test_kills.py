@@ -21,7 +21,7 @@ from processes import named
 SETTINGS = PretrainedSettings(model="small")
 TAGS = tuple(f"tag {i}" for i in range(SIZE))
 WORK = "vectors/small"
-LIMIT_S = 240
+LIMIT_S = 600
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -151,6 +151,8 @@ def musicrec(*arguments):
     return ended.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)  # two commands that start Ray, on a machine that may be busy
 def test_an_out_in_a_bucket_has_the_same_vectors_and_lists(alone, synthetic, s3):
     there = new_out(f"s3://{s3.bucket()}/out", synthetic)
     said = musicrec("vectors", "run", there.out, "small")
