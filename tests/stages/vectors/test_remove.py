@@ -7,11 +7,11 @@ import pytest
 from musicrec.errors import ConfigError
 from musicrec.files.parquet import write_parquet
 from musicrec.schemas import tags_schema
-from musicrec.settings import PretrainedSettings, SimilarSettings, VectorsSettings
+from musicrec.settings import EmbedSettings, PretrainedSettings, SimilarSettings, VectorsSettings
 from musicrec.stages.similar.stage import similar
 from musicrec.stages.vectors.remove import remove_space
 from musicrec.stages.vectors.stage import add_vectors
-from musicrec.store.spaces import spaces
+from musicrec.store.spaces import read_space, spaces
 
 N = 12
 
@@ -25,7 +25,8 @@ def add(store, name):
     matrix = np.random.default_rng(0).normal(size=(N, 4)).astype(np.float32)
     write_parquet(file, pa.table({"track_id": names(), "embedding": list(matrix)}))
     add_vectors(store, VectorsSettings(name=name, file=str(file), model=name, weights="1"))
-    with store.new_version(f"tags/{name}", PretrainedSettings(model=name), "0123456789abcdef") as version:
+    space = read_space(store, name).lineage
+    with store.new_version(f"tags/{name}", PretrainedSettings(model=name), "0123456789abcdef", space=space) as version:
         version.write_part(pa.table([names(), np.ones(N, np.float32)], schema=tags_schema(["rock"])))
         store.publish(version)
 
@@ -42,7 +43,7 @@ def test_a_space_goes_with_its_tags_and_outcomes_and_the_others_stay(store, comm
     others = store.read("vectors/clap"), store.read("tags/clap")
     code, said, complaint = command("vectors", "remove", store.out, "mert")
     assert (code, said, complaint) == (0, f"vectors/mert and tags/mert removed from {store.out}\n", "")
-    assert [space.name for space in spaces(store)] == ["clap"]
+    assert [space.name for space in spaces(store)] == ["tags/clap", "clap"]
     assert store.published() == ["embeddings", "outcomes", "tags/clap", "tracks", "vectors/clap"]
     assert set(store.read("outcomes")["stage"].to_pylist()) == {"vectors/clap"}
     assert (store.read("vectors/clap"), store.read("tags/clap")) == others
@@ -54,7 +55,20 @@ def test_a_space_goes_with_its_tags_and_outcomes_and_the_others_stay(store, comm
         with pytest.raises(ConfigError, match=f"has no space '{name}' that was added"):
             remove_space(store, name)
     add(store, "mert")
-    assert [space.name for space in spaces(store)] == ["clap", "mert"]
+    assert [space.name for space in spaces(store)] == ["tags/clap", "tags/mert", "clap", "mert"]
+
+
+def test_a_space_that_the_embeddings_were_made_of_stays(store):
+    for table in ("vectors/mert", "tags/mert"):
+        with store.new_version(
+            "embeddings", EmbedSettings(model="svm"), "x", model="svm", made_of={table: "y"}
+        ) as made:
+            made.write_part(store.read("embeddings"))
+            store.publish(made)
+        with pytest.raises(ConfigError, match="embeddings stands on the space mert, which model svm reads, so nothing"):
+            remove_space(store, "mert")
+        assert [space.name for space in spaces(store)] == ["tags/clap", "tags/mert", "clap", "mert"]
+    remove_space(store, "clap")
 
 
 def test_a_removal_that_was_killed_is_finished_by_the_next(store, monkeypatch):
@@ -76,7 +90,7 @@ def test_a_removal_that_was_killed_is_finished_by_the_next(store, monkeypatch):
                 remove_space(store, "mert")
         remove_space(store, "mert")
         assert not list((store.out / "_versions").glob("*/mert"))
-        assert [space.name for space in spaces(store)] == ["clap"]
+        assert [space.name for space in spaces(store)] == ["tags/clap", "clap"]
 
 
 @pytest.mark.usefixtures("ray_session")
