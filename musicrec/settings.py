@@ -36,9 +36,9 @@ MIN_SEGMENT_S = 0.1  # a clip is at most 600 s, so the number of a segment fits 
 
 SPACE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 OWN_SPACES = ("embeddings", "features")  # spaces that musicrec makes itself; the first is the default
-TAGS = "tags/"  # how the name of a space begins whose vectors are the tags of a pretrained model
 TAG_SCORE = 0.1  # of a rule for a tag that names no score
 NO_TAG_RULE = "none"  # in place of a tag: forget the rules of the last run
+TAGS = "tags/"  # how the name of a space begins whose vectors are the tags of a pretrained model
 
 S = TypeVar("S", bound="StageSettings")
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from musicrec.audio import formats
 from musicrec.audio.clip import BLOCK_FRAMES, PREROLL_S, Samples, clip_window, mix_down, read_through, settling_length
 from musicrec.audio.limits import Limits
 from musicrec.audio.pcm import check_sound
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
 
 PCM_FORMATS = ("s16", "s16p", "s32", "s32p")
 MOST_AHEAD_S = 10.0  # where a seek lands further before the clip, the song is read from its start, within limits
-CONTAINERS = (  # none that names other files, as a playlist does, and none that reads text as music
-    *("aac", "ac3", "aiff", "amr", "ape", "asf", "avi", "au", "caf", "dsf", "dts", "eac3", "flac", "flv", "matroska"),
-    *("mov", "mp3", "mpc", "mpc8", "mpeg", "mpegts", "ogg", "shn", "tak", "tta", "voc", "w64", "wav", "wv", "xwma"),
-)
 
 
 def decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tuple[Samples, int]:
@@ -85,19 +82,25 @@ def _open(source: Path | BinaryIO) -> Iterator[tuple["InputContainer", "AudioStr
     import av
     from av.container import InputContainer
 
-    options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
+    options = {"format_whitelist": ",".join(formats.DEMUXERS), "protocol_whitelist": "file"}
     # PyAV 18 refuses a file whose tags are not UTF-8, unless told not to. PyAV 19 takes any, and has no such option.
     any_tags: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
+    name = f"file:{source}" if isinstance(source, Path) else source
+    head = _head(source)
     try:
-        container = av.open(
-            f"file:{source}" if isinstance(source, Path) else source, container_options=options, **any_tags
-        )
+        try:
+            container = av.open(name, container_options=options, **any_tags)
+        except av.FFmpegError:
+            if head[:3] != b"ID3":
+                raise
+            options["skip_initial_bytes"] = str(_after_id3(head))  # FFmpeg 7 and later fail before APE and Musepack
+            container = av.open(name, container_options=options, **any_tags)
     except av.FFmpegError as e:
-        raise _undecodable() from e
+        raise _undecodable(head) from e
     with container:
         stream = container.streams.best("audio")
         if not isinstance(stream, av.AudioStream) or not stream.codec_context:
-            raise _undecodable()
+            raise _undecodable(head)
         stream.codec_context.thread_type, stream.codec_context.thread_count = "NONE", 1  # a worker has one core
         if stream.codec_context.name == "flac":  # else it plays a damaged frame as noise
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
@@ -116,8 +119,23 @@ def _no_samples(container: "InputContainer", stream: "AudioStream") -> DecodeErr
     return DecodeError(Reason.EMPTY, "the file decodes to no samples")
 
 
-def _undecodable() -> DecodeError:
+def _undecodable(head: bytes) -> DecodeError:
+    form = formats.of(head)
+    if form and form.decoder == formats.NEITHER:
+        return DecodeError(Reason.UNDECODABLE, f"{form.name}: neither libsndfile nor FFmpeg plays them")
     return DecodeError(Reason.UNDECODABLE, "no audio that libsndfile or FFmpeg can decode")
+
+
+def _head(source: Path | BinaryIO) -> bytes:
+    if not isinstance(source, Path):
+        return b""
+    with source.open("rb") as file:
+        return file.read(formats.HEAD_BYTES)
+
+
+def _after_id3(head: bytes) -> int:
+    """Return where the ID3 tag at the start of a file ends."""
+    return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
 
 
 def _read_by_seeking(

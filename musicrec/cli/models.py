@@ -1,4 +1,4 @@
-"""Commands for models: list them, add or remove pretrained ones, and compare what two make of the songs."""
+"""Commands for models: list them, add and remove pretrained ones, and compare what two make of the songs."""
 
 import json
 from pathlib import Path

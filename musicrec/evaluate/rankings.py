@@ -42,7 +42,7 @@ def relevance(
     >>> import numpy as np
     >>> vectors = np.array([[1, 0], [1, 0.1], [1, 0.4], [0, 1]], np.float32)
     >>> relevance(vectors, ["rock", "rock", "jazz", "rock"], ["Ann", "Ben", "Cid", "Ben"], 1)[0].tolist()
-    [1.0, 0.0, nan, 0.0]
+    [1.0, 1.0, nan, 0.0]
     """
     unit = _unit(vectors)
     artist = np.unique(np.asarray(artists), return_inverse=True)[1]

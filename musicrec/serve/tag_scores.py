@@ -9,10 +9,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from musicrec.errors import ConfigError
-from musicrec.settings import Rules, TagRule, tag_rule
+from musicrec.settings import TAGS, Rules, TagRule, tag_rule
+from musicrec.store.spaces import tag_names
 from musicrec.store.store import Store
-
-GROUP = "tags/"
 
 R = TypeVar("R", bound=Rules)
 Tags = Mapping[str, Sequence[str]]  # by the name of the model
@@ -27,8 +26,8 @@ class Passing(NamedTuple):
 
 def published_tags(store: Store) -> dict[str, list[str]]:
     """Return the tags of each model whose scores are published."""
-    names = [name.removeprefix(GROUP) for name in store.published() if name.startswith(GROUP)]
-    return {name: store.dataset(GROUP + name).schema.names[1:] for name in names}
+    names = [name.removeprefix(TAGS) for name in store.published() if name.startswith(TAGS)]
+    return {name: tag_names(store.dataset(TAGS + name).schema) for name in names}
 
 
 def with_models(store: Store, rules: R, *known: Tags) -> R:
@@ -102,7 +101,7 @@ def tag_scores(store: Store, rules: Rules, track_ids: pa.ChunkedArray) -> NDArra
 
 
 def _scores(store: Store, rule: TagRule, track_ids: pa.ChunkedArray) -> NDArray[np.float32]:
-    table = store.read(GROUP + rule.model, ["track_id", rule.tag])
+    table = store.read(TAGS + rule.model, ["track_id", rule.tag])
     places = pc.index_in(track_ids, value_set=table["track_id"].combine_chunks())
     return table[rule.tag].take(places).cast(pa.float32()).fill_null(np.nan).to_numpy()
 
@@ -151,4 +150,4 @@ def _described(rule: str, songs: int, without_tags: int) -> str:
 
 def tables_of(store: Store, rules: Rules) -> dict[str, str]:
     """Return the tables of tags that the rules look at, with their fingerprints."""
-    return {GROUP + model: store.footer(GROUP + model)["fingerprint"] for model in models_of(rules)}
+    return {TAGS + model: store.footer(TAGS + model)["fingerprint"] for model in models_of(rules)}

@@ -191,8 +191,8 @@ def stages(
 ) -> dict[str, Callable[[], Counts]]:
     """Return the stages of the chain by name, in order, as functions to call.
 
-    Vectors of files and of pretrained models are among them if the model reads them, if similar compares songs by them,
-    or if a rule looks at their tags.
+    Vectors of files and of pretrained models are among them if the model reads them, similar compares songs by them, or
+    rules look at their tags.
 
     Parameters
     ----------
@@ -237,9 +237,7 @@ def stages(
             else train(store, settings.train, address=address, workers=workers)
         ),
         "embed": lambda: embed(store, settings.embed, address=address),
-        **_stages_of_spaces(
-            store, settings, (*weights_of(settings.similar.space), *models_of(settings.similar)), **how
-        ),
+        **_stages_of_spaces(store, settings, _spaces_of_lists(settings.similar), **how),
         "duplicates": lambda: duplicates(store, settings.duplicates, address=address),
         "similar": lambda: similar(store, settings.similar, address=address),
     }
@@ -259,13 +257,18 @@ def spaces_of_models(store: Store, settings: ChainSettings, *, keep_model: bool)
     return tuple(dict.fromkeys(names))
 
 
+def _spaces_of_lists(settings: SimilarSettings) -> tuple[str, ...]:
+    """Return the spaces in which songs are compared, and those of the tags that rules look at."""
+    return tuple(dict.fromkeys([*weights_of(settings.space), *(f"{TAGS}{model}" for model in models_of(settings))]))
+
+
 def _stages_of_spaces(
     store: Store,
     settings: ChainSettings,
     names: tuple[str, ...],
     **how: Any,  # noqa: ANN401
 ) -> dict[str, Callable[[], Counts]]:
-    """Return the stages that bring spaces up to date, and with them the tags of their models.
+    """Return the stages that bring spaces up to date.
 
     What is not there yet is made if a model of this machine has its name. A model is run on the songs that extract has
     decoded.
@@ -297,11 +300,6 @@ def _on_decoded(stage: Callable[..., Counts], store: Store, *arguments: Any, **h
     return stage(store, *arguments, only=set(decoded), **how)
 
 
-def _names(models: Sequence["Card"]) -> set[str]:
-    """Return the names of the spaces that pretrained models make."""
-    return {card.name for card in models} | {f"{TAGS}{card.name}" for card in models if card.tags}
-
-
 def _with_models(store: Store, settings: SimilarSettings) -> SimilarSettings:
     """Return the settings with the model of each tag, which may be one of this machine whose tags are not there yet."""
     from musicrec.models.pretrained.library import installed
@@ -309,8 +307,13 @@ def _with_models(store: Store, settings: SimilarSettings) -> SimilarSettings:
     if not settings.require_tag and not settings.exclude_tag:
         return settings
     here = {card.name: card.tags for card in installed() if card.tags}
-    compared = {name: here[name] for name in weights_of(settings.space) if name in here}
+    compared = {name: here[name] for name in (n.removeprefix(TAGS) for n in weights_of(settings.space)) if name in here}
     return with_models(store, settings, {**compared, **published_tags(store)}, here)
+
+
+def _names(models: Sequence["Card"]) -> set[str]:
+    """Return the names of the spaces that pretrained models make."""
+    return {card.name for card in models} | {f"{TAGS}{card.name}" for card in models if card.tags}
 
 
 def report(store: Store) -> AnyPath:

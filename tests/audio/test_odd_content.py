@@ -100,10 +100,8 @@ def test_joined_aac_that_changes_is_decoded_on(tmp_path, rate, n_channels):
     whole = np.concatenate([alone[0], soxr.resample(alone[1], rate, RATE)])
     clip = load(tmp_path / "song.aac", b"".join(parts))
     assert abs(len(clip) - len(whole)) <= 1
-    seam = slice(len(alone[0]) - 1024, len(alone[0]) + 2048)  # sounds overlap
-    difference = np.abs(clip[: len(whole)] - whole[: len(clip)])
-    difference[seam] = 0
-    assert difference.max() < 0.01
+    for part in (slice(4096, 4 * RATE), slice(6 * RATE, 9 * RATE)):  # noise is random in AAC
+        assert np.corrcoef(clip[part], whole[part])[0, 1] > 0.97
 
 
 # --- a bit stream in PCM ------------------------------------------------------------------------------------------
@@ -224,9 +222,8 @@ def test_a_flac_cut_out_of_another_is_not_sought_by_its_numbers(tmp_path):
 
 @pytest.mark.parametrize("form", ["wav", "flac", "mp3", "ogg", "opus", "aac", "wma", "webm", "mka", "wv", "tta", "ac3"])
 def test_a_file_cut_off_is_heard_up_to_the_cut(tmp_path, form):
-    share = 0.83
     rate = (FORMATS[form].rates or (RATE,))[0]
-    whole = encode(music(8, rate), rate, form)
+    whole, share = encode(music(8, rate), rate, form), 0.83
     path = tmp_path / f"song{FORMATS[form].suffix}"
     sound = load(path, whole, rate=rate)
     cut = load(path, whole[: int(share * len(whole))], rate=rate)

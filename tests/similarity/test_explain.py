@@ -21,7 +21,7 @@ def catalog(seed):
     columns = {
         "artist_ids": some("artist", 6), "album_id": some("album", 8), "recording": some("recording", 14),
         "content_hash": some("content", 25), "genre": some("genre", 3),
-        "duration_s": rng.integers(100, 104, N).astype(float).tolist(), "sound": some("sound", 25),
+        "duration_s": rng.integers(100, 104, N).astype(float).tolist(), "sound": some("sound", 20),
         "rock": [None if rng.random() < 0.2 else x for x in rng.random(N).round(1).tolist()],
     }  # fmt: skip
     seconds = some("artist", 20)

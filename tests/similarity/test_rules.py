@@ -295,22 +295,6 @@ def test_no_list_is_longer_than_its_longest(catalog, rules):
     assert ((refine(vectors, songs, everything).ids >= 0).sum(axis=1) <= bound).all()
 
 
-def test_a_song_of_two_artists_counts_for_both():
-    vectors = [[1, 0.01 * i] for i in range(6)]
-    artists = [["Ada", "Ben"], ["Ben"], ["Cem", "Ada"], ["Cem"], ["Dot", "Cem"], None]
-    songs = songs_of({"artist_ids": artists})
-    ids, _ = refine(vectors, songs, Rules(n=5, no_same_artist=True))
-    assert ids[:2].tolist() == [[3, 4, 5, -1, -1], [2, 3, 4, 5, -1]]
-    ids, _ = refine(vectors, songs, Rules(n=5, max_per_artist=1))
-    assert ids[5].tolist() == [4, 1, -1, -1, -1]  # Dot and Cem, then Ben; each other song is by Cem or Ben
-
-
-def test_an_album_of_several_artists_is_one_where_its_id_says_so():
-    tracks = {"artist_id": ["a", "b", "c"], "album": ["x", "x", "x"], "album_id": ["v/x", "v/x", "v/x"]}
-    ids, _ = refine(np.eye(3), songs_of(tracks), Rules(n=2, max_per_album=1))
-    assert (ids >= 0).sum(axis=1).tolist() == [1, 1, 1]
-
-
 @pytest.mark.parametrize("n_tagged", [0, 1, 3, 1999, 2000])
 def test_songs_of_a_rare_tag_are_looked_for_among_themselves(n_tagged, monkeypatch):
     """Two passes at most: the pool of all songs, and one of the songs that have the tag."""
@@ -351,6 +335,22 @@ def test_with_a_method_against_hubs_the_pool_is_of_the_songs_that_tags_allow(met
         given = refine(vectors, songs, rules, first)
         assert np.array_equal(given.ids, lists.ids)
         assert np.array_equal(given.scores, lists.scores)
+
+
+def test_a_song_of_two_artists_counts_for_both():
+    vectors = [[1, 0.01 * i] for i in range(6)]
+    artists = [["Ada", "Ben"], ["Ben"], ["Cem", "Ada"], ["Cem"], ["Dot", "Cem"], None]
+    songs = songs_of({"artist_ids": artists})
+    ids, _ = refine(vectors, songs, Rules(n=5, no_same_artist=True))
+    assert ids[:2].tolist() == [[3, 4, 5, -1, -1], [2, 3, 4, 5, -1]]
+    ids, _ = refine(vectors, songs, Rules(n=5, max_per_artist=1))
+    assert ids[5].tolist() == [4, 1, -1, -1, -1]  # Dot and Cem, then Ben; each other song is by Cem or Ben
+
+
+def test_an_album_of_several_artists_is_one_where_its_id_says_so():
+    tracks = {"artist_id": ["a", "b", "c"], "album": ["x", "x", "x"], "album_id": ["v/x", "v/x", "v/x"]}
+    ids, _ = refine(np.eye(3), songs_of(tracks), Rules(n=2, max_per_album=1))
+    assert (ids >= 0).sum(axis=1).tolist() == [1, 1, 1]
 
 
 def test_unknown_names_are_nobodys():

@@ -29,8 +29,8 @@ from musicrec.stages.extract.faults import Verdict, is_outdated
 from musicrec.stages.extract.plan import reasons_of
 from musicrec.stages.extract.track_rows import Wanted
 from musicrec.stages.pretrained.golden_notes import describe_golden, forget_golden, note_golden
+from musicrec.stages.pretrained.known_songs import keep_vectors, published_outcomes, wanted_songs
 from musicrec.stages.pretrained.pretrained_rows import OUTPUTS, output_table, pretrained_row
-from musicrec.stages.pretrained.songs import keep_vectors, published_outcomes, wanted_songs
 from musicrec.stages.song_tasks import Job, ShardResult, run_songs, stage_songs
 from musicrec.stages.vectors.stage import VectorsCounts
 from musicrec.store.lineage import made_by

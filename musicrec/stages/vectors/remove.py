@@ -1,9 +1,10 @@
 """Remove a space of vectors from OUT, with its tags."""
 
 from musicrec.errors import ConfigError
+from musicrec.models import read_card
 from musicrec.schemas import OUTCOMES
 from musicrec.serve.tag_scores import models_of
-from musicrec.settings import TAGS, SimilarSettings, resolve, weights_of
+from musicrec.settings import OWN_SPACES, TAGS, EmbedSettings, SimilarSettings, resolve, weights_of
 from musicrec.store.outcomes import save_outcomes
 from musicrec.store.spaces import spaces, table_of
 from musicrec.store.store import Store
@@ -27,11 +28,12 @@ def remove_space(store: Store, name: str) -> str:
     Raises
     ------
     ConfigError
-        There is no such space; or the published embeddings or similar songs were made of it, or the next would be.
+        There is no such space; or the published table of similar songs stands on it, or the next one would, or the
+        model that embeds songs reads it.
     """
-    tables = [table for table in (f"tags/{name}", f"vectors/{name}") if store.versions(table).root.exists()]
-    if not tables:
-        have = ", ".join(space.name for space in spaces(store) if not space.name.startswith(TAGS)) or "none"
+    tables = [table for table in (f"{TAGS}{name}", table_of(name)) if store.versions(table).root.exists()]
+    if not tables or name in OWN_SPACES:
+        have = ", ".join(s.name for s in spaces(store) if not s.name.startswith(TAGS)) or "none"
         raise ConfigError(f"{store.out} has no space {name!r} that was added (there: {have}); nothing was removed")
     _check_unused(store, name)
     for table in tables:  # a run that is killed here is given again, and removes the rest
@@ -43,18 +45,14 @@ def remove_space(store: Store, name: str) -> str:
 
 
 def _check_unused(store: Store, name: str) -> None:
-    """Raise ConfigError if similar songs are compared in this space or listed by its tags, or a model embeds by it."""
-    embedded = store.footer("embeddings")["lineage"] if store.exists("embeddings") else {}
-    if {f"vectors/{name}", f"tags/{name}"} & embedded.get("made_of", {}).keys():
-        raise ConfigError(
-            f"{store.out / 'embeddings'} stands on the space {name}, which model {embedded['model']} reads, so nothing "
-            f"was removed; first embed by a model of other spaces: musicrec embed {store.out} --model NAME"
-        )
-    made_of = store.footer("similar")["lineage"].get("made_of", {}) if store.exists("similar") else {}
-    settings = resolve(SimilarSettings, store.settings.recorded("similar"))
+    """Raise ConfigError if similar songs are, or will be, compared in this space or listed by its tags."""
+    given = [store.settings.recorded("similar")]
+    if store.exists("similar"):
+        given.append(store.footer("similar")["settings"])
+    asked, names = [resolve(SimilarSettings, settings) for settings in given], {name, f"{TAGS}{name}"}
     uses = {
-        "--space embeddings": f"vectors/{name}" in made_of or name in weights_of(settings.space),
-        "--require-tag none --exclude-tag none": f"tags/{name}" in made_of or name in models_of(settings),
+        "--space embeddings": any(names & weights_of(settings.space).keys() for settings in asked),
+        "--require-tag none --exclude-tag none": any(name in models_of(settings) for settings in asked),
     }
     options = " ".join(option for option, is_used in uses.items() if is_used)
     if options:
@@ -62,3 +60,11 @@ def _check_unused(store: Store, name: str) -> None:
             f"{store.out / 'similar'} stands on the space {name}, so nothing was removed; first make another table: "
             f"musicrec similar {store.out} {options}"
         )
+    model = resolve(EmbedSettings, store.settings.recorded("embed")).model
+    if store.exists(f"models/{model}"):
+        read = read_card(store.path(f"models/{model}"))["input"].get("spaces", {})
+        if names & read.keys():
+            raise ConfigError(
+                f"the model {model} of {store.out} reads the space {name}, so nothing was removed; first embed "
+                f"by another: musicrec train {store.out} --model MODEL, then musicrec embed {store.out} --model MODEL"
+            )

@@ -11,6 +11,7 @@ from musicrec.schemas import TRACKS, tags_schema
 from musicrec.settings import PretrainedSettings, SimilarSettings
 from musicrec.stages.chain import chain_settings, stages
 from musicrec.stages.similar.stage import similar
+from musicrec.store.spaces import PublishedSpace, SpaceCard
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 N, n = 60, 5
@@ -38,7 +39,8 @@ def publish_tags(store, matrix, model="musicnn", tags=TAGS):
     columns = [pa.array(np.array(names())[has]), *(pa.array(column) for column in np.ascontiguousarray(matrix[has].T))]
     settings = PretrainedSettings(model=model)
     fingerprint = settings.fingerprint(*map(str, matrix.ravel()))
-    with store.new_version(f"tags/{model}", settings, fingerprint) as version:
+    space = PublishedSpace(model, "0123456789abcdef", 8, SpaceCard(model)).lineage
+    with store.new_version(f"tags/{model}", settings, fingerprint, space=space) as version:
         version.write_part(pa.table(columns, schema=tags_schema(tags)))
         store.publish(version)
 
@@ -196,7 +198,7 @@ def test_a_lookup_names_the_rule_that_kept_a_song_out(store, command):
 
 def test_rules_for_tags_go_with_other_rules(store):
     tracks = store.read("tracks").to_pylist()
-    songs = [t | {"artist_id": f"a{i % 4}"} for i, t in enumerate(tracks)]
+    songs = [t | {"artist_ids": [f"a{i % 4}"]} for i, t in enumerate(tracks)]
     with store.new_version("tracks", ROCK, "other-tracks") as version:
         version.write_part(pa.Table.from_pylist(songs, TRACKS))
         store.publish(version)

@@ -7,7 +7,7 @@ import pytest
 from musicrec.errors import ConfigError
 from musicrec.files.parquet import write_parquet
 from musicrec.schemas import tags_schema
-from musicrec.settings import EmbedSettings, PretrainedSettings, SimilarSettings, VectorsSettings
+from musicrec.settings import PretrainedSettings, SimilarSettings, VectorsSettings
 from musicrec.stages.similar.stage import similar
 from musicrec.stages.vectors.remove import remove_space
 from musicrec.stages.vectors.stage import add_vectors
@@ -58,19 +58,6 @@ def test_a_space_goes_with_its_tags_and_outcomes_and_the_others_stay(store, comm
     assert [space.name for space in spaces(store)] == ["tags/clap", "tags/mert", "clap", "mert"]
 
 
-def test_a_space_that_the_embeddings_were_made_of_stays(store):
-    for table in ("vectors/mert", "tags/mert"):
-        with store.new_version(
-            "embeddings", EmbedSettings(model="svm"), "x", model="svm", made_of={table: "y"}
-        ) as made:
-            made.write_part(store.read("embeddings"))
-            store.publish(made)
-        with pytest.raises(ConfigError, match="embeddings stands on the space mert, which model svm reads, so nothing"):
-            remove_space(store, "mert")
-        assert [space.name for space in spaces(store)] == ["tags/clap", "tags/mert", "clap", "mert"]
-    remove_space(store, "clap")
-
-
 def test_a_removal_that_was_killed_is_finished_by_the_next(store, monkeypatch):
     for n_kept in (1, 2):
         add(store, "mert")
@@ -107,7 +94,8 @@ def test_a_removal_that_was_killed_is_finished_by_the_next(store, monkeypatch):
 )
 def test_a_space_that_lists_stand_on_stays_until_they_stand_on_another(store, command, settings, options):
     if "exclude_tag" in settings:
-        with store.new_version("tags/mert", PretrainedSettings(model="mert"), "f" * 16) as version:
+        space = read_space(store, "mert").lineage
+        with store.new_version("tags/mert", PretrainedSettings(model="mert"), "f" * 16, space=space) as version:
             version.write_part(pa.table([names(), np.zeros(N, np.float32)], schema=tags_schema(["rock"])))
             store.publish(version)
     similar(store, SimilarSettings(n=3, max_hub_share=1.0, **settings))

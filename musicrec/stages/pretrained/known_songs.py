@@ -19,10 +19,11 @@ USUAL_S = 240.0  # length of a song whose length is unknown
 
 def wanted_songs(store: Store, settings: PretrainedSettings, space_id: str) -> list[Wanted]:
     """Return every song of the catalog, by id, with the fingerprint of its content, the settings and the space."""
-    columns = store.read("tracks", ["track_id", "uri", "content_hash", "size_bytes", "duration_s"]).sort_by("track_id")
+    names = ["track_id", "uri", "content_hash", "size_bytes", "duration_s"]
+    columns = store.read("tracks", names).sort_by("track_id").to_pydict()
     return [
         Wanted(track_id, uri, settings.fingerprint(hash_ or "", space_id), size or 0, _work_s(settings, length))
-        for track_id, uri, hash_, size, length in zip(*columns.to_pydict().values(), strict=True)
+        for track_id, uri, hash_, size, length in zip(*columns.values(), strict=True)
     ]
 
 
