@@ -81,7 +81,7 @@ def chain(store, **how):
 def test_a_model_of_spaces_goes_the_whole_way_and_every_night(ray_session, store, tmp_path):
     file, known = tmp_path / "mert.parquet", {"model": "mert", "weights": "1"}
     matrix = np.random.default_rng(0).normal(size=(len(SONGS), 4)).astype(np.float32)
-    matrix[:, 0] += [8 * (GENRES[song] == "loud") for song in SONGS]
+    matrix += [[8.0 * (GENRES[song] == "loud")] for song in SONGS]
     write(file, SONGS[1:], matrix[1:])
     add_vectors(store, VectorsSettings(name="mert", file=str(file), **known))
     assert list(stages(store, chain_settings(store, VALUES)))[2:] == ["vectors/mert", "train", "embed", "similar"]
