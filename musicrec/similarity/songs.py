@@ -169,7 +169,7 @@ def _code_sets(names: Sequence[Collection[str | None] | None]) -> CodeSets:
     codes: list[int] = []
     lengths = []
     for of_song in names:
-        own = {numbers.setdefault(name, len(numbers)) for name in of_song or () if name}
+        own = {numbers.setdefault(name, len(numbers)) for name in of_song or () if name is not None and name != ""}
         codes += sorted(own)
         lengths.append(len(own))
     return CodeSets(_starts(lengths), np.array(codes, np.int32))
