@@ -63,7 +63,9 @@ def write(folder, predictions, table=None, curves=None) -> Store:
         store.publish(version)
 
     tracks = pd.DataFrame({"track_id": IDS, "artist_id": ARTISTS.to_numpy(), "genre": "any"})
-    put("tracks", tracks.reindex(columns=schemas.TRACKS.names).astype(object).where(pd.notna, None), schemas.TRACKS)
+    tracks = tracks.reindex(columns=schemas.TRACKS.names)
+    tracks[["artist_ids", "genres"]] = None  # a list cannot be NaN
+    put("tracks", tracks, schemas.TRACKS)
     classes = sorted(set(predictions["genre"]))
     put("evaluation", predictions, schemas.EVALUATION, classes=classes, folds=3)
     put("scores", scores(predictions, ARTISTS) if table is None else table, schemas.SCORES)
