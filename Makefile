@@ -1,5 +1,7 @@
-# Everything runs in .venv, which `make setup` makes. PYTHON chooses the Python for it; without, setup.sh does.
+# Everything runs in .venv, which `make setup` makes. PYTHON chooses the Python for it; without, setup.sh does. WEIGHTS=no fetches no
+# weights of MusiCNN.
 PYTHON ?=
+WEIGHTS ?=
 FAST ?=
 BIN := .venv/bin
 PROCESSES ?= 2
@@ -11,7 +13,7 @@ ARGS ?=
 	bench-topn bench-nightly bench-kills fuzz lock clean
 
 setup:
-	@./setup.sh "$(PYTHON)"
+	@WEIGHTS="$(WEIGHTS)" ./setup.sh "$(PYTHON)"
 
 python:  # says which Python that is
 	@./setup.sh --which "$(PYTHON)"

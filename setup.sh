@@ -5,6 +5,8 @@
 #                                   else from the newest of python3.13, python3.12 and python3.11 that works
 #     ./setup.sh --which [PYTHON]   only say which Python that is
 #
+# WEIGHTS=no in the environment leaves out the weights of MusiCNN, which it fetches otherwise.
+#
 # After an interruption, call it again: .venv/installed is written last, and what is installed stays.
 set -eu
 cd "$(dirname "$0")"
@@ -67,3 +69,10 @@ pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
 pip install --require-hashes -r requirements.lock
 pip install --no-deps --no-build-isolation --editable .
 touch .venv/installed
+
+# Without the weights all else works, so an index that has gone does not end the setup.
+if [ "${WEIGHTS-}" != no ] && [ ! -e "${MUSICREC_CACHE:-${HOME-}/.cache/musicrec}/models/musicnn/card.toml" ]; then
+    echo "Fetching the weights of MusiCNN, 29 MB, for better lists of similar songs (WEIGHTS=no leaves them out)."
+    .venv/bin/python -m musicrec models add musicnn ||
+        echo "make setup: all but these weights is there; to fetch them later: .venv/bin/musicrec models add musicnn" >&2
+fi

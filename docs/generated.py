@@ -126,6 +126,19 @@ class Packages(Written):
         return table(("in `musicrec/`", "what it is for"), rows)
 
 
+class Formats(Written):
+    """``{formats} MODULE NAME``: a row for each kind of file of a list of them."""
+
+    def markdown(self) -> str:
+        """Name, endings and decoder of each."""
+        module, name = self.arguments
+        rows: Rows = [
+            (form.name, ", ".join(f"`.{extension}`" for extension in form.extensions), form.decoder)
+            for form in getattr(import_module(module), name)
+        ]
+        return table(("format", "endings", "decoder"), rows)
+
+
 def table(head: tuple[str, ...], rows: Rows) -> str:
     """A Markdown table."""
     lines = [head, ("---",) * len(head), *rows]
@@ -193,6 +206,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
         ("packages", Packages),
         ("exit-codes", ExitCodes),
         ("benchmarks", Benchmarks),
+        ("formats", Formats),
     ):
         app.add_directive(name, directive)
     return {"parallel_read_safe": True}

@@ -149,7 +149,12 @@ REASONS: tuple[tuple[str, Reason, str, str], ...] = (
         "it was added after the model was trained, and a refresh keeps the model",
         "nothing, or `musicrec train OUT`",
     ),
-    ("train, embed, duplicates, similar", Reason.NO_FEATURES, "extract did not finish it", "see its row for extract"),
+    (
+        "train, embed, vectors, duplicates, similar",
+        Reason.NO_FEATURES,
+        "extract did not finish it",
+        "see its row for extract",
+    ),
     (
         "duplicates",
         Reason.TOO_SHORT,
@@ -162,7 +167,12 @@ REASONS: tuple[tuple[str, Reason, str, str], ...] = (
         "the network returned NaN or infinity",
         "train again with a smaller `--learning-rate`",
     ),
-    ("vectors", Reason.NO_VECTOR, "the file has no row for it, or its row holds no vector", "add a row to the file"),
+    (
+        "vectors",
+        Reason.NO_VECTOR,
+        "the file has no row for it, or its row holds no vector; or its model was removed from the machine",
+        "add a row to the file, or the model again",
+    ),
     (
         "vectors",
         Reason.NOT_FINITE,

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
@@ -36,6 +36,8 @@ MIN_SEGMENT_S = 0.1  # a clip is at most 600 s, so the number of a segment fits 
 
 SPACE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 OWN_SPACES = ("embeddings", "features")  # spaces that musicrec makes itself; the first is the default
+TAG_SCORE = 0.1  # of a rule for a tag that names no score
+NO_TAG_RULE = "none"  # in place of a tag: forget the rules of the last run
 TAGS = "tags/"  # how the name of a space begins whose vectors are the tags of a pretrained model
 
 S = TypeVar("S", bound="StageSettings")
@@ -360,9 +362,25 @@ class Rules(StageSettings):
     min_score: float | None = Field(
         None, description="Leave out songs with a score below this; lists may then be shorter."
     )
+    require_tag: tuple[str, ...] = Field(
+        (),
+        description="Leave out songs whose score for this tag is lower, such as instrumental=0.3; songs without tags "
+        "too. musicnn:instrumental=0.3 names the model; without a number, 0.1. Repeat the option for several; none for "
+        "no such rule any more.",
+    )
+    exclude_tag: tuple[str, ...] = Field(
+        (),
+        description="Leave out songs that have at least this score for this tag, such as vocal=0.2; songs without tags "
+        "stay. Otherwise as --require-tag.",
+    )
     hubness: Hubness = Field(
         "none", description="Method against hubs, which are songs that are in too many lists; it changes the scores."
     )
+
+    @field_validator("require_tag", "exclude_tag")
+    @classmethod
+    def _tags_have_thresholds(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted({str(tag_rule(text)) for text in tags if text != NO_TAG_RULE}))
 
     @field_validator("hubness")
     @classmethod
@@ -377,12 +395,12 @@ class SimilarSettings(Rules):
 
     stage: ClassVar[str] = "similar"
     code_version: ClassVar[int] = 2
-    formerly: ClassVar[dict[str, Any]] = {"space": []}
+    formerly: ClassVar[dict[str, Any]] = {"space": [], "require_tag": [], "exclude_tag": []}
     space: tuple[str, ...] = Field(
         (),
         description="Space in which songs are compared: embeddings, features, or one that musicrec vectors list shows. "
         "For several at once, repeat the option with weights, such as musicnn=1 and features=0.3. The default is "
-        "embeddings.",
+        "embeddings; for run on a new OUT, features=0.25, musicnn=1 and tags/musicnn=1 if MusiCNN is on this machine.",
     )
     approximate_above: int = Field(
         5_000_000,
@@ -424,6 +442,35 @@ def weights_of(space: Sequence[str]) -> dict[str, float]:
     """Return the weight of each space by its name, from entries such as features=0.3; without any, of embeddings."""
     pairs = [entry.partition("=") for entry in space or OWN_SPACES[:1]]
     return {name: _number(weight) if is_given else 1.0 for name, is_given, weight in pairs}
+
+
+class TagRule(NamedTuple):
+    """A tag, and the score that songs must have or must not have."""
+
+    model: str  # pretrained model that gave the scores; empty: the only one with this tag
+    tag: str
+    score: float
+
+    def __str__(self) -> str:
+        return f"{self.model}{':' if self.model else ''}{self.tag}={self.score:.12g}"
+
+
+def tag_rule(text: str) -> TagRule:
+    """Return the rule in a text such as musicnn:jazz=0.3.
+
+    Raises
+    ------
+    ValueError
+        It has no tag, or a score that is not between 0 and 1.
+    """
+    name, is_given, number = text.rpartition("=") if "=" in text else (text, "", "")
+    score = _number(number) if is_given else TAG_SCORE
+    model, has_model, tag = name.partition(":")
+    if not has_model or not SPACE_NAME.fullmatch(model):
+        model, tag = "", name
+    if not tag or not 0 < score <= 1:
+        raise ValueError("expected a tag, or a tag with a score above 0 and up to 1, such as instrumental=0.3")
+    return TagRule(model, tag, score)
 
 
 def _number(text: str) -> float:

@@ -104,6 +104,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: turn.get(item.path.stem, len(turn)))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_pretrained_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever pretrained models are on this machine, a test finds those only that it adds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUSICREC_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """Folder of real audio and public tables."""

@@ -223,4 +223,4 @@ def test_a_submitted_job_uploads_the_code_and_little_else(tmp_path):
     code = {str(path.relative_to(ROOT)) for room in ("musicrec", "jobs") for path in (ROOT / room).rglob("*.py")}
     assert code <= set(names)
     assert {name.split("/")[0] for name in names if "/" in name.rstrip("/")} == {"musicrec", "jobs"}
-    assert (tmp_path / "code.zip").stat().st_size < 1_500_000  # Ray compresses nothing
+    assert (tmp_path / "code.zip").stat().st_size < 2_000_000  # Ray compresses nothing

@@ -20,6 +20,9 @@ case "$*" in
 *"-c "*pip*) echo {version}; [ -e .venv/bin/pip ] ;;
 *"-m venv"*) rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python; touch .venv/bin/pip .venv/bin/activate ;;
 *"-m pip"*) ! [ -e no-network ] && echo "$*" >>.venv/log ;;
+*"-m musicrec"*)
+    if [ -e no-weights ]; then echo "musicrec: musicnn cannot be fetched" >&2; exit 1; fi
+    echo "$*" >>.venv/log ;;
 esac
 """
 SHIM = "#!/bin/sh\necho pyenv: command not found >&2\nexit 127\n"  # pyenv's, for a version it has but does not use
@@ -55,7 +58,8 @@ class Machine:
     def make(self, *arguments):
         return subprocess.run(
             [self.path / "make", "--no-print-directory", *arguments],
-            cwd=self.checkout, env={"PATH": str(self.path)}, capture_output=True, text=True, check=False,
+            cwd=self.checkout, env={"PATH": str(self.path), "HOME": str(self.checkout.parent)},
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
 
     def takes(self, *arguments):
@@ -192,6 +196,43 @@ def test_a_changed_lock_is_installed_into_the_venv_there_is(machine):
     machine.make("setup")
     assert (machine.venv / "kept").exists()
     assert (machine.venv / "log").exists()
+
+
+ADDED = "-m musicrec models add musicnn"
+
+
+def test_setup_fetches_the_weights_once(machine):
+    machine.has("python3.11", "3.11.7")
+    told = machine.make("setup")
+    assert (machine.venv / "log").read_text().splitlines()[-1] == ADDED
+    assert "Fetching the weights of MusiCNN, 29 MB" in told.stdout
+    card = machine.checkout.parent / ".cache/musicrec/models/musicnn/card.toml"
+    card.parent.mkdir(parents=True)
+    card.touch()
+    (machine.venv / "installed").unlink()
+    assert "weights" not in machine.make("setup").stdout
+    assert (machine.venv / "log").read_text().count(ADDED) == 1
+
+
+def test_setup_leaves_the_weights_out_where_that_is_asked_for(machine):
+    machine.has("python3.11", "3.11.7")
+    told = machine.make("setup", "WEIGHTS=no")
+    assert told.returncode == 0
+    assert ADDED not in (machine.venv / "log").read_text()
+    assert "weights" not in told.stdout + told.stderr
+
+
+def test_weights_out_of_reach_do_not_fail_the_setup(machine):
+    machine.has("python3.11", "3.11.7")
+    (machine.checkout / "no-weights").touch()
+    told = machine.make("setup")
+    assert told.returncode == 0
+    assert told.stderr.splitlines() == [
+        "musicrec: musicnn cannot be fetched",
+        "make setup: all but these weights is there; to fetch them later: .venv/bin/musicrec models add musicnn",
+    ]
+    assert (machine.venv / "installed").exists()
+    assert machine.make("setup").stdout == ""  # it is not tried again at each call
 
 
 def test_a_real_python_is_seen_as_what_it_is(machine):

@@ -185,7 +185,7 @@ class Runs:
         """Do one run."""
         rng = np.random.default_rng((self.seed, number))
         changes = change(self.source, self.pool, number, rng) if number else "new"
-        options = ["-n", "10", "--epochs", "8"] if number % RUN_EVERY == 0 else []
+        options = ["-n", "10", "--epochs", "8", "--space", "embeddings"] if number % RUN_EVERY == 0 else []
         name = "run" if options else "refresh"
 
         def arguments(out: str) -> list[str]:

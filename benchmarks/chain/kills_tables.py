@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from musicrec.audio.formats import EXTENSIONS
 from musicrec.serve.lookup import SimilarTable
 from musicrec.serve.status import versions_of
-from musicrec.stages.catalog.layouts import AUDIO_EXTENSIONS
 from musicrec.store.store import Store
 
 KEYS = {
@@ -59,7 +59,7 @@ def digest(table: pa.Table, keys: list[str]) -> str:
 
 def accounts(out: str, source: Path) -> Accounts:
     """Compare tables with the files of the source: one row for each song and stage."""
-    songs = Counter(str(path) for path in source.rglob("*") if path.suffix in AUDIO_EXTENSIONS)
+    songs = Counter(str(path) for path in source.rglob("*") if path.suffix in EXTENSIONS)
     tracks, outcomes = read(out, "tracks").to_pydict(), read(out, "outcomes")
     found = {"tracks": Counter(tracks["uri"])}
     expected = {"tracks": songs}

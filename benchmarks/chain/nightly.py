@@ -7,6 +7,7 @@ its Ray, the start of both included, as a scheduler would see it.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -80,9 +81,10 @@ def frame_starts(recordings: bytes) -> Iterator[int]:
 def night(name: str, folder: Path, songs: Songs) -> Night:
     """Run the command."""
     command = [sys.executable, "-m", "musicrec", "refresh", str(folder / "out"), "--source", str(songs.folder)]
+    without_models = os.environ | {"MUSICREC_CACHE": str(folder / "cache")}  # the same chain on every machine
     with CpuMeter() as meter:
         before, started = meter.seconds() or 0, time.monotonic()
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, env=without_models)
         wall_s, cpu_s = time.monotonic() - started, (meter.seconds() or 0) - before
     if ended.returncode:
         sys.exit(f"the run failed: {ended.stderr.strip().splitlines()[-1]}")

@@ -90,7 +90,7 @@ def of_pair(pair: dict[str, float]) -> list[str]:
     sign = 1 if pair["second"] == ALONE else -1
     low, high = sorted((sign * pair["low"], sign * pair["high"]))
     other = pair["first"] if sign == 1 else pair["second"]
-    return [str(other), f"{sign * pair['difference']:+.3f}", f"{low:+.3f} to {high:+.3f}", f"{pair['p']:.3f}"]
+    return [str(other), f"{sign * pair['difference'] + 0.0:+.3f}", f"{low:+.3f} to {high:+.3f}", f"{pair['p']:.3f}"]
 
 
 def main() -> None:

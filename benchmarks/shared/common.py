@@ -16,9 +16,9 @@ from typing import TypeVar
 from threadpoolctl import threadpool_info
 
 from benchmarks.shared.results import add_table, record
+from musicrec.audio.formats import EXTENSIONS
 from musicrec.monitor.text_table import Cell, text_table
 from musicrec.settings import CatalogSettings
-from musicrec.stages.catalog.layouts import AUDIO_EXTENSIONS
 from musicrec.stages.catalog.stage import catalog
 from musicrec.store.store import Store
 
@@ -43,7 +43,7 @@ def parser(description: str | None, example: str) -> ArgumentParser:
     return made
 
 
-def audio_files(folder: Path, extensions: Iterable[str] = AUDIO_EXTENSIONS) -> list[Path]:
+def audio_files(folder: Path, extensions: Iterable[str] = EXTENSIONS) -> list[Path]:
     """Return the audio files below a folder, sorted; end the program with one line if there are none."""
     files = sorted(path for path in folder.rglob("*") if path.suffix in set(extensions))
     if not files:

@@ -8,17 +8,18 @@ or the header of the file. :func:`stream` decodes a whole song in blocks, in mem
 A recording that is at most ``CLIP_SLACK_S`` seconds longer than the clip is used whole.
 """
 
-import math
+import mmap
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-import soxr
 
-from musicrec.audio import ffmpeg, libsndfile
-from musicrec.audio.clip import CLIP_SLACK_S, Samples, clip_window
+from musicrec.audio import ffmpeg, flac, libsndfile, mpeg, ogg
+from musicrec.audio.clip import CLIP_SLACK_S, Samples, clip_window, skip
 from musicrec.audio.limits import DEFAULT_LIMITS, Limits
+from musicrec.audio.parts import Part, blocks_of_parts, clip_of_parts
+from musicrec.audio.resampling import resample, resample_blocks
 from musicrec.audio.uris import is_remote, local_file, local_path
 from musicrec.errors import DecodeError
 from musicrec.schemas import Reason
@@ -35,6 +36,10 @@ __all__ = [
     "resample",
     "stream",
 ]
+
+
+MOST_EMPTY_BYTES = 4096
+FOR_FFMPEG = (Reason.UNDECODABLE, Reason.CORRUPT)  # it reads more formats, and a file that is cut off up to its end
 
 
 def load(
@@ -82,8 +87,8 @@ def load(
     """
     with local_file(uri, limits) as path:
         clip, rate = _decode(path, offset_s, duration_s, limits)
-    if not len(clip):
-        raise _empty()
+        if not len(clip):
+            raise _no_samples(path)
     _check_finite(clip)
     return resample(clip, rate, sample_rate)
 
@@ -117,25 +122,65 @@ def stream(uri: str, *, sample_rate: int = 22050, limits: Limits = DEFAULT_LIMIT
     16000
     """
     with local_file(uri, limits) as path, _reading(path, limits) as (blocks, rate):
-        yield from _resampled(_checked(blocks, rate, limits), rate, sample_rate)
+        yield from resample_blocks(_checked(blocks, rate, limits, path), rate, sample_rate)
 
 
-def _reading(path: Path, limits: Limits) -> AbstractContextManager[tuple[Iterator[Samples], int]]:
-    """Read a file from its start by the decoder that :func:`load` would take."""
+@contextmanager
+def _parts(path: Path, limits: Limits) -> Iterator[Iterable[Part] | None]:
+    """Yield the parts of a song that decoders would take for less than it is; None for any other."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if content[:4] == b"OggS":
+            yield ogg.parts(content, limits)
+        else:
+            yield flac.parts(content) or mpeg.parts(content)
+
+
+@contextmanager
+def _reading(path: Path, limits: Limits) -> Iterator[tuple[Iterator[Samples], int]]:
+    """Read a file from its start as :func:`load` would read it."""
+    with _parts(path, limits) as parts:
+        if parts:
+            yield blocks_of_parts(parts, limits)
+            return
+    with _by_one_decoder(path, limits) as blocks_and_rate:
+        yield blocks_and_rate
+
+
+def _by_one_decoder(path: Path, limits: Limits) -> AbstractContextManager[tuple[Iterator[Samples], int]]:
     try:
         with libsndfile.reading(path, limits) as (blocks, _):
             is_empty = next(blocks, None) is None
     except DecodeError as e:
-        if e.reason != Reason.UNDECODABLE:
+        if e.reason not in FOR_FFMPEG:
             raise
         return ffmpeg.reading(path, limits)
     if is_empty:  # as the header says, after a crash of the recorder
         with suppress(DecodeError), ffmpeg.reading(path, limits):
             return ffmpeg.reading(path, limits)
-    return libsndfile.reading(path, limits)
+    return _by_libsndfile(path, limits)
 
 
-def _checked(blocks: Iterable[Samples], rate: int, limits: Limits) -> Iterator[Samples]:
+@contextmanager
+def _by_libsndfile(path: Path, limits: Limits) -> Iterator[tuple[Iterator[Samples], int]]:
+    """Read a file by libsndfile; from where that stops at damage, by FFmpeg, which knows whether it is the end."""
+
+    def blocks() -> Iterator[Samples]:
+        n = 0
+        try:
+            for block in by_libsndfile:
+                n += len(block)
+                yield block
+        except DecodeError as e:
+            if e.reason not in FOR_FFMPEG:
+                raise
+            with ffmpeg.reading(path, limits) as (others, _):
+                yield from skip(others, n)
+
+    with libsndfile.reading(path, limits) as (by_libsndfile, rate):
+        yield blocks(), rate
+
+
+def _checked(blocks: Iterable[Samples], rate: int, limits: Limits, path: Path) -> Iterator[Samples]:
     """Yield the blocks of a song, or raise what is wrong with it."""
     n = 0
     for block in blocks:
@@ -144,21 +189,7 @@ def _checked(blocks: Iterable[Samples], rate: int, limits: Limits) -> Iterator[S
         _check_finite(block)
         yield block
     if not n:
-        raise _empty()
-
-
-def _resampled(blocks: Iterable[Samples], rate: int, sample_rate: int) -> Iterator[Samples]:
-    """Resample a song that comes in blocks; together they are what :func:`resample` makes of the song."""
-    if rate == sample_rate:
-        yield from blocks
-        return
-    resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
-    n = n_made = 0
-    for block in blocks:
-        made = resampler.resample_chunk(block)
-        n, n_made = n + len(block), n_made + len(made)
-        yield made
-    yield _fitted(resampler.resample_chunk(np.zeros(0, np.float32), last=True), _length(n, rate, sample_rate) - n_made)
+        raise _no_samples(path)
 
 
 def _check_finite(samples: Samples) -> None:
@@ -166,55 +197,25 @@ def _check_finite(samples: Samples) -> None:
         raise DecodeError(Reason.NOT_FINITE, "the samples hold NaN or infinite values")
 
 
-def _empty() -> DecodeError:
+def _no_samples(path: Path) -> DecodeError:
+    n_bytes = path.stat().st_size
+    if n_bytes > MOST_EMPTY_BYTES:  # more than a header and tags: something was lost
+        return DecodeError(Reason.UNDECODABLE, f"no sample can be decoded from its {n_bytes} bytes")
     return DecodeError(Reason.EMPTY, "the file decodes to no samples")
 
 
 def _decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tuple[Samples, int]:
     """Decode the clip at the file's own rate: by libsndfile, which is faster, or FFmpeg, which reads more formats."""
+    with _parts(path, limits) as parts:
+        if parts:
+            return clip_of_parts(parts, offset_s, duration_s, limits)
     try:
         clip, rate = libsndfile.decode(path, offset_s, duration_s, limits)
     except DecodeError as e:
-        if e.reason != Reason.UNDECODABLE:
+        if e.reason not in FOR_FFMPEG:
             raise
         return ffmpeg.decode(path, offset_s, duration_s, limits)
     if not len(clip):  # after a crash of the recorder the header says 0 samples, but they are there
         with suppress(DecodeError):
             return ffmpeg.decode(path, offset_s, duration_s, limits)
     return clip, rate
-
-
-def resample(clip: Samples, rate: int, sample_rate: int) -> Samples:
-    """Resample a clip by soxr, at its quality HQ.
-
-    Parameters
-    ----------
-    clip : numpy.ndarray
-        float32 [n_samples], mono.
-    rate, sample_rate : int
-        Sample rates of the clip and of the result, in Hz.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32 [n_samples · sample_rate / rate, rounded up].
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> resample(np.zeros(44_100, np.float32), 44_100, 22_050).shape
-    (22050,)
-    """
-    if rate == sample_rate:
-        return clip
-    return _fitted(soxr.resample(clip, rate, sample_rate, quality="HQ"), _length(len(clip), rate, sample_rate))
-
-
-def _length(n: int, rate: int, sample_rate: int) -> int:
-    """Return the length of `n` samples at another rate."""
-    return math.ceil(n * sample_rate / rate)
-
-
-def _fitted(samples: Samples, length: int) -> Samples:
-    """Return samples of a length: cut off, or followed by zeros."""
-    return np.pad(samples[:length], (0, max(0, length - len(samples))))

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -105,3 +105,11 @@ def read_through(blocks: Iterator[Samples], rate: int, offset_s: float, duration
         limits.check_decoded(n, rate)
     start, stop = clip_window(math.inf if n >= settled else n, rate, offset_s, duration_s)
     return np.concatenate([np.zeros(0, np.float32), *kept])[start - first : stop - first]
+
+
+def skip(blocks: Iterable[Samples], n: int) -> Iterator[Samples]:
+    """Yield what follows the first `n` samples."""
+    for block in blocks:
+        if n < len(block):
+            yield block[n:]
+        n = max(n - len(block), 0)

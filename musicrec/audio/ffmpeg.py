@@ -12,14 +12,17 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from musicrec.audio import formats
 from musicrec.audio.clip import BLOCK_FRAMES, PREROLL_S, Samples, clip_window, mix_down, read_through, settling_length
 from musicrec.audio.limits import Limits
+from musicrec.audio.pcm import check_sound
+from musicrec.audio.resampling import resample_blocks
 from musicrec.errors import DecodeError
 from musicrec.schemas import Reason
 
@@ -27,11 +30,8 @@ if TYPE_CHECKING:
     from av import AudioFrame, AudioResampler, AudioStream, FFmpegError, Packet
     from av.container import InputContainer
 
+PCM_FORMATS = ("s16", "s16p", "s32", "s32p")
 MOST_AHEAD_S = 10.0  # where a seek lands further before the clip, the song is read from its start, within limits
-CONTAINERS = (  # none that names other files, as a playlist does, and none that reads text as music
-    *("aac", "ac3", "aiff", "amr", "ape", "asf", "avi", "au", "caf", "dsf", "dts", "eac3", "flac", "flv", "matroska"),
-    *("mov", "mp3", "mpc", "mpc8", "mpeg", "mpegts", "ogg", "shn", "tak", "tta", "voc", "w64", "wav", "wv", "xwma"),
-)
 
 
 def decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tuple[Samples, int]:
@@ -52,34 +52,58 @@ def decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tu
 
 
 @contextmanager
-def reading(path: Path, limits: Limits) -> Iterator[tuple[Iterator[Samples], int]]:
+def reading(source: Path | BinaryIO, limits: Limits) -> Iterator[tuple[Iterator[Samples], int]]:
     """Read a file from its start, as :func:`musicrec.audio.libsndfile.reading` does."""
-    with _open(path) as (container, stream):
+    with _open(source) as (container, stream):
         frames = _frames(container, stream)
         first = next(frames, None)
         if first is None:
-            raise DecodeError(Reason.EMPTY, "the file decodes to no samples")
+            raise _no_samples(container, stream)
         limits.check_format(first.sample_rate, first.layout.nb_channels)
         yield _mono_blocks(chain([first], frames)), first.sample_rate
 
 
+def shape(content: BinaryIO, limits: Limits) -> tuple[int, int]:
+    """Return the length of a file in frames, by decoding it, and its sample rate in Hz."""
+    content.seek(0)
+    with reading(content, limits) as (blocks, rate):
+        return sum(len(block) for block in blocks), rate
+
+
+def decode_span(content: BinaryIO, limits: Limits, start: int, stop: int) -> Samples:
+    """Return frames `start` … `stop` - 1 of a file, mono, or those of them that can be decoded; it is read through."""
+    content.seek(0)
+    with reading(content, limits) as (blocks, _):
+        return _first(stop, blocks)[start:]
+
+
 @contextmanager
-def _open(path: Path) -> Iterator[tuple["InputContainer", "AudioStream"]]:
+def _open(source: Path | BinaryIO) -> Iterator[tuple["InputContainer", "AudioStream"]]:
     import av
     from av.container import InputContainer
 
-    options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
+    options = {"format_whitelist": ",".join(formats.DEMUXERS), "protocol_whitelist": "file"}
     # PyAV 18 refuses a file whose tags are not UTF-8, unless told not to. PyAV 19 takes any, and has no such option.
     any_tags: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
+    name = f"file:{source}" if isinstance(source, Path) else source
+    head = _head(source)
     try:
-        container = av.open(f"file:{path}", container_options=options, **any_tags)
+        try:
+            container = av.open(name, container_options=options, **any_tags)
+        except av.FFmpegError:
+            if head[:3] != b"ID3":
+                raise
+            options["skip_initial_bytes"] = str(_after_id3(head))  # FFmpeg 7 and later fail before APE and Musepack
+            container = av.open(name, container_options=options, **any_tags)
     except av.FFmpegError as e:
-        raise _undecodable() from e
+        raise _undecodable(head) from e
     with container:
         stream = container.streams.best("audio")
         if not isinstance(stream, av.AudioStream) or not stream.codec_context:
-            raise _undecodable()
+            raise _undecodable(head)
         stream.codec_context.thread_type, stream.codec_context.thread_count = "NONE", 1  # a worker has one core
+        if stream.codec_context.name == "flac":  # else it plays a damaged frame as noise
+            stream.codec_context.options = {"err_detect": "crccheck+explode"}
         for other in container.streams:
             if other is not stream:
                 other.discard = av.stream.Discard.all
@@ -89,8 +113,29 @@ def _open(path: Path) -> Iterator[tuple["InputContainer", "AudioStream"]]:
             raise DecodeError(Reason.CORRUPT, f"FFmpeg stopped: {_describe(e)}") from e
 
 
-def _undecodable() -> DecodeError:
+def _no_samples(container: "InputContainer", stream: "AudioStream") -> DecodeError:
+    if stream.duration or stream.frames or container.duration:
+        return DecodeError(Reason.UNDECODABLE, "it says that it holds samples, but none of them can be decoded")
+    return DecodeError(Reason.EMPTY, "the file decodes to no samples")
+
+
+def _undecodable(head: bytes) -> DecodeError:
+    form = formats.of(head)
+    if form and form.decoder == formats.NEITHER:
+        return DecodeError(Reason.UNDECODABLE, f"{form.name}: neither libsndfile nor FFmpeg plays them")
     return DecodeError(Reason.UNDECODABLE, "no audio that libsndfile or FFmpeg can decode")
+
+
+def _head(source: Path | BinaryIO) -> bytes:
+    if not isinstance(source, Path):
+        return b""
+    with source.open("rb") as file:
+        return file.read(formats.HEAD_BYTES)
+
+
+def _after_id3(head: bytes) -> int:
+    """Return where the ID3 tag at the start of a file ends."""
+    return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
 
 
 def _read_by_seeking(
@@ -127,7 +172,21 @@ def _is_mp4(container: "InputContainer") -> bool:
 def _frames(container: "InputContainer", stream: "AudioStream") -> Iterator["AudioFrame"]:
     """Yield frames from where the container stands up to the end of the song."""
     decoded = _decoded(container, stream)
-    return _up_to_the_end(decoded, stream) if _is_mp4(container) else (frame for _, frame in decoded)
+    if _is_mp4(container):
+        return _up_to_the_end(decoded, stream)
+    frames = (frame for _, frame in decoded)
+    return _without_holes(frames) if container.format.name == "flac" else frames
+
+
+def _without_holes(frames: Iterator["AudioFrame"]) -> Iterator["AudioFrame"]:
+    """Yield the frames of a FLAC; FFmpeg passes over damaged ones in silence, but their numbers are missed."""
+    following: int | None = None
+    for frame in frames:
+        if frame.pts is not None and following not in (None, frame.pts):
+            raise DecodeError(Reason.CORRUPT, "FFmpeg cannot decode a stretch in the middle")
+        start = following if frame.pts is None else frame.pts
+        following = start + frame.samples if start is not None else None
+        yield frame
 
 
 def _decoded(
@@ -155,7 +214,7 @@ def _decoded(
             damage = _describe(e)
             continue
         for frame in frames:
-            if damage and has_begun:
+            if damage and has_begun and packet.size:  # the last frames come without a packet
                 raise DecodeError(Reason.CORRUPT, f"FFmpeg stopped: {damage}")
             damage, has_begun = "", True
             yield packet, frame
@@ -215,14 +274,19 @@ def _unbroken(frames: Iterator["AudioFrame"], tick: Fraction) -> Iterator["Audio
 
 
 def _mono_blocks(frames: Iterator["AudioFrame"]) -> Iterator[Samples]:
-    """Yield the frames mixed down and joined: a thousand small ones would cost more than their decoding."""
+    """Yield the song mixed down, at the rate of its first frame; where rate or channels change, it goes on."""
+    rate = 0
+    for (own_rate, _), stretch in groupby(frames, key=_kind):
+        rate = rate or own_rate
+        yield from resample_blocks(_joined(stretch), own_rate, rate)
+
+
+def _joined(frames: Iterator["AudioFrame"]) -> Iterator[Samples]:
+    """Yield frames of one kind mixed down and joined: a thousand small ones would cost more than their decoding."""
     from av import AudioFifo, AudioResampler
 
-    queue, to_float, kind = AudioFifo(), AudioResampler(format="flt"), ""
+    queue, to_float = AudioFifo(), AudioResampler(format="flt")
     for frame in frames:
-        kind = kind or _kind(frame)
-        if kind != _kind(frame):  # the queue itself would not notice other channels
-            raise DecodeError(Reason.CORRUPT, f"{kind} becomes {_kind(frame)} within the song")
         frame.pts = None  # which samples these are follows from their count
         queue.write(frame)
         if queue.samples >= BLOCK_FRAMES:
@@ -234,13 +298,15 @@ def _mono(block: "AudioFrame | None", to_float: "AudioResampler") -> Iterator[Sa
     for frame in to_float.resample(block) if block else []:
         # Interleaved: of eight or more planes PyAV 18 reads one that is not there.
         samples = frame.to_ndarray().reshape(-1, frame.layout.nb_channels)
+        if block and block.format.name in PCM_FORMATS:
+            check_sound(samples)
         mono = np.empty(len(samples), np.float32)
         mix_down(samples, mono)
         yield mono
 
 
-def _kind(frame: "AudioFrame") -> str:
-    return f"{frame.layout.name} {frame.format.name} at {frame.sample_rate} Hz"
+def _kind(frame: "AudioFrame") -> tuple[int, str]:
+    return frame.sample_rate, f"{frame.layout.name} {frame.format.name}"
 
 
 def _first(n: int, blocks: Iterator[Samples]) -> Samples:

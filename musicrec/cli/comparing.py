@@ -36,7 +36,8 @@ def compare(out: str, first: str, second: str, n: int, as_json: bool) -> None:
 
     A and B are spaces, or several with weights, joined by commas. Shows how much the lists of both have in common, how
     evenly they spread over the catalog, and how well songs of the same genre by other artists find each other. Lists
-    are compared by cosine, without rules. Differences are B minus A; an interval that does not hold 0 is no chance.
+    are compared by cosine, without rules. Differences are B minus A; one whose interval leaves out
+    0 is unlikely to be chance.
     """
     from musicrec.serve.space_comparison import compare_spaces
 

@@ -1,4 +1,4 @@
-"""Commands for models: list them, add pretrained ones, and compare what two make of the songs."""
+"""Commands for models: list them, add and remove pretrained ones, and compare what two make of the songs."""
 
 import json
 from pathlib import Path
@@ -72,6 +72,18 @@ def add(model: str, card_file: Path | None) -> None:
         raise click.UsageError(f"Expected one of {', '.join(CHECKPOINTS)}, or FILE.onnx with --card CARD.toml.")
     card = add_checkpoint(model) if card_file is None else _add_file(Path(model), card_file)
     click.echo(f"{card.name}: {card.source}; licence {card.licence}; in {models_folder() / card.name}")
+
+
+@models.command(cls=Command, epilog=example("models remove musicnn"))
+@click.argument("model")
+def remove(model: str) -> None:
+    """Remove a pretrained model from this machine.
+
+    Vectors that it has made stay. Nights that compare songs by them leave them as they are, and new songs have none.
+    """
+    from musicrec.models.pretrained.library import remove as remove_model
+
+    click.echo(f"{model} removed: it was in {remove_model(model)}")
 
 
 def _add_file(file: Path, card_file: Path) -> "Card":

@@ -24,6 +24,7 @@ from musicrec.cli.options import (
 from musicrec.cli.tables import lookup
 from musicrec.files.paths import to_path
 from musicrec.settings import (
+    OWN_SPACES,
     CatalogSettings,
     DuplicatesSettings,
     EmbedSettings,
@@ -324,6 +325,7 @@ def duplicates(
         "similar OUT -n 20 --metric euclidean",
         "similar OUT --no-same-artist --no-duplicates",
         "similar OUT --genre boost --genre-weight 0.5 --max-churn 0.3",
+        "similar OUT --require-tag instrumental=0.3 --exclude-tag 'female vocalists=0.2'",
     ),
 )
 @OUT
@@ -379,7 +381,7 @@ def demo(out: str, songs: int) -> None:
     written = write_catalog(source, songs_per_style=songs)
     click.echo(f"synthetic catalog: {source} ({written} files written)")
     with open_out(out, create=True) as store:
-        _run_chain(store, None, {"source": str(source)})
+        _run_chain(store, None, {"source": str(source), "space": (OWN_SPACES[0],)})  # the same on every machine
     song = next(iter(SimilarTable(out).songs()))
     click.echo()
     click.get_current_context().invoke(lookup, out=out, tracks=(song.track_id,))

@@ -1,4 +1,4 @@
-"""Commands for spaces of vectors: read those of a file, compute those of a pretrained model, list the spaces."""
+"""Commands for spaces of vectors: read those of a file, compute those of a pretrained model, list and remove spaces."""
 
 import json
 from functools import partial
@@ -112,6 +112,20 @@ def list_spaces(out: str, as_json: bool) -> None:
         click.echo(json.dumps([dict(zip(COLUMNS, row, strict=True)) for row in rows], ensure_ascii=False, indent=2))
     else:
         click.echo(text_table(COLUMNS, rows))
+
+
+@vectors.command(cls=Command, epilog=example("vectors remove OUT mert"))
+@OUT
+@click.argument("name")
+def remove(out: str, name: str) -> None:
+    """Remove a space from OUT: the table OUT/vectors/NAME, and OUT/tags/NAME if there is one.
+
+    A space that the table of similar songs stands on stays.
+    """
+    from musicrec.stages.vectors.remove import remove_space
+
+    with open_run(out) as run:
+        click.echo(remove_space(run.store, name))
 
 
 def _row(store: Store, space: PublishedSpace) -> tuple[Any, ...]:

@@ -84,8 +84,9 @@ def paired(first: ArrayLike, second: ArrayLike, groups: ArrayLike) -> Paired | N
 
     Examples
     --------
-    >>> paired([1, 0, 0, np.nan], [1, 1, 0, 1], ["Ann", "Ben", "Cid", "Dee"]).difference.mean.round(3)
-    np.float64(0.333)
+    >>> found = paired([1, 0, 0, np.nan], [1, 1, 0, 1], ["Ann", "Ben", "Cid", "Dee"])
+    >>> round(found.first.mean, 3), round(found.difference.mean, 3)
+    (0.333, 0.333)
     """
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
     judged = ~np.isnan(a) & ~np.isnan(b)

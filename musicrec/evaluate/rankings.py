@@ -42,7 +42,7 @@ def relevance(
     >>> import numpy as np
     >>> vectors = np.array([[1, 0], [1, 0.1], [1, 0.4], [0, 1]], np.float32)
     >>> relevance(vectors, ["rock", "rock", "jazz", "rock"], ["Ann", "Ben", "Cid", "Ben"], 1)[0].tolist()
-    [1.0, 0.0, nan, 0.0]
+    [1.0, 1.0, nan, 0.0]
     """
     unit = _unit(vectors)
     artist = np.unique(np.asarray(artists), return_inverse=True)[1]
@@ -62,7 +62,8 @@ def relevance(
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)
-    scaled = vectors / np.where(largest > 0, largest, 1)  # no square overflows or underflows
+    one = np.float32(1)
+    scaled = vectors / np.where(largest > 0, largest, one)  # no square overflows or underflows
     length = np.linalg.norm(scaled, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = scaled / np.where(length > 0, length, 1)
+    unit: NDArray[np.float32] = (scaled / np.where(length > 0, length, one)).astype(np.float32, copy=False)
     return unit

@@ -57,7 +57,7 @@ def probe(X: Array, y: NDArray[np.int32], groups: Sequence[str], n_folds: int = 
     >>> import numpy as np
     >>> y = np.repeat(np.arange(2, dtype=np.int32), 6)
     >>> X = np.column_stack([y + 0.1 * np.arange(12) % 0.3, np.ones(12)])
-    >>> probe(X, y, [f"artist {i // 2}" for i in range(12)]).mean()
+    >>> float(probe(X, y, [f"artist {i // 2}" for i in range(12)]).mean())
     1.0
     """
     names = np.asarray(groups)

@@ -59,7 +59,9 @@ def accounting(store: Store, genres: Genres | None) -> Content | None:
         store.read("outcomes", columns=["stage", "status"]).group_by(["stage", "status"]).aggregate([([], "count_all")])
     )
     counts = pairs.to_pandas().rename(columns={"count_all": "count"})
-    stages = [*DOINGS, *sorted(set(counts["stage"]) - set(DOINGS))]
+    seen, wanted = set(counts["stage"]), store.settings.recorded("similar").get("no_duplicates")
+    of_chain = [stage for stage in DOINGS if stage != "duplicates" or stage in seen or wanted]
+    stages = [*of_chain, *sorted(seen - set(DOINGS))]
     columns = ["track_id", "stage", "status", "reason", "detail"]
     failed = store.read("outcomes", columns=columns, filter=pc.field("status") != OK).to_pandas()
     return {

@@ -21,7 +21,7 @@ from musicrec.store.store import Store
 BLOCK_ROWS = 65_536
 EMBEDDINGS, FEATURES = OWN_SPACES
 MISSING = {EMBEDDINGS: Reason.NO_EMBEDDING, FEATURES: Reason.NO_FEATURES}  # of a song that the table has no row of
-SCALING_KEPT = 0.2  # features keep their scaling until the number of songs has changed by more than this share
+SCALING_KEPT = 0.2  # features and tags keep their scaling until the number of songs has changed by more than this share
 
 Float32 = NDArray[np.float32]
 
@@ -140,7 +140,16 @@ def _read(store: Store, name: str, track_ids: pa.ChunkedArray) -> _InSpace:
     lineage = store.footer(table_of(name))["lineage"]
     if name == EMBEDDINGS:
         return own._replace(space={"id": lineage.get("model_id"), "dimension": matrix.shape[1]})
-    return own._replace(space=read_space(store, name).lineage)
+    own = own._replace(space=read_space(store, name).lineage)
+    return _centred(store, name, own) if name.startswith(TAGS) else own
+
+
+def _centred(store: Store, name: str, own: _InSpace) -> _InSpace:
+    """Return the vectors of tags minus their mean: so songs are alike in what is unusual, not in what all songs are."""
+    made_by = {key: value for key, value in own.space.items() if key not in ("id", "dimension")}
+    made_by["tags"] = own.space["id"]
+    scaling = _kept_scaling(store, name, made_by, len(own.ids)) or _scaling(own.matrix)
+    return _placed(own, made_by, scaling | {"scale": [1.0] * own.matrix.shape[1]})
 
 
 def _standardised(store: Store, rows: pa.Table) -> _InSpace:
@@ -158,34 +167,40 @@ def _standardised(store: Store, rows: pa.Table) -> _InSpace:
         "settings": footer["settings"],
         "noise": noise_id(),
     }
-    scaling = _kept_scaling(store, made_by, len(own.ids)) or _scaling(own.matrix, columns)
+    scaling = _kept_scaling(store, FEATURES, made_by, len(own.ids)) or _scaling(own.matrix, columns)
+    return _placed(own, made_by, scaling)
+
+
+def _placed(own: _InSpace, made_by: dict[str, Any], scaling: dict[str, Any]) -> _InSpace:
+    """Return the vectors, scaled: a space of its own for each scaling."""
     about = {**made_by, **scaling}
     space_id = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=8).hexdigest()
     space = Space(np.array(scaling["mean"]), np.array(scaling["scale"]))
     blocks = [space.place(own.matrix[i : i + BLOCK_ROWS]) for i in range(0, len(own.matrix), BLOCK_ROWS)]
-    matrix = np.concatenate([np.empty((0, len(columns)), np.float32), *blocks])
-    return own._replace(matrix=matrix, space={"id": space_id, "dimension": len(columns), **about})
+    matrix = np.concatenate([np.empty((0, own.matrix.shape[1]), np.float32), *blocks])
+    return own._replace(matrix=matrix, space={"id": space_id, "dimension": matrix.shape[1], **about})
 
 
-def _scaling(features: Float32, columns: list[str]) -> dict[str, Any]:
+def _scaling(features: Float32, columns: list[str] | None = None) -> dict[str, Any]:
     if not len(features):
         return {"n_songs": 0, "mean": [0.0] * features.shape[1], "scale": [1.0] * features.shape[1]}
     fitted = Space.standardised(features[i : i + BLOCK_ROWS] for i in range(0, len(features), BLOCK_ROWS))
-    scaling = {"mean": fitted.mean, "scale": fitted.scale / reliability(columns, fitted.scale)}
+    weights = reliability(columns, fitted.scale) if columns else 1.0
+    scaling = {"mean": fitted.mean, "scale": fitted.scale / weights}
     rounded = {name: values.astype(np.float32).tolist() for name, values in scaling.items()}
     return {"n_songs": len(features), **rounded}  # of float32, as sums differ in their last digits by machine
 
 
-def _kept_scaling(store: Store, made_by: dict[str, Any], n_songs: int) -> dict[str, Any] | None:
+def _kept_scaling(store: Store, name: str, made_by: dict[str, Any], n_songs: int) -> dict[str, Any] | None:
     """Return the scaling of the published table: with it, songs that did not change keep their vectors."""
     if not store.exists("similar"):
         return None
-    before = store.footer("similar")["lineage"].get("spaces", {}).get(FEATURES)
-    if not before or any(before.get(name) != value for name, value in made_by.items()):
+    before = store.footer("similar")["lineage"].get("spaces", {}).get(name)
+    if not before or "mean" not in before or any(before.get(key) != value for key, value in made_by.items()):
         return None
     if abs(n_songs - before["n_songs"]) > SCALING_KEPT * before["n_songs"]:
         return None
-    return {name: before[name] for name in ("n_songs", "mean", "scale")}
+    return {key: before[key] for key in ("n_songs", "mean", "scale")}
 
 
 def _finite_only(track_ids: pa.ChunkedArray, given: pa.ChunkedArray, matrix: Float32) -> _InSpace:

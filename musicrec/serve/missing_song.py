@@ -10,11 +10,13 @@ from musicrec.errors import ConfigError, SchemaError
 from musicrec.serve.comparable_songs import Vectors, read_vectors
 from musicrec.serve.lookup import SimilarTable
 from musicrec.serve.song_facts import facts_of
+from musicrec.serve.tag_scores import options
 from musicrec.settings import SimilarSettings, resolve
 from musicrec.store.store import Store
 
 if TYPE_CHECKING:
     from musicrec.similarity.explain import Verdict
+    from musicrec.similarity.songs import Songs
 
 WORDS = {
     "genre": "it is of another genre",
@@ -72,7 +74,8 @@ def why_not(out: str, song: str, other: str) -> MissingSong:
     vectors = read_vectors(store, settings.space)
     ids = vectors.names["track_id"]
     row, place = (pc.index(ids, track_id).as_py() for track_id in pair)
-    verdict = explain.why_not(vectors.matrix, facts_of(store, vectors), settings, row, place)
+    songs = facts_of(store, vectors, settings)
+    verdict = explain.why_not(vectors.matrix, songs, settings, row, place)
     return MissingSong(
         song=pair[0],
         other=pair[1],
@@ -82,7 +85,11 @@ def why_not(out: str, song: str, other: str) -> MissingSong:
         score=verdict.score,
         shares=_shares(vectors, row, place),
         rule=verdict.kept_out_by,
-        why=_in_words(verdict, settings, [ids[i].as_py() for i in verdict.instead]),
+        why=(
+            _by_tag(songs, settings, place)
+            if verdict.kept_out_by in ("require_tag", "exclude_tag")
+            else _in_words(verdict, settings, [ids[i].as_py() for i in verdict.instead])
+        ),
     )
 
 
@@ -102,6 +109,16 @@ def _shares(vectors: Vectors, row: int, place: int) -> dict[str, float]:
     products = vectors.matrix[row].astype(np.float64) * vectors.matrix[place]
     starts = np.cumsum([0, *vectors.widths.values()])[:-1]
     return dict(zip(vectors.widths, np.add.reduceat(products, starts).tolist(), strict=True))
+
+
+def _by_tag(songs: "Songs", settings: SimilarSettings, row: int) -> str:
+    """Return the first rule for a tag that a song breaks, and the song's score, in words."""
+    from musicrec.similarity.tag_rules import broken
+
+    rule = int(np.flatnonzero(broken(songs, settings)[row])[0])
+    assert songs.tags is not None  # or it would break none
+    score = songs.tags[row, rule]
+    return f"{options(settings)[rule]}: {'it has no tags' if np.isnan(score) else f'its score is {score:.3f}'}"
 
 
 def _in_words(verdict: "Verdict", settings: SimilarSettings, instead: list[str]) -> str:

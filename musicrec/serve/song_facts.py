@@ -1,10 +1,11 @@
-"""What the rules look at in each song: artist, album, recording, content, genre, length, and how it sounds."""
+"""What the rules look at in each song: artist, album, recording, content, genre, length, its sound and its tags."""
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec.serve.comparable_songs import EMBEDDINGS, Vectors
+from musicrec.serve.tag_scores import tag_scores
 from musicrec.settings import Rules
 from musicrec.similarity.songs import Songs, songs_of
 from musicrec.store.lineage import digest
@@ -33,7 +34,7 @@ def fingerprint_of_facts(store: Store, rules: Rules) -> list[str]:
     return [digest(*(list(map(str, tracks[name].to_pylist())) for name in tracks.column_names))]
 
 
-def facts_of(store: Store, vectors: Vectors) -> Songs:
+def facts_of(store: Store, vectors: Vectors, rules: Rules) -> Songs:
     """Read what the rules need to know about the songs; genre probabilities only if they are compared by embeddings."""
     track_ids = vectors.names["track_id"]
     tracks = read_tracks(store, ["track_id", *COLUMNS])
@@ -46,7 +47,7 @@ def facts_of(store: Store, vectors: Vectors) -> Songs:
         if embeddings["probabilities"].null_count == 0:
             probabilities = np.stack(embeddings["probabilities"].to_numpy())
     facts = {name: tracks[name].to_pylist() for name in COLUMNS}
-    return songs_of(facts | _sounds(store, track_ids), probabilities)
+    return songs_of(facts | _sounds(store, track_ids), probabilities, tag_scores(store, rules, track_ids))
 
 
 def _sounds(store: Store, track_ids: pa.ChunkedArray) -> dict[str, list[str | None]]:

@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from musicrec.errors import ModelError, MusicrecError
+from musicrec.evaluate.artist_circles import circles
 from musicrec.evaluate.comparison import Paired, paired
 from musicrec.evaluate.rankings import relevance
 from musicrec.files.parquet import read_parquet
@@ -17,6 +18,7 @@ from musicrec.settings import OWN_SPACES, weights_of
 from musicrec.similarity import top_n
 from musicrec.similarity.list_quality import Quality, churn, occurrences, quality
 from musicrec.store.store import Store
+from musicrec.store.tracks import read_tracks
 
 K = 5  # songs of a list that its precision looks at
 MOST_ASKED = 2000  # songs whose whole rankings are judged
@@ -119,22 +121,23 @@ class _Songs(NamedTuple):
 
     rows: NDArray[np.intp]  # of the vectors
     genres: NDArray[np.int32]
-    artists: list[str]
+    artists: list[str]  # circle of artists of each; without artists, its recording
     n_unknown_artists: int
     n_trained_on: int | None
 
     @classmethod
     def read(cls, store: Store, ids: Any, spaces: set[str]) -> "_Songs":  # noqa: ANN401 - pyarrow.Array
-        tracks = store.read("tracks", ["track_id", "genre", "artist_id", "recording"])
+        tracks = read_tracks(store, ["track_id", "genre", "artist_ids", "recording"])
         tracks = tracks.take(pc.index_in(ids, value_set=tracks["track_id"].combine_chunks())).to_pandas()
         learned = _trained_on(store) if EMBEDDINGS in spaces else set()
         named = tracks["genre"].fillna("").ne("") & ~tracks["track_id"].isin(learned or ())
         chosen = tracks[named]
-        artist = chosen["artist_id"].replace("", None)
-        known = artist.fillna(chosen["recording"].replace("", None)).fillna(chosen["track_id"])
+        artists = circles([[] if names is None else list(names) for names in chosen["artist_ids"]])
+        clips = zip(artists, chosen["recording"], chosen["track_id"], strict=True)
+        known = [artist or recording or track_id for artist, recording, track_id in clips]
         genres = np.unique(chosen["genre"].to_numpy(str), return_inverse=True)[1].astype(np.int32)
         n_learned = None if learned is None else int(tracks["track_id"].isin(learned).sum())
-        return cls(np.flatnonzero(named), genres, list(known), int(artist.isna().sum()), n_learned)
+        return cls(np.flatnonzero(named), genres, known, artists.count(None), n_learned)
 
 
 def _trained_on(store: Store) -> set[str] | None:

@@ -15,6 +15,7 @@ from musicrec.similarity.ranking import ranked
 from musicrec.similarity.rules import DEEPER, pool_depth, statistics_of
 from musicrec.similarity.search.exact import Lists, top_n
 from musicrec.similarity.songs import Songs
+from musicrec.similarity.tag_rules import allowed, broken
 
 
 class Verdict(NamedTuple):
@@ -92,6 +93,8 @@ def why_not(matrix: NDArray[np.floating], songs: Songs, rules: Rules, row: int, 
 
 def _alone(songs: Songs, rules: Rules, row: int, other: int, similarity: float) -> str:
     """Return the rule that leaves the song out whatever else is in the list; empty if none does."""
+    if (by_tag := np.flatnonzero(broken(songs, rules)[other])).size:
+        return "require_tag" if by_tag[0] < len(rules.require_tag) else "exclude_tag"
     pair = Lists(np.array([[other]], np.int32), np.array([[similarity]], np.float32))
     for name in ("min_score", "duplicate_score"):
         alone = Rules.model_validate({"metric": rules.metric, name: getattr(rules, name)})
@@ -102,10 +105,13 @@ def _alone(songs: Songs, rules: Rules, row: int, other: int, similarity: float) 
 
 
 def _members(songs: Songs, rules: Rules, row: int) -> NDArray[np.int64]:
-    """Return the songs that the list may hold."""
+    """Return the songs that the list may hold, by their genre and tags."""
+    everybody = np.arange(len(songs.genre))
+    by_tag = allowed(songs, rules)
+    members = everybody if by_tag is None else by_tag
     if rules.genre == "only" and songs.genre[row] >= 0:
-        return np.flatnonzero(songs.genre == songs.genre[row])
-    return np.arange(len(songs.genre))
+        return members[songs.genre[members] == songs.genre[row]]
+    return members
 
 
 def _taken_in_order(
@@ -119,7 +125,8 @@ def _taken_in_order(
     chosen = np.isin(everybody.ids[0], members)
     near = Lists(everybody.ids[:, chosen], everybody.scores[:, chosen])
     of_songs = statistics_of(matrix, rules) if rules.hubness != "none" else None
-    depth = pool_depth(rules, len(members)) if of_songs else len(members) - 1
+    n_others = near.ids.shape[1]
+    depth = pool_depth(rules, n_others + 1) if of_songs else n_others
     while True:
         pool = Lists(near.ids[:, :depth], near.scores[:, :depth])
         scores = pool.scores
@@ -130,8 +137,8 @@ def _taken_in_order(
                 np.float32
             )
         order = ranked(np.where(passes(songs, rules, rows, pool), pool.ids, np.int32(-1)), scores)
-        list_ids = take(order, limits, rows, min(rules.n, len(members) - 1)).ids[0]
-        if depth >= len(members) - 1 or (list_ids >= 0).sum() >= min(longest(limits)[row], len(list_ids)):
+        list_ids = take(order, limits, rows, min(rules.n, n_others)).ids[0]
+        if depth >= n_others or (list_ids >= 0).sum() >= min(longest(limits)[row], len(list_ids)):
             return order, [int(song) for song in list_ids if song >= 0]
         depth = DEEPER * depth
 

@@ -21,6 +21,7 @@ from musicrec.similarity.list_quality import SCORE_RANGE
 from musicrec.similarity.ranking import ranked
 from musicrec.similarity.search.exact import Lists, top_n
 from musicrec.similarity.songs import Songs
+from musicrec.similarity.tag_rules import allowed
 
 Rows = NDArray[np.integer]
 
@@ -223,6 +224,12 @@ class _Task:
         self._limits = limits_of(songs, rules)
         self._n = max(0, min(rules.n, len(matrix) - 1))
         self._wanted = np.minimum(longest(self._limits), self._n)
+        self._among = allowed(songs, rules)
+        self._others = len(matrix) - 1  # so many candidates are all
+        if self._among is not None:
+            self._others = min(self._others, len(self._among))
+            is_own = np.bincount(self._among, minlength=len(matrix))
+            self._wanted = np.minimum(self._wanted, len(self._among) - is_own)
 
     def lists(self, rows: Rows, first: Lists | None) -> Lists:
         """Return the lists of some rows, from pools that become deeper where that is needed."""
@@ -230,17 +237,18 @@ class _Task:
         depth = pool_depth(self._rules, len(self._matrix))
         if first is not None and self._rules.hubness == "none":
             depth = first.ids.shape[1]
-        elif first is not None and first.ids.shape[1] < depth:
-            first = None  # with a method against hubs, a pool of another depth gives another list
-        todo, apart = np.arange(len(rows)), False
-        while self._n and len(todo):
+        elif first is not None and (first.ids.shape[1] < depth or self._among is not None):
+            first = None  # with a method against hubs, another pool gives another list
+        todo, apart = np.flatnonzero(self._wanted[rows]), False
+        while len(todo):
             short = []
             for block in _blocks(todo, MOST_CELLS // depth):
                 near = _some(first, block, depth) if first else self._nearest(rows[block], depth)
+                is_all = near.ids.shape[1] >= (len(self._matrix) - 1 if first else self._others)
                 alike = self._alike(rows[block], depth) if apart else None
                 for part in _blocks(np.arange(len(block)), FAST_CELLS // depth):
                     places = block[part]
-                    pool = self._pool(rows[places], _some(near, part), alike and _some(alike, part))
+                    pool = self._pool(rows[places], _some(near, part), alike and _some(alike, part), is_all=is_all)
                     short.append(places[~self._fill(found, places, rows[places], pool)])
             todo = np.concatenate(short)
             if self._boosts_own_genre and not apart:
@@ -258,9 +266,9 @@ class _Task:
         return pool.is_all | (is_full & (last > pool.beyond))
 
     def _nearest(self, rows: Rows, depth: int) -> Lists:
-        """Return lists by score alone."""
+        """Return lists by score alone, of the songs that the rules for tags allow."""
         everybody = len(rows) == len(self._matrix)
-        return top_n(self._matrix, depth, self._rules.metric, rows=None if everybody else rows)
+        return top_n(self._matrix, depth, self._rules.metric, rows=None if everybody else rows, among=self._among)
 
     def _alike(self, rows: Rows, depth: int) -> Lists:
         """Return lists, by score alone, of songs of the same genre; empty for songs of unknown genre."""
@@ -270,15 +278,17 @@ class _Task:
             members, places = np.flatnonzero(genres == genre), np.flatnonzero(genres[rows] == genre)
             everybody = len(members) == len(places)
             which = None if everybody else np.searchsorted(members, rows[places])
-            ids, scores = top_n(self._matrix[members], depth, self._rules.metric, rows=which)
-            of_genre.ids[places, : ids.shape[1]], of_genre.scores[places, : ids.shape[1]] = members[ids], scores
+            among = None if self._among is None else np.flatnonzero(np.isin(members, self._among))
+            ids, scores = top_n(self._matrix[members], depth, self._rules.metric, rows=which, among=among)
+            of_genre.ids[places, : ids.shape[1]] = np.where(ids >= 0, members[ids], -1)
+            of_genre.scores[places, : ids.shape[1]] = scores
         return of_genre
 
-    def _pool(self, rows: Rows, near: Lists, alike: Lists | None) -> _Pool:
+    def _pool(self, rows: Rows, near: Lists, alike: Lists | None, *, is_all: bool) -> _Pool:
         """Return the candidates that pass on their own, in the order of the rules."""
         rules, songs = self._rules, self._songs
         farthest = near.scores[:, -1]
-        is_all = np.full(len(rows), near.ids.shape[1] >= len(self._matrix) - 1)
+        ends = np.full(len(rows), is_all)
         beyond = np.full(len(rows), -np.inf, np.float32)
         if alike is not None:  # songs of the same genre come from `alike`, other songs from `near`
             own = agreement(songs, rows, near.ids) > 0
@@ -288,14 +298,17 @@ class _Task:
         elif rules.genre == "boost":
             beyond = _plus(farthest, rules.genre_weight * most_agreement(songs, rows))
         if rules.min_score is not None:
-            is_all |= farthest < np.float32(rules.min_score)
-        ids = np.where(passes(songs, rules, rows, near), near.ids, np.int32(-1))
+            ends |= farthest < np.float32(rules.min_score)
+        fit = passes(songs, rules, rows, near)
+        if self._among is not None:
+            fit &= np.isin(near.ids, self._among)
+        ids = np.where(fit, near.ids, np.int32(-1))
         scores = near.scores
         if self._of_songs is not None:
             scores = rescored(near, rules.hubness, self._of_songs, metric=rules.metric, rows=rows)
         elif rules.genre == "boost":
             scores = _plus(scores, rules.genre_weight * agreement(songs, rows, near.ids))
-        return _Pool(ranked(ids, scores), is_all, beyond)
+        return _Pool(ranked(ids, scores), ends, beyond)
 
 
 def _joined(a: Lists, b: Lists) -> Lists:

@@ -66,6 +66,9 @@ class Songs(NamedTuple):
         float64 [n_songs], in seconds; NaN where it is unknown.
     genre_probabilities : numpy.ndarray, optional
         float32 [n_songs, n_genres], from a model.
+    tags : numpy.ndarray, optional
+        float32 [n_songs, n_rules], the score of the tag of each rule: those of ``require_tag``, then those of
+        ``exclude_tag``; NaN for a song without tags.
 
     Examples
     --------
@@ -84,6 +87,7 @@ class Songs(NamedTuple):
     genre: Codes
     duration_s: NDArray[np.float64]
     genre_probabilities: NDArray[np.float32] | None = None
+    tags: NDArray[np.float32] | None = None
 
     @property
     def n_without_artist(self) -> int:
@@ -107,7 +111,11 @@ class Songs(NamedTuple):
         return self._replace(artist=self.artist.take(rows), **columns)
 
 
-def songs_of(tracks: Mapping[str, Sequence[Any]], genre_probabilities: ArrayLike | None = None) -> Songs:
+def songs_of(
+    tracks: Mapping[str, Sequence[Any]],
+    genre_probabilities: ArrayLike | None = None,
+    tags: ArrayLike | None = None,
+) -> Songs:
     """Return what the rules look at, from the columns of the table ``tracks``.
 
     Without ``artist_ids``, the one artist of ``artist_id`` counts. Without ``album_id``, albums of the same name by
@@ -121,6 +129,8 @@ def songs_of(tracks: Mapping[str, Sequence[Any]], genre_probabilities: ArrayLike
         one, with None where the value is unknown. All values of a missing column are unknown.
     genre_probabilities : array_like, optional
         [n_songs, n_genres], from a model.
+    tags : array_like, optional
+        [n_songs, n_rules], as in :class:`Songs`.
 
     Returns
     -------
@@ -148,6 +158,7 @@ def songs_of(tracks: Mapping[str, Sequence[Any]], genre_probabilities: ArrayLike
         genre=_codes(column("genre")),
         duration_s=np.array([np.nan if s is None else s for s in column("duration_s")], np.float64),
         genre_probabilities=None if genre_probabilities is None else np.asarray(genre_probabilities, np.float32),
+        tags=None if tags is None else np.asarray(tags, np.float32),
     )
 
 
@@ -169,7 +180,7 @@ def _code_sets(names: Sequence[Collection[str | None] | None]) -> CodeSets:
     codes: list[int] = []
     lengths = []
     for of_song in names:
-        own = {numbers.setdefault(name, len(numbers)) for name in of_song or () if name}
+        own = {numbers.setdefault(name, len(numbers)) for name in of_song or () if name not in (None, "")}
         codes += sorted(own)
         lengths.append(len(own))
     return CodeSets(_starts(lengths), np.array(codes, np.int32))

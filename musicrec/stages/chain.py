@@ -4,11 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pyarrow.compute as pc
+
 from musicrec.cluster.deadline import check_deadline, deadline
 from musicrec.cluster.resources import is_embedded
 from musicrec.cluster.watchdog import SECONDS_PER_FILE
 from musicrec.errors import ConfigError
 from musicrec.files.paths import AnyPath, read_bytes, to_path
+from musicrec.schemas import OK
+from musicrec.serve.tag_scores import models_of, published_tags, with_models
 from musicrec.settings import (
     OWN_SPACES,
     TAGS,
@@ -22,6 +26,7 @@ from musicrec.settings import (
     resolve,
     weights_of,
 )
+from musicrec.stages.default_space import default_space, tell_default
 from musicrec.stages.run_report import RunReport, reported
 from musicrec.store.outcomes import Counts
 from musicrec.store.spaces import require_spaces, table_of
@@ -60,7 +65,8 @@ def chain_settings(store: Store, *layers: Mapping[str, Mapping[str, Any]]) -> Ch
     Parameters
     ----------
     store : Store
-        OUT; a setting that no layer gives is as in its last run, or the default.
+        OUT; a setting that no layer gives is as in its last run, or the default. The default space of a new OUT depends
+        on which pretrained models are on this machine.
     *layers : mapping of str to mapping
         Values by name of the stage and of the setting; the earlier layer wins.
 
@@ -72,8 +78,9 @@ def chain_settings(store: Store, *layers: Mapping[str, Mapping[str, Any]]) -> Ch
     stages = ChainSettings.__annotations__
     if unknown := [name for layer in layers for name in layer if name not in stages]:
         raise ConfigError(f"settings of {unknown[0]!r}: no such stage; expected one of {', '.join(stages)}")
+    defaults = {SimilarSettings.stage: {"space": default_space(store)}}
     catalog, *others = (
-        resolve(cls, *(layer.get(name, {}) for layer in layers), store.settings.recorded(name))
+        resolve(cls, *(layer.get(name, {}) for layer in (*layers, {name: store.settings.recorded(name)}, defaults)))
         for name, cls in stages.items()
     )
     source = str(to_path(catalog.source).resolve())  # the same path from every working folder and link
@@ -108,6 +115,7 @@ def run(
     pathlib.Path or upath.UPath
         The report page.
     """
+    tell_default(store, settings.similar)
     with reported(store, "run", on_cluster=not is_embedded(address)) as done:
         for name, stage in stages(store, settings, address=address, **how).items():
             show(done.stage(name, stage))
@@ -150,6 +158,7 @@ def refresh(
     DeadlinePassed
         The deadline has passed. Finished work is kept, and the next run continues from there.
     """
+    tell_default(store, settings.similar)
     keep_model = store.exists(f"models/{settings.embed.model}")
     chain = stages(store, settings, address=address, keep_model=keep_model, **how)
     with reported(store, "refresh", on_cluster=not is_embedded(address)) as done, deadline(deadline_s):
@@ -182,7 +191,8 @@ def stages(
 ) -> dict[str, Callable[[], Counts]]:
     """Return the stages of the chain by name, in order, as functions to call.
 
-    Vectors of files and of pretrained models are among them if the model reads them, or similar compares songs by them.
+    Vectors of files and of pretrained models are among them if the model reads them, similar compares songs by them, or
+    rules look at their tags.
 
     Parameters
     ----------
@@ -204,26 +214,30 @@ def stages(
     from musicrec.stages.similar.stage import similar
     from musicrec.stages.train.stage import keep, train
 
+    how: dict[str, Any] = {
+        "address": address,
+        "retry_failed": retry_failed,
+        "max_failed_fraction": max_failed_fraction,
+        "seconds_per_file": seconds_per_file,
+    }
+    settings = settings._replace(similar=_with_models(store, settings.similar))
     chain: dict[str, Callable[[], Counts]] = {
         "catalog": lambda: catalog(store, settings.catalog, force=force, max_removed_fraction=max_removed_fraction),
         "extract": lambda: extract(
             store,
             settings.extract,
-            address=address,
-            retry_failed=retry_failed,
-            max_failed_fraction=max_failed_fraction,
-            seconds_per_file=seconds_per_file,
             limit=limit,
             force=force,
+            **how,
         ),
-        **_stages_of_spaces(store, settings, spaces_of_models(store, settings, keep_model=keep_model), address),
+        **_stages_of_spaces(store, settings, spaces_of_models(store, settings, keep_model=keep_model), **how),
         "train": lambda: (
             keep(store, settings.train)
             if keep_model
             else train(store, settings.train, address=address, workers=workers)
         ),
         "embed": lambda: embed(store, settings.embed, address=address),
-        **_stages_of_spaces(store, settings, tuple(weights_of(settings.similar.space)), address),
+        **_stages_of_spaces(store, settings, _spaces_of_lists(settings.similar), **how),
         "duplicates": lambda: duplicates(store, settings.duplicates, address=address),
         "similar": lambda: similar(store, settings.similar, address=address),
     }
@@ -243,12 +257,21 @@ def spaces_of_models(store: Store, settings: ChainSettings, *, keep_model: bool)
     return tuple(dict.fromkeys(names))
 
 
+def _spaces_of_lists(settings: SimilarSettings) -> tuple[str, ...]:
+    """Return the spaces in which songs are compared, and those of the tags that rules look at."""
+    return tuple(dict.fromkeys([*weights_of(settings.space), *(f"{TAGS}{model}" for model in models_of(settings))]))
+
+
 def _stages_of_spaces(
-    store: Store, settings: ChainSettings, names: tuple[str, ...], address: str | None
+    store: Store,
+    settings: ChainSettings,
+    names: tuple[str, ...],
+    **how: Any,  # noqa: ANN401
 ) -> dict[str, Callable[[], Counts]]:
     """Return the stages that bring spaces up to date.
 
-    A space that is not there yet is made if a model of this machine has its name.
+    What is not there yet is made if a model of this machine has its name. A model is run on the songs that extract has
+    decoded.
     """
     from musicrec.models.pretrained.library import installed
     from musicrec.stages.pretrained.stage import is_of_model, run_pretrained, run_pretrained_again
@@ -260,15 +283,32 @@ def _stages_of_spaces(
         if is_of_file(store, name):
             found[table_of(name)] = partial(refresh_vectors, store, name)
         elif is_of_model(store, name):
-            found[table_of(model)] = partial(run_pretrained_again, store, model, address=address)
+            found[table_of(model)] = partial(_on_decoded, run_pretrained_again, store, model, **how)
         elif name not in OWN_SPACES and name in _names(installed()):
             clip = {"offset_s": settings.extract.offset_s, "duration_s": settings.extract.duration_s}
-            found[table_of(model)] = partial(
-                run_pretrained, store, PretrainedSettings(model=model, **clip), address=address
-            )
+            asked = PretrainedSettings(model=model, **clip)
+            found[table_of(model)] = partial(_on_decoded, run_pretrained, store, asked, **how)
         else:
             require_spaces(store, (name,))
     return found
+
+
+def _on_decoded(stage: Callable[..., Counts], store: Store, *arguments: Any, **how: Any) -> Counts:  # noqa: ANN401
+    """Run a stage on the songs that extract has decoded by now."""
+    is_decoded = (pc.field("stage") == ExtractSettings.stage) & (pc.field("status") == OK)
+    decoded = store.read("outcomes", ["track_id"], is_decoded)["track_id"].to_pylist()
+    return stage(store, *arguments, only=set(decoded), **how)
+
+
+def _with_models(store: Store, settings: SimilarSettings) -> SimilarSettings:
+    """Return the settings with the model of each tag, which may be one of this machine whose tags are not there yet."""
+    from musicrec.models.pretrained.library import installed
+
+    if not settings.require_tag and not settings.exclude_tag:
+        return settings
+    here = {card.name: card.tags for card in installed() if card.tags}
+    compared = {name: here[name] for name in (n.removeprefix(TAGS) for n in weights_of(settings.space)) if name in here}
+    return with_models(store, settings, {**compared, **published_tags(store)}, here)
 
 
 def _names(models: Sequence["Card"]) -> set[str]:

@@ -69,6 +69,7 @@ def load_training_set(store: Store, settings: TrainSettings) -> TrainingSet:
     table = require_table(store, settings)
     columns = ["track_id", "genre", "artist_ids", "recording"]
     songs = {row["track_id"]: row for row in read_tracks(store, columns).to_pylist()}
+    X: Songs
     if settings.space:
         track_ids, X = space_inputs.read_vectors(store, space_inputs.input_of(store, settings), list(songs))
     else:

@@ -1,4 +1,4 @@
-"""Columns of ``tracks`` that an older musicrec did not write, made of those that it did."""
+"""Columns of ``tracks`` that an older musicrec, or another program, did not write, made of those that it did."""
 
 from typing import Any
 
@@ -26,17 +26,24 @@ def read_tracks(store: Store, columns: list[str]) -> pa.Table:
         The table is missing or damaged.
     """
     held = set(store.dataset("tracks").schema.names)
-    wanted = [column for name in columns for column in ([name] if name in held else MADE_OF.get(name, []))]
+    wanted = [column for name in columns for column in (name, *MADE_OF.get(name, [])) if column in held]
     table = store.read("tracks", list(dict.fromkeys(wanted)))
-    made = {name: table[name] if name in held else _made(table, name) for name in columns}
+    made = {name: _filled(table, name) for name in columns}
     return pa.table(made, schema=pa.schema([TRACKS.field(name) for name in columns]))
 
 
-def _made(table: pa.Table, name: str) -> pa.Array:
+def _filled(table: pa.Table, name: str) -> pa.Array | pa.ChunkedArray:
+    """Return a column; where it is null or not there, it is made of others."""
+    is_held = name in table.column_names
+    if is_held and (name not in MADE_OF or not table[name].null_count):
+        return table[name]
+    own = table[name].to_pylist() if is_held else [None] * table.num_rows
     rows = table.select(MADE_OF.get(name, [])).to_pylist() or [{}] * table.num_rows
     makers: dict[str, Any] = {
         "artist_ids": lambda row: [row["artist_id"]] if row["artist_id"] else [],
         "album_id": lambda row: row["album"] and "/".join(filter(None, [row["artist_id"], row["album"]])),
         "genres": lambda row: [row["genre"]] if row["genre"] else [],
     }
-    return pa.array(map(makers.get(name, lambda row: None), rows), TRACKS.field(name).type)
+    make = makers.get(name, lambda row: None)
+    filled = [make(row) if value is None else value for value, row in zip(own, rows, strict=True)]
+    return pa.array(filled, TRACKS.field(name).type)

@@ -400,14 +400,6 @@ def test_damage_before_the_clip_does_no_harm_where_it_is_sought(tmp_path):
     np.testing.assert_allclose(audio.load(str(path), sample_rate=44_100, **WINDOW), sound, atol=1e-6)
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
-def test_channels_that_change_within_a_song_are_corrupt(tmp_path, order):
-    parts = [encode(tmp_path / f"{n}.aac", music(5, 44_100, n), 44_100, "aac").read_bytes() for n in order]
-    (tmp_path / "song.aac").write_bytes(b"".join(parts))
-    assert refusal(tmp_path / "song.aac").reason == "corrupt"
-
-
 @pytest.mark.parametrize("n_bytes", [8, 100, 5000])
 def test_an_m4a_without_its_index_is_undecodable(tmp_path, n_bytes):
     path = encode(tmp_path / "song.m4a", music(5, 44_100), 44_100, "aac")

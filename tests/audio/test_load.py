@@ -246,7 +246,7 @@ def test_every_odd_file_gives_samples_or_a_reason(data):
     assert all(len(detail.splitlines()) == 1 for detail in details)
     assert {"empty.wav", "10161_chorus.wav", "l3-compl-cut.mp3"} <= set(reasons)
     assert not {"format_test.m4a", "wrong_extension.aac", "bach.ogg", "l3-sin1k0db.bit"} & set(reasons)  # by FFmpeg
-    assert reasons["02 - increasing number of channels.flac"] == "corrupt"
+    assert "02 - increasing number of channels.flac" not in reasons
     assert reasons["test1_empty.wav"] == "empty"
     assert not [name for name in reasons if name.startswith(("chirp", "stereo", "real_8ch", "60 - mono"))]
 

@@ -23,10 +23,14 @@ IDS = [f"song-{i:03d}" for i in range(N)]
 def catalog(store, genres=GENRE, artists=ARTIST):
     """Publish genre and artist of each song; None for unknown."""
     rows = [
-        {"track_id": t, "uri": f"file:///{t}", "title": t, "genre": g if g is None else f"genre {g}",
-         "artist_id": a if a is None else f"artist {a}"}
+        {
+            "track_id": t,
+            "uri": f"file:///{t}",
+            "genre": g if g is None else f"genre {g}",
+            "artist_ids": [] if a is None else [f"artist {one}" for one in np.atleast_1d(a)],
+        }
         for t, g, a in zip(IDS, genres, artists, strict=True)
-    ]  # fmt: skip
+    ]
     version = store.new_version("tracks", CatalogSettings(source="/music"), repr(rows)[:100])
     version.write_part(pa.Table.from_pylist(rows, TRACKS))
     store.publish(version)
@@ -126,6 +130,11 @@ def test_songs_without_artist_are_told(command, store):
     code, text, _ = command("models", "compare", store.out, "bad", "good")
     assert code == 0
     assert "10 songs have no artist in the catalog." in text  # of those in both spaces
+
+
+def test_artists_who_made_songs_together_are_held_apart_together(command, store):
+    catalog(store, artists=[(a, a ^ 1) for a in ARTIST.tolist()])
+    assert compared(command, store, "bad", "good")["genres"]["n_artists"] == 11  # of 22, in pairs
 
 
 def test_songs_that_the_embedding_was_trained_on_are_left_out(command, store, monkeypatch):

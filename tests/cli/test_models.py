@@ -44,6 +44,18 @@ def test_a_model_is_added_and_listed_with_its_licence(run, files):
 EITHER = "Expected one of musicnn, musicnn-mtt, vgg-msd, vgg-mtt, or FILE.onnx with --card CARD.toml."
 
 
+@pytest.mark.thorough
+def test_a_model_is_removed(run, files):
+    run("models", "add", "small.onnx", "--card", "card.toml")
+    code, text, complaint = run("models", "remove", "small")
+    assert (code, text, complaint) == (0, f"small removed: it was in {files / 'cache/models/small'}\n", "")
+    assert list((files / "cache/models").iterdir()) == []
+    for name in ("small", "../models", ".."):
+        code, _, complaint = run("models", "remove", name)
+        assert (code, complaint.count("\n")) == (2, 1)
+        assert f"there is no model {name} in" in complaint
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [

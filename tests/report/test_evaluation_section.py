@@ -63,7 +63,7 @@ def write(folder, predictions, table=None, curves=None) -> Store:
         store.publish(version)
 
     tracks = pd.DataFrame({"track_id": IDS, "artist_id": ARTISTS.to_numpy(), "genre": "any"})
-    put("tracks", tracks.reindex(columns=schemas.TRACKS.names), schemas.TRACKS)
+    put("tracks", tracks.reindex(columns=schemas.TRACKS.names).astype(object).where(pd.notna, None), schemas.TRACKS)
     classes = sorted(set(predictions["genre"]))
     put("evaluation", predictions, schemas.EVALUATION, classes=classes, folds=3)
     put("scores", scores(predictions, ARTISTS) if table is None else table, schemas.SCORES)

@@ -140,11 +140,29 @@ def page(full) -> Page:
 # --- what the page says ---------------------------------------------------------------------------------------------
 
 
+def test_duplicates_are_accounted_for_where_somebody_has_asked_for_them(tmp_path):
+    catalog = Catalog(tmp_path / "out")
+    catalog.tracks()
+    catalog.outcomes()
+
+    def stages():
+        found = sections.accounting(catalog.store, sections.read_genres(catalog.store))
+        return {row.stage: row.total for row in found["stages"]}
+
+    assert "duplicates" not in stages()
+    catalog.store.settings.record(SimilarSettings(no_duplicates=True))
+    assert stages()["duplicates"] == 0
+    catalog.store.settings.record(SimilarSettings())
+    catalog.outcomes(("catalog", "duplicates"))
+    assert stages()["duplicates"] == len(catalog.ids)
+
+
 @pytest.mark.thorough
 def test_accounting_is_that_of_the_tables(page):
     assert ["catalog", "26", "0", "0", "26", "26", "adds up"] in page.rows
     assert ["extract", "24", "1", "1", "26", "26", "adds up"] in page.rows
     assert ["similar", "–", "–", "–", "–", "26", "not run yet"] in page.rows
+    assert not [row for row in page.rows if row[0] == "duplicates"]  # nobody has asked for it
     assert ["extract", "failed", "not_audio", "1", "song-025 <b>RIFF</b> expected"] in page.rows
     assert ["extract", "skipped", "too_short", "1", "song-024 0.02 s"] in page.rows
 

@@ -21,7 +21,8 @@ def catalog(seed):
     columns = {
         "artist_ids": some("artist", 6), "album_id": some("album", 8), "recording": some("recording", 14),
         "content_hash": some("content", 25), "genre": some("genre", 3),
-        "duration_s": rng.integers(100, 104, N).astype(float).tolist(), "sound": some("sound", 25),
+        "duration_s": rng.integers(100, 104, N).astype(float).tolist(), "sound": some("sound", 20),
+        "rock": [None if rng.random() < 0.2 else x for x in rng.random(N).round(1).tolist()],
     }  # fmt: skip
     seconds = some("artist", 20)
     pairs = zip(columns["artist_ids"], seconds, strict=True)
@@ -44,8 +45,15 @@ RULES = [
     {"hubness": "mutual_proximity", "max_per_artist": 1},
     {"hubness": "csls", "genre": "only"},
     {"hubness": "local_scaling", "no_duplicates": True, "min_score": 0.1},
+    {"require_tag": ["rock=0.5"]},
+    {"exclude_tag": ["rock=0.5"], "max_per_artist": 1, "genre": "only"},
+    {"require_tag": ["rock=0.2"], "exclude_tag": ["rock=0.7"], "hubness": "csls"},
+    {"require_tag": ["rock=0.4"], "genre": "boost", "genre_weight": 0.4},
     {"no_same_artist": True, "max_per_artist": 1, "max_per_album": 1, "no_duplicates": True, "min_score": -0.2},
 ]
+
+
+ALONE = ("no_same_artist", "min_score", "duplicate_score", "no_duplicates", "require_tag", "exclude_tag")
 
 
 def cosine(vectors, row, other):
@@ -65,6 +73,11 @@ def assert_true(verdict, rules, vectors, columns, row, other, found):
     match verdict.kept_out_by:
         case "genre":
             assert columns["genre"][row] != columns["genre"][other]
+        case "require_tag":
+            score = columns["rock"][other]
+            assert score is None or score < float(rules.require_tag[0].split("=")[1])
+        case "exclude_tag":
+            assert columns["rock"][other] >= float(rules.exclude_tag[0].split("=")[1])
         case "min_score":
             assert similarity < rules.min_score
         case "duplicate_score":
@@ -94,7 +107,9 @@ def assert_true(verdict, rules, vectors, columns, row, other, found):
 @pytest.mark.parametrize("n", [4, 40])
 def test_verdicts_agree_with_the_lists_and_are_true(how, n):
     vectors, columns = catalog(0)
-    songs, rules, seen = songs_of(columns), Rules(n=n, **how), set()
+    rules, seen = Rules(n=n, **how), set()
+    tags = np.array([columns["rock"]] * len(rules.require_tag + rules.exclude_tag), np.float32).reshape(-1, N).T
+    songs = songs_of(columns, tags=tags)
     lists = refine(vectors, songs, rules)
     for row in range(0, N, 10):
         found = [song for song in lists.ids[row].tolist() if song >= 0]
@@ -112,5 +127,5 @@ def test_verdicts_agree_with_the_lists_and_are_true(how, n):
             else:
                 assert_true(verdict, rules, vectors, columns, row, other, found)
             seen.add(verdict.kept_out_by)
-    expected = {name for name in how if name in ("no_same_artist", "min_score", "duplicate_score", "no_duplicates")}
+    expected = {name for name in how if name in ALONE}
     assert expected <= seen

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from musicrec.errors import ConfigError
-from musicrec.settings import Rules, SimilarSettings, resolve
+from musicrec.settings import Rules, SimilarSettings, resolve, tag_rule
 from musicrec.similarity import (
     Lists,
     filters,
@@ -51,10 +51,17 @@ def forbidden(i, j, score, chosen, tracks, rules):
     def artists(song):
         return set(tracks["artist_ids"][song] or ())
 
+    def score_of(rule):
+        tag, threshold = rule.split("=")
+        return tracks["scores"][tag][j], np.float32(threshold)
+
     clips = "recording", "content_hash", "sound"
     best = 1.0 if rules.metric == "cosine" else 0.0
+    required, excluded = map(score_of, rules.require_tag), map(score_of, rules.exclude_tag)
     return (
-        (rules.no_same_artist and artists(i) & artists(j))
+        any(score is None or score < threshold for score, threshold in required)
+        or any(score is not None and score >= threshold for score, threshold in excluded)
+        or (rules.no_same_artist and artists(i) & artists(j))
         or (
             rules.max_per_artist
             and any(sum(artist in artists(c) for c in chosen) >= rules.max_per_artist for artist in artists(j))
@@ -93,6 +100,13 @@ def brute_force(vectors, tracks, probabilities, rules):
     return lists
 
 
+def with_tags(tracks, probabilities, rules):
+    """The songs, with the scores of the tags of the rules."""
+    scores = [tracks["scores"][rule.split("=")[0]] for rule in (*rules.require_tag, *rules.exclude_tag)]
+    tags = np.array(scores, np.float32).reshape(len(scores), len(tracks["genre"])).T  # None is NaN
+    return songs_of(tracks, probabilities, tags)
+
+
 def as_pairs(lists):
     return [
         [(int(j), s) for j, s in zip(ids, scores, strict=True) if j >= 0]
@@ -127,6 +141,11 @@ def catalogs(draw):
         "genre": names("g", rng.integers(0, 3, n)),
         "duration_s": [None if rng.random() < 0.2 else float(s) for s in rng.choice([30.0, 30.05, 31.0], n)],
     }
+    scores = np.round(rng.random((n, 2)), 1).astype(np.float32).tolist()
+    without = rng.random(n) < 0.2  # no tags at all
+    tracks["scores"] = {
+        tag: [None if without[j] else scores[j][k] for j in range(n)] for k, tag in enumerate(("rock", "calm"))
+    }
     probabilities = rng.dirichlet(np.ones(3), n).astype(np.float32) if draw(st.booleans()) else None
     return vectors, tracks, probabilities
 
@@ -143,6 +162,8 @@ RULES = st.fixed_dictionaries(
         "genre": st.sampled_from(["any", "only", "boost"]),
         "genre_weight": st.sampled_from([0.0, 0.05, 1.0, 1e7]),
         "min_score": st.sampled_from([None, -2.0, 0.0, 0.5]),
+        "require_tag": st.sampled_from([(), (), ("rock=0.3",), ("calm=0.9", "rock=0.5"), ("rock=1",)]),
+        "exclude_tag": st.sampled_from([(), (), ("rock=0.6",), ("calm=0.1",)]),
     }
 ).map(lambda fields: Rules(**fields))
 
@@ -156,7 +177,7 @@ def test_lists_by_rules_are_brute_force_whatever_the_pool(catalog, rules, per_n,
         patch.setattr("musicrec.similarity.rules.POOL_PER_N", per_n)
         patch.setattr("musicrec.similarity.rules.MOST_CELLS", cells)
         patch.setattr("musicrec.similarity.rules.FAST_CELLS", cells // 2)
-        lists = refine(vectors, songs_of(tracks, probabilities), rules)
+        lists = refine(vectors, with_tags(tracks, probabilities, rules), rules)
     assert lists.ids.shape == (len(vectors), min(rules.n, len(vectors) - 1))
     assert as_pairs(lists) == brute_force(vectors, tracks, probabilities, rules)
     ended = lists.ids < 0
@@ -183,7 +204,7 @@ def test_a_song_beyond_the_pool_that_ties_by_rounding_is_not_overlooked(seed, mo
 @given(catalog=catalogs(), rules=RULES, depth=st.integers(1, 30), data=st.data())
 def test_given_lists_and_some_rows_only_change_nothing(catalog, rules, depth, data):
     vectors, tracks, probabilities = catalog
-    songs = songs_of(tracks, probabilities)
+    songs = with_tags(tracks, probabilities, rules)
     rows = np.array(sorted(data.draw(st.sets(st.integers(0, len(vectors) - 1), min_size=1))))
     first = Lists(*(part[rows] for part in top_n(vectors, depth, rules.metric)))
     some, everything = refine(vectors, songs, rules, first, rows=rows), refine(vectors, songs, rules)
@@ -236,9 +257,9 @@ def test_only_songs_that_need_it_are_given_a_deeper_pool(monkeypatch):
     vectors, tracks = clump()
     asked = []
 
-    def counting(vectors, n, metric, *, rows):
+    def counting(vectors, n, metric, *, rows, among):
         asked.append((n, len(vectors) if rows is None else len(rows)))
-        return top_n(vectors, n, metric, rows=rows)
+        return top_n(vectors, n, metric, rows=rows, among=among)
 
     monkeypatch.setattr("musicrec.similarity.rules.top_n", counting)
     refine(vectors, songs_of(tracks), Rules(n=10, no_same_artist=True))
@@ -252,9 +273,9 @@ def test_lists_as_long_as_a_limit_allows_end_the_search(monkeypatch):
     vectors = np.random.default_rng(2).normal(size=(2000, 4))
     depths = set()
 
-    def counting(vectors, n, metric, *, rows):
+    def counting(vectors, n, metric, *, rows, among):
         depths.add(n)
-        return top_n(vectors, n, metric, rows=rows)
+        return top_n(vectors, n, metric, rows=rows, among=among)
 
     monkeypatch.setattr("musicrec.similarity.rules.top_n", counting)
     tracks = {"artist_id": [str(i % 10) for i in range(2000)]}
@@ -268,10 +289,52 @@ def test_lists_as_long_as_a_limit_allows_end_the_search(monkeypatch):
 @given(catalog=catalogs(), rules=RULES)
 def test_no_list_is_longer_than_its_longest(catalog, rules):
     vectors, tracks, _ = catalog
-    songs = songs_of(tracks)
+    songs = with_tags(tracks, None, rules)
     everything = Rules(**{**rules.model_dump(), "n": 100, "genre": "any"})
     bound = filters.longest(filters.limits_of(songs, everything))
     assert ((refine(vectors, songs, everything).ids >= 0).sum(axis=1) <= bound).all()
+
+
+@pytest.mark.parametrize("n_tagged", [0, 1, 3, 1999, 2000])
+def test_songs_of_a_rare_tag_are_looked_for_among_themselves(n_tagged, monkeypatch):
+    """Two passes at most: the pool of all songs, and one of the songs that have the tag."""
+    vectors = np.random.default_rng(2).normal(size=(2000, 4))
+    tags = np.arange(2000)[:, None] >= 2000 - n_tagged
+    passes = []
+
+    def counting(vectors, n, metric, *, rows, among):
+        passes.append(n)
+        return top_n(vectors, n, metric, rows=rows, among=among)
+
+    monkeypatch.setattr("musicrec.similarity.rules.top_n", counting)
+    rules = Rules(n=5, require_tag=("rare=0.5",))
+    songs = songs_of({"genre": [None] * 2000}, tags=tags)
+    lists = refine(vectors, songs, rules, top_n(vectors, 20))
+    tagged = np.flatnonzero(tags)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    assert len(passes) <= 1
+    for row in range(0, 2000, 111):
+        own = lists.ids[row][lists.ids[row] >= 0]
+        order = np.argsort(-(unit[tagged] @ unit[row]), kind="stable")
+        assert own.tolist() == [song for song in tagged[order].tolist() if song != row][:5]
+
+
+@pytest.mark.parametrize("method", ["mutual_proximity", "local_scaling", "csls"])
+def test_with_a_method_against_hubs_the_pool_is_of_the_songs_that_tags_allow(method):
+    vectors, tracks = clump()
+    tags = np.random.default_rng(0).random((120, 1)).astype(np.float32)
+    tags[::7] = np.nan
+    rules = Rules(n=10, hubness=method, require_tag=("x=0.6",))
+    songs = songs_of(tracks, tags=tags)
+    lists = refine(vectors, songs, rules)
+    own = set(np.flatnonzero(tags[:, 0] >= 0.6))
+    for row, ids in enumerate(lists.ids.tolist()):
+        assert set(ids) - {-1} <= own - {row}
+        assert (np.array(ids) >= 0).sum() == 10
+    for first in (top_n(vectors, 5), top_n(vectors, 70)):
+        given = refine(vectors, songs, rules, first)
+        assert np.array_equal(given.ids, lists.ids)
+        assert np.array_equal(given.scores, lists.scores)
 
 
 def test_a_song_of_two_artists_counts_for_both():
@@ -339,6 +402,33 @@ def test_boost_and_a_method_against_hubs_are_not_asked_for_together():
         resolve(SimilarSettings, {"genre": "boost", "hubness": "csls"})
     with pytest.raises(ValidationError):
         Rules(genre="boost", hubness="csls")
+
+
+@pytest.mark.parametrize(
+    ("given", "known"),
+    [
+        (["rock"], ("rock=0.1",)),
+        (["rock=0.30", "rock=.3"], ("rock=0.3",)),
+        (["musicnn:female vocalists=0.25", "a b"], ("a b=0.1", "musicnn:female vocalists=0.25")),
+        (["genre:sub:rock"], ("genre:sub:rock=0.1",)),
+        (["a=b=0.5"], ("a=b=0.5",)),
+        (["none"], ()),
+    ],
+)
+def test_rules_for_tags_are_kept_with_their_thresholds(given, known):
+    for option in ("require_tag", "exclude_tag"):
+        rules = SimilarSettings(**{option: given})
+        assert getattr(rules, option) == known
+        assert SimilarSettings(**rules.model_dump()) == rules
+    assert tag_rule("genre:sub:rock") == ("genre", "sub:rock", 0.1)
+
+
+@pytest.mark.parametrize("text", ["", "=0.5", "rock=0", "rock=1.1", "rock=x", "rock=nan", "musicnn:", "rock=-1"])
+def test_a_tag_without_a_name_or_with_an_impossible_score_is_refused(text):
+    with pytest.raises(
+        ConfigError, match=r"similar\.require_tag\S* = .*: expected a tag, or a tag with a score above 0"
+    ):
+        resolve(SimilarSettings, {"require_tag": [text]})
 
 
 # --- parts --------------------------------------------------------------------------------------------------------

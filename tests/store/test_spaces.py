@@ -29,17 +29,21 @@ def store(tmp_path):
         version.write_part(pa.Table.from_pylist([{"track_id": t, "uri": f"file:///{t}"} for t in IDS], TRACKS))
         store.publish(version)
     publish_space(store, SETTINGS, SMALL, pa.array(IDS), VECTORS, left_out=outcomes_table([]))
-    columns = [pa.array(IDS), *(pa.array(column) for column in SCORES.T)]
-    with store.new_version("tags/small", SETTINGS, "tags", space=SMALL.lineage) as version:
-        version.write_part(pa.table(columns, schema=tags_schema(TAGS)))
-        store.publish(version)
+    publish_tags(store, SCORES)
     return store
 
 
-def test_the_vectors_of_tags_are_the_scores(store):
+def publish_tags(store, scores, ids=IDS):
+    columns = [pa.array(ids), *(pa.array(column) for column in np.ascontiguousarray(scores.T))]
+    with store.new_version("tags/small", SETTINGS, f"tags {scores.sum()}", space=SMALL.lineage) as version:
+        version.write_part(pa.table(columns, schema=tags_schema(TAGS)))
+        store.publish(version)
+
+
+def test_the_vectors_of_tags_are_the_scores_minus_their_means(store):
     found = read_vectors(store, ("tags/small",))
     assert found.names["track_id"].to_pylist() == IDS
-    assert np.array_equal(found.matrix, SCORES)
+    np.testing.assert_allclose(found.matrix, SCORES - SCORES.mean(axis=0), atol=1e-6)
     both = read_vectors(store, ("small", "tags/small"))
     assert both.widths == {"small": 2, "tags/small": 3}
     assert both.matrix.shape == (3, 5)
@@ -51,7 +55,26 @@ def test_tags_are_another_space_than_the_vectors_of_their_model(store):
     assert small == SMALL
     assert tags.space_id not in (small.space_id, SMALL.of_tags(TAGS[::-1]).space_id)
     assert read_space(store, "tags/small") == tags
-    assert read_vectors(store, ("tags/small",)).origin.space_id == tags.space_id
+    assert read_vectors(store, ("tags/small",)).origin.lineage["spaces"]["tags/small"]["tags"] == tags.space_id
+
+
+def test_the_means_are_kept_from_night_to_night_until_the_songs_are_others(store):
+    """So a song that did not change keeps its vector, and vectors by two means are of two spaces."""
+    first = read_vectors(store, ("tags/small",))
+    with store.new_version("similar", SETTINGS, "lists", **first.origin.lineage) as version:
+        version.write_part(pa.table({"track_id": IDS}))
+        store.publish(version)
+    changed = SCORES.copy()
+    changed[2] = 0.5
+    publish_tags(store, changed)
+    second = read_vectors(store, ("tags/small",))
+    assert second.origin.space_id == first.origin.space_id
+    assert np.array_equal(second.matrix[:2], first.matrix[:2])
+    assert not np.array_equal(second.matrix[2], first.matrix[2])
+    publish_tags(store, SCORES[:2], IDS[:2])  # a third of the songs is gone
+    third = read_vectors(store, ("tags/small",))
+    assert third.origin.space_id != first.origin.space_id
+    np.testing.assert_allclose(third.matrix, SCORES[:2] - SCORES[:2].mean(axis=0), atol=1e-6)
 
 
 def test_the_chain_runs_the_model_once_for_its_vectors_and_its_tags(store):

@@ -36,6 +36,13 @@ def test_what_an_older_musicrec_did_not_write_is_made_of_what_it_did(tmp_path):
     assert read_tracks(store, ["isrc"]).num_rows == 3
 
 
+def test_what_is_null_is_made_of_the_others(tmp_path):
+    rows = [*ROWS, {"track_id": "d", "artist_ids": [], "artist_id": "x"}]
+    table = read_tracks(published(tmp_path, rows, TRACKS), COLUMNS)
+    assert table["artist_ids"].to_pylist() == [["ada"], [], ["ben"], []]
+    assert table["album_id"].to_pylist() == ["ada/X", "X", None, None]
+
+
 def test_what_is_there_is_read_as_it_is(tmp_path):
     rows = [{"track_id": "a", "artist_ids": ["ada", "ben"], "album_id": "x", "genres": ["Folk", "Jazz"], "isrc": "I"}]
     assert read_tracks(published(tmp_path, rows, TRACKS), COLUMNS).to_pylist() == rows

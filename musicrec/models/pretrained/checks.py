@@ -45,9 +45,20 @@ def _output(model: Pretrained, name: SignalName) -> Output:
     return output
 
 
-def check_golden(model: Pretrained) -> None:
-    """Raise ModelError if this machine computes other vectors of the golden clips than the card holds."""
-    card = model.card
+def check_golden(model: Pretrained) -> float:
+    """Return by how much this machine computes other vectors of the golden clips than the card holds.
+
+    Returns
+    -------
+    float
+        The largest difference, as a share of the length of a vector.
+
+    Raises
+    ------
+    ModelError
+        It is larger than the card allows.
+    """
+    card, worst = model.card, 0.0
     for golden in card.golden:
         mine, theirs = _output(model, golden.signal).vector, np.array(golden.vector)
         if len(mine) != len(theirs):
@@ -60,6 +71,8 @@ def check_golden(model: Pretrained) -> None:
                 f"its length, at most {card.tolerance:g} is allowed; the file, or onnxruntime on this machine, is "
                 f"another than that of the card"
             )
+        worst = max(worst, off)
+    return worst
 
 
 def difference(mine: NDArray[np.floating], theirs: NDArray[np.floating]) -> float:

@@ -13,6 +13,7 @@ from musicrec.files.paths import fsync
 from musicrec.models.pretrained.card import Card, read_card, to_toml
 from musicrec.models.pretrained.checks import check_golden, check_mates, golden_vectors
 from musicrec.models.pretrained.session import Pretrained
+from musicrec.settings import SPACE_NAME
 
 FILE, CARD = "model.onnx", "card.toml"
 
@@ -27,6 +28,11 @@ def installed() -> list[Card]:
     return [read_card(path) for path in sorted(models_folder().glob(f"*/{CARD}"))]
 
 
+def is_installed(name: str) -> bool:
+    """Return whether a model is on this machine."""
+    return (models_folder() / name / CARD).exists()
+
+
 def read_model(name: str) -> tuple[bytes, Card]:
     """Return the ONNX file and the card of a model of this machine.
 
@@ -37,13 +43,7 @@ def read_model(name: str) -> tuple[bytes, Card]:
     ModelError
         Its file is not the one that was added.
     """
-    folder = models_folder() / name
-    if not (folder / CARD).exists():
-        known = ", ".join(card.name for card in installed()) or "none"
-        raise ConfigError(
-            f"there is no model {name} in {models_folder()} (there: {known}); add it: musicrec models add FILE.onnx "
-            f"--card CARD.toml, or musicnn"
-        )
+    folder = _folder(name)
     content, card = (folder / FILE).read_bytes(), read_card(folder / CARD)
     _check_weights(content, card)
     return content, card
@@ -78,6 +78,31 @@ def add(content: bytes, card: Card) -> Card:
     known = card.model_copy(update={"weights": _weights(content), "golden": card.golden or made})
     _write(models_folder() / card.name, {FILE: content, CARD: to_toml(known).encode()})
     return known
+
+
+def remove(name: str) -> Path:
+    """Remove a model from this machine, and return the folder that it was in.
+
+    Raises
+    ------
+    ConfigError
+        There is no such model.
+    """
+    folder = _folder(name)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as temporary:
+        folder.rename(Path(temporary) / name)
+    return folder
+
+
+def _folder(name: str) -> Path:
+    """Return the folder of a model; raise ConfigError if there is no such model."""
+    if not SPACE_NAME.fullmatch(name) or not is_installed(name):
+        known = ", ".join(card.name for card in installed()) or "none"
+        raise ConfigError(
+            f"there is no model {name} in {models_folder()} (there: {known}); add it: musicrec models add FILE.onnx "
+            f"--card CARD.toml, or musicnn"
+        )
+    return models_folder() / name
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:

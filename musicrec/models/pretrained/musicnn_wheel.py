@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -130,11 +131,25 @@ def card_of(name: str, tags: tuple[str, ...]) -> Card:
 def read_checkpoint(folder: Path) -> Weights:
     """Return the variables of a checkpoint of TensorFlow, without those of its training."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
+    with _silent():
+        import tensorflow as tf
 
-    reader = tf.compat.v1.train.NewCheckpointReader(f"{folder}{os.sep}")  # its prefix is the folder alone
+        reader = tf.compat.v1.train.NewCheckpointReader(f"{folder}{os.sep}")  # its prefix is the folder alone
     names = reader.get_variable_to_shape_map()
     return {name: reader.get_tensor(name) for name in names if "Adam" not in name}
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Drop what libraries write to standard error: TensorFlow looks for a GPU before its log level counts."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def tags_of(configuration: Path, name: str) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from musicrec.simd.lanes import kernel
 from musicrec.similarity.duplicates.alignment import BITS, differing, own_errors
-from musicrec.similarity.duplicates.candidates import SLACK, Candidates, candidates
 from musicrec.similarity.duplicates.index import Index
+from musicrec.similarity.duplicates.likely_pairs import SLACK, Candidates, candidates
 from musicrec.similarity.duplicates.prints import Prints
 
 Numbers = NDArray[np.int64]

@@ -60,6 +60,7 @@ def top_n(
     metric: str = "cosine",
     *,
     rows: tuple[int, int] | NDArray[np.integer[Any]] | None = None,
+    among: NDArray[np.integer[Any]] | None = None,
     screen: str | None = None,
 ) -> Lists:
     """Return the `n` most similar rows of every row, without the row itself.
@@ -75,6 +76,8 @@ def top_n(
         The score: the cosine, in [-1, 1]; minus the Euclidean distance; or the inner product.
     rows : tuple of int or numpy.ndarray, optional
         The rows whose lists are computed: (start, stop) or row numbers; all rows by default.
+    among : numpy.ndarray, optional
+        Row numbers of the rows that lists may hold, each once; all by default.
     screen : {"amx", "vnni", "product", "tensorflow"}, optional
         How pairs are screened: by default, the fastest way of this machine's processor; "tensorflow" uses a GPU. It
         does not change the result.
@@ -82,9 +85,10 @@ def top_n(
     Returns
     -------
     ids : numpy.ndarray
-        int32 [rows, min(n, N-1)], row numbers by descending score; equal scores by ascending row number.
+        int32 [rows, min(n, N-1)], row numbers by descending score; equal scores by ascending row number. With `among`,
+        [rows, min(n, N-1, len(among))], and -1 at the end where there are no more.
     scores : numpy.ndarray
-        float32, of the same shape.
+        float32, of the same shape; -inf at the end where there are no more.
 
     Raises
     ------
@@ -103,11 +107,13 @@ def top_n(
     given = prepare(vectors, metric)
     n = max(0, min(n, len(given.values) - 1))
     wanted = np.arange(*rows) if isinstance(rows, tuple) else rows
+    if among is not None:
+        n, wanted = min(n, len(among)), np.arange(len(given.values)) if wanted is None else wanted
     if n == 0:
         return empty(len(given.values) if wanted is None else len(wanted), 0)
     if wanted is None:
         return finish(*all_pairs(given, n, METRICS[metric], screen), len(given.values), n)
-    return _some_rows(given, n, METRICS[metric], screen, np.asarray(wanted, np.int64))
+    return _some_rows(given, n, METRICS[metric], screen, np.asarray(wanted, np.int64), among=among)
 
 
 def check(n: int, metric: str, screen: str | None) -> str:
@@ -284,7 +290,15 @@ def slices(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
     return ((first, min(first + size, stop)) for first in range(start, stop, size))
 
 
-def _some_rows(given: Vectors, n: int, metric: int, screen: str, rows: NDArray[np.int64]) -> Lists:
+def _some_rows(
+    given: Vectors,
+    n: int,
+    metric: int,
+    screen: str,
+    rows: NDArray[np.int64],
+    *,
+    among: NDArray[np.integer[Any]] | None,
+) -> Lists:
     projection = bounds.fit(given, metric, n, screen)
     if len(rows) < FEW_ROWS:
         order, starts = np.arange(len(given.values)), np.empty(0, np.int64)
@@ -294,9 +308,12 @@ def _some_rows(given: Vectors, n: int, metric: int, screen: str, rows: NDArray[n
     by_place = np.argsort(place, kind="stable")
     places = place[by_place]
     a = new_lists(projection, given.rows(rows[by_place]), rows[by_place], n)
-    b = new_lists(projection, given.rows(order), order, 0)
-    if (np.diff(places) > 0).all():  # no song is asked for twice
+    if among is not None:
+        chosen = np.flatnonzero(np.isin(order, among))
+        order, places = order[chosen], np.searchsorted(chosen, places)
+    elif (np.diff(places) > 0).all():  # no song is asked for twice
         start_from_clusters(projection, a, np.searchsorted(places, starts))
+    b = new_lists(projection, given.rows(order), order, 0)
     compare_blocks(projection, a, b, _near_first(places, len(order)))
     return finish(projection, a._replace(songs=by_place), len(rows), n)
 

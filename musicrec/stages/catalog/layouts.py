@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from musicrec.audio import is_remote, local_path
+from musicrec.audio import formats, is_remote, local_path
 from musicrec.errors import CatalogError, DecodeError
 from musicrec.files.parquet import read_parquet
 from musicrec.files.paths import AnyPath
@@ -26,19 +26,6 @@ from musicrec.schemas import Reason
 if TYPE_CHECKING:
     from upath import UPath
 
-AUDIO_EXTENSIONS = frozenset(
-    f".{extension}"
-    for extension in (
-        *("aac", "ac3", "aif", "aifc", "aiff", "amr", "ape", "au", "caf", "dsf", "flac", "m4a", "mka", "mkv", "mov"),
-        *("mp2", "mp3", "mp4", "oga", "ogg", "opus", "rf64", "snd", "sph", "tta", "w64", "wav", "webm", "wma", "wv"),
-    )
-)
-AUDIO_HEADS = (  # first bytes of wav, flac, ogg, aiff, au, sphere, tagged mp3, Matroska and webm, wma
-    *(b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd", b"NIST", b"ID3"),
-    *(b"\x1a\x45\xdf\xa3", bytes.fromhex("3026b2758e66cf11")),
-)
-# These pictures begin like wav (RIFF) or mp4 (ftyp); bytes 8 to 12 tell them apart.
-PICTURES = frozenset((b"WEBP", b"avif", b"avis", b"crx ", b"heic", b"heix", b"mif1", b"msf1"))
 GTZAN_NAME = re.compile(r"(?P<genre>[a-z]+)\.\d{5}$")
 FMA_NAME = re.compile(r"\d{6}$")
 
@@ -291,19 +278,15 @@ def _objects(source: "UPath", exclude: AnyPath) -> Iterator[tuple["UPath", Reaso
 
 def _is_audio(path: AnyPath) -> bool:
     """Return whether the name or the first bytes say that a file is audio."""
-    if path.suffix.lower() in AUDIO_EXTENSIONS:
+    if path.suffix.lower() in formats.EXTENSIONS:
         return True
     try:
         if not path.is_file():  # reading from a pipe could block for ever
             return False
         with path.open("rb") as f:
-            head = f.read(12)
+            return formats.is_audio(f.read(formats.HEAD_BYTES))
     except OSError:
         return False
-    if head[8:12] in PICTURES:
-        return False
-    mpeg_frame = len(head) > 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06 and head[2] >> 4 != 15
-    return head.startswith(AUDIO_HEADS) or head[4:8] == b"ftyp" or bool(mpeg_frame)
 
 
 def _guess(source: AnyPath, files: list[AnyPath]) -> str:

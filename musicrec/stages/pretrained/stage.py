@@ -5,6 +5,7 @@ before its first song, and the run stops if they differ. A song that already has
 """
 
 import uuid
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -13,25 +14,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from musicrec.audio import DEFAULT_LIMITS
 from musicrec.cluster.tasks import compiling, connect, task_options
 from musicrec.cluster.watchdog import SECONDS_PER_FILE
 from musicrec.files.parquet import read_parquet, write_parquet
 from musicrec.files.paths import AnyPath, read_bytes, write_atomic
 from musicrec.models.pretrained.card import Card, parse_card, to_toml
 from musicrec.models.pretrained.checks import check_golden
-from musicrec.models.pretrained.library import CARD, FILE, read_model
+from musicrec.models.pretrained.library import CARD, FILE, is_installed, read_model
 from musicrec.models.pretrained.session import Pretrained
 from musicrec.monitor.progress import Progress
-from musicrec.schemas import FAILED, OK, OUTCOMES, tags_schema
+from musicrec.schemas import FAILED, OK, SKIPPED, Reason, tags_schema
 from musicrec.settings import PretrainedSettings, resolve
 from musicrec.stages.extract.faults import Verdict, is_outdated
 from musicrec.stages.extract.plan import reasons_of
 from musicrec.stages.extract.track_rows import Wanted
+from musicrec.stages.pretrained.golden_notes import describe_golden, forget_golden, note_golden
+from musicrec.stages.pretrained.known_songs import keep_vectors, published_outcomes, wanted_songs
 from musicrec.stages.pretrained.pretrained_rows import OUTPUTS, output_table, pretrained_row
 from musicrec.stages.song_tasks import Job, ShardResult, run_songs, stage_songs
+from musicrec.stages.vectors.stage import VectorsCounts
 from musicrec.store.lineage import made_by
-from musicrec.store.outcomes import Counts, check_failures, count, save_outcomes
+from musicrec.store.outcomes import Counts, Outcome, check_failures, count, outcomes_table, save_outcomes
 from musicrec.store.spaces import PublishedSpace, SpaceCard, publish_space, table_of
 from musicrec.store.staging import read_staged
 from musicrec.store.store import Store
@@ -39,8 +42,6 @@ from musicrec.store.table_parts import ROWS_FILE
 from musicrec.store.table_spec import Row, rows_of
 
 MEMORY = 700 * 2**20  # bytes per worker, with its libraries
-MODEL_S = 0.01  # CPU seconds for each second of a clip; used to cut shards only
-USUAL_S = 240.0  # length of a song whose length is unknown
 ROWS = pa.schema([("track_id", pa.string()), ("fingerprint", pa.string())])
 
 
@@ -53,6 +54,7 @@ def run_pretrained(
     retry_failed: bool = False,
     max_failed_fraction: float = 0.5,
     seconds_per_file: float = SECONDS_PER_FILE,
+    only: Collection[str] | None = None,
 ) -> Counts:
     """Bring ``vectors/NAME``, and ``tags/NAME`` if the model has tags, up to date with the catalog and the model.
 
@@ -72,6 +74,8 @@ def run_pretrained(
         The stage fails if more than this share of the songs failed.
     seconds_per_file : float
         A song fails if it takes longer.
+    only : collection of str, optional
+        Ids of the songs that extract has decoded: the others are skipped. Without it, each song is tried.
 
     Raises
     ------
@@ -85,24 +89,32 @@ def run_pretrained(
     """
     content, card = read_model(settings.model)
     run = _Run(store, settings, card)
-    tracks = run.wanted()
+    wanted = wanted_songs(store, settings, run.space.space_id)
+    tracks = [track for track in wanted if only is None or track.track_id in only]
     known = run.known(retry_failed=retry_failed)
     todo = [track for track in tracks if track.row not in known]
     with Progress(run.table, len(tracks), len(tracks) - len(todo)) as progress:
         if todo:
             connect(address)
             _run_all(run, content, todo, progress, gpu=gpu, seconds_per_file=seconds_per_file)
-    outcomes = _publish(run, tracks)
-    counts = count(run.table, store.track_ids(), outcomes, len(todo))
+    outcomes = pa.concat_tables([_publish(run, tracks), _left_out(run, only)])
+    golden = describe_golden(store.work.folder(run.job.work), card)
+    counts = VectorsCounts(**vars(count(run.table, store.track_ids(), outcomes, len(todo))), notes=golden)
     save_outcomes(store, run.table, outcomes, settings, settings.fingerprint(run.space.space_id))
     store.work.clear(run.table)
     check_failures(counts, max_failed_fraction)
     return counts
 
 
-def run_pretrained_again(store: Store, name: str, *, address: str | None = None) -> Counts:
-    """Bring a space that :func:`run_pretrained` has published up to date with the catalog, with the same settings."""
-    return run_pretrained(store, resolve(PretrainedSettings, store.footer(table_of(name))["settings"]), address=address)
+def run_pretrained_again(store: Store, name: str, **how: Any) -> Counts:  # noqa: ANN401
+    """Bring a space that :func:`run_pretrained` has published up to date with the catalog, with the same settings.
+
+    If its model is no longer on this machine, the vectors stay as they are.
+    """
+    settings = resolve(PretrainedSettings, store.footer(table_of(name))["settings"])
+    if not is_installed(settings.model):
+        return keep_vectors(store, settings, name)
+    return run_pretrained(store, settings, **how)
 
 
 def is_of_model(store: Store, name: str) -> bool:
@@ -149,23 +161,12 @@ class _Run(NamedTuple):
         table = output_table(self.space.dimension + len(self.card.tags))
         return Job(self.table, f"{self.table}/{self.settings.fingerprint(self.space.space_id)}", [table])
 
-    def wanted(self) -> list[Wanted]:
-        """Return every song of the catalog, by id, with the fingerprint of its content, the settings and the space."""
-        names = ["track_id", "uri", "content_hash", "size_bytes", "duration_s"]
-        columns, space_id = self.store.read("tracks", names).sort_by("track_id").to_pydict(), self.space.space_id
-        return [
-            Wanted(track_id, uri, self.settings.fingerprint(hash_ or "", space_id), size or 0, self._work_s(length))
-            for track_id, uri, hash_, size, length in zip(*columns.values(), strict=True)
-        ]
-
-    def _work_s(self, duration_s: float | None) -> float:
-        """Estimate the CPU seconds of a song from its length, which may be unknown or wrong."""
-        most = self.settings.duration_s or DEFAULT_LIMITS.max_decoded_s
-        return MODEL_S * min(most, duration_s or self.settings.duration_s or USUAL_S)
-
     def known(self, *, retry_failed: bool) -> set[Row]:
         """Return the songs, each with its fingerprint, that need not be computed: vector or failure are known."""
-        staged, published = read_staged(self.store.work, self.job.work).outcomes, self.published_outcomes()
+        staged, published = (
+            read_staged(self.store.work, self.job.work).outcomes,
+            published_outcomes(self.store, self.table),
+        )
         vectors = self.published_rows()
         known = {
             row
@@ -174,12 +175,6 @@ class _Run(NamedTuple):
             or (status != OK and not (retry_failed and status == FAILED) and not is_outdated(reason, detail))
         }
         return known | set(rows_of(staged))
-
-    def published_outcomes(self) -> pa.Table:
-        """Return the outcomes of the last run."""
-        if not self.store.exists("outcomes"):
-            return OUTCOMES.empty_table()
-        return self.store.read("outcomes", filter=pc.field("stage") == self.table).cast(OUTCOMES)
 
     def published_rows(self) -> set[Row]:
         """Return the rows whose vectors, and tags, are published and were made by this model."""
@@ -217,6 +212,7 @@ def _run_all(
     folder = run.store.work.folder(run.job.work)
     write_atomic(folder / FILE, content)
     write_atomic(folder / CARD, to_toml(run.card).encode())
+    forget_golden(folder)
     shared = ray.put(Shared(run.store.out, run.settings, run.job, seconds_per_file, gpu, uuid.uuid4().hex))
     task = _run_shard.options(**options)
     run_songs(
@@ -229,7 +225,7 @@ def _run_all(
 def _run_shard(shard: list[Wanted], shared: Shared, verdict: Verdict) -> ShardResult:
     """Stage one shard."""
     store, job = Store(shared.out), shared.job
-    model = _model(store.work.folder(job.work), gpu=shared.gpu)
+    model = _model(store.work.folder(job.work), shared.run, gpu=shared.gpu)
     return stage_songs(
         store, job, shard, lambda track, clock: pretrained_row(track, shared.settings, job.stage, model, clock),
         seconds_per_file=shared.seconds_per_file, run=shared.run, verdict=verdict,
@@ -237,12 +233,12 @@ def _run_shard(shard: list[Wanted], shared: Shared, verdict: Verdict) -> ShardRe
 
 
 @lru_cache(maxsize=1)
-def _model(folder: AnyPath, *, gpu: bool) -> Pretrained:
+def _model(folder: AnyPath, run: str, *, gpu: bool) -> Pretrained:
     """Load the model of a run, once per worker, and check that this machine computes its golden vectors."""
     card = parse_card(read_bytes(folder / CARD).decode(), str(folder / CARD))
     model = Pretrained(read_bytes(folder / FILE), card, gpu=gpu)
     with compiling():
-        check_golden(model)
+        note_golden(folder, check_golden(model))
     return model
 
 
@@ -257,7 +253,7 @@ def _statuses(outcomes: pa.Table) -> list[str]:
 def _publish(run: _Run, tracks: list[Wanted]) -> pa.Table:
     """Publish the vectors of all songs that have one, unless they are published; return the outcome of every song."""
     staged = read_staged(run.store.work, run.job.work)
-    both = pa.concat_tables([run.published_outcomes(), staged.outcomes])
+    both = pa.concat_tables([published_outcomes(run.store, run.table), staged.outcomes])
     at = {row: i for i, row in enumerate(rows_of(both))}
     outcomes = both.take(pa.array([at[track.row] for track in tracks if track.row in at], pa.int64()))
     wanted = outcomes.filter(pc.field("status") == OK).select(["track_id", "fingerprint"])
@@ -275,6 +271,12 @@ def _publish(run: _Run, tracks: list[Wanted]) -> pa.Table:
         _publish_tags(run, wanted, outputs)
     publish_space(run.store, run.settings, run.space, ids, matrix, left_out=left_out, songs=wanted.cast(ROWS))
     return outcomes
+
+
+def _left_out(run: _Run, only: Collection[str] | None) -> pa.Table:
+    """Return the outcomes of the songs that are not tried; they have no fingerprint, so a later run tries them."""
+    others = [] if only is None else [track_id for track_id in run.store.track_ids() if track_id not in only]
+    return outcomes_table(Outcome(track_id, run.table, SKIPPED, Reason.NO_FEATURES) for track_id in others)
 
 
 def _outputs(run: _Run, kept: list[Row], staged: dict[Row, AnyPath]) -> pa.Table:

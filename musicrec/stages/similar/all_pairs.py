@@ -83,7 +83,7 @@ def compare(store: Store, settings: SimilarSettings, vectors: Vectors, *, gpu: b
     else:
         found = _refreshed(store, settings, vectors, made_by) or _exact(store, settings, vectors, depth, screen)
     if is_asked(settings):
-        songs = facts_of(store, vectors)
+        songs = facts_of(store, vectors, settings)
         found = found._replace(lists=_by_rules(songs, settings, vectors, found.lists))
         if settings.no_same_artist or settings.max_per_artist:
             found = found._replace(how={**found.how, "without_artist": songs.n_without_artist})
@@ -105,7 +105,7 @@ def _compile(settings: SimilarSettings, screen: str | None = None) -> None:
         )
         if is_asked(settings):
             songs = songs_of({"artist_id": [None] * len(noise)})
-            refine(noise, songs, settings.model_copy(update={"n": n}))
+            refine(noise, songs, settings.model_copy(update={"n": n, "require_tag": (), "exclude_tag": ()}))
 
 
 # --- all songs --------------------------------------------------------------------------------------------------------

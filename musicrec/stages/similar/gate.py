@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from musicrec.errors import PublishError, SchemaError
 from musicrec.serve.sidecar import Sidecar
 from musicrec.serve.sidecar_cache import local_version
+from musicrec.serve.tag_scores import describe as describe_tags
 from musicrec.settings import SimilarSettings
 from musicrec.similarity import Lists, check_lists, churn, quality
 from musicrec.similarity.rules import score_range
@@ -18,16 +19,22 @@ from musicrec.store.store import Store
 SONGS_PER_N_FOR_HUBS = 20  # with fewer than 20·n songs, even the mean song is in over 5 % of the lists
 
 
-def gate(store: Store, settings: SimilarSettings, track_ids: pa.ChunkedArray, lists: Lists) -> dict[str, float | None]:
-    """Return the figures of the new table; raise PublishError if one is outside its limit."""
+def gate(
+    store: Store, settings: SimilarSettings, track_ids: pa.ChunkedArray, lists: Lists, n_passing: int
+) -> dict[str, float | None]:
+    """Return the figures of the new table; raise PublishError if one is outside its limit.
+
+    Coverage is the share of the songs that the rules for tags let pass, of which there are `n_passing`.
+    """
     ids, scores = lists
     n_songs = len(track_ids)
     if ids.shape != (n_songs, min(settings.n, n_songs - 1)):
         raise PublishError(f"similar: lists of shape {ids.shape} for {n_songs} songs; not every song has a list")
     short_lists = check_lists(ids, scores, score_range(settings))
     figures = quality(ids)
+    figures = figures._replace(coverage=figures.coverage * n_songs / n_passing)
     changed = _churn(store, track_ids, ids)
-    enough_songs = n_songs >= SONGS_PER_N_FOR_HUBS * settings.n
+    enough_songs = n_passing >= SONGS_PER_N_FOR_HUBS * settings.n
     limits = [
         ("coverage", figures.coverage, figures.coverage >= settings.min_coverage, settings.min_coverage),
         ("max_hub_share", figures.max_hub_share, figures.max_hub_share <= settings.max_hub_share or not enough_songs,
@@ -74,4 +81,6 @@ def describe(lineage: dict[str, Any]) -> str:
     if without := how.get("without_artist"):
         have = "song has" if without == 1 else "songs have"
         parts.append(f"{without:,} {have} no artist, so rules about artists pass")
+    if "tags" in lineage:
+        parts.append(describe_tags(lineage["tags"]))
     return ", ".join(parts)

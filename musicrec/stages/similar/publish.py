@@ -5,6 +5,7 @@ from musicrec.files.paths import remove
 from musicrec.serve.comparable_songs import Vectors
 from musicrec.serve.space_shares import write_shares
 from musicrec.serve.table_writer import write_table
+from musicrec.serve.tag_scores import passing, tables_of
 from musicrec.settings import SimilarSettings
 from musicrec.stages.similar.gate import gate
 from musicrec.stages.similar.kept_lists import FOLDER, Compared, save
@@ -40,9 +41,12 @@ def publish_lists(
     PublishError
         The lists did not pass the gate, or the table could not be written; the previous table stays published.
     """
-    figures = gate(store, settings, vectors.names["track_id"], compared.lists)
+    by_tag = passing(store, settings, vectors.names["track_id"])
+    figures = gate(store, settings, vectors.names["track_id"], compared.lists, by_tag.n_songs)
     lineage = {**vectors.origin.lineage, "compared": dict(compared.how), "gate": figures}
-    lineage["made_of"] = {**lineage.get("made_of", {}), **recordings(store, settings)}
+    lineage["made_of"] = {**lineage.get("made_of", {}), **read_by_rules(store, settings)}
+    if by_tag.by_rule:
+        lineage["tags"] = by_tag.by_rule
     try:
         with store.new_version("similar", settings, fingerprint, **lineage) as version:
             write_table(version, vectors.names, *compared.lists)
@@ -57,6 +61,11 @@ def publish_lists(
             f"similar: the table could not be written to {store.out} ({e}); the published table is unchanged; "
             f"free space there and run it again"
         ) from e
+
+
+def read_by_rules(store: Store, settings: SimilarSettings) -> dict[str, str]:
+    """Return the tables that the rules look at, with their fingerprints."""
+    return recordings(store, settings) | tables_of(store, settings)
 
 
 def recordings(store: Store, settings: SimilarSettings) -> dict[str, str]:

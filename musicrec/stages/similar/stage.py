@@ -15,11 +15,12 @@ from musicrec.serve.comparable_songs import Vectors, read_vectors
 from musicrec.serve.sidecar_cache import local_version
 from musicrec.serve.song_facts import fingerprint_of_facts
 from musicrec.serve.space_shares import read_shares
+from musicrec.serve.tag_scores import passing, published_tags, with_models
 from musicrec.settings import SimilarSettings
 from musicrec.stages.finish import finish
 from musicrec.stages.similar.all_pairs import compare
 from musicrec.stages.similar.gate import describe, published_lists
-from musicrec.stages.similar.publish import publish_lists, recordings
+from musicrec.stages.similar.publish import publish_lists, read_by_rules
 from musicrec.store.lineage import digest
 from musicrec.store.outcomes import Counts, Outcome, outcomes_table
 from musicrec.store.store import Store
@@ -62,7 +63,7 @@ def similar(
     PublishError
         The new table did not pass its gate; the previous one stays published.
     ConfigError
-        There is no such space.
+        There is no such space or tag, or the rules for tags leave no song.
     SchemaError
         The vectors cannot be compared with each other.
     """
@@ -70,9 +71,12 @@ def similar(
     if len(vectors.names) < 2:
         what = "a vector" if settings.space else "an embedding"
         raise MusicrecError(f"similar: {len(vectors.names)} songs have {what}; a table needs at least two")
+    if settings.require_tag or settings.exclude_tag:
+        settings = with_models(store, settings, published_tags(store))
+    passing(store, settings, vectors.names["track_id"])  # refuses rules that leave no song
     names = digest(*(column.to_pylist() for column in vectors.names.columns))
     facts = fingerprint_of_facts(store, settings)
-    made_of = vectors.origin.fingerprint, *recordings(store, settings).values(), names, *facts
+    made_of = vectors.origin.fingerprint, *read_by_rules(store, settings).values(), names, *facts
     fingerprint = settings.fingerprint(*made_of)
     compared, withdrawn = _bring_up_to_date(
         store, settings, fingerprint, vectors, address=address, gpu=gpu, force=force

@@ -1,6 +1,8 @@
 """MusiCNN and VGG as ONNX compute what a checkpoint means: compared with NumPy and with TensorFlow."""
 
 import os
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -140,6 +142,18 @@ def offline(monkeypatch, links):
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(links))
+
+
+@pytest.mark.engine
+def test_tensorflow_is_quiet_and_a_checkpoint_that_is_not_there_is_an_error(tmp_path):
+    code = (
+        "import pathlib, sys; from musicrec.models.pretrained.musicnn_wheel import read_checkpoint; "
+        "read_checkpoint(pathlib.Path(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Traceback")
 
 
 @pytest.mark.thorough

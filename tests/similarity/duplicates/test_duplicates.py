@@ -12,9 +12,9 @@ from musicrec.errors import MusicrecError
 from musicrec.features.fingerprint import STEP_S, fingerprints
 from musicrec.similarity.duplicates import index as indexes
 from musicrec.similarity.duplicates.alignment import LEAST_DELAY, align, own_errors
-from musicrec.similarity.duplicates.candidates import SLACK, candidates
 from musicrec.similarity.duplicates.groups import group
 from musicrec.similarity.duplicates.index import BUCKET, make_index, one_in_of
+from musicrec.similarity.duplicates.likely_pairs import SLACK, candidates
 from musicrec.similarity.duplicates.matches import Matches, match
 from musicrec.similarity.duplicates.prints import Prints, least_steps
 

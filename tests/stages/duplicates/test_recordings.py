@@ -296,7 +296,7 @@ def test_lists_leave_out_what_was_found(done, publish_vectors, tmp_path):
     store.versions("recordings").publish(store.out / "_versions" / "recordings" / done.path("recordings").name, 1)
     assert recordings(store, asked) == {"recordings": done.footer("recordings")["fingerprint"]}
     assert recordings(store, not_asked) == {}
-    sound = dict(zip(ids, facts_of(store, read_vectors(store)).sound.tolist(), strict=True))
+    sound = dict(zip(ids, facts_of(store, read_vectors(store), SimilarSettings()).sound.tolist(), strict=True))
     assert len({sound[t] for t in (PARENT, "other/copy.mp3", "other/slow.opus")}) == 1
     assert sound["other/piece.flac"] == sound["other/broken.mp3"] == -1
     assert len(set(sound.values())) == 7  # six recordings, and unknown

@@ -18,8 +18,8 @@ import pytest
 import soundfile as sf
 
 from musicrec import features
+from musicrec.audio.formats import EXTENSIONS
 from musicrec.settings import CatalogSettings, ExtractSettings
-from musicrec.stages.catalog.layouts import AUDIO_EXTENSIONS
 from musicrec.stages.catalog.stage import catalog
 from musicrec.stages.extract.stage import Wanted, extract, extract_track
 from musicrec.store.store import Store
@@ -169,7 +169,7 @@ def case(seeds: dict[str, bytes], seed: int, number: int) -> tuple[str, bytes]:
     shares = (0.5, 0.5) if damage is whole else (OTHER_EXTENSION_SHARE, FOLLOWED_SHARE)
     chance = rng.random()
     if chance < shares[0]:
-        label, extension = f"{label}-renamed", str(rng.choice(sorted(AUDIO_EXTENSIONS)))
+        label, extension = f"{label}-renamed", str(rng.choice(sorted(EXTENSIONS)))
     elif chance < sum(shares):
         label, raw = f"{label}-followed", raw + seeds[other]
     return f"{number:04d}-{Path(name).stem}-{label}{extension}", raw

@@ -97,14 +97,19 @@ def test_a_first_run_makes_the_space_that_songs_are_compared_in_and_finds_duplic
 ):
     store = new_out(tmp_path / "out", songs[0])
     spaces = ["small=1", "tags/small=0.25", "features=0.5"]
-    own = {"n": 3, "space": spaces, "no_duplicates": True, "max_hub_share": 1.0}
+    own = {"n": 3, "space": spaces, "no_duplicates": True, "max_hub_share": 1.0, "exclude_tag": ["tag 1=0.99"]}
     values = {"train": {"model": "svm"}, "embed": {"model": "svm"}, "similar": own}
     settings = chain_settings(store, values)
     assert list(stages(store, settings))[-3:] == ["vectors/small", "duplicates", "similar"]
+    by_tag_only = settings._replace(similar=SimilarSettings(require_tag=("tag 2",)))
+    assert list(stages(store, by_tag_only))[-2:] == ["vectors/small", "similar"]
+    with pytest.raises(ConfigError, match="has no tag 'tag 9'; there are, by model, small: tag 0, tag 1"):
+        stages(store, settings._replace(similar=SimilarSettings(require_tag=("tag 9",))))
     run(store, settings, show=lambda counts: None)
     lineage = store.footer("similar")["lineage"]
     assert [f"{name}={space['weight']:g}" for name, space in lineage["spaces"].items()] == sorted(spaces)
     assert set(lineage["made_of"]) == {"vectors/small", "tags/small", "features", "recordings"}
+    assert [rule["rule"] for rule in lineage["tags"]] == ["--exclude-tag small:tag 1=0.99"]
     assert store.footer("vectors/small")["settings"]["duration_s"] == settings.extract.duration_s
     before = store.state()
     run(store, settings, show=lambda counts: None)
@@ -185,6 +190,38 @@ def test_a_machine_that_computes_other_golden_vectors_stops_the_run(ray_session,
         run_pretrained(store, SETTINGS)
     assert not store.exists("vectors/small")
     assert run_pretrained(store, SETTINGS).ok
+
+
+def test_a_night_without_the_model_leaves_its_vectors_and_says_so(ray_session, songs, tmp_path, model):
+    source, files = songs
+    files[0].rename(tmp_path / "away.wav")
+    store = new_out(tmp_path / "out", source)
+    run_pretrained(store, SETTINGS)
+    similar(store, SimilarSettings(space=("small",), n=2, max_hub_share=1.0))
+    vectors = store.read("vectors/small")
+    library.remove("small")
+    (tmp_path / "away.wav").rename(files[0])
+    catalog(store, CatalogSettings(source=str(source)))
+    night = stages(store, chain_settings(store))
+    line = str(night["vectors/small"]())
+    assert line.startswith(
+        f"vectors/small: {len(vectors)} ok + 1 skipped + 0 failed = {len(vectors) + 1} (none added now)"
+    )
+    assert line.endswith(
+        "; the model small is not on this machine, so its vectors stay as they were, and new or changed songs wait for "
+        "it: 1; to add it again: musicrec models add"
+    )
+    assert "\n" not in line
+    night["similar"]()
+    assert store.read("vectors/small").equals(vectors)
+    outcomes = store.read("outcomes").to_pandas().query("stage == 'vectors/small' and status == 'skipped'")
+    assert outcomes.reason.tolist() == ["no_vector"]
+    assert str(night["vectors/small"]()) == line
+    library.add(tagged(), card(tags_output="tags", tags=TAGS))
+    assert run_pretrained_again(store, "small").fresh == 1
+    fresh = new_out(tmp_path / "fresh", source)
+    run_pretrained(fresh, SETTINGS)
+    assert_same(store, fresh)
 
 
 @pytest.mark.thorough

@@ -1,0 +1,272 @@
+"""Find the frames of an MPEG audio stream (mp3, mp2, mp1) by their headers, without decoding (ISO 11172-3, 13818-3).
+
+A stream need not say how long it is. Where it does, in the Xing, Info or VBRI tag that stands in place of its first
+frame, the tag counts its own frames only: of two files that were joined, it counts the first. So the length is believed
+where the tag's bytes are the file's. Everywhere else it is the number of frames.
+"""
+
+import mmap
+from array import array
+from dataclasses import dataclass, field
+from functools import cache
+from typing import NamedTuple
+
+HEAD = 4
+LONGEST_FRAME = 4_608  # bytes; free format knows no other bound than the decoder's buffer
+BIT_RATES = {  # kbit/s by version (1, or 2 and 2.5) and layer
+    (1, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (1, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (1, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (2, 1): (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (2, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+RATES = (44_100, 48_000, 32_000)
+DECODER_DELAY = 529  # samples by which every layer III decoder is late
+MONO = 3
+TAG_NAMES = (b"Xing", b"Info")
+
+
+class Header(NamedTuple):
+    """What the second and third byte of a frame say."""
+
+    version: int  # 1; 2 also stands for 2.5
+    layer: int
+    rate: int
+    samples: int
+    size: int  # bytes; 0 in free format
+    padding: int  # bytes
+
+
+class Tag(NamedTuple):
+    """A Xing, Info or VBRI tag; counts that it does not state are 0."""
+
+    frames: int
+    bytes: int
+    before: int  # samples that decoding puts before the music
+    after: int  # samples that decoding puts after it
+    is_xing: bool
+
+
+@dataclass
+class Run:
+    """Frames of one layer, rate and number of channels that follow each other: frames `first` … `stop` - 1."""
+
+    header: Header
+    n_channels: int
+    tag: Tag | None
+    first: int
+    stop: int
+
+
+@dataclass
+class Frames:
+    """Where the frames of a stream are, in bytes, and the runs that they make."""
+
+    starts: "array[int]" = field(default_factory=lambda: array("Q"))
+    sizes: "array[int]" = field(default_factory=lambda: array("H"))
+    runs: list[Run] = field(default_factory=list)
+
+    def begin_run(self, header: Header, n_channels: int, tag: Tag | None) -> None:
+        """End the run at hand, and begin another one with the next frame."""
+        self.finish()
+        self.runs.append(Run(header, n_channels, tag, len(self.starts), len(self.starts)))
+
+    def finish(self) -> "Frames":
+        """End the run at hand. One without frames is left out: a tag alone."""
+        if self.runs:
+            self.runs[-1].stop = len(self.starts)
+        self.runs = [run for run in self.runs if run.stop > run.first]
+        return self
+
+
+@cache
+def header_of(second: int, third: int) -> Header | None:
+    """Return what the second and third byte of a frame mean; None if no frame has them."""
+    version, layer = second >> 3 & 3, 4 - (second >> 1 & 3)
+    bit_rate, rate = third >> 4, third >> 2 & 3
+    if second < 0xE0 or version == 1 or layer == 4 or bit_rate == 15 or rate == 3:
+        return None
+    halvings = {3: 0, 2: 1, 0: 2}[version]
+    family = 1 if version == 3 else 2
+    hertz = RATES[rate] >> halvings
+    samples = 384 if layer == 1 else 576 if layer == 3 and family == 2 else 1152
+    slot = 4 if layer == 1 else 1
+    padding = slot * (third >> 1 & 1)
+    bits = BIT_RATES[family, layer][bit_rate] * 1000 * samples // 8
+    return Header(family, layer, hertz, samples, bits // hertz // slot * slot + padding if bits else 0, padding)
+
+
+def first_frame(content: mmap.mmap) -> int | None:
+    """Return where the first frame starts, behind tags and zeros; None if the file does not begin as an MPEG stream."""
+    at = _after_tags(content, 0, len(content))
+    while at and content[at : at + 1] == b"\0":
+        at += 1
+    return at if _is_frame(content, at, len(content)) else None
+
+
+def true_tag(content: mmap.mmap, at: int) -> bool:
+    """Return whether the frame at `at` is a tag that states the length of this very file."""
+    header = header_of(content[at + 1], content[at + 2])
+    tag = _tag(content, at, header) if header else None
+    if header is None or tag is None or not tag.is_xing or not tag.frames or not tag.bytes:
+        return False
+    return abs(_end_of_audio(content, len(content)) - at - tag.bytes) < max(header.size, 1)
+
+
+def scan(content: mmap.mmap, at: int) -> Frames:
+    """Find all frames from the one at `at` on.
+
+    Tags and other bytes between frames are passed over. A frame that the end of the file cuts is left out.
+    """
+    frames, end = Frames(), len(content)
+    sizes: dict[bytes, int] = {}  # of the headers that the run at hand has had
+    tag_at, last, free = 0, b"", 0
+    while at + HEAD <= end:
+        head = content[at : at + HEAD]
+        size = sizes.get(head, 0)
+        if not size or content[at + tag_at : at + tag_at + 4] in TAG_NAMES:
+            header = _header_at(content, at, last)
+            if header is None:
+                following = _next_frame(content, max(_after_tags(content, at, end), at + 1), end)
+                if following is None:
+                    break
+                at, last, free, sizes = following, b"", 0, {}
+                continue
+            free = free or (0 if header.size else _free_size(content, at, end))
+            size, last, tag_at = header.size or free + header.padding, head, _tag_at(header, head)
+            if _begins_run(frames, header, head, tag := _tag(content, at, header)):
+                frames.begin_run(header, _n_channels(head), tag)
+                sizes = {}
+            sizes[head] = size
+            if tag:
+                at += size
+                continue
+        if at + size > end:
+            break
+        frames.starts.append(at)
+        frames.sizes.append(size)
+        at += size
+    return frames.finish()
+
+
+def _begins_run(frames: Frames, header: Header, head: bytes, tag: Tag | None) -> bool:
+    if tag or not frames.runs:
+        return True
+    run = frames.runs[-1]
+    return (header.layer, header.rate, _n_channels(head)) != (run.header.layer, run.header.rate, run.n_channels)
+
+
+def _n_channels(head: bytes) -> int:
+    return 1 if head[3] >> 6 == MONO else 2
+
+
+def _header_at(content: mmap.mmap, at: int, last: bytes) -> Header | None:
+    """Return the header of the frame that starts here; after a frame with the header `last`, the header is enough."""
+    head = content[at : at + HEAD]
+    if not (last and _are_alike(last, head)) and not _is_frame(content, at, len(content)):
+        return None
+    return header_of(head[1], head[2])
+
+
+def _is_frame(content: mmap.mmap, at: int, end: int) -> bool:
+    """Return whether a frame starts here: a header, and where the frame ends, another like it, a tag or the end."""
+    head = content[at : at + HEAD]
+    if len(head) < HEAD or head[0] != 0xFF:
+        return False
+    header = header_of(head[1], head[2])
+    if header is None:
+        return False
+    size = header.size or _free_size(content, at, end)
+    following = content[at + size : at + size + HEAD]
+    is_last = at + size == end or _after_tags(content, at + size, end) != at + size
+    return bool(size) and (is_last or _are_alike(head, following))
+
+
+def _are_alike(head: bytes, other: bytes) -> bool:
+    """Return whether two headers name the same version, layer and rate; the number of channels may change."""
+    if len(other) < HEAD or other[0] != 0xFF or head[1] & 0xFE != other[1] & 0xFE or head[2] & 0x0C != other[2] & 0x0C:
+        return False
+    return header_of(other[1], other[2]) is not None and (head[2] < 0x10) == (other[2] < 0x10)
+
+
+def _next_frame(content: mmap.mmap, at: int, end: int) -> int | None:
+    """Return where the next frame starts."""
+    while (at := content.find(b"\xff", at, end)) >= 0:
+        if content[at + 2 : at + 3] >= b"\x10" and _is_frame(content, at, end):  # free format may be anything
+            return at
+        at += 1
+    return None
+
+
+def _free_size(content: mmap.mmap, at: int, end: int) -> int:
+    """Return the bytes of a frame in free format, without padding: up to the next header. 0 if there is none."""
+    head = content[at : at + HEAD]
+    header = header_of(head[1], head[2])
+    following = at + HEAD
+    while header and (following := content.find(b"\xff", following, min(at + LONGEST_FRAME, end))) >= 0:
+        if _are_alike(head, content[following : following + HEAD]):
+            return following - at - header.padding
+        following += 1
+    return 0
+
+
+# --- tags ---------------------------------------------------------------------------------------------------------
+
+
+def _tag(content: mmap.mmap, at: int, header: Header) -> Tag | None:
+    """Return the tag that stands in place of this frame, if one does."""
+    if header.layer != 3 or not header.size:
+        return None
+    begin = at + _tag_at(header, content[at : at + HEAD])
+    if content[begin : begin + 4] in TAG_NAMES:
+        return _xing(content[begin : at + header.size])
+    if content[at + 36 : at + 40] == b"VBRI":
+        n_bytes, n_frames = (int.from_bytes(content[at + i : at + i + 4]) for i in (46, 50))
+        return Tag(n_frames, n_bytes, 0, 0, is_xing=False)
+    return None
+
+
+def _tag_at(header: Header, head: bytes) -> int:
+    """Return where in a frame the name of its tag would be: behind its header and side information."""
+    return HEAD + {(1, 2): 32, (1, 1): 17, (2, 2): 17, (2, 1): 9}[header.version, _n_channels(head)]
+
+
+def _xing(tag: bytes) -> Tag:
+    flags, at, counts = tag[7] if len(tag) > 7 else 0, 8, [0, 0]
+    for i in (0, 1):
+        if flags >> i & 1:
+            counts[i], at = int.from_bytes(tag[at : at + 4]), at + 4
+    at += 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1)
+    if not tag[at : at + 1].strip(b"\0"):  # no name of an encoder, so none of LAME's fields
+        return Tag(counts[0], counts[1], 0, 0, is_xing=True)
+    delay, padding = divmod(int.from_bytes(tag[at + 21 : at + 24]), 1 << 12)
+    return Tag(counts[0], counts[1], delay + DECODER_DELAY, max(padding - DECODER_DELAY, 0), is_xing=True)
+
+
+def _after_tags(content: mmap.mmap, at: int, end: int) -> int:
+    """Return where the ID3 and APE tags that stand here end."""
+    while True:
+        head = content[at : at + 32]
+        if head[:3] == b"ID3" and len(head) >= 10:
+            size = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+            size += 10 * (head[5] >> 4 & 1)  # a footer
+        elif head[:3] == b"TAG":
+            size = 128
+        elif head[:8] == b"APETAGEX":
+            size = 32 + int.from_bytes(head[12:16], "little") * (head[23] >> 5 & 1)  # the size leaves out the header
+        else:
+            return min(at, end)
+        at += size
+
+
+def _end_of_audio(content: mmap.mmap, end: int) -> int:
+    """Return where the tags at the end of the file begin."""
+    if content[max(end - 128, 0) : end][:3] == b"TAG":
+        end -= 128
+    if content[max(end - 9, 0) : end] == b"LYRICS200" and content[end - 15 : end - 9].isdigit():
+        end -= 15 + int(content[end - 15 : end - 9])
+    foot = content[max(end - 32, 0) : end]
+    if foot[:8] == b"APETAGEX":
+        end -= int.from_bytes(foot[12:16], "little") + 32 * (foot[23] >> 7)
+    return max(end, 0)

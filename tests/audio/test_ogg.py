@@ -1,0 +1,156 @@
+"""Ogg files that are a chain, and Opus whose header names some rate: each link is heard, each at the rate it has."""
+
+import io
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile as sf
+import soxr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from musicrec import audio
+from musicrec.audio.encode import encode
+
+RATE = 48_000
+
+
+def music(seconds: float, rate: int = RATE, n_channels: int = 2, seed: int = 0):
+    """Chords that change every half second in noise."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(round(seconds * rate))[:, None] / rate
+    notes = rng.choice([220, 277.2, 329.6, 440, 554.4, 659.3], (2 * int(seconds) + 2, n_channels))
+    tone = np.sin(2 * np.pi * notes[(2 * t[:, 0]).astype(int)] * t)
+    return (0.2 * tone + 0.02 * rng.normal(size=tone.shape)).astype(np.float32)
+
+
+def vorbis(samples, rate: int = RATE, quality: float = 0.4) -> bytes:
+    file = io.BytesIO()
+    with sf.SoundFile(file, "w", rate, samples.shape[1], "VORBIS", format="OGG", compression_level=1 - quality) as ogg:
+        for start in range(0, len(samples), rate):
+            ogg.write(samples[start : start + rate])
+    return file.getvalue()
+
+
+def ogg_flac(samples, rate: int = RATE) -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format="ogg") as container:
+        stream = container.add_stream("flac", rate=rate, layout="stereo")
+        for start in range(0, len(samples), 4096):
+            block = (samples[start : start + 4096] * 2**15).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), "s16", "stereo")
+            frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+LINKS = {
+    "jingle": vorbis(music(3, seed=1)),
+    "song": vorbis(music(20, seed=2)),
+    "other rate": vorbis(music(6, 44_100, seed=3), 44_100),
+    "other quality": vorbis(music(6, seed=4), quality=0.9),
+    "mono": vorbis(music(6, 22_050, 1, seed=5), 22_050),
+    "opus": encode(music(8, seed=6), RATE, "opus"),
+    "mono opus": encode(music(5, n_channels=1, seed=7), RATE, "opus"),
+    "flac": ogg_flac(music(5, seed=8)),
+}
+
+
+def alone(link: bytes):
+    """What a decoder gives of one link alone, and its rate: libsndfile, or FFmpeg for what that does not read."""
+    try:
+        samples, rate = sf.read(io.BytesIO(link), dtype="float32", always_2d=True)
+    except sf.LibsndfileError:
+        with av.open(io.BytesIO(link)) as file:
+            frames = [av.AudioResampler(format="fltp").resample(frame) for frame in file.decode(audio=0)]
+        return np.concatenate([frame.to_ndarray() for each in frames for frame in each], axis=1).mean(axis=0), RATE
+    return samples.mean(axis=1), rate
+
+
+def one_after_another(names):
+    """Each link by itself, at the rate of the first."""
+    parts = [alone(LINKS[name]) for name in names]
+    rate = parts[0][1]
+    return np.concatenate([part if own == rate else soxr.resample(part, own, rate) for part, own in parts]), rate
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.lists(st.sampled_from(sorted(LINKS)), min_size=2, max_size=4), offset_s=st.floats(0, 30))
+def test_each_link_of_a_chain_is_heard(tmp_path, names, offset_s):
+    path = tmp_path / "chain.ogg"
+    path.write_bytes(b"".join(LINKS[name] for name in names))
+    whole, rate = one_after_another(names)
+    start, stop = audio.clip_window(len(whole), rate, offset_s, 5)
+    clip = audio.load(str(path), sample_rate=rate, offset_s=offset_s, duration_s=5)
+    assert abs(len(clip) - (stop - start)) <= len(names)
+    n = min(len(clip), stop - start)
+    np.testing.assert_allclose(clip[:n], whole[start : start + n], atol=0.01)  # one sample off gives 0.05
+
+
+def test_a_chain_of_equal_serial_numbers_is_a_chain(tmp_path):
+    path = tmp_path / "twice.ogg"
+    path.write_bytes(2 * LINKS["song"])
+    assert sf.info(path).duration == 20, "libsndfile sees both links: the test shows nothing"
+    assert len(audio.load(str(path), sample_rate=RATE, offset_s=0, duration_s=100)) == 40 * RATE
+
+
+def test_a_chain_comes_in_blocks_too(tmp_path):
+    path = tmp_path / "chain.ogg"
+    path.write_bytes(LINKS["jingle"] + LINKS["other rate"] + LINKS["song"])
+    whole = audio.load(str(path), sample_rate=RATE, offset_s=0, duration_s=100)
+    np.testing.assert_allclose(np.concatenate(list(audio.stream(str(path), sample_rate=RATE))), whole, atol=1e-6)
+
+
+def test_a_chain_that_is_cut_off_is_heard_up_to_the_cut(tmp_path):
+    path = tmp_path / "cut.ogg"
+    path.write_bytes(LINKS["jingle"] + LINKS["song"][: len(LINKS["song"]) // 2])
+    n_cut = len(alone(LINKS["song"][: len(LINKS["song"]) // 2])[0])
+    assert len(audio.load(str(path), sample_rate=RATE, offset_s=0, duration_s=100)) == 3 * RATE + n_cut
+    assert n_cut > 8 * RATE
+
+
+def test_an_ogg_file_of_one_link_is_left_to_libsndfile(tmp_path, monkeypatch):
+    monkeypatch.setattr("musicrec.audio.clip_of_parts", lambda *_: pytest.fail("it was taken apart"))
+    for name in ("song", "opus"):
+        path = tmp_path / "song.ogg"
+        path.write_bytes(LINKS[name])
+        whole = alone(LINKS[name])[0]
+        clip = audio.load(str(path), sample_rate=RATE, offset_s=2, duration_s=3)
+        np.testing.assert_allclose(clip, whole[2 * RATE : 5 * RATE], atol=1e-3)
+
+
+@pytest.mark.parametrize("rate", [0, 8000, 11_025, 22_050, 44_100, 96_000])
+def test_opus_is_decoded_at_48_khz_whatever_its_header_says(tmp_path, rate):
+    path = with_rate(LINKS["opus"], rate, tmp_path / "song.opus")
+    with av.open(io.BytesIO(LINKS["opus"])) as file:
+        whole = np.concatenate([frame.to_ndarray() for frame in file.decode(audio=0)], axis=1).mean(axis=0)
+    clip = audio.load(str(path), sample_rate=RATE, offset_s=2, duration_s=4)
+    assert len(clip) == 4 * RATE
+    np.testing.assert_allclose(clip, whole[2 * RATE : 6 * RATE], atol=2e-3)  # FFmpeg's decoder is not libopus
+
+
+def with_rate(opus: bytes, rate: int, path: Path) -> Path:
+    """Write Opus whose header says that its input had another rate."""
+    ends = [at for at in range(len(opus)) if opus[at : at + 4] == b"OggS"]
+    first, second = next(pairwise(ends))
+    page = bytearray(opus[first:second])
+    at = page.index(b"OpusHead") + 12
+    page[at : at + 4] = rate.to_bytes(4, "little")
+    page[22:26] = bytes(4)
+    page[22:26] = crc(page).to_bytes(4, "little")
+    path.write_bytes(bytes(page) + opus[second:])
+    return path
+
+
+def crc(page: bytes) -> int:
+    """RFC 3533, section 6: generator 0x04c11db7, by long division of the bits."""
+    remainder = int.from_bytes(page) << 32
+    for bit in range(remainder.bit_length() - 1, 31, -1):
+        if remainder >> bit & 1:
+            remainder ^= 0x104C11DB7 << bit - 32
+    return remainder
