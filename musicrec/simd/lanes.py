@@ -62,7 +62,7 @@ class CompiledFiles(IndexDataCacheFile):
         """Return what was compiled for a key from the source as it is now; None if nothing was."""
         try:
             stamp, data = self._load_data(self._name(key))
-        except OSError:
+        except (OSError, ImportError, AttributeError):  # the last two: compiled for a class that has moved since
             return None
         return data if stamp == self._source_stamp else None
 

@@ -299,3 +299,12 @@ def test_means_and_variances_are_numpys(n, offset):
 def test_the_variance_of_a_constant_is_zero():
     means, variances = kernels.means_and_variances(np.full((1, 1000), 0.1, np.float32))
     assert (means[0], variances[0]) == (np.float32(0.1), 0)
+
+
+@pytest.mark.parametrize("moved", [b"cmusicrec.no_such_module\nThing\n.", b"cmusicrec.simd.lanes\nNoSuchThing\n."])
+def test_what_was_compiled_for_a_class_that_has_moved_since_is_compiled_again(tmp_path, moved):
+    files = CompiledFiles(str(tmp_path), "kernel", "stamp")
+    files.save("key", "compiled")
+    assert files.load("key") == "compiled"
+    (tmp_path / files._name("key")).write_bytes(moved)  # a pickle that names it
+    assert files.load("key") is None

@@ -238,6 +238,31 @@ def test_matches_kept_and_those_of_changed_songs_are_those_of_all(seed, n_songs,
     assert not kept.keys() & again.keys()
 
 
+def test_a_pair_that_others_crowd_out_is_not_kept():
+    """The pair has two codes in common, and tonight more songs before it have these codes than a bucket holds."""
+    rng, audible = np.random.default_rng(7), np.ones(24, np.bool_)
+    codes, _ = noise_codes(rng, 24)
+    near = codes ^ np.uint32(1)
+    near[[3, 9]] = codes[[3, 9]]
+
+    def other():
+        different, _ = noise_codes(rng, 24)
+        different[[5, 14]] = codes[[3, 9]]
+        return played_as_is(different, audible)
+
+    pair, first = [played_as_is(c, audible) for c in (codes, near)], [other() for _ in range(BUCKET - 10)]
+    more = [other() for _ in range(20)]
+    tonight = [*more, *first, *pair]
+    last = len(tonight) - 1
+    before, _, was_crowded = pairs_of([*first, *pair], most_errors=0.1)
+    assert (before.song.tolist(), before.earlier.tolist()) == ([BUCKET - 9], [BUCKET - 10])
+    assert not was_crowded.any()
+    assert last not in pairs_of(tonight, most_errors=0.1)[0].song
+    _, is_changed, is_crowded = pairs_of(tonight, np.arange(len(tonight)) < len(more), most_errors=0.1)
+    assert is_crowded.all()
+    assert is_changed.all()
+
+
 def test_a_faster_copy_is_found_whichever_of_the_two_comes_first():
     rng = np.random.default_rng(2)
     codes, audible = noise_codes(rng, 500)

@@ -201,6 +201,7 @@ def test_a_night_matches_only_what_has_changed_and_ends_as_a_full_run(source, st
 
 def test_a_night_keeps_the_files_of_fingerprints_that_have_not_changed(source, extracted, tmp_path, monkeypatch):
     monkeypatch.setattr("musicrec.store.table_parts.TRACKS_PER_PART", 2)
+    monkeypatch.setattr(fingerprint_rows, "SONGS_PER_TASK", 2)
     store, more = Store(shutil.copytree(extracted.out, tmp_path / "out", symlinks=True)), tmp_path / "more"
     duplicates(store, SETTINGS)
     before = {part.stat().st_ino: part for part in store.path("fingerprints").glob("*.parquet")}
@@ -225,16 +226,16 @@ def test_all_is_matched_where_the_kept_matches_are_of_no_use(store, done, matche
     songs = matching.read_songs(store)
     found = matching.find_matches(store, DuplicatesSettings(max_bit_errors=limit), songs)
     assert matched_anew == [10]
-    assert len(found.matches.song) == 10  # of five songs
+    assert len(found.matches.song) == 9  # all pairs of five songs, but for the fastest with the slowest
 
 
 def test_the_result_does_not_depend_on_shards_and_parts(extracted, done, tmp_path, monkeypatch):
     monkeypatch.setattr(fingerprint_rows, "SONGS_PER_TASK", 2)
     monkeypatch.setattr(matching, "PAIRS_PER_TASK", 7)
     store = Store(shutil.copytree(extracted.out, tmp_path / "out", symlinks=True))
-    monkeypatch.setattr("musicrec.store.table_parts.PART_BYTES", 1)  # a song in each part
+    monkeypatch.setattr(matching, "SONGS_PER_TASK", 3)
     duplicates(store, SETTINGS)
-    assert len(list(store.path("fingerprints").glob("*.parquet"))) == 11
+    assert len(list(store.path("fingerprints").glob("*.parquet"))) == 6  # a task's two songs in each
     assert rows(store) == rows(done)
     assert figures(store) == figures(done)
 
