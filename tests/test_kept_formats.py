@@ -115,7 +115,10 @@ def test_a_run_finds_nothing_to_compute(store):
     assert done == {"catalog": N_SONGS, "extract": 0, "train": 0, "embed": 0, "similar": 0}
     assert last_report(store)["songs"] == {"total": N_SONGS, "added": 0, "changed": 0, "removed": 0}
     after = published(store)
-    assert {name for name in before if after[name] != before[name]} == {"tracks"}  # which holds their times
+    assert {name for name in before if after[name] != before[name]} == {
+        "tracks",
+        "outcomes",
+    }  # times, and what is read of tags now
     with store.lock():
         run(store, chain_settings(store), show=counts.append)
     assert [counted.fresh for counted in counts[5:]] == [0] * 5

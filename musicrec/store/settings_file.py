@@ -78,7 +78,7 @@ class SettingsFile:
         if differences:
             raise ConfigError(
                 f"OUT {self.path.parent} was made by other {settings.stage} settings ({'; '.join(differences)}); "
-                f"use another OUT, or add --force to redo what depends on them"
+                f"use another OUT, or redo what depends on them: musicrec {settings.stage} {self.path.parent} … --force"
             )
 
     def _read(self) -> dict[str, dict[str, Any]]:

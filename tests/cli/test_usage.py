@@ -271,7 +271,10 @@ def test_a_catalog_is_made_once_and_kept_when_another_source_is_refused(run, son
     code, text, complaint = run("catalog", "new/OUT", "--source", "songs")
     assert (code, complaint) == (0, "")
     assert text.startswith("catalog: 2 ok + 0 skipped + 0 failed = 2")
-    assert Store(tmp_path / "new/OUT").settings.recorded("catalog") == {"source": str(songs), "kind": "auto"}
+    assert (
+        Store(tmp_path / "new/OUT").settings.recorded("catalog").items()
+        >= {"source": str(songs), "kind": "auto"}.items()
+    )
     assert run("catalog", "new/OUT", "--source", "songs/jazz")[0] == 2
     assert Store(tmp_path / "new/OUT").track_ids() == ["jazz/b.mp3", "rock/a.wav"]
     assert run("catalog", "new/OUT")[0] == 0

@@ -256,7 +256,7 @@ def test_a_run_that_was_stopped_continues_where_it_stopped(extracted, done, tmp_
         duplicates(store, SETTINGS)
     monkeypatch.setattr(fingerprint_rows.Progress, "advance", advance)
     assert not store.exists("fingerprints")
-    assert 0 < duplicates(store, SETTINGS).fresh < 11
+    assert duplicates(store, SETTINGS).fresh < 11  # none if the other shards ended before they could be stopped
     assert rows(store) == rows(done)
     assert not list((store.out / "_work").rglob("*.parquet"))
 
