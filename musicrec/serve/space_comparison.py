@@ -128,16 +128,15 @@ class _Songs(NamedTuple):
     @classmethod
     def read(cls, store: Store, ids: Any, spaces: set[str]) -> "_Songs":  # noqa: ANN401 - pyarrow.Array
         tracks = read_tracks(store, ["track_id", "genre", "artist_ids", "recording"])
-        tracks = tracks.take(pc.index_in(ids, value_set=tracks["track_id"].combine_chunks())).to_pandas()
+        songs = tracks.take(pc.index_in(ids, value_set=tracks["track_id"].combine_chunks())).to_pylist()
         learned = _trained_on(store) if EMBEDDINGS in spaces else set()
-        named = tracks["genre"].fillna("").ne("") & ~tracks["track_id"].isin(learned or ())
-        chosen = tracks[named]
-        artists = circles([[] if names is None else list(names) for names in chosen["artist_ids"]])
-        clips = zip(artists, chosen["recording"], chosen["track_id"], strict=True)
-        known = [artist or recording or track_id for artist, recording, track_id in clips]
-        genres = np.unique(chosen["genre"].to_numpy(str), return_inverse=True)[1].astype(np.int32)
-        n_learned = None if learned is None else int(tracks["track_id"].isin(learned).sum())
-        return cls(np.flatnonzero(named), genres, known, artists.count(None), n_learned)
+        rows = [i for i, song in enumerate(songs) if song["genre"] and song["track_id"] not in (learned or ())]
+        chosen = [songs[i] for i in rows]
+        artists = circles([song["artist_ids"] for song in chosen])
+        known = [a or song["recording"] or song["track_id"] for a, song in zip(artists, chosen, strict=True)]
+        genres = np.unique([song["genre"] for song in chosen], return_inverse=True)[1].astype(np.int32)
+        n_learned = None if learned is None else sum(song["track_id"] in learned for song in songs)
+        return cls(np.array(rows, np.intp), genres, known, artists.count(None), n_learned)
 
 
 def _trained_on(store: Store) -> set[str] | None:

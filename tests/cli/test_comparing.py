@@ -130,6 +130,7 @@ def test_songs_without_artist_are_told(command, store):
     code, text, _ = command("models", "compare", store.out, "bad", "good")
     assert code == 0
     assert "10 songs have no artist in the catalog." in text  # of those in both spaces
+    assert "by 30 artists." in text  # each of them counts as one
 
 
 def test_artists_who_made_songs_together_are_held_apart_together(command, store):
