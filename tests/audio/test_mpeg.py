@@ -16,6 +16,8 @@ from musicrec import audio
 from musicrec.audio import libsndfile
 from musicrec.errors import DecodeError
 
+pytestmark = pytest.mark.thorough
+
 RATE = 44_100
 LAYOUTS = {1: "mono", 2: "stereo"}
 VBR = {"flags": "+qscale", "global_quality": str(4 * 118)}

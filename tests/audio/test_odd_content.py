@@ -15,6 +15,8 @@ from musicrec import audio
 from musicrec.audio.encode import FORMATS, encode
 from musicrec.errors import DecodeError
 
+pytestmark = pytest.mark.thorough
+
 RATE = 44_100
 LAYOUTS = {1: "mono", 2: "stereo"}
 

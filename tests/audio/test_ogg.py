@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from musicrec import audio
 from musicrec.audio.encode import encode
 
+pytestmark = pytest.mark.thorough
+
 RATE = 48_000
 
 

@@ -14,6 +14,8 @@ from musicrec import audio
 from musicrec.audio import libsndfile
 from musicrec.errors import DecodeError
 
+pytestmark = pytest.mark.thorough
+
 WHOLE = {"offset_s": 0.0, "duration_s": 3600.0}
 
 

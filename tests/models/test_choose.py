@@ -14,6 +14,8 @@ from musicrec.models.tuning import CHOOSING_FOLDS, GRIDS_OF_SPACES, choose
 from musicrec.models.weights import song_weights
 from musicrec.settings import TrainSettings
 
+pytestmark = pytest.mark.thorough
+
 N, D = 60, 12
 SETTINGS = TrainSettings(model="logistic", space=("musicnn",))
 LEARN = np.arange(N) % 5 > 0

@@ -7,6 +7,8 @@ import pytest
 from musicrec.stages.catalog.file_tags.read import read_tags
 from tagged_files import id3, music, text_frame
 
+pytestmark = pytest.mark.thorough
+
 RATE = 44_100
 
 
