@@ -11,6 +11,7 @@ import pytest
 import soundfile as sf
 import soxr
 
+from made_music import music
 from musicrec import audio
 from musicrec.audio.encode import FORMATS, encode
 from musicrec.errors import DecodeError
@@ -19,15 +20,6 @@ pytestmark = pytest.mark.thorough
 
 RATE = 44_100
 LAYOUTS = {1: "mono", 2: "stereo"}
-
-
-def music(seconds: float, rate: int = RATE, n_channels: int = 2, seed: int = 0):
-    """Chords that change every half second in noise."""
-    rng = np.random.default_rng(seed)
-    t = np.arange(round(seconds * rate))[:, None] / rate
-    notes = rng.choice([220, 277.2, 329.6, 440, 554.4, 659.3], (2 * int(seconds) + 2, n_channels))
-    tone = np.sin(2 * np.pi * notes[(2 * t[:, 0]).astype(int)] * t)
-    return (0.2 * tone + 0.02 * rng.normal(size=tone.shape)).astype(np.float32)
 
 
 def by_ffmpeg(samples, rate: int, codec: str, container: str, form: str = "flt", **options) -> bytes:

@@ -13,21 +13,13 @@ import soxr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from made_music import music
 from musicrec import audio
 from musicrec.audio.encode import encode
 
 pytestmark = pytest.mark.thorough
 
 RATE = 48_000
-
-
-def music(seconds: float, rate: int = RATE, n_channels: int = 2, seed: int = 0):
-    """Chords that change every half second in noise."""
-    rng = np.random.default_rng(seed)
-    t = np.arange(round(seconds * rate))[:, None] / rate
-    notes = rng.choice([220, 277.2, 329.6, 440, 554.4, 659.3], (2 * int(seconds) + 2, n_channels))
-    tone = np.sin(2 * np.pi * notes[(2 * t[:, 0]).astype(int)] * t)
-    return (0.2 * tone + 0.02 * rng.normal(size=tone.shape)).astype(np.float32)
 
 
 def vorbis(samples, rate: int = RATE, quality: float = 0.4) -> bytes:
@@ -52,14 +44,14 @@ def ogg_flac(samples, rate: int = RATE) -> bytes:
 
 
 LINKS = {
-    "jingle": vorbis(music(3, seed=1)),
-    "song": vorbis(music(20, seed=2)),
+    "jingle": vorbis(music(3, RATE, seed=1)),
+    "song": vorbis(music(20, RATE, seed=2)),
     "other rate": vorbis(music(6, 44_100, seed=3), 44_100),
-    "other quality": vorbis(music(6, seed=4), quality=0.9),
+    "other quality": vorbis(music(6, RATE, seed=4), quality=0.9),
     "mono": vorbis(music(6, 22_050, 1, seed=5), 22_050),
-    "opus": encode(music(8, seed=6), RATE, "opus"),
-    "mono opus": encode(music(5, n_channels=1, seed=7), RATE, "opus"),
-    "flac": ogg_flac(music(5, seed=8)),
+    "opus": encode(music(8, RATE, seed=6), RATE, "opus"),
+    "mono opus": encode(music(5, RATE, 1, seed=7), RATE, "opus"),
+    "flac": ogg_flac(music(5, RATE, seed=8)),
 }
 
 
