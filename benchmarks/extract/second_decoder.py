@@ -90,7 +90,7 @@ CAUSES = (  # which program, which file, why
     (
         "mpg123",
         "l2-nonstandard-*.bit",
-        "free format of layer II, which libsndfile does not read: refused, with that reason",
+        "free format of layer II, in whose frames it misses bits: refused",
     ),
     ("mpg123", "l3-nonstandard-*.bit", "frames against the standard, of which it leaves some out"),
     ("mpg123", "l3-sin1k0db.bit", "it leaves out the first frame; of a tone of 1 kHz the lag is any number of periods"),
