@@ -25,7 +25,7 @@ ENDS_WHERE_IT_SAYS = ("au", "au g721")  # FFmpeg reads on
 WHOLE = 10_000.0  # s
 ADDED_S = 0.2  # what encoders add at both ends of each part, and a frame that was cut
 QUICK = settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-LONG = settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+LONG = settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 DEEP = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 LENGTHS = (5.0, 31.37, 68.2, 200.0)
 
