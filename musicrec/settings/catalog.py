@@ -1,0 +1,36 @@
+"""Settings of the catalog: where the songs are."""
+
+import re
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from musicrec.settings.base import StageSettings
+
+CatalogKind = Literal["auto", "folder", "gtzan", "fma", "manifest"]
+
+
+class CatalogSettings(StageSettings):
+    """Where the songs are."""
+
+    stage: ClassVar[str] = "catalog"
+    code_version: ClassVar[int] = 2
+    formerly: ClassVar[dict[str, Any]] = {"artist_separators": []}
+    source: str = Field(
+        min_length=1,
+        description="Folder or s3://bucket/prefix with the songs, or a manifest: a CSV or Parquet file of paths or "
+        "URIs.",
+    )
+    kind: CatalogKind = Field("auto", description="Layout of the source.")
+    artist_separators: tuple[str, ...] = Field(
+        (),
+        description="Text between the names of several artists in one credit, such as feat. or a semicolon; repeat the "
+        "option for several. By default no name is split.",
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _source_can_be_listed(cls, source: str) -> str:
+        if re.match(r"https?://", source, re.IGNORECASE):
+            raise ValueError("expected a folder or s3://bucket/prefix; list songs on the web in a manifest, by URI")
+        return source
