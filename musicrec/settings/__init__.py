@@ -5,7 +5,7 @@ command and never enters a fingerprint.
 """
 
 from musicrec.settings.base import StageSettings, resolve
-from musicrec.settings.catalog import CatalogKind, CatalogSettings
+from musicrec.settings.catalog import CatalogKind, CatalogSettings, GenreSource
 from musicrec.settings.extract import MIN_SEGMENT_S, ExtractSettings, FeatureSet
 from musicrec.settings.similar import (
     NO_TAG_RULE,
@@ -80,6 +80,7 @@ __all__ = [
     "ExtractSettings",
     "FeatureSet",
     "GenreRule",
+    "GenreSource",
     "Hubness",
     "Metric",
     "ModelName",

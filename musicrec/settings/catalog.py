@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 from musicrec.settings.base import StageSettings
 
 CatalogKind = Literal["auto", "folder", "gtzan", "fma", "manifest"]
+GenreSource = Literal["auto", "tags", "folder", "none"]
 
 
 class CatalogSettings(StageSettings):
@@ -15,13 +16,19 @@ class CatalogSettings(StageSettings):
 
     stage: ClassVar[str] = "catalog"
     code_version: ClassVar[int] = 2
-    formerly: ClassVar[dict[str, Any]] = {"artist_separators": []}
+    formerly: ClassVar[dict[str, Any]] = {"artist_separators": [], "genre_from": "folder"}
     source: str = Field(
         min_length=1,
         description="Folder or s3://bucket/prefix with the songs, or a manifest: a CSV or Parquet file of paths or "
         "URIs.",
     )
     kind: CatalogKind = Field("auto", description="Layout of the source.")
+    genre_from: GenreSource = Field(
+        "auto",
+        description="Where genres come from. folder: the first folder below the source, GTZAN's file names, or the "
+        "column of a manifest or of FMA's tracks.csv; songs without such a folder, or of a source without such a "
+        "column, have those of their tags; tags: the tags alone; none: nowhere; auto: what folders and tags look like.",
+    )
     artist_separators: tuple[str, ...] = Field(
         (),
         description="Text between the names of several artists in one credit, such as feat. or a semicolon; repeat the "
