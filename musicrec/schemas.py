@@ -209,7 +209,7 @@ REASONS: tuple[tuple[str, Reason, str, str], ...] = (
 MEL = pa.schema(  # the schema of both ``mel`` and ``mel96``
     [
         ("track_id", pa.string()),  # the song
-        ("mel", pa.list_(pa.float16())),  # dB, row-major [n_mels × n_frames]
+        ("mel", pa.list_(pa.float32())),  # dB, row-major [n_mels × n_frames]; rounded as float16
         ("n_frames", pa.int32()),  # number of frames
     ]
 )

@@ -11,6 +11,7 @@ from musicrec.files.parquet import rows_in
 from musicrec.files.paths import AnyPath, children, files_below
 from musicrec.schemas import OK
 from musicrec.serve.lookup import SimilarTable
+from musicrec.store.pointer import parts_of
 from musicrec.store.store import Store
 
 Figures = dict[str, Any]
@@ -154,7 +155,7 @@ def _read(store: Store, name: str, folder: AnyPath) -> tuple[Figures, int | None
         return _model_footer(folder), None, None
     try:
         footer = store.footer(name, folder.name)
-        return footer, sum(map(rows_in, children(folder, "*.parquet"))), None
+        return footer, sum(map(rows_in, children(parts_of(folder), "*.parquet"))), None
     except SchemaError as e:
         return {}, None, str(e)
     except (OSError, ValueError) as e:  # pyarrow's errors are ValueErrors too

@@ -116,6 +116,7 @@ def run(
         The report page.
     """
     tell_default(store, settings.similar)
+    store.set_parts_apart()
     with reported(store, "run", on_cluster=not is_embedded(address)) as done:
         for name, stage in stages(store, settings, address=address, **how).items():
             show(done.stage(name, stage))
@@ -159,6 +160,7 @@ def refresh(
         The deadline has passed. Finished work is kept, and the next run continues from there.
     """
     tell_default(store, settings.similar)
+    store.set_parts_apart()
     keep_model = store.exists(f"models/{settings.embed.model}")
     chain = stages(store, settings, address=address, keep_model=keep_model, **how)
     with reported(store, "refresh", on_cluster=not is_embedded(address)) as done, deadline(deadline_s):

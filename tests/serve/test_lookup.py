@@ -427,11 +427,13 @@ def test_a_half_written_sidecar_is_refused_in_one_line(tmp_path, name, damage):
 
 
 def test_a_copy_of_the_published_folder_is_a_table_by_itself(out, table, tmp_path):
-    shutil.copytree(out / "similar", tmp_path / "copy")
+    shutil.copytree((out / "similar").resolve().parent, tmp_path / "copy")
     copy = SimilarTable(tmp_path / "copy")
     assert [copy.similar(t) for t in IDS] == [table.similar(t) for t in IDS]
     with pytest.raises(UnknownTrack, match=r"the closest names are: rock/Anthem\.mp3"):
         copy.similar("antem.mp3")
+    for its_parts in (out / "similar", tmp_path / "copy" / "parts"):
+        assert SimilarTable(its_parts).similar(IDS[0]) == table.similar(IDS[0])
 
 
 @pytest.fixture

@@ -134,10 +134,10 @@ def test_a_missing_table_is_exit_code_1_and_no_out_is_2(store, tmp_path, command
     assert command("status", tmp_path / "nowhere")[0] == 2
 
 
-@pytest.mark.parametrize("files", ["*.parquet", "_sidecar/neighbours.npy", "_sidecar/songs.arrow"])
+@pytest.mark.parametrize("files", ["part-*.parquet", "neighbours.npy", "songs.arrow"])
 @pytest.mark.parametrize("damage", [b"", b"PAR1 and no more", None], ids=["empty", "cut", "gone"])
 def test_a_damaged_table_is_exit_code_1_and_the_others_are_told_of(store, command, files, damage):
-    (part,) = (store.out / "similar").glob(files)
+    (part,) = store.path("similar").rglob(files)
     part.write_bytes(damage) if damage is not None else part.unlink()
     code, told, complaint = command("status", store.out)
     assert code == 1
@@ -198,7 +198,7 @@ def test_everything_published_is_told_with_its_size_and_what_made_it(store):
     version = table(store, "similar").version
     folder = store.path("similar").resolve()
     assert version.version == folder.name
-    assert version.rows == pq.read_table(folder).num_rows == 3 * N
+    assert version.rows == pq.read_table(store.out / "similar").num_rows == 3 * N
     assert version.size_bytes == sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     assert version.made_by == f"similar {SETTINGS.code_version}, n=3, cosine, mlp model"
     assert version.figures["songs"] == N
