@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks.extract import extract
+from benchmarks.extract import extract, second_decoder
 from benchmarks.serve import lookup
 from benchmarks.shared import common, results
 
@@ -95,3 +95,21 @@ def test_a_wrong_answer_of_a_peer_is_seen():
     lookup.compare(peer, (("b", "a"), (0.5, 0.25)), 0, ["a", "b"], written)
     with pytest.raises(AssertionError, match="a peer"):
         lookup.compare(peer, (("b", "a"), (0.5, 0.2)), 0, ["a", "b"], written)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda y: y, ""),
+        (lambda y: np.pad(y, (20, 0))[: len(y)], ""),
+        (lambda y: np.pad(y, (40, 0))[: len(y)], "lag"),
+        (lambda y: y[40:], "length, lag"),
+        (lambda y: 1.02 * y, "level"),
+        (lambda y: y[:-40], "length"),
+        (lambda y: y + np.random.default_rng(1).normal(size=len(y)) * 0.5, "level, shape"),
+        (np.zeros_like, "level, shape"),
+    ],
+)
+def test_what_a_second_decoder_gives_otherwise_is_seen(change, fault):
+    y = np.random.default_rng(0).normal(size=20_000)
+    assert second_decoder.compare(change(y), y, 22_050).faults == fault

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from musicrec.audio import formats
+from musicrec.audio import formats, musepack
 from musicrec.audio.clip import BLOCK_FRAMES, PREROLL_S, Samples, clip_window, mix_down, read_through, settling_length
 from musicrec.audio.limits import Limits
 from musicrec.audio.pcm import check_sound
@@ -60,7 +60,11 @@ def reading(source: Path | BinaryIO, limits: Limits) -> Iterator[tuple[Iterator[
         if first is None:
             raise _no_samples(container, stream)
         limits.check_format(first.sample_rate, first.layout.nb_channels)
-        yield _mono_blocks(chain([first], frames)), first.sample_rate
+        blocks = _mono_blocks(chain([first], frames))
+        if container.format.name in musepack.DEMUXERS:
+            head = _head(source)
+            blocks = musepack.music_of(blocks, _head(source, _after_id3(head)) if _has_id3(head) else head)
+        yield blocks, first.sample_rate
 
 
 def shape(content: BinaryIO, limits: Limits) -> tuple[int, int]:
@@ -91,7 +95,7 @@ def _open(source: Path | BinaryIO) -> Iterator[tuple["InputContainer", "AudioStr
         try:
             container = av.open(name, container_options=options, **any_tags)
         except av.FFmpegError:
-            if head[:3] != b"ID3":
+            if not _has_id3(head):
                 raise
             options["skip_initial_bytes"] = str(_after_id3(head))  # FFmpeg 7 and later fail before APE and Musepack
             container = av.open(name, container_options=options, **any_tags)
@@ -126,11 +130,16 @@ def _undecodable(head: bytes) -> DecodeError:
     return DecodeError(Reason.UNDECODABLE, "no audio that libsndfile or FFmpeg can decode")
 
 
-def _head(source: Path | BinaryIO) -> bytes:
+def _head(source: Path | BinaryIO, at: int = 0) -> bytes:
     if not isinstance(source, Path):
         return b""
     with source.open("rb") as file:
+        file.seek(at)
         return file.read(formats.HEAD_BYTES)
+
+
+def _has_id3(head: bytes) -> bool:
+    return head[:3] == b"ID3"
 
 
 def _after_id3(head: bytes) -> int:

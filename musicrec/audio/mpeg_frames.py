@@ -216,11 +216,11 @@ def _free_size(content: mmap.mmap, at: int, end: int) -> int:
 
 def _tag(content: mmap.mmap, at: int, header: Header) -> Tag | None:
     """Return the tag that stands in place of this frame, if one does."""
-    if header.layer != 3 or not header.size:
+    if header.layer != 3:
         return None
     begin = at + _tag_at(header, content[at : at + HEAD])
     if content[begin : begin + 4] in TAG_NAMES:
-        return _xing(content[begin : at + header.size])
+        return _xing(content[begin : at + (header.size or LONGEST_FRAME)])
     if content[at + 36 : at + 40] == b"VBRI":
         n_bytes, n_frames = (int.from_bytes(content[at + i : at + i + 4]) for i in (46, 50))
         return Tag(n_frames, n_bytes, 0, 0, is_xing=False)

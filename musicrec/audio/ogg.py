@@ -90,8 +90,14 @@ def _links(content: mmap.mmap) -> list[int]:
         is_first = bool(content[at + 5] & IS_FIRST)
         if is_first and not was_first:
             starts.append(at)
-        was_first, at = is_first, at + _page_size(content, at)
+        was_first, at = is_first, _after_page(content, at)
     return starts or [0]
+
+
+def _after_page(content: mmap.mmap, at: int) -> int:
+    """Return where the next page may start: behind this one, or within it if it was cut and another file follows."""
+    end = at + _page_size(content, at)
+    return end if end == len(content) or content[end : end + 4] == CAPTURE else at + HEAD
 
 
 def _page_size(content: mmap.mmap, at: int) -> int:

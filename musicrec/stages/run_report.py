@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from musicrec import __version__
-from musicrec.errors import Defect, exit_code_of
+from musicrec.errors import Defect, Unread, exit_code_of
 from musicrec.files.paths import AnyPath, children, make_folder, remove, write_atomic
 from musicrec.monitor import log
 from musicrec.monitor.cpu_time import CpuMeter
@@ -21,6 +21,8 @@ FOLDER = "_runs"
 KEPT = 400  # reports to keep: more than a year of nights
 
 FAULTY = "some songs failed because of a bug in musicrec (see above); everything else is done"
+
+UNREAD = "part of the source could not be read (see above); the songs there keep what they had, and all else is done"
 
 Result = TypeVar("Result")
 Songs = dict[str, str | None]  # content hash by track
@@ -42,6 +44,7 @@ class RunReport:
     decoded: int = 0
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)  # seconds, cpu_seconds and counts of each stage
     faults: list[str] = field(default_factory=list)  # faults of musicrec that made songs fail in this run
+    unread: list[str] = field(default_factory=list)  # what of the source could not be read
     problems: list[dict[str, Any]] = field(default_factory=list)  # stage, status, reason, tracks
     published: dict[str, dict[str, str | None]] = field(default_factory=dict)  # changed tables: version before and now
     gate: dict[str, Any] = field(default_factory=dict)  # figures of the published table; with churn if it is new
@@ -72,6 +75,7 @@ class Run:
             if name == "catalog":
                 self.report.songs = _changes(songs, _songs(self.store))
             self.report.faults += result.faults
+            self.report.unread += result.unread
             if name == "extract":
                 self.report.decoded = result.fresh
         log.log_event("stage", **{"stage": name} | log.fields_of(result) | figures)
@@ -111,6 +115,8 @@ def reported(store: Store, command: str, *, on_cluster: bool = False) -> Iterato
     ------
     Defect
         At the end of a run in which songs failed because of a fault of musicrec.
+    Unread
+        At the end of a run in which part of the source could not be read.
     """
     before, started = _published(store), time.monotonic()
     with CpuMeter() as meter:
@@ -120,6 +126,8 @@ def reported(store: Store, command: str, *, on_cluster: bool = False) -> Iterato
             yield run
             if done.faults:
                 raise Defect(FAULTY)
+            if done.unread:
+                raise Unread(UNREAD)
         except BaseException as e:
             done.exit_code, done.error = exit_code_of(e), " ".join(str(e).split()) or type(e).__name__
             raise

@@ -174,6 +174,28 @@ def in_one_read(path: Path):
         return file.read(100_000, dtype="float32", always_2d=True).mean(axis=1)
 
 
+@pytest.mark.parametrize("tag", [True, False])
+@pytest.mark.parametrize("copies", [1, 2])
+def test_free_format_is_what_the_same_bits_with_a_bit_rate_are(tmp_path, tag, copies):
+    named = encode(tmp_path / "named.mp3", music(10, 48_000), 48_000, tag=tag, b="128000")  # 384 bytes a frame
+    content = bytearray(copies * named.read_bytes()[_after_id3(named) :])
+    named.write_bytes(content)
+    for at in range(0, len(content), 384):
+        assert content[at] == 0xFF
+        content[at + 2] &= 0x0F  # no bit rate
+        content[at + 3] |= 0x40  # joint stereo, also in the tag's frame: libsndfile knows frames by it
+    free = tmp_path / "free.mp3"
+    free.write_bytes(content)
+    for offset_s in (0, 6, 8):
+        np.testing.assert_allclose(clip(free, offset_s, 5, 48_000), clip(named, offset_s, 5, 48_000), atol=5e-5)
+    assert abs(len(clip(free, 0, 100, 48_000)) - copies * 10 * 48_000) <= (0 if tag else 2 * 1152 * copies)
+
+
+def _after_id3(path: Path) -> int:
+    size = path.read_bytes()[6:10]
+    return 10 + sum(byte << shift for byte, shift in zip(size, (21, 14, 7, 0), strict=True))
+
+
 def test_free_format_that_no_decoder_here_reads_fails_with_that_reason(data):
     with pytest.raises(DecodeError, match=r"undecodable: .*free format"):
         clip(data / "odd" / "mp3" / "l2-nonstandard-free_format.bit", 0)

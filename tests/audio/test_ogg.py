@@ -108,6 +108,18 @@ def test_a_chain_that_is_cut_off_is_heard_up_to_the_cut(tmp_path):
     assert n_cut > 8 * RATE
 
 
+@pytest.mark.parametrize("name", ["song", "opus", "flac"])
+@pytest.mark.parametrize("share", [0.3, 0.501, 0.8])
+def test_a_link_that_is_cut_within_a_page_does_not_hide_the_next(tmp_path, name, share):
+    path = tmp_path / "cut.ogg"
+    cut = LINKS[name][: int(share * len(LINKS[name]))]
+    path.write_bytes(cut + LINKS["song"])
+    n_cut = len(alone(cut)[0])
+    whole = audio.load(str(path), sample_rate=RATE, offset_s=0, duration_s=100)
+    assert len(whole) == n_cut + 20 * RATE
+    np.testing.assert_allclose(whole[n_cut:], alone(LINKS["song"])[0], atol=1e-3)
+
+
 def test_an_ogg_file_of_one_link_is_left_to_libsndfile(tmp_path, monkeypatch):
     monkeypatch.setattr("musicrec.audio.clip_of_parts", lambda *_: pytest.fail("it was taken apart"))
     for name in ("song", "opus"):

@@ -25,9 +25,10 @@ def reads(name):
     return NETWORKS[name].READS if name in NETWORKS else "features"
 
 
-def marked(names):
-    """Each name as a parameter; a test of a network starts TensorFlow."""
-    return [pytest.param(name, marks=pytest.mark.engine) if name in NETWORKS else name for name in names]
+def marked(names, slow=()):
+    """Each name as a parameter; a test of a network starts TensorFlow, and the slow ones prove what others do too."""
+    marks = {name: [pytest.mark.engine] for name in NETWORKS} | {name: [pytest.mark.slow] for name in slow}
+    return [pytest.param(name, marks=marks.get(name, ())) for name in names]
 
 
 def songs(table, seed=0) -> TrainingSet:
@@ -159,7 +160,7 @@ def test_a_genre_that_is_not_learned_from_keeps_its_column(name):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", marked(MODELS))
+@pytest.mark.parametrize("name", marked(MODELS, slow=("cnn", "cnn_image", "crnn", "resnet")))
 def test_it_expects_a_rare_genre_as_often_as_it_weighs(name):
     """Nothing tells the genres, so a model can only learn how frequent they are: 1 in 4, or as good as 1 in 2."""
     of, new = (songs(reads(name), seed) for seed in (0, 1))

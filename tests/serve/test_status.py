@@ -83,6 +83,31 @@ def test_a_table_older_than_asked_is_one_line_and_exit_code_1(store, command, mo
     assert re.fullmatch(complaint if code else "", found[2]), found[2]
 
 
+@pytest.mark.parametrize("limit", [[], ["--max-age", "36h"]])
+def test_a_table_from_the_future_is_an_error_until_a_run_finds_it_up_to_date(store, command, monkeypatch, limit):
+    at(monkeypatch, days=-400)
+    publish(store, 1)
+    code, _, complaint = command("status", store.out, *limit)
+    assert code == 1
+    assert re.fullmatch(
+        r"musicrec: \S+/similar is from 20\S+, which is in the future: the clock [^\n]+ wrong; [^\n]+\n", complaint
+    )
+    at(monkeypatch, hours=2)
+    store.versions("similar").confirm()
+    assert command("status", store.out, *limit)[0] == 0
+    assert command("status", store.out, "--max-age", "1h")[0] == 1  # the age counts from the time that can be true
+
+
+def test_a_run_whose_clock_was_wrong_once_makes_a_table_neither_older_nor_younger(store, command, monkeypatch):
+    at(monkeypatch, hours=5)
+    publish(store, 1)
+    for wrong in ({"days": -400}, {"days": 9000}):
+        at(monkeypatch, **wrong)
+        store.versions("similar").confirm()
+        assert command("status", store.out, "--max-age", "6h")[0] == 0
+        assert command("status", store.out, "--max-age", "4h")[0] == 1
+
+
 def test_a_table_that_a_run_has_found_up_to_date_is_fresh(store, command, monkeypatch):
     at(monkeypatch, days=9)
     publish(store, 1)

@@ -6,12 +6,14 @@ collection itself uses (GTZAN, FMA), or the id from the manifest.
 
 import os
 import re
+import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -20,7 +22,7 @@ import pandas as pd
 from musicrec.audio import formats, is_remote, local_path
 from musicrec.errors import CatalogError, DecodeError
 from musicrec.files.parquet import read_parquet
-from musicrec.files.paths import AnyPath
+from musicrec.files.paths import AnyPath, is_gone
 from musicrec.schemas import Reason
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 GTZAN_NAME = re.compile(r"(?P<genre>[a-z]+)\.\d{5}$")
 FMA_NAME = re.compile(r"\d{6}$")
+OF_THE_SYSTEM = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN"})  # folders that hold no songs
+NOTHING_KNOWN: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass
@@ -52,9 +56,12 @@ class Listing:
     kind: str
     tracks: list[Track]
     ignored: list[tuple[str, Reason]]
+    unread: dict[AnyPath, str] = field(default_factory=dict)  # folders that could not be listed, and why
 
 
-def list_source(source: AnyPath, kind: str, *, exclude: AnyPath) -> Listing:
+def list_source(
+    source: AnyPath, kind: str, *, exclude: AnyPath, known: Mapping[str, str] = NOTHING_KNOWN, kind_before: str = "auto"
+) -> Listing:
     """List all tracks of a source.
 
     Parameters
@@ -65,14 +72,18 @@ def list_source(source: AnyPath, kind: str, *, exclude: AnyPath) -> Listing:
         ``folder``, ``gtzan``, ``fma``, ``manifest``, or ``auto`` to guess the kind from the files.
     exclude : pathlib.Path or upath.UPath
         Folder that is not searched even if it is inside the source: OUT.
+    known : mapping of str to str
+        Ids that songs had before, by URI. If part of the source cannot be listed, the other songs keep theirs: which
+        ids are unique may depend on the songs that are not seen.
+    kind_before : str
+        The layout that the source had before; a guess is not made by part of it.
 
     Raises
     ------
     CatalogError
         The source does not exist, cannot be read, or holds no audio.
     """
-    if not source.exists():
-        raise CatalogError(f"source {source} does not exist; give the folder that holds the songs")
+    _require(source)
     if source.is_file():
         if kind not in ("auto", "manifest"):
             raise CatalogError(f"source {source} is a file; --kind {kind} expects a folder")
@@ -80,15 +91,30 @@ def list_source(source: AnyPath, kind: str, *, exclude: AnyPath) -> Listing:
     elif kind == "manifest":
         raise CatalogError(f"source {source} is a folder; --kind manifest expects a CSV or Parquet file")
     else:
-        files, ignored = _audio_files(source, exclude)
+        files, ignored, unread = _audio_files(source, exclude)
+        kind = kind_before if kind == "auto" and unread else kind
         kind = _guess(source, list(files)) if kind == "auto" else kind
-        listing = Listing(kind, FOLDER_KINDS[kind](source, list(files)), ignored)
+        listing = Listing(kind, FOLDER_KINDS[kind](source, list(files)), ignored, unread)
         for track in listing.tracks:
             track.info = files[track.path] if track.path else None
     if not listing.tracks:
         raise CatalogError(f"source {source} holds no audio ({len(listing.ignored)} other files); check the path")
     _make_ids_unique(listing, source)
+    for track in listing.tracks if listing.unread else ():
+        track.track_id = known.get(track.uri, track.track_id)
     return listing
+
+
+def _require(source: AnyPath) -> None:
+    """Raise CatalogError if a source is not there, or cannot be listed."""
+    try:
+        if isinstance(source, Path) and source.is_dir():
+            os.scandir(source).close()
+        is_there = source.exists()
+    except OSError as e:
+        raise CatalogError(f"source {source} cannot be read ({e.strerror or e}); nothing has changed") from e
+    if not is_there:
+        raise CatalogError(f"source {source} does not exist; give the folder that holds the songs")
 
 
 def relative_id(path: AnyPath, source: AnyPath) -> str:
@@ -228,28 +254,36 @@ def _manifest_id(written: str) -> str:
 # --- files --------------------------------------------------------------------------------------------------------
 
 
-def _audio_files(source: AnyPath, exclude: AnyPath) -> tuple[dict[AnyPath, Any], list[tuple[str, Reason]]]:
-    """Find the audio files below the source, with the server's information, and the other files with the reason."""
+def _audio_files(
+    source: AnyPath, exclude: AnyPath
+) -> tuple[dict[AnyPath, Any], list[tuple[str, Reason]], dict[AnyPath, str]]:
+    """Find the audio files below the source, with the server's information, and the other files with the reason.
+
+    The third are the folders that could not be listed, and why.
+    """
     files: dict[AnyPath, Any] = {}
     ignored: list[tuple[str, Reason]] = []
+    unread: dict[AnyPath, str] = {}
     found = _walk(source, exclude) if isinstance(source, Path) else _objects(source, exclude)
     for path, problem, info in found:
         name = relative_id(path, source)
-        hidden = any(part.startswith(".") for part in name.split("/"))
-        reason = problem or (Reason.HIDDEN if hidden else None if _is_audio(path) else Reason.NOT_AUDIO)
+        hidden = any(part.startswith(".") or part in OF_THE_SYSTEM for part in name.split("/"))
+        reason = Reason.HIDDEN if hidden else Reason.UNREADABLE if problem else _why_not_audio(path)
         if reason is None:
             files[path] = info
         else:
             ignored.append((name, reason))
-    return files, ignored
+        if problem and not hidden:
+            unread[path] = problem
+    return files, ignored, unread
 
 
-def _walk(source: Path, exclude: AnyPath) -> Iterator[tuple[Path, Reason | None, None]]:
-    """Yield every file below a folder, following links, and each folder that cannot be opened as a problem.
+def _walk(source: Path, exclude: AnyPath) -> Iterator[tuple[Path, str, None]]:
+    """Yield every file below a folder, following links, and each folder that cannot be listed, with the problem.
 
     A folder that is reached twice is entered once.
     """
-    problems: list[Path] = []
+    problems: list[OSError] = []
     entered = {exclude.resolve(), source.resolve()}
 
     def enter(folder: Path) -> bool:
@@ -259,34 +293,34 @@ def _walk(source: Path, exclude: AnyPath) -> Iterator[tuple[Path, Reason | None,
         entered.add(real)
         return is_new
 
-    walk = os.walk(source, followlinks=True, onerror=lambda e: problems.append(Path(e.filename)))
+    walk = os.walk(source, followlinks=True, onerror=problems.append)
     for folder, subfolders, names in walk:
         links_last = sorted(subfolders, key=lambda s: ((Path(folder) / s).is_symlink(), s))
         subfolders[:] = [s for s in links_last if enter(Path(folder) / s)]
         for name in sorted(names):
-            yield Path(folder) / name, None, None
-    yield from ((path, Reason.UNREADABLE, None) for path in problems)
+            yield Path(folder) / name, "", None
+    yield from ((Path(e.filename), e.strerror or str(e), None) for e in problems if not is_gone(e))
 
 
-def _objects(source: "UPath", exclude: AnyPath) -> Iterator[tuple["UPath", Reason | None, dict[str, Any]]]:
+def _objects(source: "UPath", exclude: AnyPath) -> Iterator[tuple["UPath", str, dict[str, Any]]]:
     """Yield every object below a prefix of a bucket, except those of OUT."""
     for name, info in source.fs.find(source.path, detail=True).items():
         path = source / name.removeprefix(source.path).lstrip("/")
         if not str(path).startswith(f"{exclude}/"):
-            yield path, None, info
+            yield path, "", info
 
 
-def _is_audio(path: AnyPath) -> bool:
-    """Return whether the name or the first bytes say that a file is audio."""
+def _why_not_audio(path: AnyPath) -> Reason | None:
+    """Return why a file is not taken for audio; None if its name or its first bytes say that it is."""
     if path.suffix.lower() in formats.EXTENSIONS:
-        return True
+        return None
     try:
-        if not path.is_file():  # reading from a pipe could block for ever
-            return False
+        if isinstance(path, Path) and not stat.S_ISREG(path.stat().st_mode):  # reading a pipe could block for ever
+            return Reason.NOT_AUDIO
         with path.open("rb") as f:
-            return formats.is_audio(f.read(formats.HEAD_BYTES))
-    except OSError:
-        return False
+            return None if formats.is_audio(f.read(formats.HEAD_BYTES)) else Reason.NOT_AUDIO
+    except OSError as e:
+        return Reason.NOT_AUDIO if is_gone(e) else Reason.UNREADABLE
 
 
 def _guess(source: AnyPath, files: list[AnyPath]) -> str:

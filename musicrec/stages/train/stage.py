@@ -1,4 +1,4 @@
-"""The third stage: train a genre model and publish its folder. Networks train on Ray Train, others in one task."""
+"""The third stage: train a genre model and publish its folder, on Ray Train or in one task."""
 
 import time
 from pathlib import Path
@@ -70,7 +70,8 @@ def train(
     gpu : bool
         Whether each worker of a network gets a GPU.
     checkpoint_s : float
-        Seconds between checkpoints of a network. After a crash, training continues from the last one.
+        Seconds between checkpoints of a network that trains on Ray Train. After a crash, training continues from the
+        last one. What one task trains begins anew.
 
     Raises
     ------
@@ -90,7 +91,7 @@ def train(
     if not is_current:
         held_out(songs, full.test_fraction, full.seed)  # if the songs cannot be split, fail before Ray starts
         connect(address)
-        if full.model in NETWORKS:
+        if takes_long(full) or workers > 1 or gpu:
             unpack_as_task(store, table_of(full))
             folder = fit_on_ray(
                 store, full, model_id, fit_and_write, workers=workers, gpu=gpu, checkpoint_s=checkpoint_s
@@ -104,6 +105,14 @@ def train(
         clear_unpacked(store)
     outcomes = _outcomes(store, songs, model_id, lacking(store, input_of(store, full)))
     return finish(store, settings, outcomes, model_id, fresh=0 if is_current else len(songs.track_ids))
+
+
+def takes_long(settings: TrainSettings) -> bool:
+    """Return whether a training takes so long that it needs checkpoints: that of a network of spectrograms or images.
+
+    Ray Train takes ten seconds to start its workers, and a network of features learns in less.
+    """
+    return settings.model in NETWORKS and table_of(settings) != "features"
 
 
 def keep(store: Store, settings: TrainSettings) -> Counts:
