@@ -83,10 +83,20 @@ class ModelError(MusicrecError):
     """A model cannot be trained on the data, or applied to it."""
 
 
+class NotLearnable(ModelError):  # noqa: N818 - reads as what happened
+    """The songs have no genres that a model could learn and be tested on."""
+
+
 class Defect(MusicrecError):  # noqa: N818 - reads as what happened
     """Songs have failed because of a bug in musicrec. Everything else that was asked for is done."""
 
     exit_code = 6
+
+
+class Unread(MusicrecError):  # noqa: N818 - reads as what happened
+    """Part of the source could not be read. The songs there keep what they had, and everything else is done."""
+
+    exit_code = 7
 
 
 class UnknownTrack(MusicrecError):  # noqa: N818 - reads as what happened
@@ -144,6 +154,12 @@ EXIT_CODES: tuple[tuple[int, str, str], ...] = (
         6,
         "songs failed because of a bug in musicrec; everything else is done and published",
         "report the line that it printed; the songs are tried again after an update",
+    ),
+    (
+        7,
+        "part of the source could not be read; the songs there keep what they had, and everything else is done and "
+        "published",
+        "mend what the lines name: rights, a mount, a disk; the next run reads those songs again",
     ),
     (130, "interrupted", "run it again"),
 )

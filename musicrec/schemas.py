@@ -69,6 +69,7 @@ class Reason(StrEnum):
     SILENT = "silent"
     NO_GENRE = "no_genre"
     GENRE_OF_ONE_SONG = "genre_of_one_song"
+    TOO_FEW_GENRES = "too_few_genres"
     NEWER_THAN_MODEL = "newer_than_model"
     NO_FEATURES = "no_features"
     NO_EMBEDDING = "no_embedding"
@@ -144,6 +145,12 @@ REASONS: tuple[tuple[str, Reason, str, str], ...] = (
         "nothing: it is still embedded and compared",
     ),
     (
+        "train, embed",
+        Reason.TOO_FEW_GENRES,
+        "there are no two genres with two songs each, by artists who can be told apart, so there is no model",
+        "nothing: it is compared by its features; or give genres to the songs",
+    ),
+    (
         "train",
         Reason.NEWER_THAN_MODEL,
         "it was added after the model was trained, and a refresh keeps the model",
@@ -202,7 +209,7 @@ REASONS: tuple[tuple[str, Reason, str, str], ...] = (
 MEL = pa.schema(  # the schema of both ``mel`` and ``mel96``
     [
         ("track_id", pa.string()),  # the song
-        ("mel", pa.list_(pa.float16())),  # dB, row-major [n_mels × n_frames]
+        ("mel", pa.list_(pa.float32())),  # dB, row-major [n_mels × n_frames]; rounded as float16
         ("n_frames", pa.int32()),  # number of frames
     ]
 )

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
@@ -105,6 +106,18 @@ def test_the_models_name_every_class_of_ours_that_a_model_may_name():
     assert {(module, name) for module, name in _allowed() if module.startswith("musicrec.")} <= named | NEWER
 
 
+def assert_any_reader_finds(store):
+    """In the folder of each table lie parts and nothing else, and they hold what the songs had."""
+    for name in set(published(store)) - {f"models/{model}" for model in MODELS}:
+        assert {path.suffix for path in (store.out / name).rglob("*")} == {".parquet"}, name
+    before, now = rows("mel"), store.read("mel").to_pandas().sort_values("track_id", ignore_index=True)
+    assert store.dataset("mel").schema.field("mel").type == pa.list_(pa.float32())
+    assert now["track_id"].tolist() == before["track_id"].tolist()
+    for old, new in zip(before["mel"], now["mel"], strict=True):
+        assert old.dtype == np.float16
+        assert np.array_equal(old.astype(np.float32), new)
+
+
 @pytest.mark.thorough
 def test_a_run_finds_nothing_to_compute(store):
     before, counts = published(store), []
@@ -113,12 +126,14 @@ def test_a_run_finds_nothing_to_compute(store):
     done = {counted.stage: counted.fresh for counted in counts}
     # The songs were copied, so that the catalog reads them again and finds the same content.
     assert done == {"catalog": N_SONGS, "extract": 0, "train": 0, "embed": 0, "similar": 0}
-    assert last_report(store)["songs"] == {"total": N_SONGS, "added": 0, "changed": 0, "removed": 0}
+    assert last_report(store)["songs"] == {"total": N_SONGS, "added": 0, "changed": 0, "removed": 0, "moved": 0}
     after = published(store)
     assert {name for name in before if after[name] != before[name]} == {
         "tracks",
-        "outcomes",
-    }  # times, and what is read of tags now
+        "outcomes",  # times, and what is read of tags now
+        "mel",  # a type that every reader knows
+    }
+    assert_any_reader_finds(store)
     with store.lock():
         run(store, chain_settings(store), show=counts.append)
     assert [counted.fresh for counted in counts[5:]] == [0] * 5
@@ -131,7 +146,7 @@ def test_the_next_refresh_compares_only_what_is_new(store, ray_session):
     sf.write(song, samples[::-1], rate)
     with store.lock():
         refresh(store, chain_settings(store), show=lambda line: None)
-    assert last_report(store)["songs"] == {"total": N_SONGS, "added": 0, "changed": 1, "removed": 0}
+    assert last_report(store)["songs"] == {"total": N_SONGS, "added": 0, "changed": 1, "removed": 0, "moved": 0}
     assert last_report(store)["decoded"] == 1
     assert store.footer("similar")["lineage"]["compared"]["changed"] == 1
     embeddings = store.read("embeddings").to_pandas().sort_values("track_id", ignore_index=True)

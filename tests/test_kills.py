@@ -66,7 +66,7 @@ def test_what_killed_runs_leave_is_found(out):
     (out / ".settings.toml.abc").touch()
     (out / "_work" / "embed").mkdir(parents=True)
     (out / "_versions" / "similar" / "00007-ffffffff").mkdir()
-    shutil.rmtree((out / "similar").resolve() / "_sidecar")
+    shutil.rmtree((out / "similar").resolve().parent / "_sidecar")
     found = "\n".join(tables.leftovers(str(out)))
     for told in ("temporary .settings", "work _work/embed", "no version of similar: 00007", "version 00001"):
         assert told in found

@@ -90,7 +90,7 @@ def sidecar_songs(folder: Path) -> Iterator[Ask]:
 @contextmanager
 def pyarrow_parquet(folder: Path) -> Iterator[Ask]:
     """Answer from a dataset that is held open."""
-    dataset = pads.dataset(folder / "table", format="parquet")
+    dataset = pads.dataset(folder / "table" / "parts", format="parquet")
 
     def ask(track_id: str) -> object:
         found = dataset.to_table(columns=COLUMNS.split(", "), filter=pads.field("track_id") == track_id)
@@ -102,7 +102,7 @@ def pyarrow_parquet(folder: Path) -> Iterator[Ask]:
 @contextmanager
 def duckdb_parquet(folder: Path) -> Iterator[Ask]:
     """Answer by a query of the Parquet files, with cached footers."""
-    yield from _duckdb(":memory:", f"'{folder}/table/*.parquet'", "SET parquet_metadata_cache = true")
+    yield from _duckdb(":memory:", f"'{folder}/table/parts/*.parquet'", "SET parquet_metadata_cache = true")
 
 
 @contextmanager
@@ -132,7 +132,7 @@ def polars_parquet(folder: Path) -> Iterator[Ask]:
     import polars as pl
 
     def ask(track_id: str) -> object:
-        scan = pl.scan_parquet(f"{folder}/table/*.parquet").filter(pl.col("track_id") == track_id)
+        scan = pl.scan_parquet(f"{folder}/table/parts/*.parquet").filter(pl.col("track_id") == track_id)
         found = scan.select(COLUMNS.split(", ")).collect()
         return found["similar_track_id"].to_list(), found["score"].to_list()
 
@@ -234,8 +234,8 @@ def batches(folder: Path, track_ids: list[str]) -> list[tuple[str, float]]:
     table, rng = SimilarTable(folder / "table"), np.random.default_rng(4)
     memory = duckdb.connect()
     n = table.neighbours(track_ids[0], 1 << 30)[0].size
-    scan = pl.scan_parquet(f"{folder}/table/*.parquet")
-    sql = f"SELECT * FROM '{folder}/table/*.parquet' WHERE track_id IN (SELECT unnest(?))"
+    scan = pl.scan_parquet(f"{folder}/table/parts/*.parquet")
+    sql = f"SELECT * FROM '{folder}/table/parts/*.parquet' WHERE track_id IN (SELECT unnest(?))"
     ways: dict[str, Callable[[list[str]], Any]] = {
         f"sidecar: rows, scores, {n} each": lambda asked: table.neighbours_many(asked, n),
         "sidecar: Arrow table, 10 each": lambda asked: table.similar_many(asked, 10),
@@ -299,7 +299,9 @@ def report(folder: Path, n_songs: int, n: int) -> None:
     table, took = wall(lambda: write(folder / "table", songs, found))
     _, took_sqlite = wall(lambda: export(SimilarTable(table), folder / "similar.sqlite", n))
     with duckdb.connect(str(folder / "similar.duckdb")) as database:
-        database.execute(f"CREATE TABLE similar_songs AS SELECT * FROM '{table}/*.parquet' ORDER BY track_id, rank")
+        database.execute(
+            f"CREATE TABLE similar_songs AS SELECT * FROM '{table}/parts/*.parquet' ORDER BY track_id, rank"
+        )
     check(PEERS, folder, track_ids, found)
     first = cold(PEERS, folder, track_ids)
     begun = start(folder, track_ids[0])
@@ -311,7 +313,11 @@ def report(folder: Path, n_songs: int, n: int) -> None:
     print_table(head, [(name, *map(in_words, (*then[name], *first[name]))) for name in then])
     many = batches(folder, track_ids)
     print_table((f"{BATCH} songs at once", "median"), [(name, in_words(seconds)) for name, seconds in many])
-    places = {"Parquet": (table, "*.parquet"), "sidecar": (table / SIDECAR, "*"), "sqlite": (folder, "*.sqlite")}
+    places = {
+        "Parquet": (table / "parts", "*.parquet"),
+        "sidecar": (table / SIDECAR, "*"),
+        "sqlite": (folder, "*.sqlite"),
+    }
     sizes = {name: bytes_a_song(at, n_songs, pattern) for name, (at, pattern) in places.items()}
     sizes["DuckDB's own table"] = bytes_a_song(folder, n_songs, "*.duckdb")
     print_table(("form", "bytes a song"), [(name, f"{size:.1f}") for name, size in sizes.items()])

@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its exit code.
 
     0 done, 1 failed, 2 wrong usage, 3 OUT is in use, 4 deadline passed, 5 the gate refused the new table, 6 songs
-    failed because of a bug in musicrec.
+    failed because of a bug in musicrec, 7 part of the source could not be read.
     """
     try:
         code = cli.main(arguments, prog_name="musicrec", standalone_mode=False)

@@ -52,7 +52,8 @@ def refresh(out: str, settings_file: Path | None, deadline: datetime.timedelta |
 
     Exit codes: 0 done; 1 failed; 2 wrong usage; 3 another run holds OUT; 4 the deadline passed, and the next run
     continues from there; 5 the new table did not pass its gate, and the previous one stays published; 6 songs failed
-    because of a bug in musicrec, and everything else is done.
+    because of a bug in musicrec, and everything else is done; 7 part of the source could not be read, the songs there
+    keep what they had, and everything else is done.
     """
     from musicrec.stages.chain import refresh as run
 

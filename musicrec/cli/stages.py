@@ -102,7 +102,12 @@ def _catalog_settings(store: Store, settings_file: Path | None, options: dict[st
 
 
 @click.command(
-    cls=Command, epilog=example("catalog OUT --source ~/Music", "catalog OUT --source songs.csv --kind manifest")
+    cls=Command,
+    epilog=example(
+        "catalog OUT --source ~/Music",
+        "catalog OUT --source songs.csv --kind manifest",
+        "catalog OUT --genre-from tags",
+    ),
 )
 @OUT
 @settings_options(CatalogSettings)
@@ -220,6 +225,7 @@ def train(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa
     `musicrec models` lists the models and what each reads. A model ignores settings that do not apply to it. If the
     training of a network is stopped, the same command continues it from the last checkpoint.
     """
+    from musicrec.evaluate.proportion import share
     from musicrec.models import read_card
     from musicrec.stages.train.stage import train as stage
 
@@ -228,7 +234,8 @@ def train(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa
         how = {name: options[name] for name in ("address", "workers", "gpu", "checkpoint_s")}
         show(run.stage("train", lambda: stage(run.store, settings, **how)))
         metrics = read_card(run.store.path(f"models/{settings.model}"))["metrics"]
-        click.echo(f"test accuracy {metrics['test_accuracy']:.3f} on {metrics['n_test']} songs")
+        if metrics["test_accuracy"] is not None:
+            click.echo(f"test accuracy {share(metrics['test_accuracy'], metrics['n_test'])}")
 
 
 @click.command(
@@ -246,22 +253,23 @@ def train(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa
 def evaluate(out: str, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
     """Evaluate models by cross-validation.
 
-    Each model is trained anew on every fold of two splits: a random split, and a split by artist. The predictions for
-    the held-out songs go to OUT/evaluation, and the scores with their intervals over artists to OUT/scores. The report
-    shows both, and compares models that were evaluated on the same songs, also by another command or on other spaces.
+    Each model is trained anew on every fold of two splits: a random split, and a split by artist, if nearly all artists
+    are known. The predictions for the held-out songs go to OUT/evaluation, and the scores with their intervals over
+    artists to OUT/scores. The report shows both, and compares models that were evaluated on the same songs, also by
+    another command or on other spaces.
     """
     from musicrec.evaluate import summary
-    from musicrec.serve.known_artists import n_without_artist, tested_songs
+    from musicrec.serve.known_artists import without_artists
     from musicrec.stages.train.cross_validate import evaluate as stage
 
     with open_run(out, address=address) as run:
         judged = settings_of(EvaluateSettings, None, settings_file, options)
         trained = settings_of(TrainSettings, None, settings_file, options)
         scores = run.stage("evaluate", lambda: stage(run.store, judged, trained, address=address))
-        without_artist = n_without_artist(run.store, tested_songs(run.store))
+        line = without_artists(run.store)
     click.echo(summary(scores))
-    if without_artist:
-        click.echo(f"{without_artist:,} of the songs have no artist, so each is on its own in the split by artist")
+    if line:
+        click.echo(line)
 
 
 @click.command(cls=Command, epilog=example("embed OUT", "embed OUT --model mlp"))
@@ -275,6 +283,10 @@ def embed(out: str, settings_file: Path | None, address: str | None, gpu: bool, 
 
     with open_run(out, address=address) as run:
         settings = settings_of(EmbedSettings, run.store, settings_file, options)
+        others = [name.removeprefix("models/") for name in run.store.published() if name.startswith("models/")]
+        others = [name for name in others if name != settings.model]
+        if others:
+            show(f"embed: by the model {settings.model}; for another, say --model {' or '.join(others)}")
         show(run.stage("embed", lambda: stage(run.store, settings, address=address, gpu=gpu)))
 
 

@@ -1,11 +1,16 @@
 """A summary of the table of scores in a few lines."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import pandas as pd
 
 from musicrec.evaluate.controls import CONSTANT, CONSTANT_SOURCE, SOURCE_ALONE, SOURCE_HEARD
 
 SPLITS = {"random": "random split", "artist": "no artist on both sides"}
 CONTROLS = (CONSTANT, SOURCE_ALONE, CONSTANT_SOURCE, SOURCE_HEARD)
+MOST_NAMED = 3  # genres that tie
+IN_WORDS = dict(enumerate(("four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"), start=4))
 CELL = f"{'accuracy %  [95 %]':<21}{'F1 %':>6}{'AUC':>7}"
 
 
@@ -22,11 +27,49 @@ def hardest_split(scores: pd.DataFrame) -> str:
     return "artist" if "artist" in held or not held else held[0]
 
 
-def best_and_worst(scores: pd.DataFrame, model: str, split: str) -> tuple[str, str] | None:
+class Extremes(NamedTuple):
+    """The genres that a model names best and worst, in words; a tie is named."""
+
+    best: str
+    worst: str
+    high: float  # F1 of the best
+    low: float  # and of the worst
+
+    @property
+    def tie(self) -> bool:
+        """Whether all genres are named equally well."""
+        return self.best == self.worst
+
+
+def best_and_worst(scores: pd.DataFrame, model: str, split: str) -> Extremes | None:
     """Return the genres that a model names best and worst by F1; None unless two genres were tested."""
     wanted = (scores["model"] == model) & (scores["split"] == split) & (scores["metric"] == "f1")
-    f1 = scores[wanted].dropna(subset=["genre", "value"]).sort_values(["value", "genre"], ascending=[False, True])
-    return (str(f1["genre"].iloc[0]), str(f1["genre"].iloc[-1])) if len(f1) > 1 else None
+    f1 = scores[wanted].dropna(subset=["genre", "value"]).set_index("genre")["value"]
+    return extremes(f1) if len(f1) > 1 else None
+
+
+def extremes(figures: "pd.Series[float]") -> Extremes:
+    """Return the genres with the highest and the lowest figure.
+
+    Examples
+    --------
+    >>> extremes(pd.Series({"blues": 1.0, "jazz": 1.0, "rock": 0.5}))[:2]
+    ('blues and jazz tie', 'rock')
+    >>> extremes(pd.Series({name: 0.5 for name in "abcdef"})).best
+    'six genres tie'
+    """
+    values = figures.astype(float).round(9)  # a rounding error is no difference
+    high, low = values.max(), values.min()
+    best, worst = (_named(sorted(map(str, values.index[values == end]))) for end in (high, low))
+    return Extremes(best, worst, float(high), float(low))
+
+
+def _named(genres: Sequence[str]) -> str:
+    if len(genres) == 1:
+        return genres[0]
+    if len(genres) <= MOST_NAMED:
+        return f"{', '.join(genres[:-1])} and {genres[-1]} tie"
+    return f"{IN_WORDS.get(len(genres), len(genres))} genres tie"
 
 
 def summary(scores: pd.DataFrame) -> str:
@@ -74,7 +117,11 @@ def _or_dash(value: float, digits: int) -> str:
 
 def _genre_lines(scores: pd.DataFrame, models: list[str], split: str) -> list[str]:
     found = {model: best_and_worst(scores, model, split) for model in models}
-    return [f"{model}: best at {both[0]}, worst at {both[1]} (F1)" for model, both in found.items() if both]
+    return [
+        f"{model}: {both.best} (F1)" if both.tie else f"{model}: best at {both.best}, worst at {both.worst} (F1)"
+        for model, both in found.items()
+        if both
+    ]
 
 
 def _source_lines(scores: pd.DataFrame, split: str) -> list[str]:

@@ -4,6 +4,7 @@ A path is a :class:`pathlib.Path`, or behind ``s3://`` a ``UPath``, which has th
 here: a file on this machine is written under a temporary name and renamed, an object is uploaded as a whole.
 """
 
+import errno
 import os
 import shutil
 import tempfile
@@ -65,6 +66,14 @@ def to_path(address: str | os.PathLike[str] | AnyPath) -> AnyPath:
 def path_string(path: AnyPath) -> str:
     """Return the name of a path in its file system."""
     return str(path) if isinstance(path, Path) else path.path
+
+
+# --- what cannot be read ------------------------------------------------------------------------------------------
+
+
+def is_gone(error: OSError) -> bool:
+    """Return whether an error says that a file is not there; any other leaves open whether it is."""
+    return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 # --- files --------------------------------------------------------------------------------------------------------

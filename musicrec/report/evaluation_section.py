@@ -14,7 +14,7 @@ from musicrec.evaluate.summary import SPLITS, best_and_worst, hardest_split, ran
 from musicrec.report import evaluation_figures as pictures
 from musicrec.report import figures
 from musicrec.report.figures import data_uri
-from musicrec.serve.known_artists import circles_of
+from musicrec.serve.known_artists import are_known, circles_of, tested_songs, without_artists
 from musicrec.store.store import Store
 
 Content = dict[str, Any]
@@ -31,6 +31,8 @@ def evaluation(store: Store) -> Content | None:
     if not (store.exists("evaluation") and store.exists("scores")):
         return None
     scores = store.read("scores").to_pandas()
+    if not are_known(store, tested_songs(store)):
+        scores = scores[scores["split"] != "artist"]  # an older musicrec has taken songs without artists for artists
     split = hardest_split(scores)
     models = ranked(scores, split)
     if not models:
@@ -42,6 +44,7 @@ def evaluation(store: Store) -> Content | None:
     return {
         "split": SPLITS.get(split, split),
         "by_artist": split == "artist",
+        "without_artists": without_artists(store),
         "folds": store.footer("evaluation")["lineage"].get("folds"),
         **_table_of_models(scores, models, split),
         "pairs": _pairs(answers[answers["model"].isin(heard)], groups, heard),
@@ -65,11 +68,7 @@ def _table_of_models(scores: pd.DataFrame, models: list[str], split: str) -> Con
     return {
         "splits": [SPLITS.get(name, name) for name in splits],
         "models": [_row(overall, name, splits) for name in names],
-        "extremes": [
-            (model, *_with_f1(scores, model, split, found))
-            for model in models
-            if (found := best_and_worst(scores, model, split))
-        ],
+        "extremes": [(model, found) for model in models if (found := best_and_worst(scores, model, split))],
         "intervals": data_uri(pictures.accuracy_intervals(accuracies, chance.iloc[0] if len(chance) else None)),
         "songs": int(accuracies["n_songs"].max()),
     }
@@ -91,12 +90,6 @@ def _cell(rows: pd.DataFrame) -> dict[Any, Any] | None:
         return None
     low, high = rows.loc["accuracy", ["low", "high"]]
     return {"low": low, "high": high, **rows["value"].reindex(list(OVERALL)).to_dict()}
-
-
-def _with_f1(scores: pd.DataFrame, model: str, split: str, pair: tuple[str, str]) -> list[tuple[str, float]]:
-    f1 = scores[(scores["model"] == model) & (scores["split"] == split) & (scores["metric"] == "f1")]
-    values = f1.set_index("genre")["value"]
-    return [(genre, float(values[genre])) for genre in pair]
 
 
 # --- one model against another --------------------------------------------------------------------------------------

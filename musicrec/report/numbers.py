@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 from sklearn.manifold import TSNE
 from sklearn.metrics import precision_recall_fscore_support
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
@@ -94,18 +93,6 @@ def find_problems(outcomes: pd.DataFrame, stages: Sequence[str]) -> list[Problem
         few = group.head(EXAMPLES_A_REASON)
         problems.append(Problem(stage, status, reason, len(group), list(zip(few.track_id, few.detail, strict=True))))
     return sorted(problems, key=lambda p: (stages.index(p.stage), -p.count, p.reason))
-
-
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share.
-
-    Parameters
-    ----------
-    successes, n : int
-        ``0 <= successes <= n`` and ``n > 0``.
-    """
-    interval = stats.binomtest(successes, n).proportion_ci(confidence_level=0.95, method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def genre_scores(truth: pd.Series, predicted: pd.Series) -> pd.DataFrame:

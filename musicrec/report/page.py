@@ -68,7 +68,7 @@ def _content(store: Store) -> dict[str, Any]:
         "listed": None if listed is None else len(listed),
         "commands": _commands(store),
         "accounting": sections.accounting(store, genres),
-        "genres": sections.genre_counts(genres),
+        "genres": sections.genre_counts(store, genres),
         "model": sections.model(store, model),
         "evaluation": evaluation(store),
         "tuning": tuning_section.section(store),

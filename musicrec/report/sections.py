@@ -11,6 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from musicrec.evaluate.proportion import wilson
+from musicrec.evaluate.summary import extremes
 from musicrec.files.parquet import read_parquet
 from musicrec.models import read_card
 from musicrec.report import figures, numbers
@@ -72,11 +74,14 @@ def accounting(store: Store, genres: Genres | None) -> Content | None:
     }
 
 
-def genre_counts(genres: Genres | None) -> Content | None:
-    """Count the songs of each genre."""
+def genre_counts(store: Store, genres: Genres | None) -> Content | None:
+    """Count the songs of each genre, and say where the genres come from."""
     if genres is None:
         return None
+    lineage = store.footer("tracks")["lineage"]
     return {
+        "taken": lineage.get("genres"),
+        "kind": lineage.get("kind"),
         "songs": len(genres),
         "genres": genres.nunique(),
         "unlabelled": int(genres.isna().sum()),
@@ -124,7 +129,7 @@ def model(store: Store, description: Content | None) -> Content | None:
 
 def _test_scores(test: pd.DataFrame) -> Content:
     correct = int((test["genre"] == test["predicted"]).sum())
-    low, high = numbers.wilson(correct, len(test))
+    low, high = wilson(correct, len(test))
     scores = numbers.genre_scores(test["genre"], test["predicted"])
     confused = len(set(test["genre"]) | set(test["predicted"])) > 1
     return {
@@ -134,6 +139,7 @@ def _test_scores(test: pd.DataFrame) -> Content:
         "constant": float(test["genre"].value_counts(normalize=True).max()),
         "low": low,
         "high": high,
+        "extremes": extremes(scores.set_index("genre")["f1"]),
         "scores": scores.to_dict("records"),
         "mean": scores[["precision", "recall", "f1"]].mean().to_dict(),
         "matrix": data_uri(figures.confusion_matrix(test["genre"], test["predicted"])) if confused else None,
@@ -206,6 +212,7 @@ def recommendations(store: Store, ids: "pd.Index[str] | None", description: Cont
         "short_lists": gate.get("short_lists", 0),
         "versions": versions_of(store, "similar"),
         "spaces": spaces,
+        "beside": footer["lineage"].get("beside_features"),
         "other_model": description is not None and not spaces and not _made_by(store, description),
         "occurrences": data_uri(figures.occurrence_histogram(counts, float(counts.mean()))) if len(ids) else None,
     }

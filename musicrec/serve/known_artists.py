@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from musicrec.evaluate.artist_circles import circles
+from musicrec.models.dataset import MOSTLY
 from musicrec.store.store import Store
 from musicrec.store.tracks import read_tracks
 
@@ -47,6 +48,26 @@ def n_without_artist(store: Store, track_ids: pa.Array | None = None) -> int:
     return int(pc.sum(pc.equal(lengths, 0)).as_py() or 0)
 
 
+def are_known(store: Store, track_ids: pa.Array) -> bool:
+    """Return whether the artists of nearly all of some songs are known, so that they can be kept apart."""
+    return len(track_ids) - n_without_artist(store, track_ids) >= MOSTLY * len(track_ids)
+
+
 def tested_songs(store: Store) -> pa.Array:
     """Return the songs that the published evaluation has tested models on."""
     return pc.unique(store.read("evaluation", ["track_id"])["track_id"])
+
+
+def without_artists(store: Store) -> str | None:
+    """Return what the published evaluation cannot say, as some of its songs have no artist; None if all have one."""
+    tested = tested_songs(store)
+    n = n_without_artist(store, tested)
+    if not n:
+        return None
+    counted = f"{n:,} of the {len(tested):,} songs {'has' if n == 1 else 'have'} no artist"
+    if are_known(store, tested):
+        return f"{counted}, so each is on its own in the split by artist"
+    return (
+        f"{counted}: how well a model does for artists that it has not heard cannot be known, and the figures of the "
+        f"random split are too high for them; give artists in the tags or in a manifest"
+    )

@@ -19,6 +19,7 @@ from musicrec.serve.sidecar_cache import local_version
 from musicrec.serve.song_names import closest, find_track, with_words
 from musicrec.serve.space_shares import read_shares
 from musicrec.store.lineage import check_footer, read_footer
+from musicrec.store.pointer import version_of
 from musicrec.store.store import Store
 
 MOST_OFFERED = 10  # songs that an error names
@@ -359,10 +360,11 @@ class SimilarTable:
 def _find(out: str | PathLike[str] | AnyPath) -> tuple[Store | None, Path]:
     """Return the store, or None if `out` is one version of a table; and the folder of the version to open."""
     folder = to_path(out)
+    version = version_of(folder.resolve() if isinstance(folder, Path) else folder)
     with explain_s3_errors(folder):
         ask(folder)
-        if children(folder / SIDECAR):
-            return None, local_version(folder)
+        if children(version / SIDECAR):
+            return None, local_version(version)
         store = Store(out)
         store.require()
         return store, local_version(store.path("similar"))

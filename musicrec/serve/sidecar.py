@@ -1,6 +1,6 @@
 """The mapped form of a table of similar songs: files that are mapped into memory and searched in microseconds.
 
-Beside the Parquet parts of a version lies a folder ``_sidecar``, which readers of Parquet pass over:
+In the folder of a version, beside that of its Parquet parts, lies a folder ``_sidecar``:
 
 ``songs.arrow``
     The songs in order of id: ``SIDECAR_COLUMNS``, one batch of an Arrow IPC file; its metadata says what made it.
@@ -27,7 +27,7 @@ from musicrec.errors import SchemaError
 from musicrec.files.paths import AnyPath, write_folder
 from musicrec.serve.song_names import SONGS_AT_A_TIME, all_names, names_of
 
-SIDECAR = "_sidecar"  # Parquet readers pass over names with an underscore
+SIDECAR = "_sidecar"
 SIDECAR_COLUMNS = ["track_id", "title", "artist", "genre"]
 HASH_BITS = 32
 

@@ -11,9 +11,12 @@ from musicrec.files.parquet import rows_in
 from musicrec.files.paths import AnyPath, children, files_below
 from musicrec.schemas import OK
 from musicrec.serve.lookup import SimilarTable
+from musicrec.store.pointer import parts_of
 from musicrec.store.store import Store
 
 Figures = dict[str, Any]
+
+CLOCKS_APART = datetime.timedelta(minutes=10)  # a time that is further in the future is a mistake
 
 
 class VersionStatus(NamedTuple):
@@ -57,7 +60,8 @@ def status(store: Store) -> Status:
 def complaint(store: Store, name: str, max_age: datetime.timedelta | None) -> str | None:
     """Return what is wrong with a table that must exist, be whole and not too old; None if nothing is.
 
-    The age counts from when the table was made, or last found up to date by a run.
+    The age counts from when the table was made, or last found up to date by a run. It is wrong too if all these times
+    are in the future.
     """
     if not store.exists(name):
         return f"{store.out} has no {name} yet; run the stage that makes it (musicrec --help)"
@@ -66,10 +70,15 @@ def complaint(store: Store, name: str, max_age: datetime.timedelta | None) -> st
     if damage:
         return damage
     age = age_of(version)
+    if age is not None and age < -CLOCKS_APART:
+        return (
+            f"{store.out / name} is from {max(_times(version))}, which is in the future: the clock of this machine, or "
+            f"of the one that made it, is or was wrong; set it, then run: musicrec refresh {store.out}"
+        )
     if max_age is not None and (age is None or age > max_age):
         age_text = "of unknown age" if age is None else f"{in_words(age)} old"
         limit = in_words(max_age)
-        return f"{store.out / name} is {age_text}, older than the {limit} asked for; run: musicrec run {store.out}"
+        return f"{store.out / name} is {age_text}, older than the {limit} asked for; run: musicrec refresh {store.out}"
     return None
 
 
@@ -83,11 +92,18 @@ def _sidecar_damage(store: Store) -> str | None:
 
 
 def age_of(version: VersionStatus) -> datetime.timedelta | None:
-    """Return the time since a version was made, or last found up to date."""
-    times = [t for t in (version.created_at, version.confirmed_at) if t]
-    if not times:
-        return None
-    return datetime.datetime.now(datetime.UTC) - max(map(datetime.datetime.fromisoformat, times))
+    """Return the time since a version was made, or last found up to date; negative if all its times are in the future.
+
+    A clock that was wrong once does no harm: a time in the future does not count beside one that is not.
+    """
+    now = datetime.datetime.now(datetime.UTC)
+    ages = [now - datetime.datetime.fromisoformat(time) for time in _times(version)]
+    return min((age for age in ages if age >= -CLOCKS_APART), default=min(ages, default=None))
+
+
+def _times(version: VersionStatus) -> list[str]:
+    """Return when a version was made, and last found up to date."""
+    return [time for time in (version.created_at, version.confirmed_at) if time]
 
 
 def in_words(age: datetime.timedelta) -> str:
@@ -139,7 +155,7 @@ def _read(store: Store, name: str, folder: AnyPath) -> tuple[Figures, int | None
         return _model_footer(folder), None, None
     try:
         footer = store.footer(name, folder.name)
-        return footer, sum(map(rows_in, children(folder, "*.parquet"))), None
+        return footer, sum(map(rows_in, children(parts_of(folder), "*.parquet"))), None
     except SchemaError as e:
         return {}, None, str(e)
     except (OSError, ValueError) as e:  # pyarrow's errors are ValueErrors too

@@ -29,6 +29,7 @@ from musicrec.stages.space_inputs import read_vectors
 from musicrec.stages.staged_tasks import run_staged
 from musicrec.store.lineage import digest, made_by
 from musicrec.store.outcomes import Counts, Outcome, outcomes_table
+from musicrec.store.pointer import parts_of
 from musicrec.store.store import Store
 from musicrec.store.table_parts import ROWS_FILE, published_places
 from musicrec.store.table_spec import Place, Row, rows_of
@@ -149,7 +150,7 @@ def _in_parts(store: Store, table: str) -> list[Place]:
     if (store.path(table) / ROWS_FILE).exists():
         return published_places(store, table)
     fingerprint = store.footer(table)["fingerprint"]  # no file of rows: all rows change with the table
-    parts = {part: read_parquet(part, ["track_id"]) for part in children(store.path(table), "*.parquet")}
+    parts = {part: read_parquet(part, ["track_id"]) for part in children(parts_of(store.path(table)), "*.parquet")}
     return [((t, fingerprint), part) for part, rows in parts.items() for t in rows["track_id"].to_pylist()]
 
 

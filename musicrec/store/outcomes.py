@@ -46,6 +46,7 @@ class Counts:
     failed: int
     fresh: int
     faults: tuple[str, ...] = field(default=(), kw_only=True)  # one line for each defect of musicrec itself
+    unread: tuple[str, ...] = field(default=(), kw_only=True)  # one line for each cause why songs could not be read
 
     @property
     def total(self) -> int:

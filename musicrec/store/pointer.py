@@ -1,11 +1,12 @@
 """Pointers say which version of a table is the published one; swapping one is the only step that readers see.
 
-On this machine ``OUT/<name>`` is a symbolic link to the version's folder, so that every tool reads the table by that
-path. In a bucket there are no links: ``OUT/<name>`` is an object that holds the path of the version below OUT.
+On this machine ``OUT/<name>`` is a symbolic link to the folder of the version's parts, so that every tool reads the
+table by that path. In a bucket there are no links: ``OUT/<name>`` is an object that holds the path of that folder below
+OUT. A version that has no folder of parts, which is a model or a table of an older musicrec, is pointed to itself.
 """
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
 from musicrec.errors import ConfigError
@@ -14,6 +15,8 @@ from musicrec.files.paths import AnyPath, fsync, make_folder, read_bytes, remove
 if TYPE_CHECKING:
     from upath import UPath
 
+PARTS = "parts"  # folder of a version that holds its Parquet parts and nothing else, as readers open what they find
+
 
 class Pointer(Protocol):
     """Names the published version."""
@@ -21,14 +24,24 @@ class Pointer(Protocol):
     def read(self) -> str | None:
         """Return the name; None if nothing is published."""
 
-    def point_to(self, version: str) -> None:
-        """Publish a version in one atomic step."""
+    def point_to(self, folder: str) -> None:
+        """Publish a version in one atomic step; `folder` is the path of its parts below that of the versions."""
 
     def require_sound(self) -> None:
         """Raise ConfigError if something else stands where the pointer should."""
 
     def remove(self) -> None:
         """Remove the pointer, so that nothing is published."""
+
+
+def parts_of(version: AnyPath) -> AnyPath:
+    """Return the folder that holds the parts of a version: the version's own in an OUT of an older musicrec."""
+    return version / PARTS if (version / PARTS).exists() else version
+
+
+def version_of(folder: AnyPath) -> AnyPath:
+    """Return the folder of the version whose parts are in a folder."""
+    return folder.parent if folder.name == PARTS else folder
 
 
 def pointer_of(out: AnyPath, name: str) -> Pointer:
@@ -54,14 +67,14 @@ class Link:
 
     def read(self) -> str | None:
         """Return the name; None if nothing is published."""
-        return self._path.resolve().name if self._path.exists() else None
+        return version_of(self._path.resolve()).name if self._path.exists() else None
 
-    def point_to(self, version: str) -> None:
+    def point_to(self, folder: str) -> None:
         """Publish a version in one atomic step."""
         make_folder(self._path.parent)
         fresh = self._path.with_name(f".{self._path.name}")
         fresh.unlink(missing_ok=True)
-        fresh.symlink_to(os.path.relpath(self._root / version, self._path.parent))
+        fresh.symlink_to(os.path.relpath(self._root / folder, self._path.parent))
         fresh.replace(self._path)
         fsync(self._path.parent)
 
@@ -92,13 +105,13 @@ class Note:
     def read(self) -> str | None:
         """Return the name; None if nothing is published."""
         try:
-            return read_bytes(self._path).decode().strip().rpartition("/")[2]
+            return PurePosixPath(read_bytes(self._path).decode().strip()).relative_to(self._root).parts[0]
         except FileNotFoundError:
             return None
 
-    def point_to(self, version: str) -> None:
+    def point_to(self, folder: str) -> None:
         """Publish a version in one atomic step."""
-        write_atomic(self._path, f"{self._root}/{version}\n".encode())
+        write_atomic(self._path, f"{self._root}/{folder}\n".encode())
 
     def require_sound(self) -> None:
         """Do nothing: an object cannot be anything else."""

@@ -23,7 +23,7 @@ from musicrec.store.store import Store
 from musicrec.store.table_parts import ROWS_FILE
 
 MOST_NUMBERS = 2**24  # numbers in a part: 64 MB
-LEFT_OUT_FILE = "_left_out"  # Parquet; no reader of *.parquet sees it
+LEFT_OUT_FILE = "_left_out"  # Parquet, beside the folder of the parts
 
 
 class SpaceCard(NamedTuple):

@@ -1,9 +1,9 @@
 """Where the tables of one OUT are, a folder or a prefix of a bucket, and how a new version becomes the published one.
 
-A version is a folder of Parquet parts, ``OUT/_versions/<table>/<version>``. A stage first writes a version that no
-reader sees, then makes the pointer ``OUT/<table>`` name it: a reader finds the whole old table or the whole new one,
-never a mixture. In a folder the pointer is a symbolic link, so ``pandas.read_parquet("OUT/features")`` works without
-musicrec. Model folders are published the same way.
+A version is a folder ``OUT/_versions/<table>/<version>``, with its Parquet parts in a folder ``parts``. A stage first
+writes a version that no reader sees, then makes the pointer ``OUT/<table>`` name it: a reader finds the whole old table
+or the whole new one, never a mixture. In a folder the pointer is a symbolic link, so
+``pandas.read_parquet("OUT/features")`` works without musicrec. Model folders are published the same way.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ from musicrec.files.s3_errors import ask, explain_s3_errors
 from musicrec.settings import StageSettings
 from musicrec.store.lineage import FOOTER_FILE, check_footer, made_by, read_footer
 from musicrec.store.lock import lock_of
+from musicrec.store.pointer import parts_of
 from musicrec.store.settings_file import SettingsFile
 from musicrec.store.staging import WorkFolders
 from musicrec.store.versions import Version, Versions, now
@@ -216,7 +217,7 @@ class Store:
 
     def _open(self, folder: AnyPath, table: AnyPath) -> "pads.Dataset":
         with _whole(table):
-            dataset = open_dataset(folder)
+            dataset = open_dataset(parts_of(folder))
         check_footer(dataset.schema, str(table))
         return dataset
 
@@ -391,6 +392,11 @@ class Store:
         """
         self._lock.check()
         self.versions(version.name).publish(version.folder, keep)
+
+    def set_parts_apart(self) -> None:
+        """Bring the published tables of an older musicrec into today's layout; see :class:`Versions`."""
+        for name in self.published():
+            self.versions(name).set_parts_apart()
 
     def rollback(self, name: str, to: str | None = None) -> str:
         """Publish an older or withdrawn version of a table again. All versions after it are withdrawn.

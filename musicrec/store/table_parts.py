@@ -22,9 +22,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from musicrec.errors import SchemaError
-from musicrec.files.parquet import ROW_GROUP_ROWS, open_dataset, read_parquet, rows_in, write_parquet
+from musicrec.files.parquet import ROW_GROUP_ROWS, open_dataset, open_parquet, read_parquet, write_parquet
 from musicrec.files.paths import AnyPath, link_or_copy, replacing
 from musicrec.store.lineage import FOOTER_FILE
+from musicrec.store.pointer import PARTS, parts_of
 from musicrec.store.staging import Staged
 from musicrec.store.store import Store
 from musicrec.store.table_spec import Place, Row, Table, rows_of, rows_per_group, writing
@@ -35,7 +36,7 @@ TRACKS_PER_PART = 16  # in a large table, about 4 MB of mel: after a night of fe
 TRACKS_PER_OBJECT = 32  # in a large table in a bucket, where a file is copied instead of linked
 SMALL_PARTS = 16  # so many parts may be less than half full; more are merged
 WRITERS = min(4, os.cpu_count() or 1)  # threads that write parts; reading and compressing release the interpreter lock
-ROWS_FILE = "_rows"  # Parquet: track, fingerprint and part of each row of a version; no reader of *.parquet sees it
+ROWS_FILE = "_rows"  # Parquet: track, fingerprint and part of each row of a version; beside the folder of the parts
 
 Item = TypeVar("Item")
 
@@ -63,8 +64,16 @@ def published_places(store: Store, table: str) -> list[Place]:
     if not store.exists(table):
         return []
     folder = store.path(table)
-    rows = read_parquet(folder / ROWS_FILE)
-    return [(row, folder / part) for row, part in zip(rows_of(rows), rows["part"].to_pylist(), strict=True)]
+    rows, parts = read_parquet(folder / ROWS_FILE), parts_of(folder)
+    return [(row, parts / part) for row, part in zip(rows_of(rows), rows["part"].to_pylist(), strict=True)]
+
+
+def is_published_as_made_now(store: Store, table: Table, fingerprint: str) -> bool:
+    """Return whether a table is published with these rows, in today's types and with its parts in a folder apart."""
+    if not store.exists(table.name) or store.footer(table.name)["fingerprint"] != fingerprint:
+        return False
+    has_parts_apart = parts_of(store.path(table.name)).name == PARTS
+    return has_parts_apart and bool(store.dataset(table.name).schema.equals(table.schema))
 
 
 def write_version(store: Store, version: Version, table: Table, rows: pa.Table, staged: Staged) -> None:
@@ -99,21 +108,21 @@ def write_version(store: Store, version: Version, table: Table, rows: pa.Table, 
     settled = {row for part in staying.values() for row in part}
     merged = _evenly([row for row in wanted if row not in settled], most)
     parts: list[list[Row]] = sorted([*staying.values(), *merged]) or [[]]
-    names = [version.part_name(number) for number in range(len(parts))]
+    files = [version.part(number) for number in range(len(parts))]
 
-    def make_part(name: str, part: list[Row]) -> None:
+    def make_part(target: AnyPath, part: list[Row]) -> None:
         file = where[part[0]] if part else None
         try:
-            if file in staying and len(part) == held[file]:
-                _move(table, file, version.folder / name, len(part))
+            if file in staying and len(part) == held[file] and _is_as_made_now(table, file, len(part)):
+                link_or_copy(file, target)
             else:
-                _merge(table, part, where, version.folder / name)
+                _merge(table, part, where, target)
         except (FileNotFoundError, pa.ArrowInvalid) as e:
             raise _lacking(store, table) from e
 
     with ThreadPoolExecutor(WRITERS) as pool:
-        list(pool.map(make_part, names, parts))
-    part_of = {row: name for name, part in zip(names, parts, strict=True) for row in part}
+        list(pool.map(make_part, files, parts))
+    part_of = {row: file.name for file, part in zip(files, parts, strict=True) for row in part}
     write_parquet(version.folder / ROWS_FILE, rows.append_column("part", [[part_of[row] for row in wanted]]))
     with replacing(version.folder / FOOTER_FILE) as temporary:
         pq.write_metadata(table.schema.with_metadata(version.metadata), temporary)
@@ -150,11 +159,12 @@ def _lacking(store: Store, table: Table) -> SchemaError:
     return SchemaError(f"{store.out / table.name} lacks songs that outcomes lists; run extract in another OUT")
 
 
-def _move(table: Table, source: AnyPath, target: AnyPath, n_tracks: int) -> None:
-    """Make `target` the same file as `source`, which may then be removed."""
-    if not table.is_nested and rows_in(source) != n_tracks:
-        raise pa.ArrowInvalid(f"{source} does not have the {n_tracks} rows it was published with")
-    link_or_copy(source, target)
+def _is_as_made_now(table: Table, file: AnyPath, n_tracks: int) -> bool:
+    """Return whether the columns of a file are of today's types; an older musicrec may have chosen others."""
+    with open_parquet(file) as part:
+        if not table.is_nested and part.metadata.num_rows != n_tracks:
+            raise pa.ArrowInvalid(f"{file} does not have the {n_tracks} rows it was published with")
+        return bool(part.schema_arrow.equals(table.schema))
 
 
 def _merge(table: Table, rows: list[Row], where: dict[Row, AnyPath], target: AnyPath) -> None:

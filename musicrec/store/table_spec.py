@@ -25,6 +25,7 @@ class Table(NamedTuple):
     track_bytes: int  # about the largest size of a track; rows are grouped by it
     lineage: Mapping[str, Any] = MappingProxyType({})  # what else it depends on, for the footer
     is_apart: bool = False  # whether a track's rows stand in a list of their own, apart from the track's columns
+    dictionaries: tuple[str, ...] = ("track_id",)  # Parquet columns of few values; for others, one costs more
 
     @property
     def is_nested(self) -> bool:
@@ -75,7 +76,7 @@ def writing(path: AnyPath, table: Table) -> Iterator[pq.ParquetWriter]:
             temporary,
             table.schema,
             compression="zstd",
-            use_dictionary=["track_id"],  # numbers seldom repeat: dictionaries of them cost more than they save
+            use_dictionary=list(table.dictionaries),
             data_page_size=PAGE_BYTES,
             write_statistics=table.plain_columns,  # those of numbers in lists take as long as all the rest
         ) as writer,

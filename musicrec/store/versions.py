@@ -1,5 +1,8 @@
 """The versions of one table or model, each a folder ``OUT/_versions/<name>/<version>``.
 
+The Parquet parts of a table lie in the version's folder ``parts``, and nothing else does: many readers open every file
+that they find there. What else belongs to the version lies beside that folder.
+
 A pointer says which of them is the published one, see :mod:`musicrec.store.pointer`; nobody reads a version before it
 points there. A version newer than the published one is being made, or was left by a run that was killed before it
 could publish, unless ``state.json`` says that a rollback withdrew it.
@@ -17,9 +20,9 @@ import pyarrow as pa
 
 from musicrec.errors import ConfigError, SchemaError
 from musicrec.files.parquet import write_parquet
-from musicrec.files.paths import AnyPath, children, fsync, make_folder, read_bytes, remove, write_atomic
+from musicrec.files.paths import AnyPath, children, fsync, link_or_copy, make_folder, read_bytes, remove, write_atomic
 from musicrec.store.lineage import to_metadata
-from musicrec.store.pointer import pointer_of
+from musicrec.store.pointer import PARTS, parts_of, pointer_of
 
 STATE_FILE = "state.json"
 VERSION_NAME = re.compile(r"\d{5,}-")
@@ -60,17 +63,17 @@ class Version:
         if kind is not None:
             remove(self.folder)
 
-    def part_name(self, number: int) -> str:
-        """Return the file name of a part, which no other version has.
+    def part(self, number: int) -> AnyPath:
+        """Return the path of a part, with a file name that no other version has.
 
         A reader that knows nothing of versions lists the files of ``OUT/<table>`` and opens them one by one; the link
         may be swapped meanwhile. It then finds a file missing, and never reads one of another version instead.
         """
-        return f"part-{number:05d}-{self.folder.name}.parquet"
+        return make_folder(self.folder / PARTS) / f"part-{number:05d}-{self.folder.name}.parquet"
 
     def write_part(self, table: pa.Table) -> None:
         """Add `table` as the next Parquet part."""
-        write_parquet(self.folder / self.part_name(self._parts), table.replace_schema_metadata(self.metadata))
+        write_parquet(self.part(self._parts), table.replace_schema_metadata(self.metadata))
         self._parts += 1
 
 
@@ -194,7 +197,7 @@ class Versions:
             fsync(folder)
             fsync(folder.parent)
         before, folders = self._state(), self._folders()
-        self._pointer.point_to(folder.name)
+        self._point_to(folder.name)
         _, _, fingerprint = folder.name.partition("-")
         after = before.after(folder.name)
         again = {name for name in after.withdrawn if name == before.published or _is_of(name, fingerprint)}
@@ -236,13 +239,34 @@ class Versions:
         withdrawn = {name: at for name, at in (before.withdrawn | newer).items() if name != target}
         self._write(before.notes, before.after(target).notes | {"withdrawn": withdrawn})
         if target != before.published:
-            self._pointer.point_to(target)
+            self._point_to(target)
         return target
 
     def find(self, to: str | None) -> str:
         """Return the name of the version that :meth:`rollback` would publish."""
         state = self._state()
         return self._find(to, state, state.on_disk(self._folders()))
+
+    def set_parts_apart(self) -> None:
+        """Give the published table of an older musicrec a folder that holds its parts and nothing else.
+
+        The parts stay where they were too, until the version is removed: somebody may be reading them. In a bucket, a
+        table waits for its next version, since parts cannot appear there all at once.
+        """
+        published, shown = self.published, self._out / self.name
+        is_table = not self.name.startswith("models/")
+        if not (published and is_table and isinstance(shown, Path)) or shown.resolve().name == PARTS:
+            return
+        self._pointer.require_sound()
+        version = shown.resolve()
+        if not (version / PARTS).exists():
+            fresh = version / f".{PARTS}"
+            remove(fresh)
+            for part in children(version, "*.parquet"):
+                link_or_copy(part, make_folder(fresh) / part.name)
+            fsync(fresh)
+            fresh.rename(version / PARTS)
+        self._point_to(published)
 
     def remove(self) -> None:
         """Remove the table and all its versions."""
@@ -255,6 +279,10 @@ class Versions:
         self._write(state.notes, {**state.notes, "confirmed": {"version": state.published, "at": now()}})
 
     # --- inside -------------------------------------------------------------------------------------------------
+
+    def _point_to(self, version: str) -> None:
+        parts = parts_of(self.root / version)
+        self._pointer.point_to(f"{version}/{PARTS}" if parts.name == PARTS else version)
 
     def _find(self, to: str | None, state: _State, names: list[str]) -> str:
         published = state.published

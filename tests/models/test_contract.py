@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from musicrec.errors import ModelError
-from musicrec.models import CLUSTERINGS, NETWORKS, TrainingSet, load, model_files, read_card, with_defaults
+from musicrec.models import CLASSICAL, CLUSTERINGS, NETWORKS, TrainingSet, load, model_files, read_card, with_defaults
+from musicrec.models.about import OTHERS
+from musicrec.models.pipelines import _MODELS
 from musicrec.models.training import train_model
+from musicrec.models.tuning import GRIDS
 from musicrec.settings import ModelName, TrainSettings
 
 N, CLASSES = 36, 3
@@ -25,9 +28,10 @@ def reads(name):
     return NETWORKS[name].READS if name in NETWORKS else "features"
 
 
-def marked(names):
-    """Each name as a parameter; a test of a network starts TensorFlow."""
-    return [pytest.param(name, marks=pytest.mark.engine) if name in NETWORKS else name for name in names]
+def marked(names, slow=()):
+    """Each name as a parameter; a test of a network starts TensorFlow, and the slow ones prove what others do too."""
+    marks = {name: [pytest.mark.engine] for name in NETWORKS} | {name: [pytest.mark.slow] for name in slow}
+    return [pytest.param(name, marks=marks.get(name, ())) for name in names]
 
 
 def songs(table, seed=0) -> TrainingSet:
@@ -148,6 +152,16 @@ def test_training_again_gives_the_same_model(trained, name, of):
     np.testing.assert_allclose(again.predict_proba(of.X), trained.predict_proba(of.X), atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("file", "table"),
+    [("models/pipelines.py: _MODELS", _MODELS), ("models/about.py: OTHERS", OTHERS)],
+    ids=["pipelines", "about"],
+)
+def test_a_model_that_is_no_network_stands_in_every_table_of_the_guide(file, table):
+    assert table.keys() == {*CLASSICAL, *CLUSTERINGS}, file
+    assert GRIDS.keys() == {*CLASSICAL}, "models/tuning.py: GRIDS"
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", marked(name for name in MODELS if reads(name) == "features"))
 def test_a_genre_that_is_not_learned_from_keeps_its_column(name):
@@ -159,7 +173,7 @@ def test_a_genre_that_is_not_learned_from_keeps_its_column(name):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", marked(MODELS))
+@pytest.mark.parametrize("name", marked(MODELS, slow=("cnn", "cnn_image", "crnn", "resnet")))
 def test_it_expects_a_rare_genre_as_often_as_it_weighs(name):
     """Nothing tells the genres, so a model can only learn how frequent they are: 1 in 4, or as good as 1 in 2."""
     of, new = (songs(reads(name), seed) for seed in (0, 1))

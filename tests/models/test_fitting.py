@@ -56,8 +56,11 @@ def differ(a, b):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"dropout": 0.0}, {"dropout": 0.5}, {"ema": 0.8, "cosine": True, "weight_decay": 0.01, "learning_rate": 0.01}],
-    ids=["plain", "dropout", "moving average and cosine"],
+    [
+        pytest.param({"dropout": 0.0}, marks=pytest.mark.slow),
+        {"dropout": 0.5, "ema": 0.8, "cosine": True, "weight_decay": 0.01, "learning_rate": 0.01},
+    ],
+    ids=["plain", "dropout, moving average and cosine"],
 )
 def test_a_training_that_goes_on_ends_where_one_that_never_stopped_ends(settings):
     whole, history, snapshots = train(**settings)

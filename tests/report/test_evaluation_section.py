@@ -92,6 +92,20 @@ def page(predictions, table, tmp_path_factory) -> Page:
     return page_of(write(tmp_path_factory.mktemp("synthetic"), predictions, table, synthetic_curves()))
 
 
+def test_without_artists_no_figure_for_new_artists_is_shown(predictions, tmp_path):
+    """An older musicrec has published one, of songs that were each taken for an artist of their own."""
+    store = write(tmp_path, predictions)
+    assert "no artist on both sides" in page_of(store).text
+    tracks = store.read("tracks")
+    place = tracks.schema.get_field_index("artist_id")
+    version = store.new_version("tracks", CatalogSettings(source="/synthetic"), "e" * 16)
+    version.write_part(tracks.set_column(place, tracks.schema.field(place), [pa.nulls(N, pa.string())]))
+    store.publish(version)
+    text = page_of(store).text
+    assert "no artist on both sides" not in text
+    assert f"{N} of the {N} songs have no artist: how well a model does for artists that it has not heard" in text
+
+
 def points(share: float) -> str:
     return f"{100 * share:.1f}".replace("-", "−")
 
@@ -165,7 +179,7 @@ def test_what_a_genre_is_taken_for_is_its_commonest_mistake(page, predictions):
 
 def test_each_model_has_its_best_and_worst_genre(page, table):
     for model in MODELS:
-        best, worst = best_and_worst(table, model, "artist")
+        best, worst, *_ = best_and_worst(table, model, "artist")
         row = next(row for row in page.rows if row[0] == model and len(row) == 5)
         assert (row[1], row[3]) == (best, worst)
 

@@ -14,6 +14,7 @@ from scipy import stats
 
 from musicrec import schemas
 from musicrec.errors import ConfigError
+from musicrec.evaluate.proportion import wilson
 from musicrec.files.parquet import write_parquet
 from musicrec.report import figures, numbers, sections, write_report
 from musicrec.settings import (
@@ -178,6 +179,8 @@ def test_a_lost_song_is_called_lost(tmp_path):
 def test_accuracy_comes_with_its_count_and_wilson_interval(page):
     low, high = stats.binomtest(6, 8).proportion_ci(method="wilson")
     assert "6 of 8 test songs: 75.0\xa0%" in page.text
+    assert f"{100 * low:.1f}\xa0% – {100 * high:.1f}\xa0%" in page.text  # the headline is no single figure
+    assert "genre accuracy, 95\xa0% interval of 8 test songs" in page.text
     assert f"{100 * low:.1f}\xa0% to {100 * high:.1f}\xa0%" in page.text
 
 
@@ -377,7 +380,7 @@ def test_wilson_is_the_textbook_interval(k, n):
     z, p = stats.norm.ppf(0.975), k / n
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    assert numbers.wilson(k, n) == pytest.approx((centre - half, centre + half), abs=1e-9)
+    assert wilson(k, n) == pytest.approx((centre - half, centre + half), abs=1e-9)
 
 
 def test_genre_scores_count_by_hand():

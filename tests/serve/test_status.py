@@ -83,6 +83,31 @@ def test_a_table_older_than_asked_is_one_line_and_exit_code_1(store, command, mo
     assert re.fullmatch(complaint if code else "", found[2]), found[2]
 
 
+@pytest.mark.parametrize("limit", [[], ["--max-age", "36h"]])
+def test_a_table_from_the_future_is_an_error_until_a_run_finds_it_up_to_date(store, command, monkeypatch, limit):
+    at(monkeypatch, days=-400)
+    publish(store, 1)
+    code, _, complaint = command("status", store.out, *limit)
+    assert code == 1
+    assert re.fullmatch(
+        r"musicrec: \S+/similar is from 20\S+, which is in the future: the clock [^\n]+ wrong; [^\n]+\n", complaint
+    )
+    at(monkeypatch, hours=2)
+    store.versions("similar").confirm()
+    assert command("status", store.out, *limit)[0] == 0
+    assert command("status", store.out, "--max-age", "1h")[0] == 1  # the age counts from the time that can be true
+
+
+def test_a_run_whose_clock_was_wrong_once_makes_a_table_neither_older_nor_younger(store, command, monkeypatch):
+    at(monkeypatch, hours=5)
+    publish(store, 1)
+    for wrong in ({"days": -400}, {"days": 9000}):
+        at(monkeypatch, **wrong)
+        store.versions("similar").confirm()
+        assert command("status", store.out, "--max-age", "6h")[0] == 0
+        assert command("status", store.out, "--max-age", "4h")[0] == 1
+
+
 def test_a_table_that_a_run_has_found_up_to_date_is_fresh(store, command, monkeypatch):
     at(monkeypatch, days=9)
     publish(store, 1)
@@ -109,10 +134,10 @@ def test_a_missing_table_is_exit_code_1_and_no_out_is_2(store, tmp_path, command
     assert command("status", tmp_path / "nowhere")[0] == 2
 
 
-@pytest.mark.parametrize("files", ["*.parquet", "_sidecar/neighbours.npy", "_sidecar/songs.arrow"])
+@pytest.mark.parametrize("files", ["part-*.parquet", "neighbours.npy", "songs.arrow"])
 @pytest.mark.parametrize("damage", [b"", b"PAR1 and no more", None], ids=["empty", "cut", "gone"])
 def test_a_damaged_table_is_exit_code_1_and_the_others_are_told_of(store, command, files, damage):
-    (part,) = (store.out / "similar").glob(files)
+    (part,) = store.path("similar").rglob(files)
     part.write_bytes(damage) if damage is not None else part.unlink()
     code, told, complaint = command("status", store.out)
     assert code == 1
@@ -127,7 +152,7 @@ def test_a_model_without_a_date_is_of_unknown_age(store):
         (version.folder / "weights").touch()
         store.publish(version)
     assert status.complaint(store, "models/mlp", datetime.timedelta(hours=1)) == (
-        f"{store.out}/models/mlp is of unknown age, older than the 60 min asked for; run: musicrec run {store.out}"
+        f"{store.out}/models/mlp is of unknown age, older than the 60 min asked for; run: musicrec refresh {store.out}"
     )
 
 
@@ -173,7 +198,7 @@ def test_everything_published_is_told_with_its_size_and_what_made_it(store):
     version = table(store, "similar").version
     folder = store.path("similar").resolve()
     assert version.version == folder.name
-    assert version.rows == pq.read_table(folder).num_rows == 3 * N
+    assert version.rows == pq.read_table(store.out / "similar").num_rows == 3 * N
     assert version.size_bytes == sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     assert version.made_by == f"similar {SETTINGS.code_version}, n=3, cosine, mlp model"
     assert version.figures["songs"] == N

@@ -63,22 +63,22 @@ def test_all_tools_read_the_same_rows_in_order_of_song_and_rank(tmp_path, form):
     ids[7], scores[7] = -1, -np.inf  # a song with nothing like it
     expected = expected_rows(written(tmp_path / "v", ids, scores), ids, scores)
     assert (
-        len(list((tmp_path / "v").glob("*.parquet")))
+        len(list((tmp_path / "v" / "parts").glob("*.parquet")))
         == {"one part": 1, "parts of one group": 10, "groups of one song": 8}[form]
     )
-    by_pandas = pd.read_parquet(tmp_path / "v")
-    by_duckdb = duckdb.sql(f"SELECT * FROM '{tmp_path}/v/*.parquet'").fetchall()
+    by_pandas = pd.read_parquet(tmp_path / "v" / "parts")
+    by_duckdb = duckdb.sql(f"SELECT * FROM '{tmp_path}/v/parts/*.parquet'").fetchall()
     assert list(by_pandas.columns) == SIMILAR.names
     assert [tuple(row) for row in by_pandas.itertuples(index=False)] == expected
     assert by_duckdb == expected
-    assert pq.read_table(tmp_path / "v").schema.remove_metadata() == SIMILAR
+    assert pq.read_table(tmp_path / "v" / "parts").schema.remove_metadata() == SIMILAR
 
 
 @pytest.mark.thorough
 def test_parquet_and_sidecar_say_the_same_of_every_song(tmp_path, form):
     ids, scores = lists(seed=1)
     track_ids = written(tmp_path / "v", ids, scores)
-    rows = pq.read_table(tmp_path / "v")
+    rows = pq.read_table(tmp_path / "v" / "parts")
     assert SimilarTable(tmp_path / "v").similar_many(track_ids, N).equals(rows.replace_schema_metadata())
 
 
@@ -87,13 +87,13 @@ def test_a_song_stands_in_one_row_group_which_its_statistics_name(tmp_path, monk
     monkeypatch.setattr(table_writer, "GROUPS_PER_PART", 4)
     ids, scores = lists()
     track_ids = written(tmp_path / "v", ids, scores)
-    dataset = pads.dataset(tmp_path / "v", format="parquet")
+    dataset = pads.dataset(tmp_path / "v" / "parts", format="parquet")
     for track_id in (track_ids[0], track_ids[63], track_ids[64], track_ids[-1]):
         is_asked = pads.field("track_id") == track_id
         found = [part.subset(is_asked) for part in dataset.get_fragments()]
         assert sum(part.num_row_groups for part in found) == 1
         assert sum(part.to_table(filter=is_asked).num_rows for part in found) == N
-    for part in (tmp_path / "v").glob("*.parquet"):
+    for part in (tmp_path / "v" / "parts").glob("*.parquet"):
         metadata = pq.read_metadata(part)
         assert metadata.num_row_groups <= 4
         assert all(metadata.row_group(g).num_rows <= 64 * N for g in range(metadata.num_row_groups))
@@ -105,7 +105,7 @@ def test_a_song_stands_in_one_row_group_which_its_statistics_name(tmp_path, monk
 
 def test_parts_and_sidecar_say_what_made_them(tmp_path):
     written(tmp_path / "v", *lists())
-    footers = [read_footer(pq.read_schema(next((tmp_path / "v").glob("*.parquet"))))]
+    footers = [read_footer(pq.read_schema(next((tmp_path / "v" / "parts").glob("*.parquet"))))]
     footers.append(read_footer(pa.ipc.open_file(str(tmp_path / "v" / SIDECAR / "songs.arrow")).schema))
     assert footers[0] == footers[1]
     assert footers[0]["lineage"] == {"dataset": "made up"}
@@ -120,7 +120,7 @@ def test_fifty_neighbours_drawn_from_a_million_songs_take_at_most_300_bytes(tmp_
     songs = pa.table({name: pa.array([None] * len(ids), pa.string()) for name in SIDECAR_COLUMNS})
     version = Version("similar", folder, made_by(SimilarSettings(n=50)))
     table_writer.write_table(version, songs.set_column(0, "track_id", pa.array(track_ids)), ids, scores)
-    assert sum(part.stat().st_size for part in folder.glob("*.parquet")) / len(ids) <= 300
+    assert sum(part.stat().st_size for part in folder.rglob("*.parquet")) / len(ids) <= 300
 
 
 @pytest.mark.parametrize(("n_songs", "has_dictionary"), [(300, True), (1_000_000, False)])

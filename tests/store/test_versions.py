@@ -185,7 +185,7 @@ def test_an_out_that_was_copied_without_its_links_is_said_to_be(store, tmp_path)
 def test_a_damaged_version_is_not_rolled_back_to(store):
     folder = store.out / "_versions" / "similar" / publish(store, 1)
     publish(store, 2)
-    (part,) = folder.glob("*.parquet")
+    (part,) = folder.rglob("*.parquet")
     part.write_bytes(b"PAR1 but no more")
     with pytest.raises(SchemaError, match="damaged"):
         rollback(store)
@@ -276,7 +276,7 @@ def test_a_version_whose_removal_was_cut_short_is_none_to_roll_back_to_and_goes_
     half = store.versions("similar").root / names[0]
 
     def die(folder, **_):
-        next(folder.glob("*.parquet")).unlink()
+        next(folder.rglob("*.parquet")).unlink()
         raise SystemExit
 
     version = store.new_version("similar", SETTINGS, "3" * 16)
@@ -298,7 +298,7 @@ def test_a_version_stays_for_those_who_are_reading_it_and_goes_a_minute_later(st
     for g in (2, 3):
         publish(store, g, keep=0)
         assert on_disk(store) == [g]  # there is no going back to it
-        assert list(listing.glob("*.parquet"))
+        assert list(listing.rglob("*.parquet"))
     later = time.time() + 61
     monkeypatch.setattr(time, "time", lambda: later)
     publish(store, 4, keep=0)

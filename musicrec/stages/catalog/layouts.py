@@ -8,26 +8,26 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
 
-from musicrec.audio import formats, is_remote, local_path
+from musicrec.audio import is_remote, local_path
 from musicrec.errors import CatalogError, DecodeError
-from musicrec.files.parquet import read_parquet
 from musicrec.files.paths import AnyPath
 from musicrec.schemas import Reason
-
-if TYPE_CHECKING:
-    from upath import UPath
+from musicrec.stages.catalog.manifest import FACTS, PLACES, read_manifest
+from musicrec.stages.catalog.walk import audio_files, relative_id
 
 GTZAN_NAME = re.compile(r"(?P<genre>[a-z]+)\.\d{5}$")
 FMA_NAME = re.compile(r"\d{6}$")
+NOTHING_KNOWN: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass
@@ -52,9 +52,12 @@ class Listing:
     kind: str
     tracks: list[Track]
     ignored: list[tuple[str, Reason]]
+    unread: dict[AnyPath, str] = field(default_factory=dict)  # folders that could not be listed, and why
 
 
-def list_source(source: AnyPath, kind: str, *, exclude: AnyPath) -> Listing:
+def list_source(
+    source: AnyPath, kind: str, *, exclude: AnyPath, known: Mapping[str, str] = NOTHING_KNOWN, kind_before: str = "auto"
+) -> Listing:
     """List all tracks of a source.
 
     Parameters
@@ -65,14 +68,18 @@ def list_source(source: AnyPath, kind: str, *, exclude: AnyPath) -> Listing:
         ``folder``, ``gtzan``, ``fma``, ``manifest``, or ``auto`` to guess the kind from the files.
     exclude : pathlib.Path or upath.UPath
         Folder that is not searched even if it is inside the source: OUT.
+    known : mapping of str to str
+        Ids that songs had before, by URI. If part of the source cannot be listed, the other songs keep theirs: which
+        ids are unique may depend on the songs that are not seen.
+    kind_before : str
+        The layout that the source had before; a guess is not made by part of it.
 
     Raises
     ------
     CatalogError
         The source does not exist, cannot be read, or holds no audio.
     """
-    if not source.exists():
-        raise CatalogError(f"source {source} does not exist; give the folder that holds the songs")
+    _require(source)
     if source.is_file():
         if kind not in ("auto", "manifest"):
             raise CatalogError(f"source {source} is a file; --kind {kind} expects a folder")
@@ -80,28 +87,30 @@ def list_source(source: AnyPath, kind: str, *, exclude: AnyPath) -> Listing:
     elif kind == "manifest":
         raise CatalogError(f"source {source} is a folder; --kind manifest expects a CSV or Parquet file")
     else:
-        files, ignored = _audio_files(source, exclude)
+        files, ignored, unread = audio_files(source, exclude)
+        kind = kind_before if kind == "auto" and unread else kind
         kind = _guess(source, list(files)) if kind == "auto" else kind
-        listing = Listing(kind, FOLDER_KINDS[kind](source, list(files)), ignored)
+        listing = Listing(kind, FOLDER_KINDS[kind](source, list(files)), ignored, unread)
         for track in listing.tracks:
             track.info = files[track.path] if track.path else None
     if not listing.tracks:
         raise CatalogError(f"source {source} holds no audio ({len(listing.ignored)} other files); check the path")
     _make_ids_unique(listing, source)
+    for track in listing.tracks if listing.unread else ():
+        track.track_id = known.get(track.uri, track.track_id)
     return listing
 
 
-def relative_id(path: AnyPath, source: AnyPath) -> str:
-    """Return the path below the source as text, with POSIX separators and composed characters (NFC).
-
-    A path with undecodable bytes is percent-encoded instead.
-    """
-    relative = path.relative_to(str(source)).as_posix()
+def _require(source: AnyPath) -> None:
+    """Raise CatalogError if a source is not there, or cannot be listed."""
     try:
-        relative.encode()
-    except UnicodeEncodeError:
-        return quote(os.fsencode(relative))
-    return unicodedata.normalize("NFC", relative)
+        if isinstance(source, Path) and source.is_dir():
+            os.scandir(source).close()
+        is_there = source.exists()
+    except OSError as e:
+        raise CatalogError(f"source {source} cannot be read ({e.strerror or e}); nothing has changed") from e
+    if not is_there:
+        raise CatalogError(f"source {source} does not exist; give the folder that holds the songs")
 
 
 def uri_of(path: AnyPath) -> str:
@@ -117,7 +126,7 @@ def uri_of(path: AnyPath) -> str:
 
 
 def _from_folder(source: AnyPath, files: list[AnyPath]) -> list[Track]:
-    """Read the layout with one folder per genre; songs directly in the source have no genre."""
+    """Read any tree of folders; the first folder may be the genre, see ``genre_source``."""
     tracks = []
     for path in files:
         name = relative_id(path, source)
@@ -190,27 +199,20 @@ def _from_manifest(file: AnyPath) -> list[Track]:
 
     A path is absolute or relative to the manifest's folder; a URI is ``file://``, ``http(s)://`` or ``s3://``.
     """
-    try:
-        table = read_parquet(file).to_pandas() if file.suffix == ".parquet" else _read_csv(file)
-    except (ValueError, OSError) as e:
-        raise CatalogError(f"manifest {file} cannot be read: {e}".splitlines()[0]) from e
-    places = [c for c in ("uri", "path") if c in table.columns]
-    if not places:
-        raise CatalogError(f"manifest {file} has no column 'path' or 'uri'; expected one audio file per row")
-    columns = [
-        c for c in ("title", "artist", "artist_id", "album", "genre", "split", "recording") if c in table.columns
-    ]
+    rows, columns = read_manifest(file)
+    facts = [name for name in columns if name in FACTS]
     tracks = []
-    for number, row in enumerate(table.to_dict("records"), start=1):
-        written = next(filter(None, (_text(row[c]) for c in places)), None)
+    for number, row in enumerate(rows, start=1):
+        written = next(filter(None, map(row.get, PLACES)), None)
         if written is None:
-            raise CatalogError(f"manifest {file}: row {number} has no {places[-1]}; expected one audio file per row")
+            expected = "expected one audio file per row"
+            raise CatalogError(f"manifest {file}: row {number} has no {' or '.join(PLACES)}; {expected}")
         try:
             place = _place(written, file.parent)
         except DecodeError as e:
             raise CatalogError(f"manifest {file}, row {number}: {e.detail}") from e
-        track_id = _text(row.get("track_id")) or _manifest_id(written)
-        tracks.append(Track(track_id, place, {c: _text(row[c]) for c in columns}, uri=written))
+        track_id = row.get("track_id") or _manifest_id(written)
+        tracks.append(Track(track_id, place, {name: row[name] for name in facts}, uri=written))
     return tracks
 
 
@@ -223,70 +225,6 @@ def _place(written: str, folder: AnyPath) -> AnyPath | None:
 
 def _manifest_id(written: str) -> str:
     return unicodedata.normalize("NFC", written if is_remote(written) else Path(written).as_posix())
-
-
-# --- files --------------------------------------------------------------------------------------------------------
-
-
-def _audio_files(source: AnyPath, exclude: AnyPath) -> tuple[dict[AnyPath, Any], list[tuple[str, Reason]]]:
-    """Find the audio files below the source, with the server's information, and the other files with the reason."""
-    files: dict[AnyPath, Any] = {}
-    ignored: list[tuple[str, Reason]] = []
-    found = _walk(source, exclude) if isinstance(source, Path) else _objects(source, exclude)
-    for path, problem, info in found:
-        name = relative_id(path, source)
-        hidden = any(part.startswith(".") for part in name.split("/"))
-        reason = problem or (Reason.HIDDEN if hidden else None if _is_audio(path) else Reason.NOT_AUDIO)
-        if reason is None:
-            files[path] = info
-        else:
-            ignored.append((name, reason))
-    return files, ignored
-
-
-def _walk(source: Path, exclude: AnyPath) -> Iterator[tuple[Path, Reason | None, None]]:
-    """Yield every file below a folder, following links, and each folder that cannot be opened as a problem.
-
-    A folder that is reached twice is entered once.
-    """
-    problems: list[Path] = []
-    entered = {exclude.resolve(), source.resolve()}
-
-    def enter(folder: Path) -> bool:
-        """Return whether the folder is new, and remember it."""
-        real = folder.resolve()
-        is_new = real not in entered
-        entered.add(real)
-        return is_new
-
-    walk = os.walk(source, followlinks=True, onerror=lambda e: problems.append(Path(e.filename)))
-    for folder, subfolders, names in walk:
-        links_last = sorted(subfolders, key=lambda s: ((Path(folder) / s).is_symlink(), s))
-        subfolders[:] = [s for s in links_last if enter(Path(folder) / s)]
-        for name in sorted(names):
-            yield Path(folder) / name, None, None
-    yield from ((path, Reason.UNREADABLE, None) for path in problems)
-
-
-def _objects(source: "UPath", exclude: AnyPath) -> Iterator[tuple["UPath", Reason | None, dict[str, Any]]]:
-    """Yield every object below a prefix of a bucket, except those of OUT."""
-    for name, info in source.fs.find(source.path, detail=True).items():
-        path = source / name.removeprefix(source.path).lstrip("/")
-        if not str(path).startswith(f"{exclude}/"):
-            yield path, None, info
-
-
-def _is_audio(path: AnyPath) -> bool:
-    """Return whether the name or the first bytes say that a file is audio."""
-    if path.suffix.lower() in formats.EXTENSIONS:
-        return True
-    try:
-        if not path.is_file():  # reading from a pipe could block for ever
-            return False
-        with path.open("rb") as f:
-            return formats.is_audio(f.read(formats.HEAD_BYTES))
-    except OSError:
-        return False
 
 
 def _guess(source: AnyPath, files: list[AnyPath]) -> str:

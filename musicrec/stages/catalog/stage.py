@@ -4,6 +4,7 @@ A remote song is not fetched: its hash comes from what its server says about it,
 """
 
 import hashlib
+import logging
 from collections.abc import Sequence, Sized
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +15,10 @@ from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 
-from musicrec.audio import DEFAULT_LIMITS
 from musicrec.errors import CatalogError, DecodeError
-from musicrec.files.paths import to_path
+from musicrec.files.paths import AnyPath, is_gone, to_path
 from musicrec.files.s3_errors import explain_s3_errors
+from musicrec.monitor import log
 from musicrec.monitor.progress import Progress
 from musicrec.schemas import FAILED, OK, SKIPPED, TRACKS, Reason
 from musicrec.settings import CatalogSettings
@@ -25,7 +26,11 @@ from musicrec.stages.catalog.file_tags.columns import columns_of, spell_genres_a
 from musicrec.stages.catalog.file_tags.fields import Tags
 from musicrec.stages.catalog.file_tags.read import read_tags
 from musicrec.stages.catalog.file_tags.text import clean
-from musicrec.stages.catalog.layouts import Track, list_source
+from musicrec.stages.catalog.genre_source import Taken, take, use
+from musicrec.stages.catalog.layouts import Listing, Track, list_source
+from musicrec.stages.catalog.moved import keep_ids
+from musicrec.stages.catalog.servers import server_info
+from musicrec.stages.catalog.unread import lines_of, not_gone
 from musicrec.stages.finish import finish
 from musicrec.store.lineage import digest, made_by
 from musicrec.store.outcomes import Counts, Outcome, outcomes_table
@@ -33,15 +38,15 @@ from musicrec.store.store import Store
 
 UNCHANGED = ("uri", "size_bytes", "modified_ns")  # if all three are the same, the file counts as unchanged
 VERSIONS = ("ETag", "Content-MD5", "Digest", "Last-Modified", "LastModified")  # fields that identify a version
-GONE = frozenset({404, 410})  # HTTP status codes for an object that does not exist
 READERS = 8  # threads that read files; hashing and reading release the interpreter lock
 
 
 @dataclass(frozen=True)
 class CatalogCounts(Counts):
-    """Counts, and of how many songs no artist is known."""
+    """Counts, and of how many songs no artist is known, and how many have moved within their source."""
 
     without_artist: int = 0
+    moved: int = 0
 
     def __str__(self) -> str:
         if not self.without_artist:
@@ -76,35 +81,23 @@ def catalog(
         OUT was made from another source.
     """
     source = to_path(settings.source)
-    with explain_s3_errors(source):
-        listing = list_source(source, settings.kind, exclude=store.out)
-    store.settings.check(settings, force=force)
-    columns = sorted({name for track in listing.tracks for name in track.facts})
     before = {row["track_id"]: row for row in store.read("tracks").to_pylist()} if store.exists("tracks") else {}
-    _check_removed(settings, before.keys() - {track.track_id for track in listing.tracks}, before, max_removed_fraction)
-    alike = bool(before) and _is_made_alike(store, settings, columns)
-    read: list[Read] = []
-    with Progress("catalog", len(listing.tracks)) as progress, ThreadPoolExecutor(READERS) as pool:
-        for song in pool.map(
-            lambda track: _read(track, before.get(track.track_id), settings.artist_separators, alike=alike),
-            listing.tracks,
-        ):
-            read.append(song)
-            progress.advance()
+    of_source = before if store.settings.recorded(settings.stage).get("source") == settings.source else {}
+    with explain_s3_errors(source):
+        listing = _list(store, source, settings, of_source)
+    moved = keep_ids(listing, of_source, _content_hash)
+    _check(store, settings, force=force)
+    genres = take(settings.genre_from, listing, source, _genres_before(store) if of_source else None)
+    use(genres, listing)
+    unlisted = not_gone(listing, of_source)
+    seen = {track.track_id for track in listing.tracks} | {row["track_id"] for row, _ in unlisted}
+    _check_removed(settings, before.keys() - seen, before, max_removed_fraction)
+    read = [Read(row, False, problem) for row, problem in unlisted]
+    read += _read_all(store, settings, listing, genres, before)
+    read.sort(key=lambda song: song.row["track_id"])
     spell_genres_alike(song.row for song in read)
-    tracks = pa.Table.from_pylist([song.row for song in read], schema=TRACKS)
-    if not store.exists("tracks") or not store.read("tracks").equals(tracks):
-        version = store.new_version(
-            "tracks", settings, digest(tracks["content_hash"].to_pylist()), kind=listing.kind, columns=columns
-        )
-        version.write_part(tracks)
-        store.publish(version)
-    outcomes = outcomes_table(
-        [
-            *(_outcome(song) for song in read),
-            *(Outcome(name, "catalog", SKIPPED, reason, "not listed in tracks") for name, reason in listing.ignored),
-        ]
-    )
+    _publish(store, settings, listing, genres, read)
+    outcomes = _outcomes(read, listing)
     counts = finish(
         store,
         settings,
@@ -114,14 +107,87 @@ def catalog(
         track_ids=outcomes["track_id"].to_pylist(),
         most_failed=None,
     )
-    return CatalogCounts(**vars(counts), without_artist=sum(not song.row["artist_ids"] for song in read))
+    line = genres.describe(listing.kind, [song.row["genre"] for song in read])
+    log.log_event("genres", line, **genres._asdict())
+    unread = _report_unread(listing, read)
+    without_artist = sum(not song.row.get("artist_ids") for song in read)
+    return CatalogCounts(**vars(counts) | {"unread": unread}, without_artist=without_artist, moved=moved)
 
 
-def _is_made_alike(store: Store, settings: CatalogSettings, columns: list[str]) -> bool:
+def _read_all(
+    store: Store, settings: CatalogSettings, listing: Listing, genres: Taken, before: dict[str, dict[str, Any]]
+) -> "list[Read]":
+    """Make the row of each track that is listed."""
+    alike = bool(before) and _is_made_alike(store, settings, _columns(listing), genres)
+    read = []
+    with Progress("catalog", len(listing.tracks)) as progress, ThreadPoolExecutor(READERS) as pool:
+        for song in pool.map(
+            lambda track: _read(track, before.get(track.track_id), settings.artist_separators, alike=alike),
+            listing.tracks,
+        ):
+            read.append(song)
+            progress.advance()
+    return read
+
+
+def _columns(listing: Listing) -> list[str]:
+    """Return which facts the source gives."""
+    return sorted({name for track in listing.tracks for name in track.facts})
+
+
+def _publish(store: Store, settings: CatalogSettings, listing: Listing, genres: Taken, read: "list[Read]") -> None:
+    """Publish the rows, unless they are published already."""
+    tracks = pa.Table.from_pylist([song.row for song in read], schema=TRACKS)
+    if store.exists("tracks") and store.read("tracks").equals(tracks):
+        return
+    how = {"kind": listing.kind, "columns": _columns(listing), "genres": genres._asdict()}
+    version = store.new_version("tracks", settings, digest(tracks["content_hash"].to_pylist()), **how)
+    version.write_part(tracks)
+    store.publish(version)
+
+
+def _outcomes(read: "list[Read]", listing: Listing) -> pa.Table:
+    """Return the outcomes of the tracks, and of the files that are none."""
+    ignored = (Outcome(name, "catalog", SKIPPED, why, "not listed in tracks") for name, why in listing.ignored)
+    return outcomes_table([*(_outcome(song) for song in read), *ignored])
+
+
+def _list(store: Store, source: AnyPath, settings: CatalogSettings, before: dict[str, dict[str, Any]]) -> Listing:
+    """List a source, of which these rows are known."""
+    known = {row["uri"]: track_id for track_id, row in before.items()}
+    kind_before = store.footer("tracks")["lineage"].get("kind", "auto") if before else "auto"
+    return list_source(source, settings.kind, exclude=store.out, known=known, kind_before=kind_before)
+
+
+def _report_unread(listing: Listing, read: "list[Read]") -> tuple[str, ...]:
+    """Log as errors why songs could not be read; return the lines."""
+    problems = ((song.row["track_id"], song.problem) for song in read if song.problem)
+    lines = lines_of(problems, listing.unread)
+    for line in lines:
+        log.log_event("unread", f"musicrec: {line}", level=logging.ERROR, message=line)
+    return lines
+
+
+def _genres_before(store: Store) -> dict[str, Any] | None:
+    """Return what was decided before by itself about where genres come from."""
+    if store.settings.recorded(CatalogSettings.stage).get("genre_from") != "auto":
+        return None
+    taken: dict[str, Any] | None = store.footer("tracks")["lineage"].get("genres")
+    return taken
+
+
+def _check(store: Store, settings: CatalogSettings, *, force: bool) -> None:
+    """Refuse another source or layout; where genres come from may change, as no song is decoded again for it."""
+    before = store.settings.recorded(settings.stage)
+    kept = settings.model_copy(update={"genre_from": before.get("genre_from", settings.genre_from)})
+    store.settings.check(kept, force=force)
+
+
+def _is_made_alike(store: Store, settings: CatalogSettings, columns: list[str], genres: Taken) -> bool:
     """Whether published rows of songs that did not change are what they would be today.
 
-    The source names the same `columns`, so that none of its facts can be one that it has withdrawn; and musicrec reads
-    the same fields of the tags.
+    The source names the same `columns`, so that none of its facts can be one that it has withdrawn; genres come from
+    the same place; and musicrec reads the same fields of the tags.
     """
     footer, schema = store.footer("tracks"), store.dataset("tracks").schema
     same_reading = (
@@ -129,7 +195,8 @@ def _is_made_alike(store: Store, settings: CatalogSettings, columns: list[str]) 
         and footer["algorithm"] == made_by(settings)["algorithm"]
         and footer["settings"]["artist_separators"] == list(settings.artist_separators)
     )
-    return same_reading and bool(footer["lineage"]["columns"] == columns)
+    same_genres = footer["lineage"].get("genres", {}).get("source", "folder") == genres.source
+    return same_reading and same_genres and bool(footer["lineage"]["columns"] == columns)
 
 
 def _check_removed(settings: CatalogSettings, removed: AbstractSet[str], before: Sized, most: float) -> None:
@@ -168,14 +235,19 @@ def _read(track: Track, before: dict[str, Any] | None, separators: Sequence[str]
     name = clean(track.path.stem) or None
     try:
         stat = track.path.stat()
-    except OSError:  # listed, but gone or not readable: extract reports it
-        return Read(row | columns_of(Tags(), track.facts, name, separators), False)
-    row |= {"size_bytes": stat.st_size, "modified_ns": max(stat.st_mtime_ns, stat.st_ctime_ns)}
-    known_hash = before["content_hash"] if before and all(before[k] == row[k] for k in UNCHANGED) else None
-    if before and known_hash and alike and _said_before(before, track.facts):
-        return Read(before | row, False)
+        row |= {"size_bytes": stat.st_size, "modified_ns": max(stat.st_mtime_ns, stat.st_ctime_ns)}
+        known_hash = before["content_hash"] if before and all(before[k] == row[k] for k in UNCHANGED) else None
+        if before and known_hash and alike and _said_before(before, track.facts):
+            return Read(before | row, False)
+        content_hash = known_hash or _content_hash(track.path)
+    except OSError as e:
+        if is_gone(e):  # listed, but not there: extract reports it
+            return Read(row | columns_of(Tags(), track.facts, name, separators), False)
+        problem = DecodeError(Reason.UNREADABLE, f"the file cannot be read: {e.strerror or e}")
+        known = before if before and before["uri"] == track.uri else None
+        return Read(known or row | columns_of(Tags(), track.facts, name, separators), False, problem)
     row |= columns_of(read_tags(track.path), track.facts, name, separators)
-    return Read(row | {"content_hash": known_hash or _content_hash(track.path)}, known_hash is None)
+    return Read(row | {"content_hash": content_hash}, known_hash is None)
 
 
 def _said_before(before: dict[str, Any], facts: dict[str, str | None]) -> bool:
@@ -194,27 +266,13 @@ def _read_remote(track: Track, before: dict[str, Any] | None, separators: Sequen
     row |= columns_of(Tags(), track.facts, clean(name) or None, separators)
     known = before if before and before["uri"] == track.uri else None
     try:
-        info = track.info or _server_info(track.uri)
+        info = track.info or server_info(track.uri)
     except DecodeError as e:
         kept = known if known and e.reason == Reason.UNREADABLE else {}
         return Read(row | {name: kept.get(name) for name in ("size_bytes", "content_hash")}, False, e)
     version = next((str(info[name]) for name in VERSIONS if info.get(name)), None)
     row |= {"size_bytes": info.get("size"), "content_hash": _hash_of(track.uri, info.get("size"), version)}
     return Read(row, known is None or known["content_hash"] != row["content_hash"])
-
-
-def _server_info(uri: str) -> dict[str, Any]:
-    """Return what the server says about an object, such as its size and version."""
-    from musicrec.audio.download import file_system
-
-    try:
-        return file_system(uri, DEFAULT_LIMITS).info(uri)
-    except Exception as e:  # each file system raises what its own client library raises
-        status = getattr(e.__cause__, "status", None)
-        problem = f"HTTP status {status}" if status else type(e.__cause__ or e).__name__  # no URL: it may be signed
-        if isinstance(e, FileNotFoundError) and (status in GONE or uri.startswith("s3:")):
-            raise DecodeError(Reason.MISSING, f"the server has no such object ({problem})") from e
-        raise DecodeError(Reason.UNREADABLE, f"the server does not answer as it should ({problem})") from e
 
 
 def _hash_of(*parts: object) -> str:
@@ -224,9 +282,6 @@ def _hash_of(*parts: object) -> str:
 # --- files --------------------------------------------------------------------------------------------------------
 
 
-def _content_hash(path: Path) -> str | None:
-    try:
-        with path.open("rb") as f:
-            return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    except OSError:
-        return None
+def _content_hash(path: Path) -> str:
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

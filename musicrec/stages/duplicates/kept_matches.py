@@ -16,8 +16,8 @@ from musicrec.files.parquet import read_parquet, write_parquet
 from musicrec.files.paths import AnyPath, make_folder, read_bytes, write_atomic
 from musicrec.similarity.duplicates.matches import Matches
 
-FOLDER = "_kept"  # Parquet readers ignore names that begin with an underscore
-ABOUT, SONGS, MATCHES = "about.json", "songs", "matches"  # no reader of *.parquet sees them
+FOLDER = "_kept"
+ABOUT, SONGS, MATCHES = "about.json", "songs", "matches"
 REST = ("errors", "speed", "offset")
 
 

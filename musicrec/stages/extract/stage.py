@@ -34,7 +34,7 @@ from musicrec.store.lineage import digest
 from musicrec.store.outcomes import Counts, check_failures, count
 from musicrec.store.staging import Staged, read_staged
 from musicrec.store.store import Store
-from musicrec.store.table_parts import write_version
+from musicrec.store.table_parts import is_published_as_made_now, write_version
 from musicrec.store.table_spec import Table, rows_of
 
 MEMORY = 600 * 2**20  # bytes per worker, with its libraries; measured by benchmarks/extract/memory.py
@@ -180,7 +180,7 @@ def _publish(store: Store, settings: ExtractSettings, tracks: list[Wanted]) -> t
     name = settings.fingerprint(digest(*(column.to_pylist() for column in rows.columns)))
     tables = tables_of(settings)
     for table in tables:
-        if store.exists(table.name) and store.footer(table.name)["fingerprint"] == name:
+        if is_published_as_made_now(store, table, name):
             continue
         version = store.new_version(table.name, settings, name, **table.lineage)
         write_version(store, version, table, rows, staged)

@@ -24,6 +24,7 @@ LOUDEST = 1e6  # full scale is 1, or 2^15 for integers kept as floats; above, a 
 IMAGE_BYTES = 64 * 1024  # approximate size of the two PNGs of a track
 ID_BYTES = 32
 LINEAGE = {"hop_length": features.HOP_LENGTH}
+MEL_DICTIONARIES = ("track_id", "mel.list.element")
 MEL96_RATE, MEL96_SAMPLES = 12_000, 349_440  # 29.12 s: 1 366 frames (K. Choi et al., ICASSP 2017)
 MEL96_FRAMES = {"n_fft": 512, "hop_length": 256, "n_mels": 96}
 
@@ -53,7 +54,7 @@ def tables_of(settings: ExtractSettings) -> list[Table]:
     frames = 1 + int(longest_s * settings.sample_rate) // features.HOP_LENGTH
     tables = [
         Table("features", features_schema(names), row_bytes, LINEAGE),
-        Table("mel", MEL, ID_BYTES + 2 * settings.n_mels * frames, LINEAGE),
+        Table("mel", MEL, ID_BYTES + 4 * settings.n_mels * frames, LINEAGE, dictionaries=MEL_DICTIONARIES),
     ]
     if settings.segment_s:
         segments_bytes = row_bytes * int(longest_s / settings.segment_s)
@@ -63,7 +64,8 @@ def tables_of(settings: ExtractSettings) -> list[Table]:
     if settings.mel96:
         frames = 1 + MEL96_SAMPLES // MEL96_FRAMES["hop_length"]
         lineage = {"sample_rate": MEL96_RATE, **MEL96_FRAMES}
-        tables.append(Table("mel96", MEL, ID_BYTES + 2 * MEL96_FRAMES["n_mels"] * frames, lineage, is_apart=True))
+        row_bytes = ID_BYTES + 4 * MEL96_FRAMES["n_mels"] * frames
+        tables.append(Table("mel96", MEL, row_bytes, lineage, is_apart=True, dictionaries=MEL_DICTIONARIES))
     return [
         table._replace(schema=table.schema.with_metadata(to_metadata(made_by(settings, **table.lineage))))
         for table in tables
@@ -143,8 +145,11 @@ def problem_of(n_samples: int, peak: float, rate: int, min_duration_s: float) ->
 
 
 def _stored(mel: Samples) -> dict[str, Any]:
-    """Return the columns of a mel-spectrogram [n_mels, n_frames]."""
-    return {"mel": mel.astype(np.float16).ravel(), "n_frames": mel.shape[1]}
+    """Return the columns of a mel-spectrogram [n_mels, n_frames].
+
+    Rounded, it has few different values, so that a dictionary of them halves the file. Many readers have no float16.
+    """
+    return {"mel": mel.astype(np.float16).astype(np.float32).ravel(), "n_frames": mel.shape[1]}
 
 
 def _mel96(y: Samples, rate: int) -> Samples:

@@ -17,7 +17,7 @@ from musicrec.similarity.search.exact import Lists
 from musicrec.similarity.search.refresh import Kept
 from musicrec.similarity.search.screens import available
 
-FOLDER = "_kept"  # Parquet readers ignore names that begin with an underscore
+FOLDER = "_kept"
 ABOUT = "about.json"
 PROJECTION_ARRAYS = ("centre", "axes")
 

@@ -1,6 +1,7 @@
 """Evaluate models: train each on every fold of two splits, and keep its predictions for the held-out songs.
 
-In the random split, all clips of a recording are on the same side; in the artist split, all songs of an artist. Each
+In the random split, all clips of a recording are on the same side; in the artist split, all songs of an artist. Where
+the artists of too many songs are unknown, there is no artist split: it would be a random one by another name. Each
 training run on one fold is a Ray task, which stages its predictions. They stay in the work folder, so that no training
 run is repeated. Models that were evaluated before on the same songs and folds stay in the tables.
 """
@@ -85,7 +86,8 @@ def evaluate(
     inputs = {(table_of(each), each.space): each for each in train_settings}
     songs = {key: load_training_set(store, each) for key, each in inputs.items()}
     first_songs = next(iter(songs.values()))
-    units = {_name(store, unit, first_songs): unit for unit in _units(train_settings, settings)}
+    splits = SPLITS if first_songs.grouped_by_artist else SPLITS[:1]  # artists who are not known cannot be kept apart
+    units = {_name(store, unit, first_songs): unit for unit in _units(train_settings, settings, splits)}
     if todo := missing(store, settings.stage, units):
         connect(address)
         for table in sorted({table_of(units[name].settings) for name in todo}):
@@ -104,13 +106,15 @@ def evaluate(
     return published
 
 
-def _units(train_settings: Sequence[TrainSettings], settings: EvaluateSettings) -> list[Unit]:
+def _units(
+    train_settings: Sequence[TrainSettings], settings: EvaluateSettings, splits: Sequence[str] = SPLITS
+) -> list[Unit]:
     """Return all training runs, with the models mixed, so that a slow model's runs do not all come last."""
     return [
         Unit(each.model_copy(update={"seed": each.seed + seed}), split, fold, settings.folds)
         for seed in range(settings.seeds)
         for fold in range(settings.folds)
-        for split in SPLITS
+        for split in splits
         for each in train_settings
     ]
 
@@ -193,6 +197,7 @@ def _publish(store: Store, settings: EvaluateSettings, songs: TrainingSet, units
     trained: dict[str, Any] = {
         unit.name: unit.settings.model_dump(mode="json", exclude={"seed"}) for unit in units.values()
     }
+    splits = sorted({unit.split for unit in units.values()})
     content = {}
     for table, schema in TABLES.items():
         folder = store.work.folder(settings.stage if table == "evaluation" else f"{settings.stage}/{table}")
@@ -201,7 +206,7 @@ def _publish(store: Store, settings: EvaluateSettings, songs: TrainingSet, units
             names = {str(unit.settings.model): unit.name for unit in units.values()}
             fused = ["+".join(names[model] for model in models.split("+")) for models in settings.fuse]
             fresh = pa.concat_tables([fresh, *(_fused(fresh, models, songs.classes) for models in fused)])
-        content[table] = pa.concat_tables([_before(store, table, lineage, fresh), fresh])
+        content[table] = pa.concat_tables([_before(store, table, lineage, fresh, splits), fresh])
     predictions = content["evaluation"].to_pandas()
     content["scores"] = pa.Table.from_pandas(_scores(store, predictions, songs.classes), SCORES, preserve_index=False)
     trained = _trained_before(store, lineage) | trained
@@ -213,11 +218,13 @@ def _publish(store: Store, settings: EvaluateSettings, songs: TrainingSet, units
     return content["scores"].to_pandas()
 
 
-def _before(store: Store, table: str, lineage: dict[str, Any], fresh: pa.Table) -> pa.Table:
+def _before(
+    store: Store, table: str, lineage: dict[str, Any], fresh: pa.Table, splits: Sequence[str] = SPLITS
+) -> pa.Table:
     if not _is_comparable(store, table, lineage):
         return fresh.slice(0, 0)
-    evaluated = pc.unique(fresh["model"])
-    return store.read(table, filter=~pc.field("model").isin(evaluated)).cast(fresh.schema)
+    stays = ~pc.field("model").isin(pc.unique(fresh["model"])) & pc.field("split").isin(splits)
+    return store.read(table, filter=stays).cast(fresh.schema)
 
 
 def _is_comparable(store: Store, table: str, lineage: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The third stage: train a genre model and publish its folder. Networks train on Ray Train, others in one task."""
+"""The third stage: train a genre model and publish its folder, on Ray Train or in one task."""
 
 import time
 from pathlib import Path
@@ -70,7 +70,8 @@ def train(
     gpu : bool
         Whether each worker of a network gets a GPU.
     checkpoint_s : float
-        Seconds between checkpoints of a network. After a crash, training continues from the last one.
+        Seconds between checkpoints of a network that trains on Ray Train. After a crash, training continues from the
+        last one. What one task trains begins anew.
 
     Raises
     ------
@@ -80,17 +81,17 @@ def train(
     full = with_defaults(settings)
     if workers > (full.batch_size or 0):
         raise ConfigError(f"{workers} workers cannot share a batch of {full.batch_size} songs; raise --batch-size")
-    songs = load_training_set(store, full)
+    songs = load_training_set(store, full, needs_genres=full.model not in CLUSTERINGS)
     model_id = full.fingerprint(
         *fingerprints(store, full),
-        digest(songs.track_ids, songs.groups, [songs.classes[i] for i in songs.y]),
+        digest(songs.track_ids, songs.groups, songs.genres),
     )
     name = f"models/{full.model}"
     is_current = _published_id(store, name) == model_id
     if not is_current:
         held_out(songs, full.test_fraction, full.seed)  # if the songs cannot be split, fail before Ray starts
         connect(address)
-        if full.model in NETWORKS:
+        if takes_long(full) or workers > 1 or gpu:
             unpack_as_task(store, table_of(full))
             folder = fit_on_ray(
                 store, full, model_id, fit_and_write, workers=workers, gpu=gpu, checkpoint_s=checkpoint_s
@@ -104,6 +105,14 @@ def train(
         clear_unpacked(store)
     outcomes = _outcomes(store, songs, model_id, lacking(store, input_of(store, full)))
     return finish(store, settings, outcomes, model_id, fresh=0 if is_current else len(songs.track_ids))
+
+
+def takes_long(settings: TrainSettings) -> bool:
+    """Return whether a training takes so long that it needs checkpoints: that of a network of spectrograms or images.
+
+    Ray Train takes ten seconds to start its workers, and a network of features learns in less.
+    """
+    return settings.model in NETWORKS and table_of(settings) != "features"
 
 
 def keep(store: Store, settings: TrainSettings) -> Counts:
@@ -196,7 +205,7 @@ def fit_and_write(store: Store, settings: TrainSettings, model_id: str, folder: 
     """
     from musicrec.models.training import train_model
 
-    songs = load_training_set(store, settings)
+    songs = load_training_set(store, settings, needs_genres=settings.model not in CLUSTERINGS)
     test = held_out(songs, settings.test_fraction, settings.seed)
     history: list[dict[str, float]] = list(how["start"].history) if how.get("start") else []
     report_epoch = how.pop("on_epoch", lambda metrics, snapshot: None)
@@ -238,22 +247,25 @@ def _write_model(
     reads_vectors = model.card["input"]["reads"] in VECTORS
     rows = np.flatnonzero(test | reads_vectors)
     probabilities = model.predict_proba(songs.X if reads_vectors else Chosen(songs.X, rows))
-    predicted = probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1) if songs.classes else songs.y[rows]
     hits, tested = predicted == songs.y[rows], test[rows]
     model.card["metrics"] = {
-        "test_accuracy": float(hits[tested].mean()),
-        "train_accuracy": float(hits[~tested].mean()) if reads_vectors else history[-1]["accuracy"],
+        "test_accuracy": float(hits[tested].mean()) if songs.classes else None,
+        "train_accuracy": (
+            None if not songs.classes else float(hits[~tested].mean()) if reads_vectors else history[-1]["accuracy"]
+        ),
         "n_test": int(test.sum()),
         "n_train": int((~test).sum()),
         "grouped_by_artist": songs.grouped_by_artist,
     }
     model.save(folder)
     pq.write_table(pa.Table.from_pylist(history, schema=HISTORY), folder / "history.parquet")
+    names: list[str | None] = [*songs.classes] or [None]
     columns = {
         "track_id": [songs.track_ids[i] for i in rows],
         "split": ["test" if t else "train" for t in tested],
-        "genre": [songs.classes[i] for i in songs.y[rows]],
-        "predicted": [songs.classes[i] for i in predicted],
+        "genre": [names[i] for i in songs.y[rows]],
+        "predicted": [names[i] for i in predicted],
         "probabilities": list(probabilities),
     }
     pq.write_table(pa.table(columns, schema=PREDICTIONS), folder / "predictions.parquet")

@@ -59,7 +59,7 @@ def content_hash(path: Path) -> str:
 
 
 def version(store: Store) -> Path:
-    return (store.out / "tracks").resolve()
+    return store.path("tracks")
 
 
 # --- rows -------------------------------------------------------------------------------------------------------

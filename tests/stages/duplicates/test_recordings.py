@@ -204,13 +204,13 @@ def test_a_night_keeps_the_files_of_fingerprints_that_have_not_changed(source, e
     monkeypatch.setattr(fingerprint_rows, "SONGS_PER_TASK", 2)
     store, more = Store(shutil.copytree(extracted.out, tmp_path / "out", symlinks=True)), tmp_path / "more"
     duplicates(store, SETTINGS)
-    before = {part.stat().st_ino: part for part in store.path("fingerprints").glob("*.parquet")}
+    before = {part.stat().st_ino: part for part in (store.out / "fingerprints").glob("*.parquet")}
     shutil.copytree(source, more)
     (more / "blues" / "blues.00000.flac").rename(more / "blues" / "a copy of it.flac")
     catalog(store, CatalogSettings(source=str(more)), force=True)
     extract(store, EXTRACT, force=True)
     duplicates(store, SETTINGS)
-    after = {part.stat().st_ino for part in store.path("fingerprints").glob("*.parquet")}
+    after = {part.stat().st_ino for part in (store.out / "fingerprints").glob("*.parquet")}
     assert len(before) == 6  # of eleven songs
     assert len(after & before.keys()) == 5
 
@@ -235,7 +235,7 @@ def test_the_result_does_not_depend_on_shards_and_parts(extracted, done, tmp_pat
     store = Store(shutil.copytree(extracted.out, tmp_path / "out", symlinks=True))
     monkeypatch.setattr(matching, "SONGS_PER_TASK", 3)
     duplicates(store, SETTINGS)
-    assert len(list(store.path("fingerprints").glob("*.parquet"))) == 6  # a task's two songs in each
+    assert len(list((store.out / "fingerprints").glob("*.parquet"))) == 6  # a task's two songs in each
     assert rows(store) == rows(done)
     assert figures(store) == figures(done)
 
@@ -279,7 +279,7 @@ def test_spectrograms_that_are_missing_or_too_coarse_are_refused_in_a_line(tmp_p
 
 
 def test_a_damaged_table_of_fingerprints_is_named(store):
-    part = next(store.path("fingerprints").glob("*.parquet"))
+    part = next((store.out / "fingerprints").glob("*.parquet"))
     part.write_bytes(part.read_bytes()[:-100])
     with pytest.raises(MusicrecError, match="fingerprints is damaged"):
         duplicates(store, DuplicatesSettings(max_bit_errors=0.2))

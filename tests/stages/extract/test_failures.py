@@ -69,8 +69,8 @@ def sixteen(seventeen: Path, ray_session: None, tmp_path_factory: pytest.TempPat
     ("misbehave", "reason", "tries"),
     [
         (segfault, "crashed", 3),  # with its shard, alone, and alone again
-        (be_killed, "crashed", 3),
-        (sleep_for_ever, "timeout", 1),
+        pytest.param(be_killed, "crashed", 3, marks=pytest.mark.slow),
+        pytest.param(sleep_for_ever, "timeout", 1, marks=pytest.mark.slow),
         (spin_with_the_interpreter_lock, "timeout", 1),
     ],
 )
@@ -195,7 +195,7 @@ def kill_worker(process: subprocess.Popen[bytes]) -> None:
     os.kill(worker, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("kill", [kill_worker, kill_driver])
+@pytest.mark.parametrize("kill", [pytest.param(kill_worker, marks=pytest.mark.slow), kill_driver])
 def test_each_track_stands_once_after_a_kill_in_mid_extract(
     undisturbed: Store, synthetic: Path, tmp_path: Path, kill: Callable[[subprocess.Popen[bytes]], None]
 ) -> None:

@@ -90,7 +90,7 @@ def kill_driver(process):
     process.kill()
 
 
-@pytest.mark.parametrize("kill", [kill_workers, kill_driver])
+@pytest.mark.parametrize("kill", [kill_workers, pytest.param(kill_driver, marks=pytest.mark.slow)])
 def test_no_song_is_lost_or_doubled_by_a_kill_in_the_middle(alone, synthetic, tmp_path, kill):
     store = new_out(tmp_path / "out", synthetic)
     process = start(store.out)

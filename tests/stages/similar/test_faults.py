@@ -259,7 +259,8 @@ def test_what_a_killed_run_left_is_not_taken_for_a_table(store, publish_vectors)
     work = store.work.folder("similar")
     for folder in (root / ".00002-deadbeef", root / "00003-deadbeef"):
         (folder / "_sidecar").mkdir(parents=True)
-        (folder / "part-00000-00002-deadbeef.parquet").write_bytes(b"PAR1 half a tab")
+        (folder / "parts").mkdir()
+        (folder / "parts" / "part-00000-00002-deadbeef.parquet").write_bytes(b"PAR1 half a tab")
     for leftover in ("0123456789abcdef-0000000000.parquet", ".0123456789abcdef-0000000000.parquet.x7"):
         (work / leftover).write_bytes(b"PAR1 half a sha")
     with stays_published(store):
@@ -343,7 +344,7 @@ import os, sys
 looks = 0
 while not os.path.exists(sys.argv[2]):
     for _ in range(1000):
-        os.stat(sys.argv[1] + "/similar/_sidecar/songs.arrow")  # raises if there is no table, even for a moment
+        os.stat(sys.argv[1] + "/similar/../_sidecar/songs.arrow")  # raises if there is no table, even for a moment
     looks += 1000
 print(looks)
 """

@@ -12,6 +12,7 @@ import ray
 
 from musicrec.errors import ConfigError
 from musicrec.models import with_defaults
+from musicrec.models.network import Network
 from musicrec.settings import TrainSettings
 from musicrec.stages.train.on_ray import _snapshot, _written, fit_on_ray
 from musicrec.stages.train.stage import train
@@ -94,6 +95,15 @@ def test_two_workers_end_with_the_weights_that_one_ends_with_whatever_is_killed(
     first, last = map(int, (extracted.out / "kill-2-0.epochs").read_text().split())
     assert 1 < first <= 4  # it went on from a checkpoint
     assert last == EPOCHS
+
+
+@pytest.mark.slow
+def test_one_task_trains_what_one_worker_of_ray_train_trains(extracted: Store) -> None:
+    run(extracted, "alone", workers=1)
+    train(extracted, TrainSettings(epochs=EPOCHS, dropout=0, batch_size=12))
+    network = Network.load(extracted.path("models/mlp")).network
+    for a, b in zip(weights(extracted, "alone-1-0"), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_a_gpu_that_is_asked_for_and_not_there_is_said_at_once(extracted: Store) -> None:

@@ -204,7 +204,7 @@ def test_features_of_the_test_songs_have_no_part_in_it(store):
     rows = tune(store, TuneSettings(model="knn", folds=3))
     songs = load_training_set(store, TrainSettings(model="knn"))
     test = held_out(songs, 0.2, 0)
-    file = next(store.path("features").resolve().glob("*.parquet"))
+    file = next((store.out / "features").resolve().glob("*.parquet"))
     table = pa.parquet.read_table(file).to_pandas().set_index("track_id")
     names = np.array(songs.track_ids)
 

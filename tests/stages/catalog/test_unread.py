@@ -1,0 +1,240 @@
+"""What cannot be read is not gone: songs keep what they had, and the run says so."""
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile as sf
+
+from musicrec.errors import CatalogError, DecodeError, Unread, exit_code_of
+from musicrec.schemas import Reason
+from musicrec.settings import CatalogSettings
+from musicrec.stages.catalog import unread
+from musicrec.stages.catalog.layouts import Listing
+from musicrec.stages.catalog.stage import catalog
+from musicrec.stages.run_report import reported
+from musicrec.store.store import Store
+
+NAMES = ("rock/a.wav", "rock/live/b.wav", "pop/c.wav", "pop/d.wav", "e.wav")
+CODES = [errno.EACCES, errno.EIO, errno.ESTALE, errno.ETIMEDOUT]
+
+
+def song(path: Path, seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sf.write(path, 0.1 * np.random.default_rng(seed).normal(size=800), 8_000)
+
+
+def run(store: Store, source: Path, **options):
+    return catalog(store, CatalogSettings(source=str(source)), **options)
+
+
+def table(store: Store, name: str = "tracks") -> pd.DataFrame:
+    return pd.read_parquet(store.out / name).set_index("track_id")
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    for i, name in enumerate(NAMES):
+        song(tmp_path / "songs" / name, i)
+    return tmp_path / "songs"
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    store = Store(tmp_path / "out")
+    store.create()
+    return store
+
+
+def break_listing(monkeypatch, folder: Path, code: int, *, after: int = 0) -> None:
+    """Let a folder give some entries and then an error."""
+    scandir = os.scandir
+
+    class Broken:
+        def __init__(self, entries):
+            self._entries, self._left = entries, after
+
+        def __next__(self):
+            if not self._left:
+                raise OSError(code, os.strerror(code), str(folder))
+            self._left -= 1
+            return next(self._entries)
+
+        def __iter__(self):
+            return self
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self._entries.close()
+
+        close = __exit__
+
+    def broken(path="."):
+        if Path(path) != folder:
+            return scandir(path)
+        if not after:
+            raise OSError(code, os.strerror(code), str(folder))
+        return Broken(scandir(path))
+
+    monkeypatch.setattr(os, "scandir", broken)
+
+
+def reasons(store: Store) -> dict[str, str]:
+    outcomes = table(store, "outcomes")
+    return outcomes[outcomes.status == "failed"].reason.to_dict()
+
+
+@pytest.mark.parametrize("after", [0, 1])
+@pytest.mark.parametrize("code", CODES)
+def test_songs_below_a_folder_that_cannot_be_listed_keep_their_rows(store, source, monkeypatch, code, after):
+    run(store, source)
+    known = table(store)
+    with monkeypatch.context() as patch:
+        break_listing(patch, source / "rock", code, after=after)
+        counts = run(store, source, max_removed_fraction=0)
+    pd.testing.assert_frame_equal(table(store), known)
+    assert (counts.ok, counts.failed, counts.total) == (3, 2, 6)  # the folder has an outcome too
+    assert reasons(store) == {"rock/a.wav": "unreadable", "rock/live/b.wav": "unreadable"}
+    (line,) = counts.unread
+    assert line == (
+        f"2 songs could not be read: {source}/rock cannot be listed: {os.strerror(code)}; for example rock/a.wav"
+    )
+    counts = run(store, source)
+    assert (counts.ok, counts.failed, counts.fresh, counts.unread) == (5, 0, 0, ())
+
+
+def test_songs_that_are_really_removed_are_gone(store, source):
+    run(store, source)
+    shutil.rmtree(source / "rock")
+    (source / "e.wav").unlink()
+    counts = run(store, source)
+    assert list(table(store).index) == ["pop/c.wav", "pop/d.wav"]
+    assert (counts.failed, counts.unread) == (0, ())
+
+
+def test_a_source_that_cannot_be_listed_changes_nothing(store, source, monkeypatch):
+    run(store, source)
+    known = table(store)
+    break_listing(monkeypatch, source, errno.EACCES)
+    with pytest.raises(CatalogError, match=r"cannot be read \(Permission denied\); nothing has changed"):
+        run(store, source)
+    pd.testing.assert_frame_equal(table(store), known)
+
+
+def test_songs_that_are_seen_keep_their_ids_and_their_layout(store, tmp_path, monkeypatch):
+    """Of two songs of one name, each has its path as id; if one is not seen, the other keeps that id."""
+    for i, name in enumerate(("one/blues.00001.wav", "two/blues.00001.wav", "one/blues.00002.wav", "x/y.wav")):
+        song(tmp_path / "songs" / name, i)
+    run(store, tmp_path / "songs")
+    known = table(store)
+    assert "one/blues.00001.wav" in known.index
+    break_listing(monkeypatch, tmp_path / "songs/two", errno.EIO)
+    run(store, tmp_path / "songs")
+    pd.testing.assert_frame_equal(table(store), known)
+
+
+@pytest.mark.parametrize("where", ["stat", "open"])
+@pytest.mark.parametrize("code", CODES)
+def test_a_file_that_cannot_be_read_for_a_night_keeps_its_row(store, source, monkeypatch, where, code):
+    run(store, source)
+    known = table(store)
+    path = source / "pop/c.wav"
+    os.utime(path, (1, 1))  # it must be opened to know whether it has changed
+    method = getattr(Path, where)
+
+    def broken(self, *arguments, **options):
+        if self == path:
+            raise OSError(code, os.strerror(code), str(self))
+        return method(self, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, where, broken)
+        counts = run(store, source)
+    pd.testing.assert_frame_equal(table(store), known)
+    assert reasons(store) == {"pop/c.wav": "unreadable"}
+    assert len(counts.unread) == 1
+    assert run(store, source).unread == ()
+    assert table(store).loc["pop/c.wav", "content_hash"] == known.loc["pop/c.wav", "content_hash"]
+
+
+def test_folders_of_the_system_are_nothing_to_report(store, source, monkeypatch):
+    for name in ("lost+found", ".Trash"):
+        (source / name).mkdir()
+        break_listing(monkeypatch, source / name, errno.EACCES)
+    assert run(store, source).unread == ()
+
+
+def test_a_folder_that_was_never_read_is_reported(store, source, monkeypatch):
+    break_listing(monkeypatch, source / "rock", errno.EACCES)
+    counts = run(store, source)
+    assert list(table(store).index) == ["e.wav", "pop/c.wav", "pop/d.wav"]
+    assert counts.unread == (f"{source}/rock cannot be listed: Permission denied; no song of it is known",)
+
+
+def test_songs_of_another_source_are_not_kept(store, source, tmp_path, monkeypatch):
+    run(store, source)
+    song(tmp_path / "others/x.wav")
+    monkeypatch.setattr(unread, "_problem", lambda uri, places: "cannot be read")
+    run(store, tmp_path / "others", force=True)
+    assert list(table(store).index) == ["x.wav"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [({}, True), (DecodeError(Reason.UNREADABLE, "503"), True), (DecodeError(Reason.MISSING, "404"), False)],
+)
+def test_an_object_that_a_bucket_does_not_list_is_asked_for(monkeypatch, answer, kept):
+    def info(uri):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(unread, "server_info", info)
+    rows = {"a": {"track_id": "a", "uri": "s3://bucket/a.wav"}}
+    assert [row for row, _ in unread.not_gone(Listing("folder", [], []), rows)] == [rows["a"]] * kept
+    assert unread.not_gone(Listing("manifest", [], []), rows) == []  # its owner has taken it from the list
+
+
+def test_the_run_ends_with_an_exit_code_of_its_own_and_says_so(store, source, monkeypatch, capsys):
+    settings = CatalogSettings(source=str(source))
+    catalog(store, settings)
+    break_listing(monkeypatch, source / "rock", errno.EIO)
+    with pytest.raises(Unread) as e, reported(store, "catalog") as done:
+        done.stage("catalog", lambda: catalog(store, settings))
+    assert exit_code_of(e.value) == done.report.exit_code == 7
+    assert "2 songs could not be read" in capsys.readouterr().err
+    assert len(done.report.unread) == 1
+    assert done.report.songs["removed"] == 0
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(os.getuid() == 0 and not shutil.which("setpriv"), reason="root's rights cannot be taken away")
+def test_rights_that_a_user_lacks_for_a_night(source, tmp_path):
+    """By the machine's own rights; root gives up the right to ignore them."""
+    without_rights = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.getuid() == 0 else []
+
+    def musicrec(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [*without_rights, sys.executable, "-m", "musicrec", "catalog", tmp_path / "out", *arguments]
+        return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+
+    assert musicrec("--source", source).returncode == 0
+    known = pd.read_parquet(tmp_path / "out/tracks")
+    (source / "rock").chmod(0o000)
+    (source / "pop/c.wav").chmod(0o000)
+    night = musicrec()
+    (source / "rock").chmod(0o755)
+    (source / "pop/c.wav").chmod(0o644)
+    assert night.returncode == 7, night.stderr
+    assert "2 songs could not be read" in night.stderr
+    assert "1 song could not be read: the file cannot be read: Permission denied" in night.stderr
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out/tracks"), known)
+    assert musicrec().returncode == 0
+    assert pd.read_parquet(tmp_path / "out/tracks").content_hash.tolist() == known.content_hash.tolist()
