@@ -2,7 +2,7 @@
 
 The clip is the one that decoding from the very start gives: the encoder's delay is dropped as FFmpeg drops it. Only
 where the container states the position of each packet to the sample (mp4 and related formats) does a seek shorten the
-way to the clip. The samples are then the same, except for the random noise by which AAC replaces noise.
+way to the clip. The samples are then the same, except for the random noise that AAC and AC-3 put in.
 
 An mp4 also states to the sample where its sound ends. FFmpeg 8 plays the last packet to its end all the same, and
 FFmpeg 9 does so for Opus and PCM. Here the end is the container's, whichever FFmpeg decodes.
