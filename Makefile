@@ -9,7 +9,7 @@ FILES ?= 1000
 SEED ?= 0
 ARGS ?=
 
-.PHONY: setup python demo test test-slow test-debian13 lint docs bench bench-peers bench-scaling bench-memory bench-train bench-lookup \
+.PHONY: setup python demo test test-slow test-readers test-debian13 lint docs bench bench-peers bench-scaling bench-memory bench-train bench-lookup \
 	bench-topn bench-nightly bench-kills fuzz lock clean
 
 setup:
@@ -28,6 +28,15 @@ test: setup
 
 test-slow: setup
 	$(BIN)/pytest -m slow --timeout=1800
+
+READERS = pandas pyarrow duckdb polars daft pyspark fastparquet datasets "ray[data]" "fsspec[http]"
+test-readers: setup .readers/installed  # reads every table by every tool of docs/guides/readers.md; Spark needs Java 17
+	MUSICREC_READERS=$(CURDIR)/.readers/bin/python $(BIN)/pytest -s --timeout=1800 tests/readers
+
+.readers/installed: Makefile
+	$(BIN)/python -m venv .readers
+	.readers/bin/pip install $(READERS)
+	touch $@
 
 test-debian13:  # all tests by Python 3.13, as root, in a tree that debootstrap makes
 	.ci/debian13 make test
@@ -63,4 +72,4 @@ lock: setup  # of this package, of its documentation, and of the S3 server of it
 	echo swift | $(COMPILE) - --output-file tests/s3/requirements.lock
 
 clean:
-	rm -rf .venv docs/_build .s3-server demo-out demo-out-synthetic-catalog
+	rm -rf .venv .readers docs/_build .s3-server demo-out demo-out-synthetic-catalog

@@ -126,7 +126,7 @@ def test_a_run_finds_nothing_to_compute(store):
     done = {counted.stage: counted.fresh for counted in counts}
     # The songs were copied, so that the catalog reads them again and finds the same content.
     assert done == {"catalog": N_SONGS, "extract": 0, "train": 0, "embed": 0, "similar": 0}
-    assert last_report(store)["songs"] == {"total": N_SONGS, "added": 0, "changed": 0, "removed": 0}
+    assert last_report(store)["songs"] == {"total": N_SONGS, "added": 0, "changed": 0, "removed": 0, "moved": 0}
     after = published(store)
     assert {name for name in before if after[name] != before[name]} == {
         "tracks",
@@ -146,7 +146,7 @@ def test_the_next_refresh_compares_only_what_is_new(store, ray_session):
     sf.write(song, samples[::-1], rate)
     with store.lock():
         refresh(store, chain_settings(store), show=lambda line: None)
-    assert last_report(store)["songs"] == {"total": N_SONGS, "added": 0, "changed": 1, "removed": 0}
+    assert last_report(store)["songs"] == {"total": N_SONGS, "added": 0, "changed": 1, "removed": 0, "moved": 0}
     assert last_report(store)["decoded"] == 1
     assert store.footer("similar")["lineage"]["compared"]["changed"] == 1
     embeddings = store.read("embeddings").to_pandas().sort_values("track_id", ignore_index=True)

@@ -29,6 +29,16 @@ OUT = click.argument("out")
 class Command(click.Command):
     """A command whose help has a section for each stage's settings, and a section for its other options."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; who gives the songs without ``--source`` is told how to."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as e:
+            if "unexpected extra argument" in e.message and any(option.name == "source" for option in self.params):
+                how = f"the songs are given by --source: musicrec {ctx.info_name} OUT --source FOLDER"
+                raise click.UsageError(f"{e.message}; {how}", ctx) from e
+            raise
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, as click asks for them."""
         sections: dict[str, list[tuple[str, str]]] = {}

@@ -283,6 +283,10 @@ def embed(out: str, settings_file: Path | None, address: str | None, gpu: bool, 
 
     with open_run(out, address=address) as run:
         settings = settings_of(EmbedSettings, run.store, settings_file, options)
+        others = [name.removeprefix("models/") for name in run.store.published() if name.startswith("models/")]
+        others = [name for name in others if name != settings.model]
+        if others:
+            show(f"embed: by the model {settings.model}; for another, say --model {' or '.join(others)}")
         show(run.stage("embed", lambda: stage(run.store, settings, address=address, gpu=gpu)))
 
 

@@ -17,7 +17,7 @@ from musicrec.monitor.text_table import printable, text_table
 if TYPE_CHECKING:
     from musicrec.serve.lookup import Similar, SimilarTable, Song
 
-CSV_HEAD = ("song", "rank", "track_id", "title", "artist", "genre", "score")
+CSV_HEAD = ("track_id", "rank", "similar_track_id", "title", "artist", "genre", "score")
 
 
 @click.command(
@@ -129,7 +129,7 @@ def _print_json(found: Found, *, is_list: bool) -> None:
         {
             "song": song._asdict(),
             "similar": [
-                {"rank": s.rank, **s.song._asdict(), "score": s.score}
+                {"rank": s.rank, **_as_similar(s.song), "score": s.score}
                 | ({"shares": {name: of[i] for name, of in shares.items()}} if shares else {})
                 for i, s in enumerate(similar_songs)
             ],
@@ -138,6 +138,11 @@ def _print_json(found: Found, *, is_list: bool) -> None:
     ]
     if objects or is_list:
         click.echo(json.dumps(objects if is_list else objects[0], ensure_ascii=False, indent=2))
+
+
+def _as_similar(song: "Song") -> dict[str, str | None]:
+    """Return a song's columns, its id by the name that it has in the table."""
+    return {"similar_track_id" if name == "track_id" else name: value for name, value in song._asdict().items()}
 
 
 def _print_csv(found: Found, *, is_list: bool) -> None:

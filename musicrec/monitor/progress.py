@@ -34,6 +34,7 @@ class Progress:
         is_seen = sys.stderr.isatty() and not is_json()
         self._bar = tqdm(total=total, initial=done, desc=label, leave=False) if is_seen else None
         self._started = self._last_line = time.monotonic()
+        self._printed: tuple[int, str] | None = None
 
     def advance(self, n: int = 1, note: str = "", *, failed: int | None = None) -> None:
         """Count `n` more as done, with `failed` failures so far; show `note` beside the count."""
@@ -43,9 +44,13 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(self._note, refresh=False)
             self._bar.update(n)
-        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
-            self._last_line = time.monotonic()
+        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES and not self._is_old_news():
+            self._last_line, self._printed = time.monotonic(), (self.done, self._note)
             self._print_line()
+
+    def _is_old_news(self) -> bool:
+        """Return whether the last line said the same, with a note of what is waited for."""
+        return bool(self._note) and self._printed == (self.done, self._note)
 
     def _print_line(self) -> None:
         seconds = time.monotonic() - self._started

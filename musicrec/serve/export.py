@@ -76,7 +76,7 @@ def _write_json(table: SimilarTable, file: Path, n: int) -> None:
             track_id = table.track_id(row)
             others, scores = table.neighbours(track_id, n)
             found = zip(map(table.track_id, others.tolist()), scores, strict=True)
-            lines = [f'{{"track_id": {_quoted(other)}, "score": {score}}}' for other, score in found]
+            lines = [f'{{"similar_track_id": {_quoted(other)}, "score": {score}}}' for other, score in found]
             f.write(f"{',' if row else ''}\n{_quoted(track_id)}: [{', '.join(lines)}]")
         f.write("\n}\n")
 

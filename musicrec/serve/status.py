@@ -78,7 +78,7 @@ def complaint(store: Store, name: str, max_age: datetime.timedelta | None) -> st
     if max_age is not None and (age is None or age > max_age):
         age_text = "of unknown age" if age is None else f"{in_words(age)} old"
         limit = in_words(max_age)
-        return f"{store.out / name} is {age_text}, older than the {limit} asked for; run: musicrec run {store.out}"
+        return f"{store.out / name} is {age_text}, older than the {limit} asked for; run: musicrec refresh {store.out}"
     return None
 
 

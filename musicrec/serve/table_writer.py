@@ -85,10 +85,9 @@ def encodings(group: pa.Table) -> dict[str, Any]:
     Ids go into a dictionary where the same songs come again and again within a group, as in a small catalog or one with
     hubs; otherwise they stand one after the other.
     """
-    lengths_apart = {"similar_track_id": "DELTA_LENGTH_BYTE_ARRAY"}
     ways = [
-        WRITING | {"use_dictionary": ["track_id", "rank"], "column_encoding": lengths_apart},
-        WRITING | {"use_dictionary": ["track_id", "rank", "similar_track_id"]},
+        WRITING | {"use_dictionary": columns}
+        for columns in (["track_id", "rank"], ["track_id", "rank", "similar_track_id"])
     ]
     return min(ways, key=lambda how: _size(group, how))
 

@@ -27,7 +27,7 @@ from musicrec.settings import (
     weights_of,
 )
 from musicrec.stages.default_space import default_space, tell_default
-from musicrec.stages.run_report import RunReport, reported
+from musicrec.stages.run_report import RunReport, describe_changes, describe_failures, failures, reported
 from musicrec.store.outcomes import Counts
 from musicrec.store.spaces import require_spaces, table_of
 from musicrec.store.store import Store
@@ -164,9 +164,14 @@ def refresh(
     keep_model = store.exists(f"models/{settings.embed.model}")
     chain = stages(store, settings, address=address, keep_model=keep_model, **how)
     with reported(store, "refresh", on_cluster=not is_embedded(address)) as done, deadline(deadline_s):
+        failed_before = failures(store)
         for name, stage in chain.items():
             check_deadline()
             show(f"{done.stage(name, stage)}; {_seconds(done.report, name)}")
+            if name == "catalog":
+                show(describe_changes(done.report.songs))
+        if line := describe_failures(failures(store) - failed_before):
+            show(line)
         check_deadline()
         page = done.stage("report", lambda: report(store))
         show(f"report: {page}; {_seconds(done.report, 'report')}")

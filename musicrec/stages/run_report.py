@@ -8,16 +8,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
+import pyarrow.compute as pc
+
 from musicrec import __version__
 from musicrec.errors import Defect, Unread, exit_code_of
 from musicrec.files.paths import AnyPath, children, make_folder, remove, write_atomic
 from musicrec.monitor import log
 from musicrec.monitor.cpu_time import CpuMeter
+from musicrec.schemas import FAILED
 from musicrec.serve.status import problems
 from musicrec.store.outcomes import Counts
 from musicrec.store.store import Store
 
 FOLDER = "_runs"
+FAILURES_NAMED = 5
 KEPT = 400  # reports to keep: more than a year of nights
 
 FAULTY = "some songs failed because of a bug in musicrec (see above); everything else is done"
@@ -40,7 +44,7 @@ class RunReport:
     seconds: float = 0.0
     exit_code: int = 0
     error: str | None = None  # the error message, in one line
-    songs: dict[str, int] = field(default_factory=dict)  # total, added, changed, removed, if catalog has run
+    songs: dict[str, int] = field(default_factory=dict)  # total, added, changed, moved, removed, if catalog has run
     decoded: int = 0
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)  # seconds, cpu_seconds and counts of each stage
     faults: list[str] = field(default_factory=list)  # faults of musicrec that made songs fail in this run
@@ -73,7 +77,8 @@ class Run:
         if isinstance(result, Counts):
             figures |= {count: getattr(result, count) for count in ("ok", "skipped", "failed", "fresh")}
             if name == "catalog":
-                self.report.songs = _changes(songs, _songs(self.store))
+                moved = getattr(result, "moved", 0)
+                self.report.songs = _changes(songs, _songs(self.store)) | {"moved": moved}
             self.report.faults += result.faults
             self.report.unread += result.unread
             if name == "extract":
@@ -167,6 +172,29 @@ def _songs(store: Store) -> Songs:
         return {}
     columns = store.read("tracks", ["track_id", "content_hash"]).to_pydict()
     return dict(zip(columns["track_id"], columns["content_hash"], strict=True))
+
+
+def describe_changes(songs: dict[str, int]) -> str:
+    """Return what a night has found of songs, in a line."""
+    changes = [f"{songs[what]} {what}" for what in ("added", "changed", "moved", "removed") if songs.get(what)]
+    return f"songs: {', '.join(changes) or 'none added, changed, moved or removed'}"
+
+
+def failures(store: Store) -> set[tuple[str, str]]:
+    """Return the songs that a stage could not use because they failed, each with its reason."""
+    if not store.exists("outcomes"):
+        return set()
+    rows = store.read("outcomes", ["track_id", "reason"], pc.field("status") == FAILED).to_pydict()
+    return set(zip(rows["track_id"], rows["reason"], strict=True))
+
+
+def describe_failures(new: set[tuple[str, str]]) -> str | None:
+    """Return which songs have failed, in a line; None if none has."""
+    if not new:
+        return None
+    named = [f"{track_id} ({reason})" for track_id, reason in sorted(new)[:FAILURES_NAMED]]
+    more = [f"and {len(new) - FAILURES_NAMED:,} more"] if len(new) > FAILURES_NAMED else []
+    return f"failed: {', '.join([*named, *more])}"
 
 
 def _changes(before: Songs, after: Songs) -> dict[str, int]:

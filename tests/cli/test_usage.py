@@ -178,6 +178,8 @@ def test_the_version_is_shown(run):
         ("catalog", "Missing argument 'OUT'"),
         ("catalog NEW", "Missing option '--source'"),
         ("run NEW", "Missing option '--source'"),
+        ("run NEW songs", "unexpected extra argument (songs); the songs are given by --source: musicrec run OUT"),
+        ("refresh NEW songs", "the songs are given by --source: musicrec refresh OUT --source FOLDER"),
         ("catalog NEW --source songs --kind vinyl", "'vinyl' is not one of 'auto', 'folder', 'gtzan'"),
         ("lookup OUT", "Missing argument 'TRACK...', or option '--file'"),
         ("lookup OUT x -n 0", "0 is not in the range x>=1"),
@@ -405,6 +407,26 @@ def test_off_a_terminal_progress_is_a_plain_line_now_and_then(monkeypatch, capsy
     text, lines = capsys.readouterr()
     assert text == ""
     assert lines == "extract: 2 of 8 (25%) after 0 s\nextract: 4 of 8 (50%) after 0 s, 1 failed\n"
+
+
+def test_off_a_terminal_what_is_waited_for_is_said_once(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    with Progress("train", 8) as bar:
+        for _ in range(12):
+            bar.advance(0, note="starting TensorFlow")
+        bar.advance(1)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["train: 0 of 8 (0%) after 0 s, starting TensorFlow", "train: 1 of 8 (12%) after 0 s"]
+
+
+def test_embed_says_which_model_it_takes_if_there_are_others(run, out, stages):
+    store = Store(out)
+    with store.new_version("models/svm", CatalogSettings(source="x"), "a" * 16) as version:
+        (version.folder / "weights").touch()
+        store.publish(version)
+    code, text, _ = run("embed", "OUT", "--model", "mlp")
+    assert (code, text) == (0, "embed: by the model mlp; for another, say --model svm\nembed: done\n")
+    assert run("embed", "OUT", "--model", "svm")[1] == "embed: done\n"
 
 
 def test_off_a_terminal_quick_work_says_nothing(capsys):

@@ -60,7 +60,7 @@ def test_every_reader_finds_the_rows_of_the_table(table, tmp_path, monkeypatch, 
     lists = json.loads(text)
     assert list(lists) == IDS
     assert [
-        (t, rank, found["track_id"], float(np.float32(found["score"])))
+        (t, rank, found["similar_track_id"], float(np.float32(found["score"])))
         for t, its in lists.items()
         for rank, found in enumerate(its, start=1)
     ] == rows(table, n)

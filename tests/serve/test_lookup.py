@@ -604,11 +604,15 @@ def test_several_songs_are_one_list_and_those_missing_are_named_at_the_end(looku
     code, text, _ = lookup(*arguments, "--json")
     assert code == 1
     assert [found["song"]["track_id"] for found in json.loads(text)] == songs
+    assert [line["similar_track_id"] for line in json.loads(text)[0]["similar"]] == [
+        s.song.track_id for s in table.similar(songs[0], 3)
+    ]
     code, text, _ = lookup(*arguments, "--csv")
     assert code == 1
     lines = list(csv.DictReader(io.StringIO(text)))
     assert [
-        (line["song"], int(line["rank"]), line["track_id"], line["title"], float(line["score"])) for line in lines
+        (line["track_id"], int(line["rank"]), line["similar_track_id"], line["title"], float(line["score"]))
+        for line in lines
     ] == [(t, s.rank, s.song.track_id, s.song.title or "", s.score) for t in songs for s in table.similar(t, 3)]
 
 

@@ -152,7 +152,7 @@ def test_a_model_without_a_date_is_of_unknown_age(store):
         (version.folder / "weights").touch()
         store.publish(version)
     assert status.complaint(store, "models/mlp", datetime.timedelta(hours=1)) == (
-        f"{store.out}/models/mlp is of unknown age, older than the 60 min asked for; run: musicrec run {store.out}"
+        f"{store.out}/models/mlp is of unknown age, older than the 60 min asked for; run: musicrec refresh {store.out}"
     )
 
 

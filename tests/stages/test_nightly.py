@@ -106,7 +106,7 @@ def night(first, tmp_path):
 def test_the_first_run_does_everything_and_says_so(first):
     _, store, report = first
     tracks = store.track_ids()
-    assert report["songs"] == {"total": len(tracks), "added": len(tracks), "changed": 0, "removed": 0}
+    assert report["songs"] == {"total": len(tracks), "added": len(tracks), "changed": 0, "removed": 0, "moved": 0}
     assert report["decoded"] == len(tracks)
     assert (report["exit_code"], report["error"]) == (0, None)
     assert list(report["stages"]) == STAGES
@@ -129,7 +129,7 @@ def test_with_nothing_changed_nothing_is_decoded_or_published(night, monkeypatch
     monkeypatch.setattr(extract_stage, "connect", pytest.fail)  # Ray is not even asked
     report = run(store, source)
     assert time.monotonic() - started < 30
-    assert report["songs"] == {"total": len(store.track_ids()), "added": 0, "changed": 0, "removed": 0}
+    assert report["songs"] == {"total": len(store.track_ids()), "added": 0, "changed": 0, "removed": 0, "moved": 0}
     assert (report["decoded"], report["published"]) == (0, {})
     assert [report["stages"][name]["fresh"] for name in STAGES[:-1]] == [0] * 5
     assert "churn" not in report["gate"]
@@ -145,7 +145,7 @@ def test_only_what_was_added_or_changed_is_decoded_and_no_model_trained(night):
     changed.write_bytes(donor.read_bytes())
     removed.unlink()
     report = run(store, source)
-    assert report["songs"] == {"total": len(before), "added": 1, "changed": 1, "removed": 1}
+    assert report["songs"] == {"total": len(before), "added": 1, "changed": 1, "removed": 1, "moved": 0}
     assert (report["decoded"], report["stages"]["embed"]["fresh"]) == (2, 2)
     assert store.versions("models/mlp").published == model
     now = store.track_ids()
@@ -159,6 +159,19 @@ def test_only_what_was_added_or_changed_is_decoded_and_no_model_trained(night):
     assert set(listed.similar_track_id) <= set(now)
     assert 0 < report["gate"]["churn"] < 1
     assert run(store, source)["published"] == {}
+
+
+def test_a_song_that_was_renamed_is_not_decoded_again_and_the_night_says_what_has_happened(night):
+    source, store = night
+    song = min(p for p in source.rglob("*.wav") if p.stat().st_size > 50_000)
+    before, lines = store.read("similar"), []
+    song.rename(song.with_name("another name.wav"))
+    (source / "broken.wav").write_bytes(b"RIFF")
+    report = json.loads(refresh(store, settings(source), show=lines.append).read_text())
+    assert (report["songs"]["moved"], report["songs"]["removed"], report["stages"]["embed"]["fresh"]) == (1, 0, 0)
+    assert store.read("similar").equals(before)
+    assert "songs: 1 added, 1 moved" in lines
+    assert [line for line in lines if line.startswith("failed:")] == ["failed: broken.wav (undecodable)"]
 
 
 def test_a_deadline_that_has_passed_does_nothing_and_is_exit_code_4(night):
@@ -273,6 +286,7 @@ def test_the_command_prints_lines_with_the_time_and_ends_with_the_report(night, 
     text, complaint = capsys.readouterr()
     assert (e.value.code, complaint) == (0, "")
     *lines, last = text.splitlines()
+    assert lines.pop(1).endswith("Z songs: none added, changed, moved or removed")
     assert [re.match(r"\d\d:\d\d:\d\dZ (\w+): .*; \d+\.\d s$", line)[1] for line in lines] == STAGES
     assert json.loads(Path(last.removeprefix("run: ")).read_text())["exit_code"] == 0
     with pytest.raises(SystemExit) as e:

@@ -39,7 +39,7 @@ def test_a_command_reports_its_stage_its_counts_and_what_it_published(source, tm
     outcomes = Store(out).read("outcomes")
     n = len(outcomes)
     assert (report["command"], report["exit_code"], report["error"]) == ("catalog", 0, None)
-    assert report["songs"] == {"total": n, "added": n, "changed": 0, "removed": 0}
+    assert report["songs"] == {"total": n, "added": n, "changed": 0, "removed": 0, "moved": 0}
     stage = report["stages"]["catalog"]
     assert stage["ok"] == pc.sum(pc.equal(outcomes["status"], "ok")).as_py()
     assert 0 < stage["seconds"] <= report["seconds"]
@@ -48,7 +48,7 @@ def test_a_command_reports_its_stage_its_counts_and_what_it_published(source, tm
     assert musicrec("catalog", out, "--source", source) == 0
     first, second = reports(out)
     assert first == report
-    assert second["songs"] == {"total": n - 1, "added": 0, "changed": 0, "removed": 1}
+    assert second["songs"] == {"total": n - 1, "added": 0, "changed": 0, "removed": 1, "moved": 0}
     assert second["published"]["tracks"]["before"] == report["published"]["tracks"]["now"]
 
 

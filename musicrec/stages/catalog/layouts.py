@@ -20,9 +20,9 @@ import pandas as pd
 
 from musicrec.audio import is_remote, local_path
 from musicrec.errors import CatalogError, DecodeError
-from musicrec.files.parquet import read_parquet
 from musicrec.files.paths import AnyPath
 from musicrec.schemas import Reason
+from musicrec.stages.catalog.manifest import FACTS, PLACES, read_manifest
 from musicrec.stages.catalog.walk import audio_files, relative_id
 
 GTZAN_NAME = re.compile(r"(?P<genre>[a-z]+)\.\d{5}$")
@@ -199,27 +199,20 @@ def _from_manifest(file: AnyPath) -> list[Track]:
 
     A path is absolute or relative to the manifest's folder; a URI is ``file://``, ``http(s)://`` or ``s3://``.
     """
-    try:
-        table = read_parquet(file).to_pandas() if file.suffix == ".parquet" else _read_csv(file)
-    except (ValueError, OSError) as e:
-        raise CatalogError(f"manifest {file} cannot be read: {e}".splitlines()[0]) from e
-    places = [c for c in ("uri", "path") if c in table.columns]
-    if not places:
-        raise CatalogError(f"manifest {file} has no column 'path' or 'uri'; expected one audio file per row")
-    columns = [
-        c for c in ("title", "artist", "artist_id", "album", "genre", "split", "recording") if c in table.columns
-    ]
+    rows, columns = read_manifest(file)
+    facts = [name for name in columns if name in FACTS]
     tracks = []
-    for number, row in enumerate(table.to_dict("records"), start=1):
-        written = next(filter(None, (_text(row[c]) for c in places)), None)
+    for number, row in enumerate(rows, start=1):
+        written = next(filter(None, map(row.get, PLACES)), None)
         if written is None:
-            raise CatalogError(f"manifest {file}: row {number} has no {places[-1]}; expected one audio file per row")
+            expected = "expected one audio file per row"
+            raise CatalogError(f"manifest {file}: row {number} has no {' or '.join(PLACES)}; {expected}")
         try:
             place = _place(written, file.parent)
         except DecodeError as e:
             raise CatalogError(f"manifest {file}, row {number}: {e.detail}") from e
-        track_id = _text(row.get("track_id")) or _manifest_id(written)
-        tracks.append(Track(track_id, place, {c: _text(row[c]) for c in columns}, uri=written))
+        track_id = row.get("track_id") or _manifest_id(written)
+        tracks.append(Track(track_id, place, {name: row[name] for name in facts}, uri=written))
     return tracks
 
 

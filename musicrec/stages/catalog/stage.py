@@ -28,6 +28,7 @@ from musicrec.stages.catalog.file_tags.read import read_tags
 from musicrec.stages.catalog.file_tags.text import clean
 from musicrec.stages.catalog.genre_source import Taken, take, use
 from musicrec.stages.catalog.layouts import Listing, Track, list_source
+from musicrec.stages.catalog.moved import keep_ids
 from musicrec.stages.catalog.servers import server_info
 from musicrec.stages.catalog.unread import lines_of, not_gone
 from musicrec.stages.finish import finish
@@ -42,9 +43,10 @@ READERS = 8  # threads that read files; hashing and reading release the interpre
 
 @dataclass(frozen=True)
 class CatalogCounts(Counts):
-    """Counts, and of how many songs no artist is known."""
+    """Counts, and of how many songs no artist is known, and how many have moved within their source."""
 
     without_artist: int = 0
+    moved: int = 0
 
     def __str__(self) -> str:
         if not self.without_artist:
@@ -83,6 +85,7 @@ def catalog(
     of_source = before if store.settings.recorded(settings.stage).get("source") == settings.source else {}
     with explain_s3_errors(source):
         listing = _list(store, source, settings, of_source)
+    moved = keep_ids(listing, of_source, _content_hash)
     _check(store, settings, force=force)
     genres = take(settings.genre_from, listing, source, _genres_before(store) if of_source else None)
     use(genres, listing)
@@ -108,7 +111,7 @@ def catalog(
     log.log_event("genres", line, **genres._asdict())
     unread = _report_unread(listing, read)
     without_artist = sum(not song.row.get("artist_ids") for song in read)
-    return CatalogCounts(**vars(counts) | {"unread": unread}, without_artist=without_artist)
+    return CatalogCounts(**vars(counts) | {"unread": unread}, without_artist=without_artist, moved=moved)
 
 
 def _read_all(

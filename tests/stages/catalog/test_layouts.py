@@ -7,6 +7,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 from PIL import Image
@@ -328,6 +330,49 @@ def test_a_manifest_names_songs_and_what_is_known_of_them(tmp_path, manifest):
     assert paths["a.wav"] == tmp_path / "lists/a.wav"
     assert paths["../c.wav"] == tmp_path / "c.wav"
     assert paths[str(absolute)] == absolute
+
+
+def test_ids_of_a_manifest_that_are_integers_stay_what_they_are(tmp_path):
+    """Also beside a missing one, for which pandas makes floats of all: two of these ids are then one."""
+    ids_ = [9007199254740993, None, 9007199254740992, 7]
+    rows = pa.table({"path": [f"{i}.wav" for i in range(4)], "track_id": pa.array(ids_, pa.int64())})
+    pq.write_table(rows, tmp_path / "songs.parquet")
+    tracks = {track.path.name: track.track_id for track in listed(tmp_path / "songs.parquet").tracks}
+    assert tracks == {"0.wav": "9007199254740993", "1.wav": "1.wav", "2.wav": "9007199254740992", "3.wav": "7"}
+
+
+@pytest.mark.parametrize(("last", "expected"), [(12.0, "12"), (1.5, "1.5")])
+def test_ids_that_pandas_made_floats_of_are_integers_again_where_that_is_certain(tmp_path, last, expected):
+    rows = pd.DataFrame({"path": ["a.wav", "b.wav"], "track_id": [last, np.nan]})
+    rows.to_parquet(tmp_path / "songs.parquet")
+    assert ids(tmp_path / "songs.parquet") == [expected, "b.wav"]
+    rows.assign(track_id=[2.0**53, np.nan]).to_parquet(tmp_path / "songs.parquet")
+    with pytest.raises(CatalogError, match=r"column 'track_id' holds floats beyond 2\^53.*; write it as text"):
+        listed(tmp_path / "songs.parquet")
+
+
+def test_headers_of_a_manifest_are_known_however_they_are_spelled(manifest, capsys):
+    file = manifest(**{" Path ": ["a.wav"], "Track ID": ["one"], "ARTIST-ID": ["7"], "BPM": ["99"], "mood ": ["blue"]})
+    assert facts(listed(file)) == {"one": {"artist_id": "7"}}
+    assert capsys.readouterr().err == f"musicrec: manifest {file}: columns that are not used: 'BPM', 'mood '\n"
+
+
+def test_a_byte_order_mark_is_no_part_of_a_header(tmp_path):
+    (tmp_path / "songs.csv").write_bytes("\ufeffpath,title\na.wav,A\n".encode())
+    assert facts(listed(tmp_path / "songs.csv")) == {"a.wav": {"title": "A"}}
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    for headers, told in (("path,genre,Genre", r"\['genre', 'Genre'\]"), ("path,path,genre", r"\['path', 'path'\]")):
+        (tmp_path / "songs.csv").write_text(f"{headers}\na.wav,rock,pop\n")
+        with pytest.raises(CatalogError, match=f"2 columns '.*' .{told}.; keep one of them"):
+            listed(tmp_path / "songs.csv")
+
+
+def test_a_column_of_lists_is_refused(tmp_path):
+    pq.write_table(pa.table({"path": ["a.wav"], "genre": [["rock", "pop"]]}), tmp_path / "songs.parquet")
+    with pytest.raises(CatalogError, match=r"column .genre. holds list.*; expected text or numbers"):
+        listed(tmp_path / "songs.parquet")
 
 
 def test_a_manifest_may_name_the_ids_itself(manifest):
