@@ -31,9 +31,8 @@ def night(tmp_path, monkeypatch):
         for module in (lineage, store_module):
             monkeypatch.setattr(module, "made_with", lambda stage: {"libsndfile": library, "numpy": "2.0"})
         published[:] = sorted({*([] if anew else published), *songs})
-        rows = [
-            {"track_id": song, "status": OK, "fingerprint": "f", "stage": "extract", "value": 1.0} for song in songs
-        ]
+        row = {"status": OK, "fingerprint": "f", "stage": "extract", "value": 1.0}
+        rows = [{"track_id": song} | row for song in songs]
         stage_shard(store.work, "extract", library, [table], rows)
         version = store.new_version("features", SETTINGS, f"{len(published):08d}")
         wanted = pa.table({"track_id": published, "fingerprint": ["f"] * len(published)})
