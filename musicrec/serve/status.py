@@ -11,6 +11,7 @@ from musicrec.files.parquet import rows_in
 from musicrec.files.paths import AnyPath, children, files_below
 from musicrec.schemas import OK
 from musicrec.serve.lookup import SimilarTable
+from musicrec.store.made_with import side_by_side
 from musicrec.store.pointer import parts_of
 from musicrec.store.store import Store
 
@@ -33,6 +34,7 @@ class VersionStatus(NamedTuple):
     made_by: str  # stage and its code version, model, settings that matter
     figures: Figures  # those that its gate checked
     damage: str | None  # what is wrong with its files
+    versions: str | None = None  # of libraries, if they differ from row to row
 
 
 class TableStatus(NamedTuple):
@@ -146,6 +148,7 @@ def version_status(store: Store, name: str, version: str) -> VersionStatus:
         made_by=_made_by(footer),
         figures=footer.get("lineage", {}).get("gate", {}),
         damage=damage,
+        versions=side_by_side(footer.get("versions", [])),
     )
 
 

@@ -505,6 +505,17 @@ def test_a_remote_sidecar_that_changes_or_breaks_off_while_it_is_fetched_leaves_
         assert list((tmp_path / "cache" / "sidecars").iterdir()) == []
 
 
+def test_a_home_that_cannot_be_written_is_one_line_with_the_remedy(far, tmp_path, monkeypatch):
+    fs, _ = far
+    store = small_out(tmp_path)
+    publish_similar(store)
+    put(fs, store)
+    monkeypatch.setenv("MUSICREC_CACHE", "/proc/cache")  # a folder that nobody can write to
+    line = r"^/proc/cache/sidecars, where .* cannot be written \(.*\); name another folder: MUSICREC_CACHE=FOLDER$"
+    with pytest.raises(ConfigError, match=line):
+        SimilarTable("memory://bucket/similar")
+
+
 def test_no_sidecar_far_away_and_no_such_place_are_refused(far):
     fs, _ = far
     fs.pipe("/bucket/similar/part-00000.parquet", b"")
