@@ -87,6 +87,9 @@ def _show(found: Any) -> None:  # noqa: ANN401 - Status, whose module is importe
         rows = [[p["stage"], p["status"], p["reason"] or "", f"{p['tracks']:,}"] for p in found.problems]
         click.echo("\n" + text_table(["stage", "status", "reason", "tracks"], rows))
     for table in found.tables:
+        if table.version.versions:
+            versions = f"rows that different versions made stand side by side: {table.version.versions}"
+            click.echo(f"\n{table.version.name}: {versions}")
         if table.version.figures:
             figures = [f"{name.replace('_', ' ')} {_figure(value)}" for name, value in table.version.figures.items()]
             click.echo(f"\n{table.version.name}: {', '.join(figures)}")

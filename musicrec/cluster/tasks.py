@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import resource
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -42,6 +43,7 @@ TASKS_PER_CPU = 2  # in flight: one runs, one waits
 SECONDS_FOR_AN_ANSWER = 30.0
 SECONDS_WITHOUT_CPU = 5.0
 TOKEN_REMEDY = "put the cluster's into ~/.ray/auth_token, or set RAY_AUTH_TOKEN"
+LEAST_MEMORY = 3 * 2**29  # bytes: Ray's own processes and a worker with its libraries
 LEAST_TASKS = 32  # in flight even on a cluster that has no workers yet
 
 
@@ -71,7 +73,7 @@ def connect(address: str | None = None) -> None:
     show_token(embedded=embedded)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **(EMBEDDED if embedded else {}))
-    except (ConnectionError, ValueError, RuntimeError, OSError, ray.exceptions.AuthenticationError) as e:
+    except Exception as e:  # a node that does not come up in time is no more than that
         raise (_not_started(e) if embedded else _not_connected(e, address)) from e
 
 
@@ -96,7 +98,27 @@ def _not_started(error: Exception) -> MusicrecError:
         return ConfigError(
             f"the path of the temporary folder, {folder}, is too long for Ray; set TMPDIR to a short one"
         )
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:
+        return ConfigError(
+            f"Ray does not start with {limit / 2**30:.1f} GiB of address space a process; lift it: ulimit -v unlimited"
+        )
+    free = _free_memory()
+    if free is not None and free < LEAST_MEMORY:
+        return MusicrecError(
+            f"Ray does not start with {free / 2**30:.1f} GiB of free memory; it and a worker take "
+            f"{LEAST_MEMORY / 2**30:.1f}: end other programs, or take a larger machine"
+        )
     return MusicrecError(f"Ray does not start on this machine: {text}")
+
+
+def _free_memory() -> int | None:
+    """Return the bytes of memory that are free on this machine; None where the system does not say."""
+    try:
+        found = re.search(r"^MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found[1]) * 1024 if found else None
 
 
 def run_bounded(

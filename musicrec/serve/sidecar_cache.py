@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musicrec.errors import ConfigError, MusicrecError, SchemaError
-from musicrec.files.node_cache import forget_old, user_cache
-from musicrec.files.paths import AnyPath, fetch, files_below, make_folder, path_string
+from musicrec.files.node_cache import forget_old, make_cache, user_cache
+from musicrec.files.paths import AnyPath, fetch, files_below, path_string
 from musicrec.serve.sidecar import SIDECAR
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _files(remote: "UPath") -> list[tuple[str, str]]:
 
 
 def _fetch(remote: "UPath", files: list[tuple[str, str]], folder: Path) -> None:
-    make_folder(folder.parent)
+    make_cache(folder.parent)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as temporary:
         sidecar = Path(temporary) / folder.name / SIDECAR
         fetch(remote, sidecar)

@@ -99,6 +99,8 @@ def _embed_all(run: _Run) -> int:
         vectors = store.read("embeddings").cast(EMBEDDINGS)
         pieces.append(vectors.filter(pc.is_in(vectors["track_id"], pa.array(kept))))
     version = store.new_version("embeddings", run.settings, run.name, **run.lineage)
+    if kept:
+        version.keep_rows_of(store.footer("embeddings"))
     version.write_part(pa.concat_tables(pieces).sort_by("track_id"))
     rows = [{"track_id": track_id, "fingerprint": fingerprint} for (track_id, fingerprint), _ in places]
     write_parquet(version.folder / ROWS_FILE, pa.Table.from_pylist(rows, MADE_OF))

@@ -17,6 +17,7 @@ from musicrec.monitor import log
 from musicrec.monitor.cpu_time import CpuMeter
 from musicrec.schemas import FAILED
 from musicrec.serve.status import problems
+from musicrec.store.made_with import made_with
 from musicrec.store.outcomes import Counts
 from musicrec.store.store import Store
 
@@ -47,6 +48,7 @@ class RunReport:
     songs: dict[str, int] = field(default_factory=dict)  # total, added, changed, moved, removed, if catalog has run
     decoded: int = 0
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)  # seconds, cpu_seconds and counts of each stage
+    versions: dict[str, str] = field(default_factory=dict)  # of the libraries that made what is new
     faults: list[str] = field(default_factory=list)  # faults of musicrec that made songs fail in this run
     unread: list[str] = field(default_factory=list)  # what of the source could not be read
     problems: list[dict[str, Any]] = field(default_factory=list)  # stage, status, reason, tracks
@@ -83,6 +85,8 @@ class Run:
             self.report.unread += result.unread
             if name == "extract":
                 self.report.decoded = result.fresh
+            if result.fresh:
+                self.report.versions |= made_with("pretrained" if "/" in name else name)
         log.log_event("stage", **{"stage": name} | log.fields_of(result) | figures)
         return result
 

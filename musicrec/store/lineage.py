@@ -10,6 +10,7 @@ import pyarrow as pa
 from musicrec.errors import SchemaError
 from musicrec.schemas import SCHEMA_VERSION
 from musicrec.settings import StageSettings
+from musicrec.store.made_with import Versions, made_with
 
 FOOTER_KEY = b"musicrec"
 # Parquet's name for a footer without rows. A version has one of its own, because its parts may be older.
@@ -29,6 +30,15 @@ def made_by(settings: StageSettings, **lineage: Any) -> dict[str, Any]:  # noqa:
 def to_metadata(footer: Mapping[str, Any]) -> dict[bytes, bytes]:
     """Return the project's entry for a Parquet footer."""
     return {FOOTER_KEY: json.dumps(footer).encode()}
+
+
+def with_versions(schema: pa.Schema, versions: Sequence[Versions] | None = None) -> pa.Schema:
+    """Return the schema of a part, with the versions that made its rows in the footer; by default, this machine's."""
+    footer = read_footer(schema)
+    if not footer:
+        return schema
+    here = [made_with(footer["algorithm"].split(" ")[0])]
+    return schema.with_metadata(to_metadata(footer | {"versions": list(versions or here)}))
 
 
 def read_footer(schema: pa.Schema) -> dict[str, Any]:

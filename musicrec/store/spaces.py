@@ -134,6 +134,7 @@ def publish_space(
     *,
     left_out: pa.Table,
     songs: pa.Table | None = None,
+    keeps_rows: bool = False,
     **lineage: Any,  # noqa: ANN401
 ) -> None:
     """Publish vectors as the table ``vectors/NAME``. Its fingerprint depends on the vectors, the songs and the space.
@@ -154,12 +155,16 @@ def publish_space(
         ``OUTCOMES`` of the songs that should have a vector and have none; :func:`songs_left_out` reads them.
     songs : pyarrow.Table, optional
         ``track_id`` and ``fingerprint`` of each song, for a stage that keeps vectors from run to run.
+    keeps_rows : bool
+        Whether some vectors are those that are published.
     **lineage
         What else the footer tells of their origin.
     """
     content = hashlib.blake2b(np.ascontiguousarray(matrix).data, digest_size=8).hexdigest()
     fingerprint = settings.fingerprint(space.space_id, content, digest(track_ids.to_pylist()))
     with store.new_version(table_of(space.name), settings, fingerprint, space=space.lineage, **lineage) as version:
+        if keeps_rows:
+            version.keep_rows_of(store.footer(table_of(space.name)))
         step = max(1, MOST_NUMBERS // max(1, space.dimension))
         for start in range(0, max(1, len(matrix)), step):
             rows = matrix[start : start + step]

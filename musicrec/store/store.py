@@ -24,6 +24,7 @@ from musicrec.files.s3_errors import ask, explain_s3_errors
 from musicrec.settings import StageSettings
 from musicrec.store.lineage import FOOTER_FILE, check_footer, made_by, read_footer
 from musicrec.store.lock import lock_of
+from musicrec.store.made_with import made_with
 from musicrec.store.pointer import parts_of
 from musicrec.store.settings_file import SettingsFile
 from musicrec.store.staging import WorkFolders
@@ -372,7 +373,8 @@ class Store:
             OUT was copied without its links.
         """
         folder = self.versions(name).new_folder(fingerprint)
-        footer = made_by(settings, **lineage) | {"fingerprint": fingerprint, "created_at": now()}
+        versions = {"versions": [made_with(settings.stage)]}
+        footer = made_by(settings, **lineage) | versions | {"fingerprint": fingerprint, "created_at": now()}
         return Version(name, folder, footer)
 
     def publish(self, version: Version, *, keep: int = 1) -> None:
@@ -394,7 +396,7 @@ class Store:
         self.versions(version.name).publish(version.folder, keep)
 
     def set_parts_apart(self) -> None:
-        """Bring the published tables of an older musicrec into today's layout; see :class:`Versions`."""
+        """Bring the published tables of an older musicrec into today's layout: parts in a folder of their own."""
         for name in self.published():
             self.versions(name).set_parts_apart()
 

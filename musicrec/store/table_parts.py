@@ -25,6 +25,7 @@ from musicrec.errors import SchemaError
 from musicrec.files.parquet import ROW_GROUP_ROWS, open_dataset, open_parquet, read_parquet, write_parquet
 from musicrec.files.paths import AnyPath, link_or_copy, replacing
 from musicrec.store.lineage import FOOTER_FILE
+from musicrec.store.made_with import Versions
 from musicrec.store.pointer import PARTS, parts_of
 from musicrec.store.staging import Staged
 from musicrec.store.store import Store
@@ -102,6 +103,8 @@ def write_version(store: Store, version: Version, table: Table, rows: pa.Table, 
     wanted = rows_of(rows)
     if not where.keys() >= set(wanted):
         raise _lacking(store, table)
+    if not {row for row, _ in staged.places(table)} >= set(wanted) and store.exists(table.name):
+        version.keep_rows_of(store.footer(table.name))
     held = Counter(file for _, file in places)
     most = tracks_per_part(store, table)
     staying = _staying(wanted, where, held, most) if table.is_large else {}
@@ -116,7 +119,7 @@ def write_version(store: Store, version: Version, table: Table, rows: pa.Table, 
             if file in staying and len(part) == held[file] and _is_as_made_now(table, file, len(part)):
                 link_or_copy(file, target)
             else:
-                _merge(table, part, where, target)
+                _merge(table, part, where, target, version.footer.get("versions"))
         except (FileNotFoundError, pa.ArrowInvalid) as e:
             raise _lacking(store, table) from e
 
@@ -167,9 +170,11 @@ def _is_as_made_now(table: Table, file: AnyPath, n_tracks: int) -> bool:
         return bool(part.schema_arrow.equals(table.schema))
 
 
-def _merge(table: Table, rows: list[Row], where: dict[Row, AnyPath], target: AnyPath) -> None:
-    """Write a part of rows from several files."""
-    with writing(target, table) as writer:
+def _merge(
+    table: Table, rows: list[Row], where: dict[Row, AnyPath], target: AnyPath, versions: list[Versions] | None
+) -> None:
+    """Write a part of rows from several files, which may have been made with any of some versions of the libraries."""
+    with writing(target, table, versions) as writer:
         for group in slices(rows, min(ROW_GROUP_ROWS, rows_per_group(table))):
             files: dict[AnyPath, list[str]] = defaultdict(list)
             for row in group:

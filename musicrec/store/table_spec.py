@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from musicrec.files.paths import AnyPath, replacing
+from musicrec.store.lineage import with_versions
+from musicrec.store.made_with import Versions
 
 LARGE_BYTES = 16 * 1024  # per track: rewriting 100,000 of them takes a disk seconds, and the compressor half a minute
 Row = tuple[str, str]  # track id, fingerprint of content and settings
@@ -68,13 +70,13 @@ def rows_of(table: pa.Table) -> list[Row]:
 
 
 @contextmanager
-def writing(path: AnyPath, table: Table) -> Iterator[pq.ParquetWriter]:
-    """Write a file of a table that appears complete or not at all."""
+def writing(path: AnyPath, table: Table, versions: Sequence[Versions] | None = None) -> Iterator[pq.ParquetWriter]:
+    """Write a file of a table that appears complete or not at all; see :func:`with_versions`."""
     with (
         replacing(path) as temporary,
         pq.ParquetWriter(
             temporary,
-            table.schema,
+            with_versions(table.schema, versions),
             compression="zstd",
             use_dictionary=list(table.dictionaries),
             data_page_size=PAGE_BYTES,

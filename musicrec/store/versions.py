@@ -52,8 +52,18 @@ class Version:
     def __init__(self, name: str, folder: AnyPath, footer: Mapping[str, Any]) -> None:
         self.name = name
         self.folder = folder
-        self.metadata = to_metadata(footer)
+        self.footer = dict(footer)
         self._parts = 0
+
+    @property
+    def metadata(self) -> dict[bytes, bytes]:
+        """The project's entry in the footer of every part."""
+        return to_metadata(self.footer)
+
+    def keep_rows_of(self, footer: Mapping[str, Any]) -> None:
+        """Note that some rows are those of an older version, which may have been made with other libraries."""
+        own = self.footer.get("versions", [])
+        self.footer["versions"] = own + [others for others in footer.get("versions", []) if others not in own]
 
     def __enter__(self) -> "Version":
         return self

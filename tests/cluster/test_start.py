@@ -1,6 +1,7 @@
 """The Ray that a command starts for itself."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 import ray
 
 from benchmarks.chain.kills_command import Command
+from musicrec.cluster import tasks
 from musicrec.cluster.authentication import show_token
 from musicrec.cluster.tasks import connect
 from musicrec.errors import ConfigError, MusicrecError
@@ -134,6 +136,30 @@ def test_a_ray_that_does_not_start_is_one_line(without_token, monkeypatch, error
         connect()
     assert e.value.exit_code == code
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("limit", "free", "line", "code"),
+    [
+        (6 * 2**30, 2**34, r"6\.0 GiB of address space a process; lift it: ulimit -v unlimited$", 2),
+        (resource.RLIM_INFINITY, 2**29, r"0\.5 GiB of free memory; it and a worker take 1\.5: end other programs", 1),
+        (resource.RLIM_INFINITY, 2**34, "on this machine: the node timed out$", 1),
+        (resource.RLIM_INFINITY, None, "on this machine: the node timed out$", 1),
+    ],
+)
+def test_too_little_memory_is_named_as_what_keeps_ray_from_starting(
+    without_token, monkeypatch, limit, free, line, code
+):
+    def init(**options):
+        raise Exception("the node\ntimed out")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    monkeypatch.setattr(tasks, "_free_memory", lambda: free)
+    with pytest.raises(MusicrecError, match=line) as e:
+        connect()
+    assert e.value.exit_code == code
 
 
 WAITING = """

@@ -505,6 +505,17 @@ def test_a_remote_sidecar_that_changes_or_breaks_off_while_it_is_fetched_leaves_
         assert list((tmp_path / "cache" / "sidecars").iterdir()) == []
 
 
+def test_a_home_that_cannot_be_written_is_one_line_with_the_remedy(far, tmp_path, monkeypatch):
+    fs, _ = far
+    store = small_out(tmp_path)
+    publish_similar(store)
+    put(fs, store)
+    monkeypatch.setenv("MUSICREC_CACHE", "/proc/cache")  # a folder that nobody can write to
+    line = r"^/proc/cache/sidecars, where .* cannot be written \(.*\); name another folder: MUSICREC_CACHE=FOLDER$"
+    with pytest.raises(ConfigError, match=line):
+        SimilarTable("memory://bucket/similar")
+
+
 def test_no_sidecar_far_away_and_no_such_place_are_refused(far):
     fs, _ = far
     fs.pipe("/bucket/similar/part-00000.parquet", b"")
@@ -569,10 +580,13 @@ def test_programs_get_no_song_that_they_did_not_name(lookup, tmp_path, form):
 def test_json_holds_what_the_table_holds(lookup, table, row):
     code, text, complaint = lookup(IDS[row], "-n", 100, "--json")
     assert (code, complaint) == (0, "")
-    assert json.loads(text) == {
-        "song": SONGS[row]._asdict(),
-        "similar": [{"rank": s.rank, **s.song._asdict(), "score": s.score} for s in table.similar(IDS[row], 100)],
-    }
+
+    def line(similar):
+        song = similar.song._asdict()
+        return {"rank": similar.rank, "similar_track_id": song.pop("track_id"), **song, "score": similar.score}
+
+    similar = [line(s) for s in table.similar(IDS[row], 100)]
+    assert json.loads(text) == {"song": SONGS[row]._asdict(), "similar": similar}
     assert "\\u" not in text
 
 

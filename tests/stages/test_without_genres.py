@@ -2,18 +2,14 @@
 
 import shutil
 
-import pandas as pd
 import pytest
 
-from musicrec.errors import ConfigError, NotLearnable
-from musicrec.models import read_card
 from musicrec.report import write_report
 from musicrec.serve.lookup import SimilarTable
-from musicrec.settings import SimilarSettings, TrainSettings
+from musicrec.settings import SimilarSettings
 from musicrec.stages import without_genres
 from musicrec.stages.chain import chain_settings, refresh, run
 from musicrec.stages.train.stage import train
-from musicrec.stages.without_genres import foretell, space_without_embeddings
 from musicrec.store.store import Store
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -66,25 +62,7 @@ def test_a_second_run_changes_nothing_and_a_song_more_is_added(synthetic, tmp_pa
     assert len(store.read("similar")) == 2
 
 
-def test_what_will_not_work_is_said_before_any_song_is_decoded(synthetic, tmp_path, monkeypatch, capsys):
-    from musicrec.stages.extract import stage
-
-    source = source_of(synthetic, tmp_path / "songs", 2)
-
-    def stop(*arguments, **options):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(stage, "extract", stop)
-    with pytest.raises(KeyboardInterrupt):
-        chain_of(tmp_path / "out", source)
-    said = capsys.readouterr().err
-    assert "of the 2 songs 2 have no genre" in said
-    assert "evaluate and --genre need genres" in said
-    with pytest.raises(ConfigError, match="--genre only leaves no song in any list"):
-        chain_of(tmp_path / "only", source, similar={"genre": "only"})
-
-
-def test_a_model_of_before_stays_when_the_genres_are_gone(copy, synthetic, tmp_path, monkeypatch):
+def test_a_model_of_before_stays_when_the_genres_are_gone(copy, synthetic, tmp_path):
     """The published model goes on embedding; nothing falls back to another space."""
     source = source_of(synthetic, tmp_path / "songs", 3)
     settings = chain_settings(copy, {"catalog": {"source": str(source)}, "train": {"model": "knn"}})
@@ -94,19 +72,6 @@ def test_a_model_of_before_stays_when_the_genres_are_gone(copy, synthetic, tmp_p
     run(copy, settings._replace(embed=embed), show=told.append, force=True)
     assert copy.footer("similar")["lineage"]["model"] == "knn"
     assert next(counts for counts in told if counts.stage == "train").note.startswith("the model of before is kept")
-
-
-@pytest.mark.parametrize("model", ["kmeans", "birch", "gaussian_mixture", "dbscan"])
-def test_clusters_are_found_without_genres(copy, model):
-    forget_genres(copy)
-    assert train(copy, TrainSettings(model=model)).skipped == len(copy.track_ids()) - len(copy.read("features"))
-    card = read_card(copy.path(f"models/{model}"))
-    assert card["classes"] == []
-    assert card["metrics"]["test_accuracy"] is None
-    assert "adjusted_rand" not in card["clustering"]
-    clusters = pd.read_parquet(copy.path(f"models/{model}") / "clusters.parquet")
-    assert sorted(clusters.track_id) == sorted(copy.read("features")["track_id"].to_pylist())
-    assert clusters.cluster.nunique() > 1
 
 
 def test_songs_are_compared_by_their_clusters_too(copy):
@@ -127,23 +92,6 @@ def test_two_songs_are_too_few_for_clusters_but_not_for_a_table(synthetic, tmp_p
     store, told = chain_of(tmp_path / "out", source, train={"model": "kmeans"}, embed={"model": "kmeans"})
     assert told["train"].note == "no model: clusters need at least 3 songs, and there are 2"
     assert len(store.read("similar")) == 2
-
-
-def test_a_classifier_still_refuses_songs_without_genres(copy):
-    forget_genres(copy)
-    with pytest.raises(NotLearnable, match="needs at least two genres of two songs each"):
-        train(copy, TrainSettings(model="knn"))
-
-
-def test_the_space_without_a_model():
-    assert space_without_embeddings(()) == ("features",)
-    assert space_without_embeddings(("musicnn",)) == ("musicnn",)
-    assert space_without_embeddings(("embeddings=1", "musicnn=2")) == ("musicnn",)
-
-
-def test_with_genres_nothing_is_foretold(undisturbed, capsys):
-    foretell(undisturbed, TrainSettings(), SimilarSettings(), keep_model=False)
-    assert capsys.readouterr().err == ""
 
 
 def forget_genres(store):

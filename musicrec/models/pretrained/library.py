@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from musicrec.errors import ConfigError, ModelError
-from musicrec.files.node_cache import user_cache
+from musicrec.files.node_cache import make_cache, user_cache
 from musicrec.files.paths import fsync
 from musicrec.models.pretrained.card import Card, read_card, to_toml
 from musicrec.models.pretrained.checks import check_golden, check_mates, golden_vectors
@@ -107,7 +107,7 @@ def _folder(name: str) -> Path:
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
     """Make a folder with some files, which appears complete or not at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_cache(folder.parent)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as temporary:
         made = Path(temporary) / "new"
         made.mkdir()

@@ -9,6 +9,7 @@ from typing import Any
 
 from musicrec.audio import is_remote, local_path
 from musicrec.stages.catalog.layouts import Listing, Track
+from musicrec.stages.catalog.unread import problem_of
 
 Row = dict[str, Any]
 
@@ -34,21 +35,27 @@ def keep_ids(listing: Listing, before: Mapping[str, Row], content_hash: Callable
     new = [track for track in listing.tracks if track.uri not in known]
     for track in listing.tracks:
         track.track_id = known.get(track.uri, track.track_id)
-    moved = _match(new, _gone(listing, before), content_hash)
+    gone, unread = _missing(listing, before)
+    moved = _match(new, gone, content_hash)
     for track in new:
         track.track_id = moved.get(track.uri, track.track_id)
-    _make_unique(listing, [track for track in new if track.uri not in moved])
+    _make_unique(listing, [track for track in new if track.uri not in moved], unread)
     return len(moved)
 
 
-def _gone(listing: Listing, before: Mapping[str, Row]) -> dict[int, list[Row]]:
-    """Return the songs whose files are no longer where they were, by size."""
+def _missing(listing: Listing, before: Mapping[str, Row]) -> tuple[dict[int, list[Row]], set[str]]:
+    """Return the songs whose files are no longer where they were, by size, and the ids of those that cannot be seen."""
     listed = {track.uri for track in listing.tracks}
     gone: dict[int, list[Row]] = defaultdict(list)
-    for _, row in sorted(before.items()):
-        if row["uri"] not in listed and not is_remote(row["uri"]) and not os.path.lexists(local_path(row["uri"])):
+    unread = set()
+    for track_id, row in sorted(before.items()):
+        if row["uri"] in listed or is_remote(row["uri"]):
+            continue
+        if problem_of(row["uri"], listing.unread):
+            unread.add(track_id)
+        elif not os.path.lexists(local_path(row["uri"])):
             gone[row["size_bytes"]].append(row)
-    return gone
+    return gone, unread
 
 
 def _match(new: list[Track], gone: dict[int, list[Row]], content_hash: Callable[[Path], str]) -> dict[str, str]:
@@ -66,10 +73,10 @@ def _match(new: list[Track], gone: dict[int, list[Row]], content_hash: Callable[
     return moved
 
 
-def _make_unique(listing: Listing, new: list[Track]) -> None:
+def _make_unique(listing: Listing, new: list[Track], unread: set[str]) -> None:
     """Number new names that a song has already: a file may lie where another lay that has moved."""
     uris = {track.uri for track in new}
-    taken = {track.track_id for track in listing.tracks if track.uri not in uris}
+    taken = unread | {track.track_id for track in listing.tracks if track.uri not in uris}
 
     def free(name: str) -> str:
         names = chain([name], (f"{name}#{i}" for i in count(2)))

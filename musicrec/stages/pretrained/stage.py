@@ -261,15 +261,15 @@ def _publish(run: _Run, tracks: list[Wanted]) -> pa.Table:
     if not rows or run.published_rows() == set(rows):
         return outcomes
     where = dict(staged.places(run.job.tables[0]))
-    outputs = _outputs(
-        run, [row for row in rows if row not in where], {row: where[row] for row in rows if row in where}
-    )
+    kept = [row for row in rows if row not in where]
+    outputs = _outputs(run, kept, {row: where[row] for row in rows if row in where})
     left_out = outcomes.filter(pc.field("status") != OK)
     matrix = pc.list_flatten(outputs["embedding"]).to_numpy().reshape(len(outputs), -1)
     ids = outputs["track_id"].combine_chunks()
     if run.card.tags:
-        _publish_tags(run, wanted, outputs)
-    publish_space(run.store, run.settings, run.space, ids, matrix, left_out=left_out, songs=wanted.cast(ROWS))
+        _publish_tags(run, wanted, outputs, keeps_rows=bool(kept))
+    how: dict[str, Any] = {"left_out": left_out, "songs": wanted.cast(ROWS), "keeps_rows": bool(kept)}
+    publish_space(run.store, run.settings, run.space, ids, matrix, **how)
     return outcomes
 
 
@@ -305,12 +305,14 @@ def _kept(run: _Run, track_ids: pa.Array) -> pa.Table:
     return pa.table([track_ids, vectors["embedding"], list(tags)], schema=OUTPUTS)
 
 
-def _publish_tags(run: _Run, rows: pa.Table, outputs: pa.Table) -> None:
+def _publish_tags(run: _Run, rows: pa.Table, outputs: pa.Table, *, keeps_rows: bool) -> None:
     """Publish the table ``tags/NAME``."""
     values = pc.list_flatten(outputs["tags"]).to_numpy().reshape(len(outputs), -1)
     fingerprint = run.settings.fingerprint(run.space.space_id, *rows["fingerprint"].to_pylist())
     columns: list[Any] = [outputs["track_id"], *(pa.array(column) for column in np.ascontiguousarray(values.T))]
     with run.store.new_version(run.tags, run.settings, fingerprint, space=run.space.lineage) as version:
+        if keeps_rows:
+            version.keep_rows_of(run.store.footer(run.tags))
         version.write_part(pa.table(columns, schema=tags_schema(run.card.tags)))
         write_parquet(version.folder / ROWS_FILE, rows.cast(ROWS))
         run.store.publish(version)

@@ -22,6 +22,7 @@ from musicrec.stages.catalog.stage import catalog
 from musicrec.stages.extract.plan import plan, wanted_tracks
 from musicrec.stages.extract.stage import extract, extract_track
 from musicrec.store import table_parts, table_spec
+from musicrec.store.made_with import made_with
 from musicrec.store.store import Store
 
 
@@ -71,7 +72,8 @@ def test_a_table_says_what_made_it_and_each_part_what_made_its_rows(undisturbed:
     for name in ("features", "mel"):
         footer = undisturbed.footer(name)
         assert footer["fingerprint"].startswith(undisturbed.path(name).name.split("-")[1])
-        rows = {key: footer[key] for key in ("schema_version", "algorithm", "settings", "lineage")}
+        rows = {key: footer[key] for key in ("schema_version", "algorithm", "settings", "lineage", "versions")}
+        assert rows["versions"] == [made_with("extract")]
         assert rows["lineage"] == {"hop_length": 512}
         for part in (undisturbed.out / name).glob("*.parquet"):
             assert json.loads(pq.read_metadata(part).metadata[b"musicrec"]) == rows
