@@ -69,6 +69,7 @@ class Reason(StrEnum):
     SILENT = "silent"
     NO_GENRE = "no_genre"
     GENRE_OF_ONE_SONG = "genre_of_one_song"
+    TOO_FEW_GENRES = "too_few_genres"
     NEWER_THAN_MODEL = "newer_than_model"
     NO_FEATURES = "no_features"
     NO_EMBEDDING = "no_embedding"
@@ -142,6 +143,12 @@ REASONS: tuple[tuple[str, Reason, str, str], ...] = (
         Reason.GENRE_OF_ONE_SONG,
         "no other song has its genre, so the model cannot learn from it",
         "nothing: it is still embedded and compared",
+    ),
+    (
+        "train, embed",
+        Reason.TOO_FEW_GENRES,
+        "there are no two genres with two songs each, by artists who can be told apart, so there is no model",
+        "nothing: it is compared by its features; or give genres to the songs",
     ),
     (
         "train",

@@ -5,12 +5,14 @@ import math
 import os
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
 from musicrec.errors import ConfigError
-from musicrec.settings import STAGES, CatalogSettings, ExtractSettings, SimilarSettings, resolve
+from musicrec.features import FEATURE_SETS
+from musicrec.settings import STAGES, CatalogSettings, ExtractSettings, FeatureSet, SimilarSettings, resolve
 from musicrec.store.settings_file import read_toml
 
 EXAMPLES = {stage: cls(source="/music") if cls is CatalogSettings else cls() for stage, cls in STAGES.items()}
@@ -192,3 +194,7 @@ def test_settings_are_frozen_and_every_setting_is_described(stage, name):
     with pytest.raises(ValidationError, match="frozen"):
         setattr(settings, name, getattr(settings, name))
     assert type(settings).model_fields[name].description
+
+
+def test_a_feature_set_can_be_asked_for_by_its_name():
+    assert get_args(FeatureSet) == tuple(FEATURE_SETS)

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from benchmarks.shared.common import audio_files, evenly, one_thread, parser, print_machine, print_table
 from benchmarks.similar.distortions import RATE, Distortion, Samples, coded
 from musicrec import audio, features
+from musicrec.features import FEATURE_SETS
 from musicrec.features.codec_noise import FILE, as_compared
 
-SETS = ("iiitd41", "gtzan57", "fma518")
+SETS = tuple(FEATURE_SETS)
 SHOWN = 12  # columns of each set
 FLOOR_SHARE = 0.1  # of the smallest value seen
 

@@ -77,6 +77,8 @@ class Classical(NamedTuple):
         """
         X = self._features(songs)
         probabilities = np.zeros((len(X), len(self.card["classes"])), np.float32)
+        if not self.card["classes"]:  # a clustering of songs without genres
+            return probabilities
         for i in range(0, len(X), BATCH_ROWS):  # distances to all training songs are held only for a block
             probabilities[i : i + BATCH_ROWS, self.pipeline.classes_] = self.pipeline.predict_proba(
                 finite_or_nan(X[i : i + BATCH_ROWS])

@@ -193,7 +193,7 @@ def write_clusters(
     Returns
     -------
     dict
-        Fields for the card: those of :class:`~musicrec.evaluate.cluster_quality.Quality` and
+        Fields for the card: those of :class:`~musicrec.evaluate.cluster_quality.Quality` and, if the songs have genres,
         :class:`~musicrec.evaluate.cluster_quality.Agreement` of the `learned` songs.
     """
     X = np.where(np.isfinite(songs.X), songs.X, np.nan).astype(np.float64)
@@ -207,7 +207,8 @@ def write_clusters(
     swept = sweep(standardised[learned], cluster, SWEPT_COMPONENTS, numbers, most=MOST_SWEPT)
     pq.write_table(pa.Table.from_pandas(swept, SWEEP, preserve_index=False), folder / "sweep.parquet")
     judged = quality(points[learned], clusters[learned])
-    return judged._asdict() | agreement(clusters[learned], songs.y[learned])._asdict()
+    beside = agreement(clusters[learned], songs.y[learned])._asdict() if songs.classes else {}
+    return judged._asdict() | beside
 
 
 def _clusters(name: str, seed: int, X: Array, n_clusters: int | None) -> NDArray[np.intp]:

@@ -213,9 +213,9 @@ def _finite_only(track_ids: pa.ChunkedArray, given: pa.ChunkedArray, matrix: Flo
 
 
 def _without_zeros(own: _InSpace) -> _InSpace:
-    """Leave out the vectors of zeros: they have no direction."""
+    """Leave out the vectors of zeros, which have no direction. If all songs are alike, all are zero and stay."""
     has_direction = own.matrix.any(axis=1)
-    if has_direction.all():
+    if has_direction.all() or not has_direction.any():
         return own
     zero = own.ids.filter(pa.array(~has_direction)).to_pylist()
     bad = own.bad | dict.fromkeys(zero, Reason.ZERO_VECTOR)

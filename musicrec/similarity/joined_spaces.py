@@ -22,14 +22,14 @@ def join(matrices: Sequence[NDArray[np.floating]], weights: Sequence[float]) -> 
     Parameters
     ----------
     matrices : sequence of numpy.ndarray
-        [N, d] of each space, finite, no row all 0.
+        [N, d] of each space, finite. A row of zeros has cosine 0 with every other.
     weights : sequence of float
         Weight of each space, above 0.
 
     Returns
     -------
     numpy.ndarray
-        float32 [N, Σd], rows of unit length.
+        float32 [N, Σd], rows of unit length unless one of its vectors is 0.
 
     Examples
     --------
@@ -44,9 +44,13 @@ def join(matrices: Sequence[NDArray[np.floating]], weights: Sequence[float]) -> 
         factor = np.sqrt(weight / sum(weights))
         for i in range(0, len(matrix), BLOCK_ROWS):
             block = matrix[i : i + BLOCK_ROWS].astype(np.float64)
-            block /= np.abs(block).max(axis=1, keepdims=True)  # no square overflows or underflows
-            joined[i : i + BLOCK_ROWS, start:stop] = block * (factor / np.linalg.norm(block, axis=1, keepdims=True))
+            block /= _or_one(np.abs(block).max(axis=1, keepdims=True))  # no square overflows or underflows
+            joined[i : i + BLOCK_ROWS, start:stop] = block * (factor / _or_one(np.linalg.norm(block, axis=1)))[:, None]
     return joined
+
+
+def _or_one(lengths: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(lengths > 0, lengths, 1.0)
 
 
 def shares(joined: Float32, widths: Sequence[int], ids: NDArray[np.int32], first: int = 0) -> Float32:

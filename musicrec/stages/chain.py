@@ -214,12 +214,11 @@ def stages(
 
     Duplicates are looked for only if the lists are to leave them out: it takes some milliseconds a song.
     """
+    from musicrec.stages import without_genres
     from musicrec.stages.catalog.stage import catalog
     from musicrec.stages.duplicates.stage import duplicates
-    from musicrec.stages.embed import embed
-    from musicrec.stages.extract.stage import extract
     from musicrec.stages.similar.stage import similar
-    from musicrec.stages.train.stage import keep, train
+    from musicrec.stages.train.stage import keep
 
     how: dict[str, Any] = {
         "address": address,
@@ -230,27 +229,40 @@ def stages(
     settings = settings._replace(similar=_with_models(store, settings.similar))
     chain: dict[str, Callable[[], Counts]] = {
         "catalog": lambda: catalog(store, settings.catalog, force=force, max_removed_fraction=max_removed_fraction),
-        "extract": lambda: extract(
-            store,
-            settings.extract,
-            limit=limit,
-            force=force,
-            **how,
-        ),
+        "extract": lambda: _extract(store, settings, keep_model=keep_model, limit=limit, force=force, **how),
         **_stages_of_spaces(store, settings, spaces_of_models(store, settings, keep_model=keep_model), **how),
         "train": lambda: (
             keep(store, settings.train)
             if keep_model
-            else train(store, settings.train, address=address, workers=workers)
+            else without_genres.train_if_possible(store, settings.train, address=address, workers=workers)
         ),
-        "embed": lambda: embed(store, settings.embed, address=address),
+        "embed": lambda: _embed(store, settings.embed, address=address),
         **_stages_of_spaces(store, settings, _spaces_of_lists(settings.similar), **how),
         "duplicates": lambda: duplicates(store, settings.duplicates, address=address),
-        "similar": lambda: similar(store, settings.similar, address=address),
+        "similar": lambda: similar(store, without_genres.comparable(store, settings.similar), address=address),
     }
     if not settings.similar.no_duplicates:
         del chain["duplicates"]
     return chain
+
+
+def _extract(store: Store, settings: ChainSettings, *, keep_model: bool, **how: Any) -> Counts:  # noqa: ANN401
+    """Decode the songs, once it is said what will not work with them."""
+    from musicrec.stages import without_genres
+    from musicrec.stages.extract.stage import extract
+
+    without_genres.foretell(store, settings.train, settings.similar, keep_model=keep_model)
+    return extract(store, settings.extract, **how)
+
+
+def _embed(store: Store, settings: EmbedSettings, *, address: str | None) -> Counts:
+    """Embed the songs, unless there is no model because none could learn their genres."""
+    from musicrec.stages import without_genres
+    from musicrec.stages.embed import embed
+
+    if without_genres.has_no_model(store, settings):
+        return without_genres.skip_embedding(store, settings)
+    return embed(store, settings, address=address)
 
 
 def spaces_of_models(store: Store, settings: ChainSettings, *, keep_model: bool) -> tuple[str, ...]:

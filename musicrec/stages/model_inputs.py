@@ -51,7 +51,7 @@ def fingerprints(store: Store, settings: TrainSettings) -> list[str]:
     return [store.footer(table)["fingerprint"] for table in tables]
 
 
-def load_training_set(store: Store, settings: TrainSettings) -> TrainingSet:
+def load_training_set(store: Store, settings: TrainSettings, *, needs_genres: bool = True) -> TrainingSet:
     """Load the songs with genre, artist and the model's input; the result is the same on every machine.
 
     Parameters
@@ -60,6 +60,8 @@ def load_training_set(store: Store, settings: TrainSettings) -> TrainingSet:
         OUT, with ``tracks`` and what the model reads; :func:`unpack` has unpacked spectrograms and images.
     settings : TrainSettings
         Which model, with its defaults filled in.
+    needs_genres : bool
+        As for :func:`musicrec.models.training_set`.
 
     Raises
     ------
@@ -81,6 +83,7 @@ def load_training_set(store: Store, settings: TrainSettings) -> TrainingSet:
         [song["genre"] for song in rows],
         [song["artist_ids"] for song in rows],
         [song["recording"] for song in rows],
+        needs_genres=needs_genres,
     )
 
 

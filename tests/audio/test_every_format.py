@@ -25,7 +25,8 @@ ENDS_WHERE_IT_SAYS = ("au", "au g721")  # FFmpeg reads on
 WHOLE = 10_000.0  # s
 ADDED_S = 0.2  # what encoders add at both ends of each part, and a frame that was cut
 QUICK = settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-DEEP = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+LONG = settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+DEEP = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 LENGTHS = (5.0, 31.37, 68.2, 200.0)
 
 
@@ -78,7 +79,7 @@ def test_a_clip_by_seek_is_a_stretch_of_the_song(tmp_path, name, data):
 
 
 @pytest.mark.slow
-@DEEP
+@LONG
 @given(data=st.data(), seconds=st.sampled_from(LENGTHS))
 def test_a_clip_by_seek_is_a_stretch_of_a_song_of_any_length(tmp_path, name, data, seconds):
     check_clips(tmp_path / f"song{WAYS[name].ending}", name, seconds, data)

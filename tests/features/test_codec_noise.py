@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from benchmarks.extract.codecs import copies
 from benchmarks.similar.distortions import RATE
 from musicrec import audio, features
+from musicrec.features import FEATURE_SETS
 from musicrec.features.codec_noise import _columns, compared, reliability
 
-NAMES = features.feature_names(["iiitd41", "gtzan57", "fma518"])
+NAMES = features.feature_names(list(FEATURE_SETS))  # a new set: python -m benchmarks.extract.codecs --write
 
 
 def test_every_feature_of_every_set_was_measured():

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from musicrec.errors import ModelError
-from musicrec.models import CLUSTERINGS, NETWORKS, TrainingSet, load, model_files, read_card, with_defaults
+from musicrec.models import CLASSICAL, CLUSTERINGS, NETWORKS, TrainingSet, load, model_files, read_card, with_defaults
+from musicrec.models.about import OTHERS
+from musicrec.models.pipelines import _MODELS
 from musicrec.models.training import train_model
+from musicrec.models.tuning import GRIDS
 from musicrec.settings import ModelName, TrainSettings
 
 N, CLASSES = 36, 3
@@ -147,6 +150,16 @@ def test_no_songs_get_no_answers(trained, of):
 def test_training_again_gives_the_same_model(trained, name, of):
     again = train(name, of)
     np.testing.assert_allclose(again.predict_proba(of.X), trained.predict_proba(of.X), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("file", "table"),
+    [("models/pipelines.py: _MODELS", _MODELS), ("models/about.py: OTHERS", OTHERS)],
+    ids=["pipelines", "about"],
+)
+def test_a_model_that_is_no_network_stands_in_every_table_of_the_guide(file, table):
+    assert table.keys() == {*CLASSICAL, *CLUSTERINGS}, file
+    assert GRIDS.keys() == {*CLASSICAL}, "models/tuning.py: GRIDS"
 
 
 @pytest.mark.thorough

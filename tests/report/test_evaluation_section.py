@@ -92,6 +92,20 @@ def page(predictions, table, tmp_path_factory) -> Page:
     return page_of(write(tmp_path_factory.mktemp("synthetic"), predictions, table, synthetic_curves()))
 
 
+def test_without_artists_no_figure_for_new_artists_is_shown(predictions, tmp_path):
+    """An older musicrec has published one, of songs that were each taken for an artist of their own."""
+    store = write(tmp_path, predictions)
+    assert "no artist on both sides" in page_of(store).text
+    tracks = store.read("tracks")
+    place = tracks.schema.get_field_index("artist_id")
+    version = store.new_version("tracks", CatalogSettings(source="/synthetic"), "e" * 16)
+    version.write_part(tracks.set_column(place, tracks.schema.field(place), [pa.nulls(N, pa.string())]))
+    store.publish(version)
+    text = page_of(store).text
+    assert "no artist on both sides" not in text
+    assert f"{N} of the {N} songs have no artist: how well a model does for artists that it has not heard" in text
+
+
 def points(share: float) -> str:
     return f"{100 * share:.1f}".replace("-", "−")
 

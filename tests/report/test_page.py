@@ -179,6 +179,8 @@ def test_a_lost_song_is_called_lost(tmp_path):
 def test_accuracy_comes_with_its_count_and_wilson_interval(page):
     low, high = stats.binomtest(6, 8).proportion_ci(method="wilson")
     assert "6 of 8 test songs: 75.0\xa0%" in page.text
+    assert f"{100 * low:.1f}\xa0% – {100 * high:.1f}\xa0%" in page.text  # the headline is no single figure
+    assert "genre accuracy, 95\xa0% interval of 8 test songs" in page.text
     assert f"{100 * low:.1f}\xa0% to {100 * high:.1f}\xa0%" in page.text
 
 

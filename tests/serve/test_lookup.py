@@ -580,10 +580,13 @@ def test_programs_get_no_song_that_they_did_not_name(lookup, tmp_path, form):
 def test_json_holds_what_the_table_holds(lookup, table, row):
     code, text, complaint = lookup(IDS[row], "-n", 100, "--json")
     assert (code, complaint) == (0, "")
-    assert json.loads(text) == {
-        "song": SONGS[row]._asdict(),
-        "similar": [{"rank": s.rank, **s.song._asdict(), "score": s.score} for s in table.similar(IDS[row], 100)],
-    }
+
+    def line(similar):
+        song = similar.song._asdict()
+        return {"rank": similar.rank, "similar_track_id": song.pop("track_id"), **song, "score": similar.score}
+
+    similar = [line(s) for s in table.similar(IDS[row], 100)]
+    assert json.loads(text) == {"song": SONGS[row]._asdict(), "similar": similar}
     assert "\\u" not in text
 
 

@@ -79,7 +79,7 @@ def test_a_table_older_than_asked_is_one_line_and_exit_code_1(store, command, mo
     publish(store, 1)
     found = command("status", store.out, *(["--max-age", max_age] if max_age else []))
     assert found[0] == code
-    complaint = r"musicrec: \S+/similar is \S+ \w+ old, older than the \S+ \w+ asked for; run: musicrec run \S+\n"
+    complaint = r"musicrec: \S+/similar is \S+ \w+ old, older than the \S+ \w+ asked for; run: musicrec refresh \S+\n"
     assert re.fullmatch(complaint if code else "", found[2]), found[2]
 
 

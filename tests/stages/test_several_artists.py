@@ -1,6 +1,7 @@
 """A collection of six tag systems, with songs by two artists and compilations, from its files to lists and splits.
 
-Whose song each is, and on which album, is known from what was written into the files, not from the readers under test.
+Whose song each is, and on which album, is known from what was written into the files, not from the readers under test:
+Vorbis comments, ID3v2.4, iTunes' list, APEv2, Matroska's tags and ASF's.
 """
 
 from collections import Counter
@@ -22,7 +23,7 @@ from tagged_files import ape, flac, id3, item, m4a, matroska_of, mp3, music, ogg
 
 pytestmark = pytest.mark.thorough
 N = 48
-HOW = ("flac", "mp3", "m4a", "wv", "mka", "opus")
+HOW = ("flac", "mp3", "m4a", "wv", "mka", "wma", "opus")
 
 
 def facts(i: int) -> tuple[list[str], str, str | None]:
@@ -35,7 +36,7 @@ def facts(i: int) -> tuple[list[str], str, str | None]:
 
 def write(folder, i: int) -> str:
     artists, album, by = facts(i)
-    how, genre = HOW[i % 6], "Jazz" if i % 2 else "Rock"
+    how, genre = HOW[i % len(HOW)], "Jazz" if i % 2 else "Rock"
     path = folder / genre / f"{i:02d}.{how}"
     path.parent.mkdir(parents=True, exist_ok=True)
     pairs = [*(("ARTIST", a) for a in artists), ("ALBUM", album), ("ALBUMARTIST", by)]
@@ -54,6 +55,9 @@ def write(folder, i: int) -> str:
             path.write_bytes(music("wv", path, seed=i).read_bytes() + tag)
         case "mka":
             matroska_of(path, [*pairs[:-1], ("ALBUM_ARTIST", by)], seed=i)
+        case "wma":
+            more = {"Author": artists[1]} if len(artists) > 1 else {}
+            music("asf", path, codec="wmav2", seed=i, artist=artists[0], album=album, album_artist=by, **more)
     return path.relative_to(folder).as_posix()
 
 

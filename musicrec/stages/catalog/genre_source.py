@@ -15,7 +15,8 @@ from musicrec.settings import GenreSource
 from musicrec.stages.catalog.file_tags.fields import Tags
 from musicrec.stages.catalog.file_tags.read import read_tags
 from musicrec.stages.catalog.file_tags.text import GENRES, genres_of, name_key
-from musicrec.stages.catalog.layouts import Listing, relative_id
+from musicrec.stages.catalog.layouts import Listing
+from musicrec.stages.catalog.walk import relative_id
 
 Place = tuple[Sequence[str], Tags]  # the folders on the way to a song, and its tags
 

@@ -89,33 +89,15 @@ def catalog(
     _check(store, settings, force=force)
     genres = take(settings.genre_from, listing, source, _genres_before(store) if of_source else None)
     use(genres, listing)
-    columns = sorted({name for track in listing.tracks for name in track.facts})
     unlisted = not_gone(listing, of_source)
     seen = {track.track_id for track in listing.tracks} | {row["track_id"] for row, _ in unlisted}
     _check_removed(settings, before.keys() - seen, before, max_removed_fraction)
-    alike = bool(before) and _is_made_alike(store, settings, columns, genres)
     read = [Read(row, False, problem) for row, problem in unlisted]
-    with Progress("catalog", len(listing.tracks)) as progress, ThreadPoolExecutor(READERS) as pool:
-        for song in pool.map(
-            lambda track: _read(track, before.get(track.track_id), settings.artist_separators, alike=alike),
-            listing.tracks,
-        ):
-            read.append(song)
-            progress.advance()
+    read += _read_all(store, settings, listing, genres, before)
     read.sort(key=lambda song: song.row["track_id"])
     spell_genres_alike(song.row for song in read)
-    tracks = pa.Table.from_pylist([song.row for song in read], schema=TRACKS)
-    if not store.exists("tracks") or not store.read("tracks").equals(tracks):
-        how = {"kind": listing.kind, "columns": columns, "genres": genres._asdict()}
-        version = store.new_version("tracks", settings, digest(tracks["content_hash"].to_pylist()), **how)
-        version.write_part(tracks)
-        store.publish(version)
-    outcomes = outcomes_table(
-        [
-            *(_outcome(song) for song in read),
-            *(Outcome(name, "catalog", SKIPPED, reason, "not listed in tracks") for name, reason in listing.ignored),
-        ]
-    )
+    _publish(store, settings, listing, genres, read)
+    outcomes = _outcomes(read, listing)
     counts = finish(
         store,
         settings,
@@ -125,11 +107,49 @@ def catalog(
         track_ids=outcomes["track_id"].to_pylist(),
         most_failed=None,
     )
-    without_artist = sum(not song.row.get("artist_ids") for song in read)
-    unread = _report_unread(listing, read)
     line = genres.describe(listing.kind, [song.row["genre"] for song in read])
     log.log_event("genres", line, **genres._asdict())
+    unread = _report_unread(listing, read)
+    without_artist = sum(not song.row.get("artist_ids") for song in read)
     return CatalogCounts(**vars(counts) | {"unread": unread}, without_artist=without_artist, moved=moved)
+
+
+def _read_all(
+    store: Store, settings: CatalogSettings, listing: Listing, genres: Taken, before: dict[str, dict[str, Any]]
+) -> "list[Read]":
+    """Make the row of each track that is listed."""
+    alike = bool(before) and _is_made_alike(store, settings, _columns(listing), genres)
+    read = []
+    with Progress("catalog", len(listing.tracks)) as progress, ThreadPoolExecutor(READERS) as pool:
+        for song in pool.map(
+            lambda track: _read(track, before.get(track.track_id), settings.artist_separators, alike=alike),
+            listing.tracks,
+        ):
+            read.append(song)
+            progress.advance()
+    return read
+
+
+def _columns(listing: Listing) -> list[str]:
+    """Return which facts the source gives."""
+    return sorted({name for track in listing.tracks for name in track.facts})
+
+
+def _publish(store: Store, settings: CatalogSettings, listing: Listing, genres: Taken, read: "list[Read]") -> None:
+    """Publish the rows, unless they are published already."""
+    tracks = pa.Table.from_pylist([song.row for song in read], schema=TRACKS)
+    if store.exists("tracks") and store.read("tracks").equals(tracks):
+        return
+    how = {"kind": listing.kind, "columns": _columns(listing), "genres": genres._asdict()}
+    version = store.new_version("tracks", settings, digest(tracks["content_hash"].to_pylist()), **how)
+    version.write_part(tracks)
+    store.publish(version)
+
+
+def _outcomes(read: "list[Read]", listing: Listing) -> pa.Table:
+    """Return the outcomes of the tracks, and of the files that are none."""
+    ignored = (Outcome(name, "catalog", SKIPPED, why, "not listed in tracks") for name, why in listing.ignored)
+    return outcomes_table([*(_outcome(song) for song in read), *ignored])
 
 
 def _list(store: Store, source: AnyPath, settings: CatalogSettings, before: dict[str, dict[str, Any]]) -> Listing:
@@ -224,7 +244,8 @@ def _read(track: Track, before: dict[str, Any] | None, separators: Sequence[str]
         if is_gone(e):  # listed, but not there: extract reports it
             return Read(row | columns_of(Tags(), track.facts, name, separators), False)
         problem = DecodeError(Reason.UNREADABLE, f"the file cannot be read: {e.strerror or e}")
-        return Read(before or row | columns_of(Tags(), track.facts, name, separators), False, problem)
+        known = before if before and before["uri"] == track.uri else None
+        return Read(known or row | columns_of(Tags(), track.facts, name, separators), False, problem)
     row |= columns_of(read_tags(track.path), track.facts, name, separators)
     return Read(row | {"content_hash": content_hash}, known_hash is None)
 

@@ -28,7 +28,7 @@ def gate(
     """
     ids, scores = lists
     n_songs = len(track_ids)
-    if ids.shape != (n_songs, min(settings.n, n_songs - 1)):
+    if ids.shape != (n_songs, max(1, min(settings.n, n_songs - 1))):
         raise PublishError(f"similar: lists of shape {ids.shape} for {n_songs} songs; not every song has a list")
     short_lists = check_lists(ids, scores, score_range(settings))
     figures = quality(ids)
@@ -36,7 +36,8 @@ def gate(
     changed = _churn(store, track_ids, ids)
     enough_songs = n_passing >= SONGS_PER_N_FOR_HUBS * settings.n
     limits = [
-        ("coverage", figures.coverage, figures.coverage >= settings.min_coverage, settings.min_coverage),
+        ("coverage", figures.coverage, figures.coverage >= settings.min_coverage or n_songs < 2,
+         settings.min_coverage),
         ("max_hub_share", figures.max_hub_share, figures.max_hub_share <= settings.max_hub_share or not enough_songs,
          settings.max_hub_share),
         ("churn", changed, changed is None or changed <= settings.max_churn, settings.max_churn),

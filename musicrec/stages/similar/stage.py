@@ -4,12 +4,15 @@ Beside its Parquet parts, a version has a sidecar for lookups: the same lists as
 the songs.
 """
 
+import logging
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from musicrec.cluster.tasks import connect
 from musicrec.errors import MusicrecError, SchemaError
+from musicrec.monitor import log
 from musicrec.schemas import OK, SKIPPED, Reason
 from musicrec.serve.comparable_songs import Vectors, read_vectors
 from musicrec.serve.sidecar_cache import local_version
@@ -17,14 +20,20 @@ from musicrec.serve.song_facts import fingerprint_of_facts
 from musicrec.serve.space_shares import read_shares
 from musicrec.serve.tag_scores import passing, published_tags, with_models
 from musicrec.settings import SimilarSettings
+from musicrec.similarity import Lists
+from musicrec.similarity.list_quality import NO_SONG
 from musicrec.stages.finish import finish
 from musicrec.stages.similar.all_pairs import compare
+from musicrec.stages.similar.beside_features import KEY, beside_features, warning
 from musicrec.stages.similar.gate import describe, published_lists
+from musicrec.stages.similar.kept_lists import Compared
 from musicrec.stages.similar.publish import publish_lists, read_by_rules
 from musicrec.store.lineage import digest
 from musicrec.store.outcomes import Counts, Outcome, outcomes_table
 from musicrec.store.store import Store
 from musicrec.store.versions import Withdrawn
+
+EMPTY_LIST = Lists(np.full((1, 1), NO_SONG, np.int32), np.full((1, 1), -np.inf, np.float32))  # of an only song
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ def similar(
         The vectors cannot be compared with each other.
     """
     vectors = read_vectors(store, settings.space)
-    if len(vectors.names) < 2:
+    if len(vectors.names) < min(2, _n_decoded(store)):
         what = "a vector" if settings.space else "an embedding"
         raise MusicrecError(f"similar: {len(vectors.names)} songs have {what}; a table needs at least two")
     if settings.require_tag or settings.exclude_tag:
@@ -84,6 +93,14 @@ def similar(
     outcomes = _outcomes(store, vectors.left_out)
     counts = finish(store, settings, outcomes, fingerprint, fresh=compared)
     return SimilarCounts(**vars(counts), table=_describe(store, withdrawn))
+
+
+def _n_decoded(store: Store) -> int:
+    """Return how many songs of the catalog have features; 2 if OUT has only vectors that were made elsewhere."""
+    if not store.exists("features"):
+        return 2
+    decoded = set(store.read("features", ["track_id"])["track_id"].to_pylist())
+    return len(decoded.intersection(store.track_ids()))
 
 
 def _bring_up_to_date(
@@ -107,10 +124,23 @@ def _bring_up_to_date(
     if withdrawn and withdrawn.version in versions.on_disk():
         store.rollback("similar", withdrawn.version)  # forward
         return 0, None
-    connect(address)
-    compared = compare(store, settings, vectors, gpu=gpu)
-    publish_lists(store, settings, fingerprint, vectors, compared)
+    if len(vectors.names) > 1:
+        connect(address)
+        compared = compare(store, settings, vectors, gpu=gpu)
+    else:
+        compared = Compared(EMPTY_LIST)
+    publish_lists(store, settings, fingerprint, _judged(store, settings, vectors), compared)
     return len(vectors.names), None
+
+
+def _judged(store: Store, settings: SimilarSettings, vectors: Vectors) -> Vectors:
+    """Return the vectors with what their model is worth beside the features, and say so if it is worse."""
+    found = None if settings.space else beside_features(store, vectors)
+    if not found:
+        return vectors
+    if line := warning(found):
+        log.log_event("gate", f"musicrec: {line}", level=logging.WARNING, message=line)
+    return vectors._replace(origin=vectors.origin._replace(lineage=vectors.origin.lineage | {KEY: found}))
 
 
 def _is_published(store: Store, fingerprint: str) -> bool:

@@ -81,10 +81,10 @@ def train(
     full = with_defaults(settings)
     if workers > (full.batch_size or 0):
         raise ConfigError(f"{workers} workers cannot share a batch of {full.batch_size} songs; raise --batch-size")
-    songs = load_training_set(store, full)
+    songs = load_training_set(store, full, needs_genres=full.model not in CLUSTERINGS)
     model_id = full.fingerprint(
         *fingerprints(store, full),
-        digest(songs.track_ids, songs.groups, [songs.classes[i] for i in songs.y]),
+        digest(songs.track_ids, songs.groups, songs.genres),
     )
     name = f"models/{full.model}"
     is_current = _published_id(store, name) == model_id
@@ -205,7 +205,7 @@ def fit_and_write(store: Store, settings: TrainSettings, model_id: str, folder: 
     """
     from musicrec.models.training import train_model
 
-    songs = load_training_set(store, settings)
+    songs = load_training_set(store, settings, needs_genres=settings.model not in CLUSTERINGS)
     test = held_out(songs, settings.test_fraction, settings.seed)
     history: list[dict[str, float]] = list(how["start"].history) if how.get("start") else []
     report_epoch = how.pop("on_epoch", lambda metrics, snapshot: None)
@@ -247,22 +247,25 @@ def _write_model(
     reads_vectors = model.card["input"]["reads"] in VECTORS
     rows = np.flatnonzero(test | reads_vectors)
     probabilities = model.predict_proba(songs.X if reads_vectors else Chosen(songs.X, rows))
-    predicted = probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1) if songs.classes else songs.y[rows]
     hits, tested = predicted == songs.y[rows], test[rows]
     model.card["metrics"] = {
-        "test_accuracy": float(hits[tested].mean()),
-        "train_accuracy": float(hits[~tested].mean()) if reads_vectors else history[-1]["accuracy"],
+        "test_accuracy": float(hits[tested].mean()) if songs.classes else None,
+        "train_accuracy": (
+            None if not songs.classes else float(hits[~tested].mean()) if reads_vectors else history[-1]["accuracy"]
+        ),
         "n_test": int(test.sum()),
         "n_train": int((~test).sum()),
         "grouped_by_artist": songs.grouped_by_artist,
     }
     model.save(folder)
     pq.write_table(pa.Table.from_pylist(history, schema=HISTORY), folder / "history.parquet")
+    names: list[str | None] = [*songs.classes] or [None]
     columns = {
         "track_id": [songs.track_ids[i] for i in rows],
         "split": ["test" if t else "train" for t in tested],
-        "genre": [songs.classes[i] for i in songs.y[rows]],
-        "predicted": [songs.classes[i] for i in predicted],
+        "genre": [names[i] for i in songs.y[rows]],
+        "predicted": [names[i] for i in predicted],
         "probabilities": list(probabilities),
     }
     pq.write_table(pa.table(columns, schema=PREDICTIONS), folder / "predictions.parquet")

@@ -7,6 +7,7 @@ import pytest
 
 from musicrec.settings import CatalogSettings
 from musicrec.stages.catalog.file_tags.columns import columns_of
+from musicrec.stages.catalog.file_tags.id3 import OLD_NAMES, WANTED
 from musicrec.stages.catalog.file_tags.read import read_tags
 from musicrec.stages.catalog.file_tags.text import GENRES, genres_of, name_key
 from musicrec.stages.catalog.stage import catalog
@@ -462,3 +463,7 @@ def test_a_cluster_of_unknown_length_is_looked_through(tmp_path):
 
 def test_lists_of_information_are_little_endian():
     assert info(IART="Ada")[:8] == b"LIST" + le(16)
+
+
+def test_every_frame_that_is_read_has_a_name_of_version_2_2():
+    assert set(OLD_NAMES.values()) == WANTED

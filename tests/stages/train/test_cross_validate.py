@@ -6,8 +6,10 @@ import pyarrow as pa
 import pytest
 
 from musicrec import features, schemas
+from musicrec.evaluate import summary
 from musicrec.models import with_defaults
 from musicrec.schemas import EVALUATION
+from musicrec.serve.known_artists import without_artists
 from musicrec.settings import CatalogSettings, EvaluateSettings, ExtractSettings, TrainSettings
 from musicrec.stages.train import cross_validate
 from musicrec.stages.train.cross_validate import _before, _fused, _Shuffled, _units, evaluate
@@ -91,6 +93,16 @@ def test_every_model_is_trained_on_every_fold_of_both_splits_with_every_seed():
     assert {(unit.split, unit.fold) for unit in units} == {(s, f) for s in ("random", "artist") for f in range(3)}
 
 
+def test_a_split_by_artists_of_before_goes_where_artists_are_unknown_now(tmp_path):
+    store = Store(tmp_path / "out")
+    store.create()
+    lineage = {"classes": CLASSES, "folds": 3, "songs": "same"}
+    version = store.new_version("evaluation", EvaluateSettings(), "x", **lineage)
+    version.write_part(answers("svm", [[0, 0, 1]]))
+    store.publish(version)
+    assert _before(store, "evaluation", lineage, answers("knn", [[1, 0, 0]]), ["random"]).num_rows == 0
+
+
 # --- on Ray -------------------------------------------------------------------------------------------------------
 
 N = 61
@@ -121,6 +133,19 @@ def store(ray_session, tmp_path):
         store.publish(version)
         store.settings.record(settings)
     return store
+
+
+@pytest.mark.engine
+def test_without_artists_there_is_no_figure_for_new_artists(store):
+    tracks = store.read("tracks")
+    place = tracks.schema.get_field_index("artist_id")
+    version = store.new_version("tracks", CatalogSettings(source="/music"), "without artists")
+    version.write_part(tracks.set_column(place, tracks.schema.field(place), [pa.nulls(N, pa.string())]))
+    store.publish(version)
+    found = evaluate(store, EvaluateSettings(models=("knn",), folds=2), TrainSettings())
+    assert set(found["split"]) == {"random"}
+    assert "no artist on both sides" not in summary(found)
+    assert without_artists(store).startswith(f"{N} of the {N} songs have no artist: how well a model does for artists")
 
 
 @pytest.mark.slow

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from io import BytesIO
 from typing import BinaryIO
 
-from musicrec.stages.catalog.file_tags.fields import Values
+from musicrec.stages.catalog.file_tags.fields import Values, names_like
 from musicrec.stages.catalog.file_tags.id3 import read_v2
 
 MOST_BYTES = 1 << 24  # of a chunk that is read
-INFO_NAMES = {b"INAM", b"IART", b"IPRD", b"IGNR", b"IAAR"}  # ISRC is the source of a recording, not its code
+INFO_NAMES = names_like("I[A-Z]{3}") - {"ISRC"}  # which is the source of a recording here, not its code
 AIFF_NAMES = {b"NAME", b"AUTH"}
 W64_LIST = bytes.fromhex("6c6973742f91cf11a5d628db04c10000")
 W64_SUMMARY = bytes.fromhex("bc945f925a52d21186dc00c04f8edb8a")
@@ -91,10 +91,11 @@ def _info(data: bytes) -> Values:
     values: Values = []
     place = 4
     while data[:4] == b"INFO" and place + 8 <= len(data):
-        name, size = data[place : place + 4], int.from_bytes(data[place + 4 : place + 8], "little")
+        name = data[place : place + 4].decode("latin-1")
+        size = int.from_bytes(data[place + 4 : place + 8], "little")
         if name in INFO_NAMES:
             text = data[place + 8 : place + 8 + size].split(b"\0")[0]
-            values.append((name.decode(), _decoded(text)))
+            values.append((name, _decoded(text)))
         place += 8 + size + size % 2
     return values
 

@@ -1,5 +1,6 @@
 """What the tags of all formats have in common: the names that each gives to the few fields musicrec reads."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -33,6 +34,17 @@ NAMES = {
     ),
 }
 FIELD_OF = {name.casefold(): field for field, names in NAMES.items() for name in names}
+
+
+def names_like(pattern: str) -> set[str]:
+    """Return the names that a format gives to fields, by what its names look like.
+
+    Examples
+    --------
+    >>> "TPE1" in names_like("T[A-Z0-9]{3}")
+    True
+    """
+    return {name for names in NAMES.values() for name in names if re.fullmatch(pattern, name)}
 
 
 class Tags(NamedTuple):

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from io import BytesIO
 from typing import BinaryIO, NamedTuple
 
-from musicrec.stages.catalog.file_tags.fields import Values
+from musicrec.stages.catalog.file_tags.fields import Values, names_like
 from musicrec.stages.catalog.file_tags.text import GENRES
 
-WANTED = {"TPE1", "TPE2", "TALB", "TIT2", "TCON", "TCMP", "TSRC", "TXXX", "UFID"}
+WANTED = names_like("T[A-Z0-9]{3}") | {"TXXX", "UFID"}
 OLD_NAMES = {"TP1": "TPE1", "TP2": "TPE2", "TAL": "TALB", "TT2": "TIT2", "TCO": "TCON", "TCP": "TCMP", "TRC": "TSRC",
              "TXX": "TXXX", "UFI": "UFID"}  # fmt: skip
 MOST_BYTES = 1 << 20  # of a frame; a longer one holds no name

@@ -1,0 +1,103 @@
+"""A collection whose genres no model can learn ends with a table all the same, and what will not work is said first."""
+
+import shutil
+
+import pytest
+
+from musicrec.report import write_report
+from musicrec.serve.lookup import SimilarTable
+from musicrec.settings import SimilarSettings
+from musicrec.stages import without_genres
+from musicrec.stages.chain import chain_settings, refresh, run
+from musicrec.stages.train.stage import train
+from musicrec.store.store import Store
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+def source_of(synthetic, folder, n, subfolder=""):
+    """A folder of good songs of the synthetic catalog, without genres or all in one."""
+    (folder / subfolder).mkdir(parents=True)
+    for song in sorted(synthetic.rglob("*-01.*"))[:n]:
+        shutil.copyfile(song, folder / subfolder / song.name)
+    return folder
+
+
+def chain_of(out, source, **settings):
+    store = Store(out)
+    store.create()
+    told = []
+    run(store, chain_settings(store, {"catalog": {"source": str(source)}, **settings}), show=told.append)
+    return store, {counts.stage: counts for counts in told}
+
+
+@pytest.mark.parametrize(("n", "subfolder"), [(1, ""), (2, "jazz"), (3, ""), (5, "jazz")])
+def test_the_chain_ends_with_a_table_whatever_the_genres(synthetic, tmp_path, capsys, n, subfolder):
+    store, told = chain_of(tmp_path / "out", source_of(synthetic, tmp_path / "songs", n, subfolder))
+    table = SimilarTable(store.out)
+    assert len(table) == n
+    for song in table.songs():
+        assert len(table.similar(song.track_id, 10)) == n - 1
+    assert len(store.read("similar")) == n * (n - 1)
+    assert list(store.footer("similar")["lineage"]["spaces"]) == ["features"]
+    assert told["train"].skipped == told["embed"].skipped == n
+    assert told["similar"].ok == n
+    outcomes = store.read("outcomes").to_pandas()
+    assert set(outcomes.query("stage in ('train', 'embed')").reason) == {"too_few_genres"}
+    assert outcomes.groupby("stage").track_id.nunique().to_dict() == dict.fromkeys(told, n)
+    said = capsys.readouterr().err
+    assert "no model is trained, and songs are compared by features" in said
+    assert ("its list stays empty" in said) == (n == 1)
+    assert (store.out / "report.html").exists()
+
+
+def test_a_second_run_changes_nothing_and_a_song_more_is_added(synthetic, tmp_path):
+    source = source_of(synthetic, tmp_path / "songs", 1)
+    store, _ = chain_of(tmp_path / "out", source)
+    before = store.path("similar").resolve()
+    refresh(store, chain_settings(store), show=lambda line: None)
+    assert store.path("similar").resolve() == before
+    shutil.copyfile(sorted(synthetic.rglob("*-02.*"))[0], source / "new.wav")
+    refresh(store, chain_settings(store), show=lambda line: None)
+    assert len(store.read("similar")) == 2
+
+
+def test_a_model_of_before_stays_when_the_genres_are_gone(copy, synthetic, tmp_path):
+    """The published model goes on embedding; nothing falls back to another space."""
+    source = source_of(synthetic, tmp_path / "songs", 3)
+    settings = chain_settings(copy, {"catalog": {"source": str(source)}, "train": {"model": "knn"}})
+    train(copy, settings.train)
+    embed = settings.embed.model_copy(update={"model": "knn"})
+    told = []
+    run(copy, settings._replace(embed=embed), show=told.append, force=True)
+    assert copy.footer("similar")["lineage"]["model"] == "knn"
+    assert next(counts for counts in told if counts.stage == "train").note.startswith("the model of before is kept")
+
+
+def test_songs_are_compared_by_their_clusters_too(copy):
+    forget_genres(copy)
+    settings = chain_settings(copy, {"train": {"model": "kmeans"}, "embed": {"model": "kmeans"}})
+    train(copy, settings.train)
+    from musicrec.stages.embed import embed
+    from musicrec.stages.similar.stage import similar
+
+    assert embed(copy, settings.embed).ok == len(copy.read("features"))
+    similar(copy, SimilarSettings())
+    assert copy.footer("similar")["lineage"]["model"] == "kmeans"
+    assert "the songs have no genres to compare with" in write_report(copy).read_text()
+
+
+def test_two_songs_are_too_few_for_clusters_but_not_for_a_table(synthetic, tmp_path):
+    source = source_of(synthetic, tmp_path / "songs", 2)
+    store, told = chain_of(tmp_path / "out", source, train={"model": "kmeans"}, embed={"model": "kmeans"})
+    assert told["train"].note == "no model: clusters need at least 3 songs, and there are 2"
+    assert len(store.read("similar")) == 2
+
+
+def forget_genres(store):
+    tracks = store.read("tracks")
+    names = ("genre", "genres")
+    tracks = tracks.drop_columns(names).append_column(tracks.schema.field("genre"), [[None] * len(tracks)])
+    version = store.new_version("tracks", without_genres.TrainSettings(), "0" * 16)
+    version.write_part(tracks)
+    store.publish(version)
