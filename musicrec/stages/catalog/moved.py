@@ -31,38 +31,43 @@ def keep_ids(listing: Listing, before: Mapping[str, Row], content_hash: Callable
     if listing.kind != "folder" or not before:
         return 0
     known = {row["uri"]: track_id for track_id, row in before.items()}
-    new = [track for track in listing.tracks if track.uri not in known]
+    gone = _gone(listing, before)
+    stay = {track.track_id for track in listing.tracks} & gone.keys()  # the source itself is elsewhere now
+    new = [track for track in listing.tracks if track.uri not in known and track.track_id not in stay]
     for track in listing.tracks:
         track.track_id = known.get(track.uri, track.track_id)
-    moved = _match(new, _gone(listing, before), content_hash)
+    moved = _match(new, [row for track_id, row in gone.items() if track_id not in stay], content_hash)
     for track in new:
         track.track_id = moved.get(track.uri, track.track_id)
     _make_unique(listing, [track for track in new if track.uri not in moved])
     return len(moved)
 
 
-def _gone(listing: Listing, before: Mapping[str, Row]) -> dict[int, list[Row]]:
-    """Return the songs whose files are no longer where they were, by size."""
+def _gone(listing: Listing, before: Mapping[str, Row]) -> dict[str, Row]:
+    """Return the songs whose files are no longer where they were, by id."""
     listed = {track.uri for track in listing.tracks}
-    gone: dict[int, list[Row]] = defaultdict(list)
-    for _, row in sorted(before.items()):
-        if row["uri"] not in listed and not is_remote(row["uri"]) and not os.path.lexists(local_path(row["uri"])):
-            gone[row["size_bytes"]].append(row)
-    return gone
+    return {
+        track_id: row
+        for track_id, row in sorted(before.items())
+        if row["uri"] not in listed and not is_remote(row["uri"]) and not os.path.lexists(local_path(row["uri"]))
+    }
 
 
-def _match(new: list[Track], gone: dict[int, list[Row]], content_hash: Callable[[Path], str]) -> dict[str, str]:
+def _match(new: list[Track], gone: list[Row], content_hash: Callable[[Path], str]) -> dict[str, str]:
     """Return the ids of songs that are gone, by the URI of the new file that holds the same."""
-    moved = {}
+    moved: dict[str, str] = {}
+    by_size: dict[int, list[Row]] = defaultdict(list)
+    for row in gone:
+        by_size[row["size_bytes"]].append(row)
     for track in sorted(new, key=lambda track: track.track_id):
         try:
-            same_size = gone.get(track.path.stat().st_size, []) if isinstance(track.path, Path) else []
+            same_size = by_size.get(track.path.stat().st_size, []) if isinstance(track.path, Path) else []
             digest = content_hash(track.path) if same_size and isinstance(track.path, Path) else None
         except OSError:  # whoever reads its tags reports it
             continue
-        if row := next((row for row in same_size if row["content_hash"] == digest), None):
-            same_size.remove(row)
-            moved[track.uri] = row["track_id"]
+        if found := next((row for row in same_size if row["content_hash"] == digest), None):
+            same_size.remove(found)
+            moved[track.uri] = found["track_id"]
     return moved
 
 
