@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from musicrec.evaluate.classification import Accuracy, accuracy
 
@@ -38,6 +37,8 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
         raise ValueError(f"{a.shape[1]} songs of one model, {b.shape[1]} of the other; expected the same songs")
     only_first, only_second = a @ (1 - b).T, (1 - a) @ b.T
     fewer, differing = np.minimum(only_first, only_second), only_first + only_second
+    from scipy import stats  # takes a second to import, and every run imports this module
+
     p = np.minimum(1, 2 * stats.binom.cdf(fewer, differing, 0.5))
     combined = min(1.0, 2 * float(np.median(p))) if p.size > 1 else float(p.item())
     return McNemar(float(only_first.mean()), float(only_second.mean()), combined)

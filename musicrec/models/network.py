@@ -5,13 +5,14 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from musicrec.errors import ModelError
+from musicrec.errors import ConfigError, ModelError
 from musicrec.files.paths import AnyPath, read_bytes
 from musicrec.models.inference import apply, compiled
 from musicrec.models.inputs import Songs, check, reader
@@ -22,11 +23,33 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 
+NETWORKS_REMEDY = "for networks: pip install 'musicrec[networks]'; other models need none, such as --model logistic"
 MODEL_FILES = ("model.json", "network.keras", "history.parquet", "predictions.parquet")
 
 
+def has_tensorflow() -> bool:
+    """Return whether TensorFlow is installed, without importing it."""
+    try:
+        return find_spec("tensorflow") is not None
+    except ImportError:
+        return False
+
+
+def require_tensorflow() -> None:
+    """Raise ConfigError if TensorFlow is not installed, on which networks run and which reads their checkpoints."""
+    if not has_tensorflow():
+        raise ConfigError(f"this needs TensorFlow, which is not installed; {NETWORKS_REMEDY}")
+
+
 def import_keras() -> Any:  # noqa: ANN401 - the module
-    """Import Keras on TensorFlow, quietly."""
+    """Import Keras on TensorFlow, quietly.
+
+    Raises
+    ------
+    ConfigError
+        TensorFlow is not installed.
+    """
+    require_tensorflow()
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras

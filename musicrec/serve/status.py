@@ -11,6 +11,7 @@ from musicrec.files.parquet import rows_in
 from musicrec.files.paths import AnyPath, children, files_below
 from musicrec.schemas import OK
 from musicrec.serve.lookup import SimilarTable
+from musicrec.settings import STAGES
 from musicrec.store.made_with import side_by_side
 from musicrec.store.pointer import parts_of
 from musicrec.store.store import Store
@@ -193,6 +194,8 @@ def _table_status(store: Store, name: str) -> TableStatus:
     if version.damage or version.rows is None:
         return TableStatus(version, None, version.damage)
     footer = store.footer(name)
+    if older := name != "outcomes" and _older_algorithm(footer["algorithm"]):
+        return TableStatus(version, False, older)
     if footer["algorithm"].startswith("extract "):
         return TableStatus(version, *_covers_catalog(store))
     made_of = footer["lineage"].get("made_of")
@@ -201,6 +204,14 @@ def _table_status(store: Store, name: str) -> TableStatus:
     others = [source for source, fingerprint in made_of.items() if _fingerprint(store, source) != fingerprint]
     why_not = f"not made of the published {', '.join(others)}" if others else None
     return TableStatus(version, not others, _rolled_back(store, version) or why_not)
+
+
+def _older_algorithm(algorithm: str) -> str | None:
+    """Return in words that a stage computes other values today than those of a table, if it does."""
+    stage, _, version = algorithm.partition(" ")
+    if stage not in STAGES or version == str(STAGES[stage].code_version):
+        return None
+    return f"made by {algorithm}, and this musicrec has {stage} {STAGES[stage].code_version}"
 
 
 def _rolled_back(store: Store, version: VersionStatus) -> str | None:

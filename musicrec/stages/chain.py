@@ -26,6 +26,7 @@ from musicrec.settings import (
     resolve,
     weights_of,
 )
+from musicrec.stages.default_model import default_model, tell_default_model
 from musicrec.stages.default_space import default_space, tell_default
 from musicrec.stages.run_report import RunReport, describe_changes, describe_failures, failures, reported
 from musicrec.store.outcomes import Counts
@@ -65,8 +66,8 @@ def chain_settings(store: Store, *layers: Mapping[str, Mapping[str, Any]]) -> Ch
     Parameters
     ----------
     store : Store
-        OUT; a setting that no layer gives is as in its last run, or the default. The default space of a new OUT depends
-        on which pretrained models are on this machine.
+        OUT; a setting that no layer gives is as in its last run, or the default. The default model and the default
+        space of a new OUT depend on whether TensorFlow and which pretrained models are on this machine.
     *layers : mapping of str to mapping
         Values by name of the stage and of the setting; the earlier layer wins.
 
@@ -78,7 +79,11 @@ def chain_settings(store: Store, *layers: Mapping[str, Mapping[str, Any]]) -> Ch
     stages = ChainSettings.__annotations__
     if unknown := [name for layer in layers for name in layer if name not in stages]:
         raise ConfigError(f"settings of {unknown[0]!r}: no such stage; expected one of {', '.join(stages)}")
-    defaults = {SimilarSettings.stage: {"space": default_space(store)}}
+    defaults: dict[str, Mapping[str, Any]] = {
+        TrainSettings.stage: default_model(),
+        EmbedSettings.stage: default_model(),
+        SimilarSettings.stage: {"space": default_space(store)},
+    }
     catalog, *others = (
         resolve(cls, *(layer.get(name, {}) for layer in (*layers, {name: store.settings.recorded(name)}, defaults)))
         for name, cls in stages.items()
@@ -115,6 +120,7 @@ def run(
     pathlib.Path or upath.UPath
         The report page.
     """
+    tell_default_model(store, settings.train)
     tell_default(store, settings.similar)
     store.set_parts_apart()
     with reported(store, "run", on_cluster=not is_embedded(address)) as done:

@@ -396,7 +396,7 @@ class Store:
         self.versions(version.name).publish(version.folder, keep)
 
     def set_parts_apart(self) -> None:
-        """Bring the published tables of an older musicrec into today's layout; see :class:`Versions`."""
+        """Bring the published tables of an older musicrec into today's layout: parts in a folder of their own."""
         for name in self.published():
             self.versions(name).set_parts_apart()
 

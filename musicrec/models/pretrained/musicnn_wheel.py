@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from musicrec.errors import ModelError
 from musicrec.features.front_ends import FRONT_ENDS
+from musicrec.models.network import require_tensorflow
 from musicrec.models.pretrained import library, musicnn, musicnn_forward, vgg, vgg_forward
 from musicrec.models.pretrained.card import Card
 from musicrec.models.pretrained.checks import difference
@@ -130,6 +131,7 @@ def card_of(name: str, tags: tuple[str, ...]) -> Card:
 
 def read_checkpoint(folder: Path) -> Weights:
     """Return the variables of a checkpoint of TensorFlow, without those of its training."""
+    require_tensorflow()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent():
         import tensorflow as tf

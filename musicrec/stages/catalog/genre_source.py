@@ -65,7 +65,7 @@ def take(asked: GenreSource, listing: Listing, source: AnyPath, before: Mapping[
     """
     n_songs = len(listing.tracks)
     if asked != "auto":
-        return Taken(asked, f"as --genre-from {asked} asks for", n_songs)
+        return Taken(asked, f"--genre-from is {asked}", n_songs)
     if before and n_songs < GROWN * before["of_songs"]:
         return Taken(**before)
     if listing.kind in OF_KIND:

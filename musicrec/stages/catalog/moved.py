@@ -9,6 +9,7 @@ from typing import Any
 
 from musicrec.audio import is_remote, local_path
 from musicrec.stages.catalog.layouts import Listing, Track
+from musicrec.stages.catalog.unread import problem_of
 
 Row = dict[str, Any]
 
@@ -31,7 +32,7 @@ def keep_ids(listing: Listing, before: Mapping[str, Row], content_hash: Callable
     if listing.kind != "folder" or not before:
         return 0
     known = {row["uri"]: track_id for track_id, row in before.items()}
-    gone = _gone(listing, before)
+    gone, unread = _missing(listing, before)
     stay = {track.track_id for track in listing.tracks} & gone.keys()  # the source itself is elsewhere now
     new = [track for track in listing.tracks if track.uri not in known and track.track_id not in stay]
     for track in listing.tracks:
@@ -39,18 +40,22 @@ def keep_ids(listing: Listing, before: Mapping[str, Row], content_hash: Callable
     moved = _match(new, [row for track_id, row in gone.items() if track_id not in stay], content_hash)
     for track in new:
         track.track_id = moved.get(track.uri, track.track_id)
-    _make_unique(listing, [track for track in new if track.uri not in moved])
+    _make_unique(listing, [track for track in new if track.uri not in moved], unread)
     return len(moved)
 
 
-def _gone(listing: Listing, before: Mapping[str, Row]) -> dict[str, Row]:
-    """Return the songs whose files are no longer where they were, by id."""
+def _missing(listing: Listing, before: Mapping[str, Row]) -> tuple[dict[str, Row], set[str]]:
+    """Return the songs whose files are no longer where they were, by id, and the ids of those that cannot be seen."""
     listed = {track.uri for track in listing.tracks}
-    return {
-        track_id: row
-        for track_id, row in sorted(before.items())
-        if row["uri"] not in listed and not is_remote(row["uri"]) and not os.path.lexists(local_path(row["uri"]))
-    }
+    gone, unread = {}, set()
+    for track_id, row in sorted(before.items()):
+        if row["uri"] in listed or is_remote(row["uri"]):
+            continue
+        if problem_of(row["uri"], listing.unread):
+            unread.add(track_id)
+        elif not os.path.lexists(local_path(row["uri"])):
+            gone[track_id] = row
+    return gone, unread
 
 
 def _match(new: list[Track], gone: list[Row], content_hash: Callable[[Path], str]) -> dict[str, str]:
@@ -71,10 +76,10 @@ def _match(new: list[Track], gone: list[Row], content_hash: Callable[[Path], str
     return moved
 
 
-def _make_unique(listing: Listing, new: list[Track]) -> None:
+def _make_unique(listing: Listing, new: list[Track], unread: set[str]) -> None:
     """Number new names that a song has already: a file may lie where another lay that has moved."""
     uris = {track.uri for track in new}
-    taken = {track.track_id for track in listing.tracks if track.uri not in uris}
+    taken = unread | {track.track_id for track in listing.tracks if track.uri not in uris}
 
     def free(name: str) -> str:
         names = chain([name], (f"{name}#{i}" for i in count(2)))

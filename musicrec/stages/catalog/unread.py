@@ -33,7 +33,7 @@ def not_gone(listing: Listing, before: Mapping[str, Row]) -> list[tuple[Row, Dec
     uris = {track.uri for track in listing.tracks}
     missing = [row for track_id, row in before.items() if track_id not in listed and row["uri"] not in uris]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        problems = list(pool.map(lambda row: _problem(row["uri"], listing.unread), missing))
+        problems = list(pool.map(lambda row: problem_of(row["uri"], listing.unread), missing))
     return [
         (row, DecodeError(Reason.UNREADABLE, problem))
         for row, problem in zip(missing, problems, strict=True)
@@ -41,7 +41,7 @@ def not_gone(listing: Listing, before: Mapping[str, Row]) -> list[tuple[Row, Dec
     ]
 
 
-def _problem(uri: str, unread: Mapping[AnyPath, str]) -> str | None:
+def problem_of(uri: str, unread: Mapping[AnyPath, str]) -> str | None:
     """Return why a song could not be seen; None if it is gone."""
     if is_remote(uri):
         return _problem_of_object(uri)

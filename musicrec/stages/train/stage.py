@@ -26,6 +26,7 @@ from musicrec.models import (
     with_defaults,
 )
 from musicrec.models.inputs import VECTORS, Chosen
+from musicrec.models.network import require_tensorflow
 from musicrec.monitor.progress import Progress
 from musicrec.schemas import HISTORY, OK, PREDICTIONS, SKIPPED, Reason
 from musicrec.settings import CHECKPOINT_S, TrainSettings
@@ -89,6 +90,8 @@ def train(
     name = f"models/{full.model}"
     is_current = _published_id(store, name) == model_id
     if not is_current:
+        if full.model in NETWORKS:
+            require_tensorflow()
         held_out(songs, full.test_fraction, full.seed)  # if the songs cannot be split, fail before Ray starts
         connect(address)
         if takes_long(full) or workers > 1 or gpu:

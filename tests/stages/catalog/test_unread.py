@@ -165,6 +165,21 @@ def test_a_file_that_cannot_be_read_for_a_night_keeps_its_row(store, source, mon
     assert table(store).loc["pop/c.wav", "content_hash"] == known.loc["pop/c.wav", "content_hash"]
 
 
+def test_a_new_file_takes_nothing_from_a_song_that_is_not_seen(store, source, monkeypatch):
+    """Neither the id of its bytes, nor that of the place where it lay before."""
+    run(store, source)
+    (source / "e.wav").rename(source / "rock/e.wav")  # it keeps its id
+    run(store, source)
+    known = table(store)
+    song(source / "e.wav", 9)
+    shutil.copyfile(source / "rock/a.wav", source / "pop/copy.wav")
+    break_listing(monkeypatch, source / "rock", errno.EIO)
+    run(store, source)
+    now = table(store)
+    pd.testing.assert_frame_equal(now.loc[known.index], known)
+    assert set(now.index) - set(known.index) == {"e.wav#2", "pop/copy.wav"}
+
+
 def test_folders_of_the_system_are_nothing_to_report(store, source, monkeypatch):
     for name in ("lost+found", ".Trash"):
         (source / name).mkdir()
@@ -182,7 +197,7 @@ def test_a_folder_that_was_never_read_is_reported(store, source, monkeypatch):
 def test_songs_of_another_source_are_not_kept(store, source, tmp_path, monkeypatch):
     run(store, source)
     song(tmp_path / "others/x.wav")
-    monkeypatch.setattr(unread, "_problem", lambda uri, places: "cannot be read")
+    monkeypatch.setattr(unread, "problem_of", lambda uri, places: "cannot be read")
     run(store, tmp_path / "others", force=True)
     assert list(table(store).index) == ["x.wav"]
 
