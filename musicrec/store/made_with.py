@@ -26,14 +26,10 @@ def made_with(stage: str) -> Versions:
 
 
 def _version(name: str) -> str | None:
-    if name == "libsndfile":
-        import soundfile
+    if name in ("libsndfile", "FFmpeg"):
+        from musicrec.audio.decoder_version import decoder_version
 
-        return str(soundfile.__libsndfile_version__)
-    if name == "FFmpeg":
-        import av
-
-        return str(av.ffmpeg_version_info)
+        return decoder_version(name)
     try:
         return version(name)
     except PackageNotFoundError:

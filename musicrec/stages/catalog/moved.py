@@ -32,44 +32,47 @@ def keep_ids(listing: Listing, before: Mapping[str, Row], content_hash: Callable
     if listing.kind != "folder" or not before:
         return 0
     known = {row["uri"]: track_id for track_id, row in before.items()}
-    new = [track for track in listing.tracks if track.uri not in known]
+    gone, unread = _missing(listing, before)
+    stay = {track.track_id for track in listing.tracks} & gone.keys()  # the source itself is elsewhere now
+    new = [track for track in listing.tracks if track.uri not in known and track.track_id not in stay]
     for track in listing.tracks:
         track.track_id = known.get(track.uri, track.track_id)
-    gone, unread = _missing(listing, before)
-    moved = _match(new, gone, content_hash)
+    moved = _match(new, [row for track_id, row in gone.items() if track_id not in stay], content_hash)
     for track in new:
         track.track_id = moved.get(track.uri, track.track_id)
     _make_unique(listing, [track for track in new if track.uri not in moved], unread)
     return len(moved)
 
 
-def _missing(listing: Listing, before: Mapping[str, Row]) -> tuple[dict[int, list[Row]], set[str]]:
-    """Return the songs whose files are no longer where they were, by size, and the ids of those that cannot be seen."""
+def _missing(listing: Listing, before: Mapping[str, Row]) -> tuple[dict[str, Row], set[str]]:
+    """Return the songs whose files are no longer where they were, by id, and the ids of those that cannot be seen."""
     listed = {track.uri for track in listing.tracks}
-    gone: dict[int, list[Row]] = defaultdict(list)
-    unread = set()
+    gone, unread = {}, set()
     for track_id, row in sorted(before.items()):
         if row["uri"] in listed or is_remote(row["uri"]):
             continue
         if problem_of(row["uri"], listing.unread):
             unread.add(track_id)
         elif not os.path.lexists(local_path(row["uri"])):
-            gone[row["size_bytes"]].append(row)
+            gone[track_id] = row
     return gone, unread
 
 
-def _match(new: list[Track], gone: dict[int, list[Row]], content_hash: Callable[[Path], str]) -> dict[str, str]:
+def _match(new: list[Track], gone: list[Row], content_hash: Callable[[Path], str]) -> dict[str, str]:
     """Return the ids of songs that are gone, by the URI of the new file that holds the same."""
-    moved = {}
+    moved: dict[str, str] = {}
+    by_size: dict[int, list[Row]] = defaultdict(list)
+    for row in gone:
+        by_size[row["size_bytes"]].append(row)
     for track in sorted(new, key=lambda track: track.track_id):
         try:
-            same_size = gone.get(track.path.stat().st_size, []) if isinstance(track.path, Path) else []
+            same_size = by_size.get(track.path.stat().st_size, []) if isinstance(track.path, Path) else []
             digest = content_hash(track.path) if same_size and isinstance(track.path, Path) else None
         except OSError:  # whoever reads its tags reports it
             continue
-        if row := next((row for row in same_size if row["content_hash"] == digest), None):
-            same_size.remove(row)
-            moved[track.uri] = row["track_id"]
+        if found := next((row for row in same_size if row["content_hash"] == digest), None):
+            same_size.remove(found)
+            moved[track.uri] = found["track_id"]
     return moved
 
 

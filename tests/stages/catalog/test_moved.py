@@ -1,5 +1,7 @@
 """A file that was renamed or moved is the song that it was: its id stays, and no new song takes it."""
 
+import shutil
+
 import numpy as np
 import pyarrow.compute as pc
 import pytest
@@ -62,6 +64,20 @@ def test_two_songs_that_change_places_with_a_third_are_told_apart_by_their_bytes
     for old, new in (("a/one.wav", "x.wav"), ("a/two.wav", "y.wav")):
         (source / old).rename(source / new)
     assert look(store, source)[1] == {"a/one.wav": "x.wav", "a/two.wav": "y.wav", "b/three.wav": "b/three.wav"}
+
+
+def test_a_source_that_is_elsewhere_now_has_the_same_songs(tmp_path, source, monkeypatch):
+    store = Store(tmp_path / "other")
+    store.create()
+    monkeypatch.chdir(tmp_path)
+    settings = CatalogSettings(source="songs", genre_from="folder")
+    catalog(store, settings)
+    before = store.track_ids()
+    (source / "a/one.wav").rename(source / "first.wav")
+    shutil.move(source, tmp_path / "there" / "songs")
+    monkeypatch.chdir(tmp_path / "there")
+    assert catalog(store, settings).moved == 1  # first.wav; the others lie where they lay in the source
+    assert store.track_ids() == before
 
 
 def test_a_copy_and_another_song_of_that_length_are_new(store, source):
