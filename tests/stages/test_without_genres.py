@@ -4,12 +4,8 @@ import shutil
 
 import pytest
 
-from musicrec.report import write_report
 from musicrec.serve.lookup import SimilarTable
-from musicrec.settings import SimilarSettings
-from musicrec.stages import without_genres
 from musicrec.stages.chain import chain_settings, refresh, run
-from musicrec.stages.train.stage import train
 from musicrec.store.store import Store
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -62,42 +58,8 @@ def test_a_second_run_changes_nothing_and_a_song_more_is_added(synthetic, tmp_pa
     assert len(store.read("similar")) == 2
 
 
-def test_a_model_of_before_stays_when_the_genres_are_gone(copy, synthetic, tmp_path):
-    """The published model goes on embedding; nothing falls back to another space."""
-    source = source_of(synthetic, tmp_path / "songs", 3)
-    settings = chain_settings(copy, {"catalog": {"source": str(source)}, "train": {"model": "knn"}})
-    train(copy, settings.train)
-    embed = settings.embed.model_copy(update={"model": "knn"})
-    told = []
-    run(copy, settings._replace(embed=embed), show=told.append, force=True)
-    assert copy.footer("similar")["lineage"]["model"] == "knn"
-    assert next(counts for counts in told if counts.stage == "train").note.startswith("the model of before is kept")
-
-
-def test_songs_are_compared_by_their_clusters_too(copy):
-    forget_genres(copy)
-    settings = chain_settings(copy, {"train": {"model": "kmeans"}, "embed": {"model": "kmeans"}})
-    train(copy, settings.train)
-    from musicrec.stages.embed import embed
-    from musicrec.stages.similar.stage import similar
-
-    assert embed(copy, settings.embed).ok == len(copy.read("features"))
-    similar(copy, SimilarSettings())
-    assert copy.footer("similar")["lineage"]["model"] == "kmeans"
-    assert "the songs have no genres to compare with" in write_report(copy).read_text()
-
-
 def test_two_songs_are_too_few_for_clusters_but_not_for_a_table(synthetic, tmp_path):
     source = source_of(synthetic, tmp_path / "songs", 2)
     store, told = chain_of(tmp_path / "out", source, train={"model": "kmeans"}, embed={"model": "kmeans"})
     assert told["train"].note == "no model: clusters need at least 3 songs, and there are 2"
     assert len(store.read("similar")) == 2
-
-
-def forget_genres(store):
-    tracks = store.read("tracks")
-    names = ("genre", "genres")
-    tracks = tracks.drop_columns(names).append_column(tracks.schema.field("genre"), [[None] * len(tracks)])
-    version = store.new_version("tracks", without_genres.TrainSettings(), "0" * 16)
-    version.write_part(tracks)
-    store.publish(version)
