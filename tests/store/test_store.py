@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -270,6 +271,7 @@ def test_every_part_says_what_made_it(store):
         footer = json.loads(pq.read_schema(part).metadata[b"musicrec"])
         created = datetime.datetime.fromisoformat(footer.pop("created_at"))
         assert abs(datetime.datetime.now(datetime.UTC) - created) < datetime.timedelta(minutes=5)
+        assert footer.pop("versions") == [{"numpy": np.__version__}]
         assert footer == {
             "schema_version": 1,
             "algorithm": f"similar {settings.code_version}",

@@ -87,7 +87,8 @@ def catalog(
         listing = _list(store, source, settings, of_source)
     moved = keep_ids(listing, of_source, _content_hash)
     _check(store, settings, force=force)
-    genres = take(settings.genre_from, listing, source, _genres_before(store) if of_source else None)
+    taken_before = store.footer("tracks")["lineage"].get("genres") if of_source else None
+    genres = take(settings.genre_from, listing, source, taken_before if _is_judged(store) else None)
     use(genres, listing)
     unlisted = not_gone(listing, of_source)
     seen = {track.track_id for track in listing.tracks} | {row["track_id"] for row, _ in unlisted}
@@ -107,8 +108,9 @@ def catalog(
         track_ids=outcomes["track_id"].to_pylist(),
         most_failed=None,
     )
-    line = genres.describe(listing.kind, [song.row["genre"] for song in read])
-    log.log_event("genres", line, **genres._asdict())
+    if genres._asdict() != taken_before:  # said once, and not every night
+        line = genres.describe(listing.kind, [song.row["genre"] for song in read])
+        log.log_event("genres", line, **genres._asdict())
     unread = _report_unread(listing, read)
     without_artist = sum(not song.row.get("artist_ids") for song in read)
     return CatalogCounts(**vars(counts) | {"unread": unread}, without_artist=without_artist, moved=moved)
@@ -168,12 +170,9 @@ def _report_unread(listing: Listing, read: "list[Read]") -> tuple[str, ...]:
     return lines
 
 
-def _genres_before(store: Store) -> dict[str, Any] | None:
-    """Return what was decided before by itself about where genres come from."""
-    if store.settings.recorded(CatalogSettings.stage).get("genre_from") != "auto":
-        return None
-    taken: dict[str, Any] | None = store.footer("tracks")["lineage"].get("genres")
-    return taken
+def _is_judged(store: Store) -> bool:
+    """Return whether the last catalog judged by itself where genres come from."""
+    return bool(store.settings.recorded(CatalogSettings.stage).get("genre_from") == "auto")
 
 
 def _check(store: Store, settings: CatalogSettings, *, force: bool) -> None:
