@@ -50,7 +50,7 @@ def test_the_end_of_a_stage_is_its_counts_and_goes_where_progress_goes(as_json, 
     (line,) = objects(lines)
     assert 0 <= line.pop("seconds") < 60
     assert 0 <= line.pop("cpu_seconds") < 60
-    counts = {"stage": "extract", "ok": 5, "skipped": 2, "failed": 1, "fresh": 3, "faults": []}
+    counts = {"stage": "extract", "ok": 5, "skipped": 2, "failed": 1, "fresh": 3, "faults": [], "unread": []}
     assert line == {"level": "info", "event": "stage"} | counts
 
 
@@ -92,8 +92,9 @@ def test_of_a_refresh_every_stage_is_told_with_its_seconds(as_json, capsys, synt
         main(["refresh", str(tmp_path / "out"), "--source", str(source)])
     said = objects(capsys.readouterr().err)
     told = [line for line in said if line["event"] == "stage"]
-    assert [line["stage"] for line in told] == ["catalog", "extract"]
-    assert ended.value.code == 1
-    assert "training needs at least two genres of two songs each" in said[-1]["message"]
+    assert [line["stage"] for line in told] == ["catalog", "extract", "train", "embed", "similar", "report"]
+    assert ended.value.code == 0
+    (foretold,) = [line for line in said if line["event"] == "too_few_genres"]
+    assert "genre" in foretold["problem"]
     assert told[1].items() >= {"ok": 6, "failed": 0, "fresh": 6}.items()
     assert all(line["seconds"] > 0 for line in told)
