@@ -31,7 +31,7 @@ test-slow: setup
 
 READERS = pandas pyarrow duckdb polars daft pyspark fastparquet datasets "ray[data]" "fsspec[http]"
 test-readers: setup .readers/installed  # reads every table by every tool of docs/guides/readers.md; Spark needs Java 17
-	MUSICREC_READERS=$(CURDIR)/.readers/bin/python $(BIN)/pytest -s --timeout=1800 tests/readers
+	MUSICREC_READERS=$(CURDIR)/.readers/bin/python $(BIN)/pytest -s --timeout=1800 -m "slow or not slow" tests/readers
 
 .readers/installed: Makefile
 	$(BIN)/python -m venv .readers

@@ -166,7 +166,11 @@ def matrix():
             print(f"\n  {table:{width}}  {' | '.join(said)}", end="")
 
 
-@pytest.mark.parametrize("tool", RECIPES)
+SLOW = {"Ray Data"}  # starts a Ray of its own, and reads a table in seconds
+TOOLS = [pytest.param(tool, marks=[pytest.mark.slow] * (tool in SLOW)) for tool in RECIPES]
+
+
+@pytest.mark.parametrize("tool", TOOLS)
 def test_every_table_is_read_as_it_is(tool, out, tmp_path, matrix):
     module = MODULES.get(tool, tool.lower())
     if subprocess.run([PYTHON, "-c", f"import {module}"], capture_output=True, check=False).returncode:
