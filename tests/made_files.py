@@ -29,8 +29,14 @@ class Way(NamedTuple):
         return "" if self.container else self.encoder.split()[0]
 
     def is_here(self) -> bool:
-        """Whether its encoder is installed."""
-        return not self.program or shutil.which(self.program) is not None
+        """Whether the program is installed, or this FFmpeg has the encoder."""
+        if self.program:
+            return shutil.which(self.program) is not None
+        return self.is_by_libsndfile() or self.encoder in av.codecs_available
+
+    def is_by_libsndfile(self) -> bool:
+        """Whether libsndfile makes it; its formats are in capitals."""
+        return self.container[0].isupper()
 
 
 NO_NOISE = (("aac_pns", "0"), ("aac_coder", "fast"))  # else AAC puts random noise in the place of noise
@@ -108,11 +114,7 @@ def written(samples, way: Way) -> bytes:
     """Return samples [n, n_channels] as a file."""
     if way.program:
         return _by_program(samples, way)
-    return (
-        _by_libsndfile(samples, way)
-        if way.container.isupper() or way.container[0].isupper()
-        else _by_ffmpeg(samples, way)
-    )
+    return _by_libsndfile(samples, way) if way.is_by_libsndfile() else _by_ffmpeg(samples, way)
 
 
 def _by_libsndfile(samples, way: Way) -> bytes:
