@@ -112,6 +112,16 @@ def no_pretrained_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         yield
 
 
+@pytest.fixture
+def store(tmp_path: Path) -> "Store":
+    """A new OUT without tables."""
+    from musicrec.store.store import Store
+
+    store = Store(tmp_path / "out")
+    store.create()
+    return store
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """Folder of real audio and public tables."""

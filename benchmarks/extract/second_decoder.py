@@ -87,11 +87,7 @@ CAUSES = (  # which program, which file, why
     ("oggdec", "bach.ogg", "it reads Vorbis only"),
     ("mpg123", "test3.mp3", "it drops 529 samples of its own delay where no tag states any; FFmpeg and minimp3 do not"),
     ("mpg123", "l3-he_mode.bit", "it begins a new WAV where the number of channels changes"),
-    (
-        "mpg123",
-        "l2-nonstandard-*.bit",
-        "free format of layer II, in whose frames it misses bits: refused",
-    ),
+    ("mpg123", "l2-nonstandard-*.bit", "free format of layer II, in whose frames it misses bits: refused"),
     ("mpg123", "l3-nonstandard-*.bit", "frames against the standard, of which it leaves some out"),
     ("mpg123", "l3-sin1k0db.bit", "it leaves out the first frame; of a tone of 1 kHz the lag is any number of periods"),
     ("faad", "*", "it drops the first frame of 1024 samples, though this file has no edit list; FFmpeg does not"),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicrec.errors import ModelError, NotLearnable
-from musicrec.evaluate.artist_circles import circles
+from musicrec.evaluate.artist_circles import groups_apart
 from musicrec.models.inputs import Chosen, Songs
 from musicrec.schemas import Reason
 
@@ -81,13 +81,13 @@ def training_set(
     classes = [] if problem else learnable_genres(genres)
     used = [i for i, track_id in enumerate(track_ids) if track_id not in left_out]
     recording_of = recordings or [None] * len(track_ids)
-    circle_of = circles([artists[i] for i in used])
+    ids = [track_ids[i] for i in used]
     return TrainingSet(
-        track_ids=[track_ids[i] for i in used],
+        track_ids=ids,
         X=X[used] if isinstance(X, np.ndarray) else Chosen(X, np.array(used, np.intp)),
         y=np.array([classes.index(str(genres[i])) if classes else 0 for i in used], np.int32),
         classes=classes,
-        groups=[circle or recording_of[i] or track_ids[i] for circle, i in zip(circle_of, used, strict=True)],
+        groups=groups_apart([artists[i] for i in used], [recording_of[i] for i in used], ids),
         recordings=[recording_of[i] or track_ids[i] for i in used],
         left_out=left_out,
     )

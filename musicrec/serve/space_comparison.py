@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from musicrec.errors import ModelError, MusicrecError
-from musicrec.evaluate.artist_circles import circles
+from musicrec.evaluate.artist_circles import groups_apart
 from musicrec.evaluate.comparison import Paired, paired
 from musicrec.evaluate.rankings import relevance
 from musicrec.files.parquet import read_parquet
@@ -132,11 +132,12 @@ class _Songs(NamedTuple):
         learned = _trained_on(store) if EMBEDDINGS in spaces else set()
         rows = [i for i, song in enumerate(songs) if song["genre"] and song["track_id"] not in (learned or ())]
         chosen = [songs[i] for i in rows]
-        artists = circles([song["artist_ids"] for song in chosen])
-        known = [a or song["recording"] or song["track_id"] for a, song in zip(artists, chosen, strict=True)]
+        columns = ([song[name] for song in chosen] for name in ("artist_ids", "recording", "track_id"))
+        known = groups_apart(*columns)
+        n_unknown = sum(not any(song["artist_ids"] or ()) for song in chosen)
         genres = np.unique([song["genre"] for song in chosen], return_inverse=True)[1].astype(np.int32)
         n_learned = None if learned is None else sum(song["track_id"] in learned for song in songs)
-        return cls(np.array(rows, np.intp), genres, known, artists.count(None), n_learned)
+        return cls(np.array(rows, np.intp), genres, known, n_unknown, n_learned)
 
 
 def _trained_on(store: Store) -> set[str] | None:

@@ -33,7 +33,7 @@ LENGTHS = (5.0, 31.37, 68.2, 200.0)
 @pytest.fixture(params=WAYS)
 def name(request) -> str:
     if not WAYS[request.param].is_here():
-        pytest.skip(f"nothing here writes {request.param}")
+        pytest.skip(f"no encoder here writes {request.param}")
     return request.param
 
 

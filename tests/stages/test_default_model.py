@@ -7,16 +7,8 @@ from musicrec.models import network
 from musicrec.models.pretrained.musicnn_wheel import read_checkpoint
 from musicrec.stages.chain import chain_settings
 from musicrec.stages.default_model import tell_default_model
-from musicrec.store.store import Store
 
 GIVEN = {"catalog": {"source": "/music"}}
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "out")
-    store.create()
-    return store
 
 
 @pytest.fixture

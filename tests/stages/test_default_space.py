@@ -8,17 +8,9 @@ from musicrec.settings import SimilarSettings
 from musicrec.stages import default_space
 from musicrec.stages.chain import chain_settings, stages
 from musicrec.stages.default_space import SPACE, tell_default
-from musicrec.store.store import Store
 from onnx_files import card
 
 SOURCE = {"catalog": {"source": "/music"}}
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "out")
-    store.create()
-    return store
 
 
 @pytest.fixture

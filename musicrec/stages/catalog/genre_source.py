@@ -5,7 +5,7 @@ of the folders on the way to a song, and by its tags.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -138,7 +138,7 @@ def _keys(tags: Tags, *fields: str) -> set[str]:
     return {name_key(text) for field in fields for text in tags.of(field)}
 
 
-def _agree(found: Iterable[set[str]], is_so: Any) -> bool:  # noqa: ANN401 - a predicate
+def _agree(found: Iterable[set[str]], is_so: Callable[[set[str]], bool]) -> bool:
     """Return whether most of the songs that have such a tag agree."""
     known = [keys for keys in found if keys]
     return sum(map(is_so, known)) > len(known) / 2

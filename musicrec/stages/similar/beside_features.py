@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from musicrec.errors import MusicrecError
-from musicrec.evaluate.artist_circles import circles
+from musicrec.evaluate.artist_circles import groups_apart
 from musicrec.evaluate.comparison import paired
 from musicrec.evaluate.rankings import relevance
 from musicrec.files.parquet import read_parquet
@@ -57,7 +56,8 @@ def beside_features(store: Store, vectors: Vectors) -> Figures | None:
     asked = np.array([i for i, song in enumerate(songs) if song["track_id"] in tested], np.intp)[:MOST_ASKED]
     if not len(asked):
         return None
-    artists = _artists(songs)
+    columns = ([song[name] for song in songs] for name in ("artist_ids", "recording", "track_id"))
+    artists = np.array(groups_apart(*columns), str)
     found = [
         relevance(
             own.matrix[[row[song["track_id"]] for song in songs]], [song["genre"] for song in songs], artists, K, asked
@@ -125,9 +125,3 @@ def _drawn(songs: list[Figures], tested: set[str]) -> list[Figures]:
     asked = [i for i in order if songs[i]["track_id"] in tested][:MOST_ASKED]
     others = [i for i in order if songs[i]["track_id"] not in tested][:MOST_OTHERS]
     return [songs[i] for i in sorted([*asked, *others])]
-
-
-def _artists(songs: list[Figures]) -> NDArray[np.str_]:
-    """Return the circle of artists of each song; a song without artists is on its own, with its recording."""
-    found = circles([song["artist_ids"] for song in songs])
-    return np.array([a or s["recording"] or s["track_id"] for a, s in zip(found, songs, strict=True)], str)

@@ -39,13 +39,6 @@ def source(tmp_path) -> Path:
     return folder
 
 
-@pytest.fixture
-def store(tmp_path) -> Store:
-    store = Store(tmp_path / "out")
-    store.create()
-    return store
-
-
 def run(store: Store, source: Path, kind: str = "auto", **options):
     return catalog(store, CatalogSettings(source=str(source), kind=kind), **options)
 

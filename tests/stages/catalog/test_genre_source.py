@@ -34,13 +34,6 @@ def artists_and_albums(source: Path, n_artists: int = 6, **tags: str) -> Path:
     return source
 
 
-@pytest.fixture
-def store(tmp_path) -> Store:
-    store = Store(tmp_path / "out")
-    store.create()
-    return store
-
-
 def run(store: Store, source: Path, capsys: pytest.CaptureFixture[str], **settings: str) -> tuple[dict, str]:
     """Genres by song, and what was said of them, which is nothing if it was said before."""
     before = store.settings.recorded("catalog")

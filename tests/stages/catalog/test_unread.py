@@ -45,13 +45,6 @@ def source(tmp_path) -> Path:
     return tmp_path / "songs"
 
 
-@pytest.fixture
-def store(tmp_path) -> Store:
-    store = Store(tmp_path / "out")
-    store.create()
-    return store
-
-
 def break_listing(monkeypatch, folder: Path, code: int, *, after: int = 0) -> None:
     """Let a folder give some entries and then an error."""
     scandir = os.scandir
