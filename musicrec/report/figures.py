@@ -203,32 +203,31 @@ def feature_histograms(features: pd.DataFrame, columns: int = 6) -> Figure:
         Number of histograms side by side.
     """
     rows = -(-features.shape[1] // columns)
-    height = 0.3 + 1.05 * rows
-    figure = Figure(figsize=(WIDTH_IN, height))
-    figure.set_layout_engine("none")  # a layout of so many axes takes longer than drawing them
-    room = {"left": 0.01, "right": 0.99, "bottom": 0.2 / height, "top": 1 - 0.2 / height, "wspace": 0.12, "hspace": 0.5}
-    grid = figure.subplots(rows, columns, squeeze=False, gridspec_kw=room)
-    for ax, name in zip(grid.flat, features.columns, strict=False):
-        _small_histogram(ax, features[name].to_numpy(np.float64))
-        ax.set_title(label(name, 25), fontsize=7, pad=3)
-    for ax in grid.flat[features.shape[1] :]:
-        ax.set_visible(False)
+    figure = Figure(figsize=(WIDTH_IN, 0.3 + 1.05 * rows))
+    figure.set_layout_engine("none")
+    ax = figure.add_axes((0.01, 0, 0.98, 1))  # one for all: an Axes for each histogram takes ten times as long to draw
+    ax.set(xlim=(0, columns - 0.1), ylim=(rows + 0.05, -0.02))
+    ax.set_axis_off()
+    cells = [(i % columns, i // columns) for i in range(features.shape[1])]
+    for name, (left, top) in zip(features.columns, cells, strict=True):
+        _small_histogram(ax, features[name].to_numpy(np.float64), label(name, 25), left, top)
     return figure
 
 
-def _small_histogram(ax: Axes, values: npt.NDArray[np.float64]) -> None:
+def _small_histogram(ax: Axes, values: npt.NDArray[np.float64], title: str, left: float, top: float) -> None:
+    """Draw a histogram with its title and its range into the square of side 1 whose upper left corner is given."""
     finite = values[np.isfinite(values)]
     low, high = np.percentile(finite, [1, 99]) if len(finite) else (0.0, 1.0)
     if not np.spacing(max(abs(low), abs(high))) * 100 < high - low:  # constant, except for rounding
         low, high = low - 0.5, high + 0.5
-    counts, edges = np.histogram(finite, bins=24, range=(low, high))
-    ax.stairs(counts, edges, fill=True, color=ACCENT)
-    ax.set(yticks=[], xlim=(low, high), xticks=[low, high], xticklabels=[_short(low), _short(high)])
-    ax.tick_params(labelsize=6, length=0, pad=2, labelcolor=MUTED)
-    ax.spines["left"].set_visible(False)
-    left, right = ax.get_xticklabels()
-    left.set_horizontalalignment("left")
-    right.set_horizontalalignment("right")
+    counts, _ = np.histogram(finite, bins=24, range=(low, high))
+    right, bottom = left + 0.9, top + 0.82
+    heights = 0.62 * counts / max(counts.max(), 1)
+    ax.stairs(bottom - heights, np.linspace(left, right, 25), baseline=bottom, fill=True, color=ACCENT)
+    ax.plot([left, right], [bottom, bottom], color=MUTED, linewidth=0.6)
+    ax.text(left, top + 0.17, title, fontsize=7, ha="left", va="bottom")
+    ax.text(left, bottom + 0.03, _short(low), fontsize=6, color=MUTED, ha="left", va="top")
+    ax.text(right, bottom + 0.03, _short(high), fontsize=6, color=MUTED, ha="right", va="top")
 
 
 def _short(value: float) -> str:
@@ -247,16 +246,23 @@ def feature_correlations(features: pd.DataFrame) -> Figure:
     """
     finite = features.astype(np.float64).replace([np.inf, -np.inf], np.nan)
     n = features.shape[1]
-    figure = Figure(figsize=(WIDTH_IN, WIDTH_IN * 0.92))
-    ax = figure.add_subplot()
-    image = ax.imshow(finite.corr(), cmap="RdBu_r", vmin=-1, vmax=1)
     names = [label(name, 28) for name in features.columns]
     size = float(np.clip(300 / n, 4.5, 9))
-    ax.set_xticks(range(n), names, rotation=90, fontsize=size)
-    ax.set_yticks(range(n), names, fontsize=size)
-    ax.tick_params(length=0, pad=2)
-    ax.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=ax, shrink=0.4, aspect=24, ticks=[-1, -0.5, 0, 0.5, 1])
+    letters = max(len(name) for name in names)
+    room = 0.1 + 0.65 * size / 72 * letters  # inches that the names need: a letter is about 0.6 times as wide as high
+    side = WIDTH_IN * 0.92 - room
+    figure = Figure(figsize=(WIDTH_IN, side + room))
+    figure.set_layout_engine("none")
+    ax = figure.add_axes((room / WIDTH_IN, room / (side + room), side / WIDTH_IN, side / (side + room)))
+    image = ax.imshow(finite.corr(), cmap="RdBu_r", vmin=-1, vmax=1)
+    ax.set_axis_off()
+    for i, name in enumerate(names):  # as texts: ticks take several times as long
+        ax.annotate(name, (-0.5, i), (-2, 0), textcoords="offset points", fontsize=size, ha="right", va="center")
+        ax.annotate(
+            name, (i, n - 0.5), (0, -2), textcoords="offset points", fontsize=size, rotation=90, ha="center", va="top"
+        )
+    beside = figure.add_axes(((room + side) / WIDTH_IN + 0.012, 0.5, 0.013, 0.35))
+    bar = figure.colorbar(image, cax=beside, ticks=[-1, -0.5, 0, 0.5, 1])
     bar.outline.set_visible(False)
     return figure
 
