@@ -22,6 +22,7 @@ def test_counts_add_up():
     assert counts.total == len(STATUSES)
     assert str(counts) == "extract: 2 ok + 1 skipped + 2 failed = 5 (2 decoded now)"
     assert str(Counts("embed", ok=1, skipped=0, failed=0, fresh=0)).endswith("= 1 (none embedded now)")
+    assert str(Counts("vectors/small", ok=3, skipped=0, failed=0, fresh=3)).endswith("= 3 (3 added now)")
 
 
 def test_an_empty_catalog_adds_up_to_nothing():

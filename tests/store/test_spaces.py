@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from musicrec.errors import ConfigError
+from musicrec.files.parquet import read_parquet
 from musicrec.schemas import TRACKS, tags_schema
 from musicrec.serve.comparable_songs import read_vectors
 from musicrec.settings import CatalogSettings, PretrainedSettings
@@ -12,6 +13,7 @@ from musicrec.stages.chain import chain_settings, stages
 from musicrec.store.outcomes import outcomes_table
 from musicrec.store.spaces import PublishedSpace, SpaceCard, publish_space, read_space, require_spaces, spaces
 from musicrec.store.store import Store
+from musicrec.store.table_parts import ROWS_FILE
 
 TAGS, IDS = ["rock", 'a "quoted" tag', "blues"], ["song-0", "song-1", "song-2"]
 SETTINGS = PretrainedSettings(model="small")
@@ -81,6 +83,35 @@ def test_the_chain_runs_the_model_once_for_its_vectors_and_its_tags(store):
     for asked in (["tags/small"], ["small", "tags/small"]):
         settings = chain_settings(store, {"catalog": {"source": "/music"}, "similar": {"space": asked}})
         assert list(stages(store, settings))[-2:] == ["vectors/small", "similar"]
+
+
+def test_a_space_is_another_once_its_songs_its_vectors_or_the_model_change(store):
+    def fingerprint(space=SMALL, ids=IDS, vectors=VECTORS):
+        publish_space(store, SETTINGS, space, pa.array(ids), vectors, left_out=outcomes_table([]))
+        return store.footer("vectors/small")["fingerprint"]
+
+    first, others = fingerprint(), [VECTORS.copy(), VECTORS[:2]]
+    others[0][2, 1] = np.nextafter(others[0][2, 1], np.float32(9))
+    found = [
+        fingerprint(PublishedSpace("small", "f" * 16, 2, SMALL.card)),
+        fingerprint(ids=["song-0", "song-1", "song-3"]),
+        fingerprint(vectors=others[0]),
+        fingerprint(ids=IDS[:2], vectors=others[1]),
+    ]
+    assert len({first, *found}) == 5
+    assert fingerprint() == first
+
+
+def test_a_stage_that_keeps_vectors_says_whose_libraries_made_them_and_which_rows_they_are(store, monkeypatch):
+    songs = pa.table({"track_id": IDS, "fingerprint": ["a", "b", "c"]})
+    monkeypatch.setattr("musicrec.store.store.made_with", lambda stage: {"onnxruntime": "9.9"})
+    before = store.footer("vectors/small")["versions"]
+    how = {"left_out": outcomes_table([]), "songs": songs}
+    publish_space(store, SETTINGS, SMALL, pa.array(IDS), VECTORS + 1, keeps_rows=True, **how)
+    assert store.footer("vectors/small")["versions"] == [{"onnxruntime": "9.9"}, *before]
+    assert read_parquet(store.path("vectors/small") / ROWS_FILE).equals(songs)
+    publish_space(store, SETTINGS, SMALL, pa.array(IDS), VECTORS + 2, **how)
+    assert store.footer("vectors/small")["versions"] == [{"onnxruntime": "9.9"}]
 
 
 def test_tags_that_no_model_gives_are_refused(store):

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import musicrec.store.versions
-from musicrec.errors import ConfigError, SchemaError
+from musicrec.errors import ConfigError, InUse, SchemaError
 from musicrec.files.parquet import write_parquet
 from musicrec.files.paths import write_atomic
 from musicrec.settings import CatalogSettings, ExtractSettings, SimilarSettings
@@ -107,6 +108,13 @@ def test_a_reader_finds_parts_and_nothing_else_in_the_folder_of_a_table(store):
     assert sorted({path.suffix for path in files}) == [".parquet"]
     assert len(files) == PARTS
     assert len(store.read("tracks")) == len(pd.read_parquet(store.out / "tracks")) == PARTS * ROWS_A_PART
+
+
+def test_everything_that_is_published_is_named_also_in_groups(store):
+    for name in ("vectors/small", "models/svm", "similar", "models/mlp", "tracks"):
+        publish(store, 1, name)
+    write_version(store, 1, "features")  # never published
+    assert store.published() == ["models/mlp", "models/svm", "similar", "tracks", "vectors/small"]
 
 
 def test_columns_and_rows_can_be_read_alone(store):
@@ -346,6 +354,18 @@ def test_a_second_process_is_refused_until_the_first_dies(store):
     for _ in range(2):
         with store.lock():
             pass
+
+
+def test_who_is_refused_is_told_who_holds_the_lock(store, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/musicrec", "refresh", "out"])
+    by = f"'musicrec refresh out', process {os.getpid()} on {socket.gethostname()} since "
+    with store.lock():
+        before = datetime.datetime.now(datetime.UTC)
+        with pytest.raises(InUse) as e, Store(store.out).lock():
+            pass
+    told, since = re.fullmatch(r"OUT (.*) since (\S+); wait for it to end", str(e.value)).groups()
+    assert f"{told} since " == f"{store.out} is in use by another musicrec run: {by}"
+    assert abs(datetime.datetime.fromisoformat(since) - before) < datetime.timedelta(seconds=60)
 
 
 def test_the_lock_is_freed_when_the_holder_fails(store):
