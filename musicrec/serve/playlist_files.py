@@ -72,7 +72,8 @@ def _m3u8(name: str, songs: Sequence[Entry], folder: Path) -> bytes:
             raise ConfigError(f"{song.uri!r}: M3U8 cannot hold a line break in a path; choose .xspf or .jspf")
         length_s = -1 if song.duration_s is None else round(song.duration_s)
         lines += [f"#EXTINF:{length_s},{_on_one_line(_called(song))}".encode()]
-        lines += [b"./" + place if place.startswith(b"#") else place]
+        is_taken_otherwise = place.startswith(b"#") or place[:1].isspace()  # as a comment, or without its first space
+        lines += [b"./" + place if is_taken_otherwise else place]
     return b"\n".join([*lines, b""])
 
 

@@ -14,7 +14,7 @@ from musicrec.serve.playlist_files import FORMATS, Entry, playlist_file
 AWKWARD = [
     "#1 hit.mp3", "100% pure.mp3", "a&b <live>.flac", "what?.ogg", "semi;colon, comma.mp3", " leading space.mp3",
     "Ä é ς 夜.opus", "'quotes' \"double\".mp3", "back\\slash.mp3", "a:b.mp3", "tab\there.mp3", "#EXTINF:1,x.mp3",
-    "http:name.mp3",
+    "http:name.mp3", "\ttab first.mp3",
 ]  # fmt: skip
 MBID = "b1a9c0e9-d987-4042-ae91-78d6a3267d69"
 
@@ -23,7 +23,8 @@ def places(path):
     """The path of each song, as a reader of the format's specification finds it."""
     content = path.read_bytes()
     if path.suffix == ".m3u8":
-        return [path.parent / os.fsdecode(line) for line in content.split(b"\n") if line and not line.startswith(b"#")]
+        lines = [line.lstrip() for line in content.split(b"\n")]  # as mpv reads them
+        return [path.parent / os.fsdecode(line) for line in lines if line and not line.startswith(b"#")]
     if path.suffix == ".xspf":
         root = ElementTree.fromstring(content)
         found = [node.text for node in root.iterfind(".//{http://xspf.org/ns/0/}location")]
