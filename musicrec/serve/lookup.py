@@ -1,9 +1,10 @@
 """Read the published table of similar songs. A service can keep it open; it needs neither Ray nor TensorFlow."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain, count, repeat
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,17 +13,22 @@ from numpy.typing import NDArray
 from musicrec.errors import UnknownTrack
 from musicrec.files.paths import AnyPath, children, to_path
 from musicrec.files.s3_errors import ask, explain_s3_errors
-from musicrec.schemas import SIMILAR
+from musicrec.schemas import SIMILAR, TRACKS
 from musicrec.serve.first_problem import first_problem
 from musicrec.serve.sidecar import SIDECAR, SIDECAR_COLUMNS, Float32, Int32, Sidecar
 from musicrec.serve.sidecar_cache import local_version
 from musicrec.serve.song_names import closest, find_track, with_words
+from musicrec.serve.song_texts import Rows
 from musicrec.serve.space_shares import read_shares
 from musicrec.store.lineage import check_footer, read_footer
 from musicrec.store.pointer import version_of
 from musicrec.store.store import Store
 
 MOST_OFFERED = 10  # songs that an error names
+BLOCK = 1000  # songs whose texts are read at once
+NAMED = pa.schema([*SIMILAR, *(TRACKS.field(name) for name in SIDECAR_COLUMNS[1:])])
+
+_as: Any = tuple.__new__  # makes a named tuple of its fields, in a third of the time
 
 
 class Song(NamedTuple):
@@ -69,8 +75,8 @@ class SimilarTable:
     """The published similar-songs table of one OUT, memory-mapped.
 
     The object keeps showing the version that it opened, even after another one is published. Each song has a row
-    number, in order of id. :meth:`neighbours` returns row numbers, in about a microsecond; :meth:`similar` returns
-    titles, artists and genres, in about twenty. Many threads can use one object.
+    number, in order of id. :meth:`neighbours` returns row numbers, :meth:`similar_ids` ids, and :meth:`similar` titles,
+    artists and genres too; each takes microseconds. Many threads can use one object.
 
     Parameters
     ----------
@@ -106,6 +112,7 @@ class SimilarTable:
         self._sidecar = Sidecar(self._folder)
         check_footer(self._sidecar.songs.schema, self.where)
         self._ids, self._scores = self._sidecar.neighbours, self._sidecar.scores
+        self._texts = self._sidecar.texts
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -146,6 +153,37 @@ class SimilarTable:
             raise UnknownTrack(f"no song has the id {track_id!r} in {self.where}")
         return self._list(row, n)
 
+    def similar_ids(self, track_id: str, n: int = 10) -> tuple[list[str], list[float]]:
+        """Return the ids and scores of the `n` songs that are most similar to a song, best first.
+
+        Parameters
+        ----------
+        track_id : str
+            Id of the song; no other name.
+        n : int
+            Number of songs; fewer come back if the list is shorter.
+
+        Returns
+        -------
+        ids : list of str
+            Their ids.
+        scores : list of float
+            The score of each.
+
+        Raises
+        ------
+        UnknownTrack
+            No song has that id.
+
+        Examples
+        --------
+        >>> ids, scores = SimilarTable("out").similar_ids("synthetic-bells/synthetic-bells-1.flac", n=2)
+        >>> ids
+        ['synthetic-bells/synthetic-bells-4.flac', 'synthetic-bells/synthetic-bells-2.flac']
+        """
+        rows, scores = self.neighbours(track_id, n)
+        return self._texts.ids(rows), scores.tolist()
+
     def neighbours_many(self, track_ids: Sequence[str], n: int = 10) -> tuple[Int32, Float32]:
         """Return the lists of many songs at once; ten thousand take a few milliseconds.
 
@@ -169,7 +207,7 @@ class SimilarTable:
         rows[own_rows < 0], scores[own_rows < 0] = -1, -np.inf
         return rows, scores
 
-    def similar_many(self, track_ids: Sequence[str], n: int = 10) -> pa.Table:
+    def similar_many(self, track_ids: Sequence[str], n: int = 10, names: bool = False) -> pa.Table:
         """Return the lists of many songs as rows of the published table, in the order of `track_ids`.
 
         Parameters
@@ -178,11 +216,14 @@ class SimilarTable:
             Ids, any number of them and in any order. An unknown id has no rows in the result.
         n : int
             Number of similar songs for each of them.
+        names : bool
+            Whether to add what the catalog calls the similar songs.
 
         Returns
         -------
         pyarrow.Table
-            Columns ``track_id``, ``rank``, ``similar_track_id`` and ``score``.
+            Columns ``track_id``, ``rank``, ``similar_track_id`` and ``score``; with `names` also ``title``, ``artist``
+            and ``genre`` of the similar song.
 
         Examples
         --------
@@ -193,14 +234,16 @@ class SimilarTable:
         """
         rows, scores = self.neighbours_many(track_ids, n)
         asked, place = np.nonzero(rows >= 0)
-        ids = self._sidecar.songs["track_id"].chunk(0)
+        ids, *texts = self._texts.arrays(rows[asked, place], names)
         columns = [
             pa.array(track_ids, pa.string()).take(pa.array(asked)),
             pa.array((place + 1).astype(np.int16)),
-            ids.take(pa.array(rows[asked, place])),
+            ids,
             pa.array(scores[asked, place]),
+            *texts,
         ]
-        return pa.table(columns, SIMILAR.names).cast(SIMILAR)
+        schema = NAMED if names else SIMILAR
+        return pa.table(columns, schema.names).cast(schema)
 
     def shares(self, track_id: str, n: int = 10) -> dict[str, NDArray[np.float16]]:
         """Return what each space contributes to the cosines of the `n` songs that are most similar to a song.
@@ -270,8 +313,8 @@ class SimilarTable:
             No song has this name, or several have it. If the song failed in an earlier stage, the message says why.
         """
         rows, scores = self._list(self._row(track_id), n)
-        found = zip(rows.tolist(), scores.tolist(), strict=True)
-        return [Similar(rank, self._song(row), score) for rank, (row, score) in enumerate(found, start=1)]
+        lines = zip(count(1), self._songs(rows), scores.tolist())
+        return list(map(_as, repeat(Similar), lines))
 
     def song(self, track_id: str) -> Song:
         """Return id, title, artist and genre of a song.
@@ -296,7 +339,7 @@ class SimilarTable:
         >>> SimilarTable("out").song("synthetic-bells-1").title
         'Synthetic bells 1'
         """
-        return self._song(self._row(track_id))
+        return next(self._songs(np.array([self._row(track_id)])))
 
     def songs(self) -> Iterator[Song]:
         """Iterate over all songs of the table, in order of id.
@@ -306,7 +349,8 @@ class SimilarTable:
         iterator of Song
             One item for each row.
         """
-        return (self._song(row) for row in range(len(self)))
+        blocks = (np.arange(i, min(i + BLOCK, len(self))) for i in range(0, len(self), BLOCK))
+        return chain.from_iterable(map(self._songs, blocks))
 
     def _list(self, row: int, n: int) -> tuple[Int32, Float32]:
         rows, scores = self._ids[row, :n], self._scores[row, :n]
@@ -315,9 +359,8 @@ class SimilarTable:
         n = int(np.count_nonzero(rows >= 0))
         return rows[:n], scores[:n]
 
-    def _song(self, row: int) -> Song:
-        track_id, *texts = (column[row] for column in self._sidecar.columns)
-        return Song(track_id or "", *texts)
+    def _songs(self, rows: Rows) -> Iterator[Song]:
+        return map(_as, repeat(Song), self._texts.names(rows))
 
     def _row(self, name: str) -> int:
         row = self._sidecar.row(name)
