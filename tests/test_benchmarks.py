@@ -6,10 +6,12 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from benchmarks.extract import extract, second_decoder
 from benchmarks.serve import lookup
+from benchmarks.serve.lookup_peers import sqlite_ids
 from benchmarks.shared import common, results
 
 
@@ -89,12 +91,57 @@ def test_a_benchmark_starts_again_with_one_thread_and_its_own_kernel(monkeypatch
     assert {environment[name] for name in common.THREAD_VARIABLES} == {"1"}
 
 
-def test_a_wrong_answer_of_a_peer_is_seen():
-    peer = lookup.Peer("a peer", lookup.sqlite, 1)
-    written = np.array([[1, 0]]), np.array([[0.5, 0.25]])
-    lookup.compare(peer, (("b", "a"), (0.5, 0.25)), 0, ["a", "b"], written)
-    with pytest.raises(AssertionError, match="a peer"):
-        lookup.compare(peer, (("b", "a"), (0.5, 0.2)), 0, ["a", "b"], written)
+SONGS = [["a", "b"], ["A", "B"], ["x", "y"], ["rock", "pop"]]
+WRITTEN = lookup.Written(SONGS, (np.array([[1, 0], [0, 1]], np.int32), np.array([[0.5, 0.25]] * 2, np.float32)))
+
+
+@pytest.mark.parametrize(
+    ("question", "right", "wrong"),
+    [
+        ("ids", (("b", "a"), (0.5, 0.25)), (("b", "a"), (0.5, 0.2))),
+        ("ids", (["b", "a"], [0.5, 0.25]), (["a", "b"], [0.5, 0.25])),
+        ("ids", (["b", "a"], [0.5, 0.25]), ([1, 0], [0.5, 0.25])),
+        ("ids", (["b", "a"], [0.5, 0.25]), (["b", "a"], [np.float32(0.5), 0.25])),
+        ("ids", (["b", "a"], [0.5, 0.25]), (["b"], [0.5])),
+        ("rows", (np.array([1, 0]), np.array([0.5, 0.25])), (["b", "a"], [0.5, 0.25])),
+        (
+            "names",
+            [("b", "B", "y", "pop", 0.5), ("a", "A", "x", "rock", 0.25)],
+            [("b", "B", "y", "pop", 0.5), ("a", "B", "x", "rock", 0.25)],
+        ),
+    ],
+)
+def test_a_wrong_answer_of_a_peer_is_seen(question, right, wrong):
+    peer = lookup.Peer("a peer", question, sqlite_ids, 1)
+    took = lookup.ask_for(peer, {"a": right}.get, [0], WRITTEN)
+    assert len(took) == 1
+    with pytest.raises(AssertionError, match=r"a peer answers .*, not .*, of song 0"):
+        lookup.ask_for(peer, {"a": wrong}.get, [0], WRITTEN)
+
+
+def test_each_timed_answer_is_compared():
+    peer, right = lookup.Peer("a peer", "ids", sqlite_ids, 1), (["b", "a"], [0.5, 0.25])
+    answers = [*[right] * 40, (["b", "b"], [0.5, 0.25])]
+    with pytest.raises(AssertionError):
+        lookup.ask_for(peer, lambda _: answers.pop(0), [0] * 41, WRITTEN)
+
+
+@pytest.mark.parametrize("column", range(7))
+def test_a_wrong_value_in_the_lists_of_many_songs_is_seen(column):
+    right = {
+        "track_id": ["a", "a", "b", "b"],
+        "rank": [1, 2, 1, 2],
+        "similar_track_id": ["b", "a", "a", "b"],
+        "score": [0.5, 0.25] * 2,
+        "title": ["B", "A", "A", "B"],
+        "artist": ["y", "x", "x", "y"],
+        "genre": ["pop", "rock", "rock", "pop"],
+    }
+    rows = np.array([0, 1])
+    assert lookup.equal(pa.table(right), rows, WRITTEN)
+    name = list(right)[column]
+    right[name][3] = right[name][0] if right[name][3] != right[name][0] else right[name][1]
+    assert not lookup.equal(pa.table(right), rows, WRITTEN)
 
 
 @pytest.mark.parametrize(
