@@ -3,16 +3,18 @@
 import json
 import math
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from benchmarks.extract import extract, second_decoder
+from benchmarks.extract import extract, memory, second_decoder
 from benchmarks.serve import lookup
 from benchmarks.serve.lookup_peers import sqlite_ids
 from benchmarks.shared import common, results
+from benchmarks.similar import refresh
 
 
 def test_what_a_benchmark_prints_is_kept_with_its_machine(tmp_path, monkeypatch, capsys):
@@ -65,6 +67,12 @@ def test_a_column_that_is_missing_or_no_number_is_not_within_tolerance(mine, far
     assert extract.farthest(mine, THEIRS)[1] == pytest.approx(far)
 
 
+def test_forty_missing_columns_are_not_within_tolerance():
+    theirs = {f"mfcc{i}_{what}": 1.0 for i in range(29) for what in ("mean", "var")}
+    mine = dict(list(theirs.items())[:18])
+    assert extract.farthest(mine, theirs)[1] == math.inf
+
+
 def test_a_spectrogram_of_another_shape_or_with_a_value_that_is_no_number_is_infinitely_far():
     mel = np.zeros((2, 3))
     assert extract.largest_difference(mel + 0.5, mel) == 0.5
@@ -81,6 +89,39 @@ def test_no_ratio_is_printed_to_a_product_by_another_processors_kernel(monkeypat
         common.print_machine()
 
 
+@pytest.mark.parametrize(
+    ("kernel", "flags", "foreign"),
+    [
+        ("SkylakeX", {"avx2", "avx512f"}, False),
+        ("SapphireRapids", {"avx2", "avx512f"}, False),
+        ("Haswell", {"avx2", "avx512f"}, True),
+        ("Haswell", {"avx2"}, False),
+        ("Zen", {"avx2"}, False),
+        ("Nehalem", {"avx2"}, True),
+        ("neoversen1", set(), False),
+    ],
+)
+def test_a_kernel_for_older_processors_prints_no_ratio_whatever_chose_it(monkeypatch, kernel, flags, foreign):
+    for name in common.FOREIGN_KERNEL:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(common, "kernels", lambda: [kernel])
+    monkeypatch.setattr(common, "cpu_flags", lambda: flags)
+    monkeypatch.setattr(common, "record", lambda machine: None)
+    with pytest.raises(SystemExit, match=f"NumPy multiplies by {kernel}") if foreign else nullcontext():
+        common.print_machine()
+
+
+def test_the_kernel_and_what_sets_threads_are_printed(monkeypatch, capsys):
+    for name in common.FOREIGN_KERNEL:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(common, "record", lambda machine: None)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    common.print_machine()
+    printed = capsys.readouterr().out
+    assert f", {common.kernels()[0]}, " in printed
+    assert "OPENBLAS_NUM_THREADS=1" in printed
+
+
 def test_a_benchmark_starts_again_with_one_thread_and_its_own_kernel(monkeypatch):
     started = []
     monkeypatch.setattr(common.os, "execve", lambda *how: started.append(how[-1]))
@@ -89,6 +130,48 @@ def test_a_benchmark_starts_again_with_one_thread_and_its_own_kernel(monkeypatch
     (environment,) = started
     assert "OPENBLAS_CORETYPE" not in environment
     assert {environment[name] for name in common.THREAD_VARIABLES} == {"1"}
+
+
+@pytest.mark.parametrize(
+    ("of_broken", "growth", "lines"),
+    [
+        (1, 1.0, ["every track decoded: reached", "bar ≤ 1.1 reached"]),
+        (0, 1.0, ["every track decoded: NOT reached; a long file: 0 of 1 tracks", "bar ≤ 1.1 NOT reached"]),
+        (1, 1.2, ["every track decoded: reached", "bar ≤ 1.1 NOT reached"]),
+    ],
+)
+def test_a_song_that_failed_to_decode_reaches_no_bar_of_memory(of_broken, growth, lines):
+    found = {"100 tracks": memory.Peaks(200, 90, 100, 100), "a long file": memory.Peaks(200 * growth, 90, 1, of_broken)}
+    said, ok = memory.judge(found, [100, 1])
+    assert [line.endswith(end) for line, end in zip(said, lines, strict=True)] == [True, True], said
+    assert ok is (of_broken == 1 and growth == 1)
+
+
+def test_a_night_changes_what_its_description_says():
+    rng = np.random.default_rng(0)
+    vectors, fresh = (rng.normal(size=(n, 4)).astype(np.float32) for n in (10_000, 100))
+    tonight, before = refresh.next_night(vectors, fresh, rng)
+    is_new = before < 0
+    changed = (tonight[~is_new] != vectors[before[~is_new]]).any(axis=1)
+    gone = len(vectors) - len(np.unique(before[~is_new]))
+    assert (is_new.sum(), gone) == (25, 25)
+    assert 48 <= changed.sum() <= 50  # of the fifty, a song or two may have gone at once
+
+
+@pytest.mark.parametrize(
+    ("same", "ended"),
+    [
+        ((True, None, True), ["reached; 2 of 3 nights compared", "reached"]),
+        ((True, False, True), ["NOT reached; night 2 differ", "NOT reached"]),
+        ((None, None, None), ["NOT reached; 0 of 3 nights compared", "NOT reached"]),
+    ],
+)
+def test_a_night_with_wrong_lists_reaches_no_bar(same, ended):
+    nights = [refresh.Night(f"night {i}", 10, 20, 0.1, one) for i, one in enumerate(same, start=1)]
+    said, ok = refresh.judge(nights, 10.0, 0.04)
+    assert [line.split(": ")[1] for line in said] == ended
+    assert ok is (ended[1] == "reached")
+    assert not refresh.judge(nights, 1.0, 0.04)[1]  # a tenth of a full run
 
 
 SONGS = [["a", "b"], ["A", "B"], ["x", "y"], ["rock", "pop"]]
@@ -119,9 +202,10 @@ def test_a_wrong_answer_of_a_peer_is_seen(question, right, wrong):
         lookup.ask_for(peer, {"a": wrong}.get, [0], WRITTEN)
 
 
-def test_each_timed_answer_is_compared():
-    peer, right = lookup.Peer("a peer", "ids", sqlite_ids, 1), (["b", "a"], [0.5, 0.25])
-    answers = [*[right] * 40, (["b", "b"], [0.5, 0.25])]
+@pytest.mark.parametrize("place", [0, 20, 40])
+def test_each_timed_answer_is_compared(place):
+    peer, answers = lookup.Peer("a peer", "ids", sqlite_ids, 1), [(["b", "a"], [0.5, 0.25])] * 41
+    answers[place] = (["b", "b"], [0.5, 0.25])
     with pytest.raises(AssertionError):
         lookup.ask_for(peer, lambda _: answers.pop(0), [0] * 41, WRITTEN)
 

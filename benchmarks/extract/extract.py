@@ -133,7 +133,7 @@ def report(name: str, files: list[Path], repeats: int) -> tuple[list[object], st
     mel_db = max(run.mel_db for _, run in runs)
     row = [name, len(files), f"{slow * 1e3:.0f}", f"{fast * 1e3:.1f}", f"{slow / fast:.1f}"]
     row += [f"{within:.1%}", f"{same_tempo:.1%}", f"{worst.worst_column} {worst.worst:.1g}", f"{mel_db:.1e}"]
-    remark = f"{name}: worst value in {path.name}"
+    remark = f"{name}: every value within tolerance {verdict(within == 1)}, worst value in {path.name}"
     if name in BARS:
         remark += f"; bar ≥ {BARS[name]} × {verdict(slow / fast >= BARS[name])}"
     return row, remark

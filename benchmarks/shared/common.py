@@ -23,6 +23,8 @@ from musicrec.stages.catalog.stage import catalog
 from musicrec.store.store import Store
 
 FOREIGN_KERNEL = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # with these, NumPy's product is that of another processor
+BEFORE_AVX2 = {"Prescott", "Core2", "Penryn", "Nehalem", "Sandybridge", "Barcelona", "Bulldozer", "Piledriver"}
+BEFORE_AVX512 = BEFORE_AVX2 | {"Haswell", "Zen", "Excavator", "Steamroller"}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 DEFAULT_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -111,10 +113,14 @@ def print_machine(*packages: str) -> None:
     """
     if foreign := [f"{name}={os.environ[name]}" for name in FOREIGN_KERNEL if name in os.environ]:
         sys.exit(f"{' '.join(foreign)} slows NumPy's product, to which others are compared; unset it")
+    if slow := [kernel for kernel in kernels() if is_foreign(kernel, cpu_flags())]:
+        sys.exit(f"NumPy multiplies by {', '.join(slow)}, a kernel for older processors, to which others are compared")
     versions = {package: version(package) for package in ("musicrec", *packages)}
     machine = {"processor": processor(), "cpus": os.cpu_count(), "python": platform.python_version(), "blas": blas()}
+    said = " ".join(f"{name}={value}" for name, value in sorted(os.environ.items()) if name in THREAD_VARIABLES)
     listed = "  ".join(f"{package} {installed}" for package, installed in versions.items())
-    print(f"{machine['processor']}, {machine['cpus']} CPUs, Python {machine['python']}; {machine['blas']}\n{listed}\n")
+    print(f"{machine['processor']}, {machine['cpus']} CPUs, Python {machine['python']}; {machine['blas']}")
+    print(f"{said or 'no variable sets threads'}\n{listed}\n")
     record({**machine, "versions": versions})
 
 
@@ -125,6 +131,25 @@ def blas() -> str:
         f"{x['internal_api']} {x['version']}, {x.get('architecture')}, {x['num_threads']} threads" for x in libraries
     )
     return "; ".join(dict.fromkeys(texts))
+
+
+def kernels() -> list[str]:
+    """Return the kernels that NumPy multiplies with."""
+    return [x["architecture"] for x in threadpool_info() if x["user_api"] == "blas" and "architecture" in x]
+
+
+def is_foreign(kernel: str, flags: set[str]) -> bool:
+    """Return whether a kernel leaves the widest registers of a processor with these flags unused."""
+    return kernel in (BEFORE_AVX512 if "avx512f" in flags else BEFORE_AVX2 if "avx2" in flags else set())
+
+
+def cpu_flags() -> set[str]:
+    """Return what the processor can do, as Linux names it; nothing elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return set()
+    return set(next((line.split(":")[1].split() for line in text.splitlines() if line.startswith("flags")), []))
 
 
 def processor() -> str:

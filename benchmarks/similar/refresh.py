@@ -6,9 +6,10 @@ catalog. Everything runs on one core. The data are synthetic and clustered, not 
 the median of those between the nights, with which the lists are compared.
 """
 
+import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,21 @@ Matrix = NDArray[np.float32]
 
 SHARE, TAKE_DOWN = 0.01, 0.05
 BARS = {100_000: 0.04, 1_000_000: 0.025}
+
+
+class Night(NamedTuple):
+    """A refresh: how many vectors had changed, how many lists were made anew, and whether they are a full run's."""
+
+    what: str
+    n_changed: int
+    n_anew: int
+    cpu_s: float
+    same: bool | None  # None: not compared
+
+    def row(self, full_s: float) -> tuple[object, ...]:
+        """Return the row of the table."""
+        same = "not compared" if self.same is None else self.same
+        return (*self[:3], f"{self.cpu_s:.3f}", f"{self.cpu_s / full_s:.2%}", same)
 
 
 def next_night(vectors: Matrix, fresh: Matrix, rng: np.random.Generator) -> tuple[Matrix, NDArray[np.int64]]:
@@ -63,7 +79,7 @@ def main() -> None:
     refresh(kept, vectors[1:4001], np.append(np.arange(1, 4000), -1))  # compiled before anything is timed
     last, with_spares = cpu(lambda: full(vectors, options.n))
     full_runs = [cpu(lambda: top_n(vectors, options.n))[1]]
-    nights: list[tuple[Any, ...]] = []
+    nights: list[Night] = []
     for night in range(1, options.nights + 2):
         is_last = night > options.nights
         vectors, before = (
@@ -72,26 +88,39 @@ def main() -> None:
         done, took = cpu(partial(refresh, last.kept, vectors, before))
         if done is None:
             done, took = cpu(partial(full, vectors, options.n))
-        same = "not compared"
+        same = None
         if night % options.check_every == 0 or is_last:
             expected, took_full = cpu(partial(top_n, vectors, options.n))
             full_runs.append(took_full)
             same = done.lists.ids.tobytes() == expected.ids.tobytes()
             same &= done.lists.scores.tobytes() == expected.scores.tobytes()
         what = "take-down" if is_last else f"night {night}"
-        nights.append((what, done.n_changed, done.n_anew, took, same))
+        nights.append(Night(what, done.n_changed, done.n_anew, took, same))
         last = done
     print(f"\n{n_songs} songs ({options.kind}), n = {options.n}, d = {options.d}, CPU seconds")
     seconds, each = float(np.median(full_runs)), " ".join(f"{s:.2f}" for s in full_runs)
     print(f"full run {seconds:.2f} s ({each}); with spare songs, for a refresh, {with_spares:.2f} s\n")
     print_table(
         ("night", "changed", "made anew", "CPU s", "of a full run", "same lists"),
-        [(*about, f"{took:.3f}", f"{took / seconds:.2%}", same) for *about, took, same in nights],
+        [night.row(seconds) for night in nights],
     )
-    bar = BARS.get(n_songs)
-    if bar:
-        share = float(np.median([took for *_, took, _ in nights[:-1]])) / seconds
-        print(f"\nmedian night {share:.2%} of a full run, at most {bar:.1%}: {verdict(share <= bar)}")
+    lines, ok = judge(nights, seconds, BARS.get(n_songs))
+    print("", *lines, sep="\n")
+    sys.exit(not ok)
+
+
+def judge(nights: list[Night], full_s: float, bar: float | None) -> tuple[list[str], bool]:
+    """Return a line for each thing that must hold, and whether all of it does; wrong lists reach no bar."""
+    compared = [night for night in nights if night.same is not None]
+    wrong = [night.what for night in compared if not night.same]
+    right = bool(compared) and not wrong
+    said = f"{', '.join(wrong)} differ" if wrong else f"{len(compared)} of {len(nights)} nights compared"
+    lines = [f"lists of a full run, bit for bit: {verdict(right)}; {said}"]
+    if bar is None:
+        return lines, right
+    share = float(np.median([night.cpu_s for night in nights[:-1]])) / full_s
+    ok = right and share <= bar
+    return [*lines, f"median night {share:.2%} of a full run, at most {bar:.1%}: {verdict(ok)}"], ok
 
 
 if __name__ == "__main__":
