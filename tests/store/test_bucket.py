@@ -25,6 +25,7 @@ from musicrec.store.store import Store
 SETTINGS = CatalogSettings(source="/music")
 TABLES = ("tracks", "outcomes", "features", "mel", "embeddings", "similar")
 KEPT = Path(__file__).parents[1] / "data" / "kept"
+PUBLISHED = 10  # versions
 FROM_RUN_TO_RUN = {"seconds"}  # columns that tell how long something took
 
 
@@ -88,6 +89,34 @@ def test_the_chain_through_broken_requests_ends_with_the_tables_of_a_folder(
     table, same = SimilarTable(there), SimilarTable(here)
     for song in same.songs():
         assert table.similar(song.track_id) == same.similar(song.track_id)
+
+
+@pytest.mark.timeout(300)
+def test_what_is_published_through_cut_uploads_is_whole(s3, faulty_s3, out):
+    """The chain reads more than it writes, so few of its faults meet an upload; here all do."""
+    proxy = faulty_s3(
+        share=0.3,
+        seed=3,
+        kinds=["cut upload", "lost answer", "stall"],
+        stall_s=0.3,
+        only=lambda method, _: method == "PUT",
+    )
+    store = Store(out)
+    store.create()
+    written = []
+    for number in range(PUBLISHED):
+        written.append([f"{number:02d}-{i:06d}-{'x' * (i % 90)}" for i in range(3000)])
+        version = store.new_version("tracks", SETTINGS, f"{number:08d}")
+        for half in (written[-1][:1500], written[-1][1500:]):
+            version.write_part(pa.Table.from_pylist([{"track_id": track_id} for track_id in half], TRACKS))
+        store.publish(version)
+    uploads = sum(n for (method, _), n in proxy.requests.items() if method == "PUT")
+    assert 0.2 < proxy.faults.total() / uploads < 0.4, dict(proxy.faults)
+    assert all(proxy.faults[kind] >= 3 for kind in proxy.kinds), dict(proxy.faults)
+    s3.become(s3.server)  # past the proxy
+    assert Store(out).read("tracks")["track_id"].to_pylist() == written[-1]
+    Store(out).rollback("tracks")
+    assert Store(out).read("tracks")["track_id"].to_pylist() == written[-2]
 
 
 def test_songs_in_a_bucket_are_listed_as_those_of_a_folder(s3, out, synthetic, tmp_path):
