@@ -1,42 +1,42 @@
-"""The chain under kill -9: a random process is killed at a random moment, and the same command is given again.
+"""The chain under kill -9: in each stage in turn a process is killed, and the same command is given again.
 
 A synthetic catalog changes from run to run. Each run is done twice: left alone into one OUT, and into another OUT with
-one process killed, at a moment that is uniform over the time the first one took. It may be the driver, the raylet, the
-gcs_server, an idle worker or a busy one. The command is given again until it ends with 0: at once or, every other time,
-when what was left of Ray has ended. Then all tables must equal those of the OUT that was left alone, value by value,
-with each song once. A reader looks at the published tables several times a second. It must only see whole ones, each
-equal to one of the other OUT.
+processes killed: one in each stage, and one while a version of the lists is published. It may be the driver, the
+raylet, the gcs_server, an idle worker, or a worker at one of its tasks, at a random moment of the stage or task. The
+command is given again until it ends with 0, at once or, every other time, when what was left of Ray has ended; what was
+given again is killed in its next stage. Then all tables must equal those of the OUT that was left alone, value by
+value, with each song once. A reader looks at the published tables several times a second. It must only see whole ones,
+each equal to one of the other OUT; a file may be gone for it only while another version is published.
 """
 
 import json
 import multiprocessing
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.chain.kills_command import STAGES, Command
+from benchmarks.chain.kills_command import Command
 from benchmarks.chain.kills_reader import WAYS, watch
 from benchmarks.chain.kills_tables import KEYS, Accounts, accounts, differences, digest, leftovers, read
-from benchmarks.shared.common import print_machine, print_table
+from benchmarks.chain.kills_targets import PLACES, Kill, Target, by_place, fewest, strike, targets, version_of
+from benchmarks.shared.common import print_machine, print_table, verdict
 from musicrec.stages.catalog.synthetic import write_catalog
 
 RUN_EVERY = 10  # runs: the others are a refresh, which trains nothing
-MOST_RESTARTS = 3
+MOST_RESTARTS = 3  # without a kill in between
+LEAST_KILLS = 8  # in each place
 LIMIT_S = 400.0  # a command that takes longer hangs
 ENDING_S = 5.0  # Ray has so long to end by itself
-KINDS = ("driver", "raylet", "gcs_server", "idle worker", "busy worker")
 
 
 # --- the catalog --------------------------------------------------------------------------------------------------
@@ -66,16 +66,14 @@ def change(source: Path, pool: Path, number: int, rng: np.random.Generator) -> s
 
 @dataclass
 class Run:
-    """A run of the chain, one process of which was killed; if it had ended before, `kind` is None."""
+    """A run of the chain, some processes of which were killed."""
 
     number: int
     what: str  # command and changes of the catalog
     undisturbed_s: float
-    moment_s: float
-    kind: str | None = None
-    stage: str = ""
-    code: int | None = None  # with which the command ended then; None: it hung
-    restarts: int = 0
+    kills: list[Kill] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)  # places that were passed before the process was found
+    codes: list[int | None] = field(default_factory=list)  # with which the command ended; None: it hung
     at_once: bool = False
     left_running: int = 0  # processes that had to be killed
     seconds: float = 0.0
@@ -84,63 +82,70 @@ class Run:
 
     def row(self) -> list[object]:
         """Return the row of the table."""
-        ended = "hung" if self.code is None else self.code
-        times = [f"{seconds:.1f}" for seconds in (self.undisturbed_s, self.moment_s, self.seconds)]
+        codes = " ".join("hung" if code is None else str(code) for code in self.codes)
+        kills = ", ".join(f"{kill.place}: {kill.activity}" for kill in self.kills)
         found = [len(self.found.lost), len(self.found.doubled), len(self.faults)]
-        return [self.number, self.what, *times, self.kind or "none", self.stage, ended, self.restarts,
-                "yes" if self.at_once else "", self.left_running, *found]  # fmt: skip
+        return [self.number, self.what, f"{self.undisturbed_s:.1f}", f"{self.seconds:.1f}", kills or "none",
+                " ".join(self.missed), codes, "yes" if self.at_once else "", self.left_running, *found]  # fmt: skip
 
 
-HEAD = ("run", "command", "alone s", "killed at s", "took s", "killed", "in stage", "code", "restarts", "at once",
-        "left running", "lost", "doubled", "faults")  # fmt: skip
+HEAD = ("run", "command", "alone s", "took s", "killed", "missed", "codes", "at once", "left running", "lost",
+        "doubled", "faults")  # fmt: skip
 
 
-def kill_one(command: Command, run: Run, rng: np.random.Generator) -> None:
-    """Kill a process of a kind chosen among those that run."""
-    run.stage = command.stage
-    while not run.kind and command.wait(0) is None:
-        found = command.processes()
-        if not found:
-            continue  # it has just ended
-        kind = str(rng.choice([kind for kind in KINDS if kind in found]))
-        with suppress(ProcessLookupError):  # that process has just ended: choose another
-            os.kill(int(rng.choice(found[kind])), signal.SIGKILL)
-            run.kind = kind
-
-
-def disturbed(arguments: list[str], run: Run, log: Path, rng: np.random.Generator) -> None:
-    """Give a command, kill one of its processes, and give it again until it ends with 0."""
+def disturbed(arguments: list[str], run: Run, wanted: list[Target], log: Path, rng: np.random.Generator) -> None:
+    """Give a command, kill its processes one after the other, and give it again until it ends with 0."""
     started, run.at_once = time.monotonic(), bool(rng.random() < 0.5)
-    command = Command(arguments, log)
-    before = [command]
-    if command.wait(run.moment_s) is None:
-        kill_one(command, run, rng)
-    code = run.code = command.wait(LIMIT_S)
-    while code != 0:
-        if run.restarts == MOST_RESTARTS:
-            run.faults.append(f"given {MOST_RESTARTS + 1} times without success: {code}, {command.complaint}")
+    wanted, before, in_vain = list(wanted), list[Command](), 0
+    while True:
+        before.append(command := Command(arguments, log.with_name(f"{log.name}-{len(before)}")))
+        n_kills = len(run.kills)
+        kill_all(command, run, wanted, Path(arguments[1]))
+        code = command.wait(LIMIT_S)
+        run.codes.append(code)
+        if code == 0:
+            break
+        in_vain = 0 if len(run.kills) > n_kills else in_vain + 1
+        if in_vain > MOST_RESTARTS:
+            run.faults.append(f"given {in_vain} times without success: {code}, {command.complaint}")
             break
         if code is None:
-            run.faults.append(f"hung in {command.stage} after {run.kind} was killed")
+            run.faults.append(f"hung in {command.stage} after a kill")
         if code is None or not run.at_once:
             run.left_running += command.clean_up(0 if code is None else ENDING_S)
-        run.restarts += 1
-        command = Command(arguments, log.with_name(f"{log.name}-{run.restarts}"))
-        before.append(command)
-        code = command.wait(LIMIT_S)
+    run.missed += [target.place for target in wanted]
     run.seconds = time.monotonic() - started
     command.clean_up(ENDING_S)
     run.left_running += sum(one.clean_up(0) for one in before)
 
 
-def undisturbed(arguments: list[str], log: Path) -> float:
-    """Give a command, leave it alone and return its seconds; try again where Ray is too slow to start."""
+def kill_all(command: Command, run: Run, wanted: list[Target], out: Path) -> None:
+    """Kill one process after the other as long as the command runs; leave those wanted that it did not come to."""
+    while wanted and command.wait(0) is None:
+        target = wanted[0]
+        activity = strike(command, target, out)
+        if activity:
+            run.kills.append(Kill(run.what.split()[0], target.place, activity, is_restart=bool(run.codes)))
+        elif command.wait(0) not in (None, 0):
+            return  # the kill before has ended it
+        else:
+            run.missed.append(target.place)
+        wanted.pop(0)
+
+
+def undisturbed(arguments: list[str], log: Path) -> tuple[float, dict[str, float]]:
+    """Give a command, leave it alone and return its seconds, also by stage; try again where Ray is slow to start."""
     for _ in range(1 + MOST_RESTARTS):
-        command, started = Command(arguments, log), time.monotonic()
-        code, seconds = command.wait(LIMIT_S), time.monotonic() - started
+        command, started, stage_s = Command(arguments, log), time.monotonic(), dict[str, float]()
+        code, last = None, started
+        while code is None and last < started + LIMIT_S:
+            code, now, stage = command.wait(0), time.monotonic(), command.stage
+            stage_s[stage] = stage_s.get(stage, 0.0) + now - last
+            last = now
+            time.sleep(0.05)
         command.clean_up(ENDING_S)
         if code == 0:
-            return seconds
+            return last - started, stage_s
     sys.exit(f"{' '.join(arguments)} failed, and nothing was killed: {command.complaint}")
 
 
@@ -191,11 +196,11 @@ class Runs:
         def arguments(out: str) -> list[str]:
             return [name, out, "--source", str(self.source), *options]
 
-        alone_s = undisturbed(arguments(self.control), self.logs / f"{number:03d}-control")
+        alone_s, stage_s = undisturbed(arguments(self.control), self.logs / f"{number:03d}-control")
         for table, contents in self.contents.items():
             contents.append(digest(read(self.control, table), KEYS[table]))
-        run = Run(number, f"{name} {changes}", alone_s, rng.uniform(0, alone_s))
-        disturbed(arguments(self.out), run, self.logs / f"{number:03d}", rng)
+        run = Run(number, f"{name} {changes}", alone_s)
+        disturbed(arguments(self.out), run, targets(name, number, stage_s, rng), self.logs / f"{number:03d}", rng)
         run.found = accounts(self.out, self.source)
         run.faults += [*differences(self.out, self.control), *leftovers(self.out)]
         return run
@@ -207,13 +212,17 @@ class Runs:
             rest = iter(self.contents[WAYS[way][0]])
             strange = [content for content in contents if content not in rest]
             faults += [f"reader {way}: a table that no undisturbed run has published" for _ in strange]
+        for way, swapped in seen["swapped"].items():
+            published = int(version_of(Path(self.out), WAYS[way][0]).partition("-")[0] or 0)
+            if swapped > published:
+                faults.append(f"reader {way}: {swapped} looks met a swap, and {published} versions were published")
         return faults
 
 
 def main() -> None:
     """Kill, compare, and print what came of it; exit code 1 if anything that must hold does not."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=50, help="with a process killed")
+    parser.add_argument("--runs", type=int, default=50, help="each with some processes killed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--songs-per-style", type=int, default=5, help="of twelve styles, and nine files more")
     parser.add_argument("--out", type=Path, required=True, help="new folder for songs, tables and logs")
@@ -222,7 +231,7 @@ def main() -> None:
     folder = options.out.absolute()
     runs, done = Runs(folder, options.seed, options.songs_per_style), []
     with ray_of_its_own(), watched(runs.out, folder) as seen_file:
-        while sum(run.kind is not None for run in done) < options.runs:
+        while len(done) < options.runs:
             done.append(runs(len(done)))
             print(*done[-1].row(), *done[-1].faults, sep="  ", flush=True)
     seen = json.loads(seen_file.read_text(encoding="utf-8"))
@@ -233,12 +242,8 @@ def report(done: list[Run], seen: dict[str, Any], reader_faults: list[str]) -> i
     """Print the tables and the verdict; return the exit code."""
     print()
     print_table(HEAD, [run.row() for run in done])
-    hits = Counter((run.kind, run.stage) for run in done if run.kind)
-    print_table(
-        ("killed", *STAGES, "end", "all"),
-        [(kind, *(hits[kind, s] for s in (*STAGES, "end")), sum(n for (k, _), n in hits.items() if k == kind))
-         for kind in KINDS],
-    )  # fmt: skip
+    kills = [kill for run in done for kill in run.kills]
+    print_table(("killed", *PLACES, "of a refresh", "of a restart", "all"), by_place(kills))
     print_table(
         ("reader", "looks", "contents seen", "swapped while listing", "faults"),
         [(way, seen["looks"].get(way, 0), len(seen["contents"].get(way, [])), seen["swapped"].get(way, 0),
@@ -249,13 +254,15 @@ def report(done: list[Run], seen: dict[str, Any], reader_faults: list[str]) -> i
     ]
     print(*faults, *reader_faults, sep="\n")
     lost, doubled = (sum(len(run.found[i]) for run in done) for i in (0, 1))
-    restarts, kills = sum(run.restarts for run in done), sum(hits.values())
+    restarts = sum(len(run.codes) - 1 for run in done)
     ok = not faults and not reader_faults and all(seen["looks"].get(way) for way in WAYS)
     looks, others = sum(seen["looks"].values()), len(faults) - lost - doubled
     print(
-        f"{kills} kills, {restarts} restarts: {lost} songs lost, {doubled} doubled, {others} other faults, "
+        f"{len(kills)} kills, {restarts} restarts: {lost} songs lost, {doubled} doubled, {others} other faults, "
         f"{len(reader_faults)} tables not whole in {looks} looks: {'held' if ok else 'BROKEN'}"
     )
+    place, n = fewest(kills)
+    print(f"≥ {LEAST_KILLS} kills in each place: {verdict(n >= LEAST_KILLS)}; {n} in {place}")
     return 0 if ok else 1
 
 

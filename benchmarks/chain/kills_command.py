@@ -9,6 +9,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+SONGS_PER_SHARD = 16  # so that few songs make several shards of lists
+PROGRAM = f"""
+from musicrec.cli import main
+from musicrec.stages.similar import all_pairs
+all_pairs.SONGS_PER_SHARD = {SONGS_PER_SHARD}
+main()
+"""
 STAGES = ("catalog", "extract", "train", "embed", "similar", "report")
 
 
@@ -21,7 +28,7 @@ class Command:
     def __init__(self, arguments: list[str], log: Path) -> None:
         self._told, self._complaints = log.with_suffix(".out"), log.with_suffix(".err")
         with self._told.open("w") as told, self._complaints.open("w") as complaints:
-            command = [sys.executable, "-m", "musicrec", *arguments]
+            command = [sys.executable, "-c", PROGRAM, *arguments]
             self._process = subprocess.Popen(command, stdout=told, stderr=complaints, start_new_session=True)
         self._started = time.monotonic()
 

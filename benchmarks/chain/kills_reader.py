@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from benchmarks.chain.kills_tables import KEYS, digest
+from benchmarks.chain.kills_targets import version_of
 from musicrec.errors import ConfigError, SchemaError
 from musicrec.schemas import SIMILAR
 from musicrec.serve.lookup import SimilarTable
@@ -93,6 +94,11 @@ def _require_lists(rows: pa.Table) -> None:
     _require(not (table["track_id"] == table["similar_track_id"]).any(), "a song in its own list")
 
 
+def is_swap(error: Exception, way: str, before: str, after: str) -> bool:
+    """Return whether a file was gone because another version was published; to musicrec's reader no file ever is."""
+    return isinstance(error, FileNotFoundError) and way != "musicrec" and before != after
+
+
 def watch(out: str, is_over: Event, seen: Path) -> None:
     """Look until told to stop, then write what was seen as JSON.
 
@@ -103,21 +109,22 @@ def watch(out: str, is_over: Event, seen: Path) -> None:
     is_over : multiprocessing.Event
         Set to stop.
     seen : pathlib.Path
-        Receives, by way of reading: ``looks``; ``swapped``, how often a file was gone when it was to be opened, by a
-        reader that knows nothing of versions (see :mod:`musicrec.store.versions`); ``contents``, each new digest, in
-        order; and ``faults``.
+        Receives, by way of reading: ``looks``; ``swapped``, how often a file was gone because a version was published
+        since the look began, for a reader that knows nothing of versions (see :mod:`musicrec.store.versions`);
+        ``contents``, each new digest, in order; and ``faults``.
     """
     looks, swapped = Counter[str](), Counter[str]()
     contents, faults = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
     parent = multiprocessing.parent_process()
     while not is_over.is_set() and (parent is None or parent.is_alive()):
         for way, (name, read) in WAYS.items():
+            before = version_of(Path(out), name)
             try:
                 content = digest(read(out), KEYS[name])
             except Exception as e:  # whatever a reader may meet
                 if not contents[way] and isinstance(e, FileNotFoundError | ConfigError | SchemaError):
                     continue  # nothing is published yet
-                if isinstance(e, FileNotFoundError) and way != "musicrec":
+                if is_swap(e, way, before, version_of(Path(out), name)):
                     swapped[way] += 1
                 else:
                     faults[way].append(f"{time.strftime('%H:%M:%S')} {type(e).__name__}: {e}")

@@ -284,6 +284,21 @@ def test_a_catalog_is_made_once_and_kept_when_another_source_is_refused(run, son
     assert Store(tmp_path / "new/OUT").track_ids() == ["b.mp3"]
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize("command", ["catalog", "run", "refresh"])
+def test_the_remedy_for_another_source_is_a_command_that_there_is(run, songs, tmp_path, command):
+    assert run("catalog", "new/OUT", "--source", "songs")[0] == 0
+    words = [sys.executable, "-m", "musicrec", command, "new/OUT", "--source", "songs/jazz"]
+    refused = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    remedy = re.search(r"musicrec (\S+ \S+) … (--force)\n$", refused.stderr)
+    assert remedy, refused.stderr
+    words = [*remedy[1].split(), "--source", "songs/jazz", remedy[2]]
+    parse(words)
+    assert run(*words)[0] == 0
+    assert Store(tmp_path / "new/OUT").track_ids() == ["b.mp3"]
+
+
 def test_a_relative_source_in_a_settings_file_is_the_same_folder_next_time(run, songs, tmp_path, monkeypatch):
     (tmp_path / "my.toml").write_text('[catalog]\nsource = "songs"\n')
     assert run("catalog", "OUT", "--settings", "my.toml")[0] == 0
