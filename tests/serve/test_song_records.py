@@ -79,7 +79,9 @@ def written(tmp_path, request):
         file.unlink()
         with pa.ipc.new_file(str(file), older.schema) as writer:
             writer.write_table(older)
-    return SimilarTable(tmp_path), songs, ids, scores
+    table = SimilarTable(tmp_path)
+    assert isinstance(table._texts, SongRecords) is (request.param == "new")
+    return table, songs, ids, scores
 
 
 @pytest.mark.parametrize("written", ["new", "older"], indirect=True)
