@@ -70,16 +70,18 @@ class Schema(Written):
 
 
 class Reasons(Written):
-    """``{reasons} MODULE NAME``: a row for each stage and reason of a table of them."""
+    """``{reasons} MODULE NAME [HEAD]``: a row for each stage, or what HEAD says, and reason of a table of them."""
+
+    optional_arguments = 2
 
     def markdown(self) -> str:
         """Stages, reason, meaning and remedy of each."""
-        module, name = self.arguments
+        module, name, *head = self.arguments
         rows: Rows = [
             (stages, f"`{reason}`", meaning, remedy)
             for stages, reason, meaning, remedy in getattr(import_module(module), name)
         ]
-        return table(("stage", "reason", "meaning", "what to do"), rows)
+        return table((*(head or ["stage"]), "reason", "meaning", "what to do"), rows)
 
 
 class ExitCodes(Written):

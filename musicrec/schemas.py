@@ -206,6 +206,46 @@ REASONS: tuple[tuple[str, Reason, str, str], ...] = (
     ),
 )
 
+
+class ListenReason(StrEnum):
+    """Why a listen is not in the table ``histories``; its footer holds how many there are of each."""
+
+    UNKNOWN_SONG = "unknown_song"
+    NO_NAME = "no_name"
+    NO_USER = "no_user"
+    NOT_MUSIC = "not_music"
+    PRIVATE = "private"
+    PLAYING_NOW = "playing_now"
+    FUTURE = "future"
+    DUPLICATE = "duplicate"
+    BAD_VALUE = "bad_value"
+    DAMAGED = "damaged"
+
+
+# Kinds of file, reason, meaning and remedy, as the documentation shows them.
+LISTEN_REASONS: tuple[tuple[str, ListenReason, str, str], ...] = (
+    ("all", ListenReason.UNKNOWN_SONG, "no song of the catalog is the one that it names", "nothing, or add the song"),
+    ("all", ListenReason.NO_NAME, "it names no song", "nothing"),
+    ("CSV, Parquet, lines of JSON", ListenReason.NO_USER, "it names no user", "mend the row, or say `--user NAME`"),
+    ("Spotify", ListenReason.NOT_MUSIC, "it is an episode of a podcast or a chapter of a book", "nothing"),
+    ("Spotify", ListenReason.PRIVATE, "it was in a private session", "nothing"),
+    ("Last.fm", ListenReason.PLAYING_NOW, "the song was still playing", "nothing: the next page holds it"),
+    ("all", ListenReason.FUTURE, "it is more than a day in the future", "mend the clock that gave its time"),
+    ("all", ListenReason.DUPLICATE, "the same user began the same song in the same second", "nothing"),
+    (
+        "all",
+        ListenReason.BAD_VALUE,
+        "its time, its length, its number of plays or `skipped` cannot be read",
+        "mend the row",
+    ),
+    (
+        "CSV, JSON",
+        ListenReason.DAMAGED,
+        "the line is no JSON, or the row has too few or too many cells",
+        "export the file again",
+    ),
+)
+
 MEL = pa.schema(  # the schema of both ``mel`` and ``mel96``
     [
         ("track_id", pa.string()),  # the song
@@ -264,6 +304,17 @@ SIMILAR = pa.schema(
         ("rank", pa.int16()),  # 1 for the most similar song
         ("similar_track_id", pa.string()),  # the similar song
         ("score", pa.float32()),  # cosine or minus the Euclidean distance; genre boost and hubness change it
+    ]
+)
+
+HISTORIES = pa.schema(
+    [
+        ("user_id", pa.string()),  # the listener
+        ("track_id", pa.string()),  # a song that the listener has heard
+        ("plays", pa.int64()),  # number of listens that count as likes; 0 if all were skipped or too short
+        ("seconds", pa.float64()),  # length of all listens whose length is known; null if none is
+        ("first_at", pa.timestamp("ms", "UTC")),  # when the first listen began; null if no time is known
+        ("last_at", pa.timestamp("ms", "UTC")),  # when the last listen began
     ]
 )
 

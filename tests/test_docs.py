@@ -19,8 +19,17 @@ from musicrec.models.pretrained.card import Card
 from musicrec.schemas import EMBEDDINGS, RECORDINGS, TRACKS
 from musicrec.serve.sidecar import SIDECAR_COLUMNS
 from musicrec.serve.table_writer import write_table
-from musicrec.settings import STAGES, CatalogSettings, DuplicatesSettings, EmbedSettings, SimilarSettings, resolve
+from musicrec.settings import (
+    STAGES,
+    CatalogSettings,
+    DuplicatesSettings,
+    EmbedSettings,
+    HistoriesSettings,
+    SimilarSettings,
+    resolve,
+)
 from musicrec.similarity import top_n
+from musicrec.stages.histories.stage import histories
 from musicrec.store.outcomes import Outcome, outcomes_table
 from musicrec.store.store import Store
 
@@ -195,6 +204,9 @@ def folder(tmp_path_factory):
     ids, scores = top_n(vectors, 50)
     publish(store, "similar", SimilarSettings(), lambda v: write_table(v, songs.select(SIDECAR_COLUMNS), ids, scores))
 
+    (folder / "likes.csv").write_text("user_id,track_id\n" + "".join(f"ada,{song}\n" for song in SONGS[:5]))
+    histories(store, HistoriesSettings(files=(str(folder / "likes.csv"),)))
+
     (folder / "song.mp3").write_bytes(encode(0.1 * rng.normal(size=2 * 22050).astype(np.float32), 22050, "mp3"))
     columns = pd.MultiIndex.from_tuples([("mfcc", "mean", "01"), ("tonnetz", "std", "06")])
     pd.DataFrame(rng.normal(size=(2, 2)), [2, 5], columns).rename_axis("track_id").to_csv(folder / "features.csv")
@@ -264,10 +276,23 @@ def test_every_reason_is_explained():
     assert "{reasons} musicrec.schemas REASONS" in PAGES["docs/operate/failed-songs.md"]
 
 
+def test_every_reason_to_leave_out_a_listen_is_explained():
+    from musicrec import schemas
+
+    assert {reason for _, reason, *_ in schemas.LISTEN_REASONS} == set(schemas.ListenReason)
+    assert all(meaning and remedy for _, _, meaning, remedy in schemas.LISTEN_REASONS)
+    assert "{reasons} musicrec.schemas LISTEN_REASONS files" in PAGES["docs/guides/histories.md"]
+
+
 def test_every_setting_and_every_table_has_a_place_in_the_reference():
     from musicrec import schemas, settings
 
-    others = (settings.TuneSettings, settings.VectorsSettings, settings.PretrainedSettings)
+    others = (
+        settings.TuneSettings,
+        settings.VectorsSettings,
+        settings.PretrainedSettings,
+        settings.HistoriesSettings,
+    )
     classes = {cls.__name__ for cls in (*settings.STAGES.values(), *others)}
     assert set(re.findall(r"\{settings\} \S+ (\w+)", PAGES["docs/reference/settings.md"])) == classes
     assert (

@@ -6,7 +6,7 @@ import sys
 import click
 
 from musicrec import __version__
-from musicrec.cli import doctor, listening, models, nightly, playlist, published, stages, tables, vector_spaces
+from musicrec.cli import doctor, listening, models, nightly, personal, playlist, published, stages, tables, vector_spaces
 from musicrec.cli.common import complain, example
 from musicrec.cli.options import Commands
 from musicrec.errors import INTERRUPTED, MusicrecError, exit_code_of
@@ -62,6 +62,7 @@ for _command in (
     stages.similar,
     tables.lookup,
     tables.export,
+    personal.histories,
     listening.recommend,
     listening.listen,
     playlist.playlist,

@@ -7,6 +7,7 @@ command and never enters a fingerprint.
 from musicrec.settings.base import StageSettings, resolve
 from musicrec.settings.catalog import CatalogKind, CatalogSettings, GenreSource
 from musicrec.settings.extract import MIN_SEGMENT_S, ExtractSettings, FeatureSet
+from musicrec.settings.histories import HistoriesSettings
 from musicrec.settings.similar import (
     NO_TAG_RULE,
     TAG_SCORE,
@@ -81,6 +82,7 @@ __all__ = [
     "FeatureSet",
     "GenreRule",
     "GenreSource",
+    "HistoriesSettings",
     "Hubness",
     "Metric",
     "ModelName",

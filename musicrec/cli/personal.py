@@ -1,0 +1,45 @@
+"""Commands for many listeners at once: read their listening histories."""
+
+from typing import Any
+
+import click
+
+from musicrec.cli.common import example, open_run, show
+from musicrec.cli.options import OUT, Command, given_of, settings_options
+from musicrec.files.paths import to_path
+from musicrec.monitor.text_table import text_table
+from musicrec.settings import HistoriesSettings, resolve
+
+
+@click.command(
+    cls=Command,
+    epilog=example(
+        "histories OUT listens.parquet",
+        "histories OUT listenbrainz_ada_1764400000.zip likes.m3u8",
+        "histories OUT 'Spotify Extended Streaming History' --user ada",
+        "histories OUT listens.csv --min-seconds 60 --min-likeness 100",
+    ),
+)
+@OUT
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@settings_options(HistoriesSettings, leave_out=("files",), from_file=False)
+def histories(out: str, paths: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
+    """Read what people have listened to: the table OUT/histories.
+
+    A PATH is a file, or a folder of files: CSV or Parquet (.csv, .tsv, .parquet), an export of ListenBrainz (.zip, or
+    .jsonl alone), Spotify's extended streaming history (.zip or .json), recenttracks of Last.fm (.json), or a playlist
+    (.m3u8, .xspf, .jspf), whose songs are one listener's likes.
+
+    A listen is matched with a song of the catalog by its recording's MusicBrainz id, then by ISRC, then by artist and
+    title, then by path, then by artist and title that are nearly the same. Listens that are left out are counted under
+    a reason, and the most-played names without a song are listed. Each run replaces the whole table.
+    """
+    from musicrec.stages.histories.stage import histories as stage
+
+    given = given_of(HistoriesSettings, options) | {"files": tuple(str(to_path(path)) for path in paths)}
+    with open_run(out) as run:
+        settings = resolve(HistoriesSettings, given)
+        counts = run.stage("histories", lambda: stage(run.store, settings))
+        show(counts)
+        if counts.unmatched:
+            show(text_table(("not in the catalog", "listens"), counts.unmatched))

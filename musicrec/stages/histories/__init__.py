@@ -1,0 +1,1 @@
+"""Listening histories: read them as players and services export them, match them with the catalog, add them up."""
