@@ -173,6 +173,11 @@ def test_the_most_similar_name_is_taken_and_of_equals_the_first():
     assert match(named("Fay", "Weather"), catalog=catalog) == [(0, "near_names")]
 
 
+def test_an_artist_who_is_known_is_no_other_of_nearly_that_name():
+    catalog = catalog_of(named("Longlonglong", "Title"), named("Longlonglongs", "Titlee"))
+    assert match(named("Longlonglong", "Titlee"), catalog=catalog) == [(0, "near_names")]
+
+
 def slow_likeness(a, b):
     """Of the word that differs most: twice its longest common subsequence by both lengths."""
     if len(a.split()) != len(b.split()):
