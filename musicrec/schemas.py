@@ -318,6 +318,17 @@ HISTORIES = pa.schema(
     ]
 )
 
+RECOMMENDATIONS = pa.schema(
+    [
+        ("user_id", pa.string()),  # the listener
+        ("rank", pa.int16()),  # 1 for the best song
+        ("track_id", pa.string()),  # the recommended song
+        ("score", pa.float32()),  # of method max: the score of the song in the list of ``because``
+        ("method", pa.string()),  # how it was found: max
+        ("because", pa.string()),  # the liked song that it is most similar to
+    ]
+)
+
 # A row for each model, split, seed and tested song; the footer's lineage holds the classes and the number of folds.
 EVALUATION = pa.schema(
     [

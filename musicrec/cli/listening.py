@@ -10,6 +10,7 @@ import click
 
 from musicrec.cli.common import example, label, song_called
 from musicrec.cli.options import OUT, Command
+from musicrec.cli.personal import OF_HISTORIES, histories_options, recommend_to_all
 from musicrec.monitor.text_table import Cell, printable, text_table
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ N_FOR_ONE_SONG, N_FOR_SEVERAL = 10, 5  # the defaults of the two reference syste
         "recommend OUT --like blues.00002 --by knn",
         "recommend OUT --like blues.00002 --like jazz.00005 --method genre -n 5",
         "recommend OUT --genre jazz",
+        "recommend OUT --histories -n 20 --max-per-artist 2",
     ),
 )
 @OUT
@@ -73,10 +75,14 @@ N_FOR_ONE_SONG, N_FOR_SEVERAL = 10, 5  # the defaults of the two reference syste
     help="Weight of the genre agreement with --method genre.",
 )
 @click.option(
-    "-n", "n", type=click.IntRange(1), help="Number of songs to show.  [default: 10 for one liked song, else 5]"
+    "-n",
+    "n",
+    type=click.IntRange(1),
+    help="Number of songs.  [default: 10 for one liked song, 5 for several; 20 with --histories]",
 )
 @click.option("--paths", is_flag=True, help="Show ids, which are mostly paths, instead of artists and titles.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@histories_options
 def recommend(
     out: str,
     likes: tuple[str, ...],
@@ -89,12 +95,24 @@ def recommend(
 
     The liked songs are never recommended, nor are other clips of their recordings. Each recommended song is shown with
     the liked song that it is most similar to.
+
+    With --histories, recommend to all listeners of the table OUT/histories, and publish the table OUT/recommendations.
+    A song is then ranked by its similarity to the most similar like, as --pool max does, and all songs that somebody
+    has heard are left out.
     """
     from musicrec.serve.recommend import Recommender
 
+    of_all = {name: how.pop(name) for name in OF_HISTORIES}
+    if of_all.pop("to_all"):
+        if likes or genres:
+            raise click.UsageError("--histories takes the likes of all listeners; leave out --like and --genre.")
+        recommend_to_all(out, n=n, **of_all)
+        return
+    if of_all["max_per_artist"] is not None:
+        raise click.UsageError("--max-per-artist needs --histories.")
     paths = how.pop("paths")
     if not likes and not genres:
-        raise click.UsageError("Missing option '--like' or '--genre'.")
+        raise click.UsageError("Missing option '--like', '--genre' or '--histories'.")
     recommender = Recommender(out)
     centres = {genre: recommender.centre(genre) for genre in genres}
     songs = [*(song_called(_clean(name), recommender.song) for name in likes), *centres.values()]

@@ -1,14 +1,16 @@
-"""Commands for many listeners at once: read their listening histories."""
+"""Commands for many listeners at once: read their listening histories, and recommend to all of them."""
 
 from typing import Any
 
 import click
 
 from musicrec.cli.common import example, open_run, show
-from musicrec.cli.options import OUT, Command, given_of, settings_options
+from musicrec.cli.options import OUT, Command, Function, address_option, given_of, settings_options
 from musicrec.files.paths import to_path
 from musicrec.monitor.text_table import text_table
-from musicrec.settings import HistoriesSettings, resolve
+from musicrec.settings import HistoriesSettings, RecommendSettings, resolve
+
+OF_HISTORIES = ("to_all", "max_per_artist", "address", "force")
 
 
 @click.command(
@@ -43,3 +45,23 @@ def histories(out: str, paths: tuple[str, ...], **options: Any) -> None:  # noqa
         show(counts)
         if counts.unmatched:
             show(text_table(("not in the catalog", "listens"), counts.unmatched))
+
+
+def histories_options(function: Function) -> Function:
+    """Add the options :data:`OF_HISTORIES`."""
+    function = click.option(
+        "--force", is_flag=True, help="With --histories: publish the table even if a rollback has withdrawn it."
+    )(address_option(function))
+    function = settings_options(RecommendSettings, leave_out=("n",), from_file=False)(function)
+    return click.option(
+        "--histories", "to_all", is_flag=True, help="Recommend to all listeners of OUT/histories; publish the table."
+    )(function)
+
+
+def recommend_to_all(out: str, *, address: str | None, force: bool, **options: Any) -> None:  # noqa: ANN401
+    """Publish what is recommended to all listeners."""
+    from musicrec.stages.recommendations.stage import recommend_to_all as stage
+
+    settings = resolve(RecommendSettings, given_of(RecommendSettings, options))
+    with open_run(out, address=address) as run:
+        show(run.stage("recommend", lambda: stage(run.store, settings, address=address, force=force)))

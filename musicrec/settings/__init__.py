@@ -7,7 +7,7 @@ command and never enters a fingerprint.
 from musicrec.settings.base import StageSettings, resolve
 from musicrec.settings.catalog import CatalogKind, CatalogSettings, GenreSource
 from musicrec.settings.extract import MIN_SEGMENT_S, ExtractSettings, FeatureSet
-from musicrec.settings.histories import HistoriesSettings
+from musicrec.settings.histories import HistoriesSettings, RecommendSettings
 from musicrec.settings.similar import (
     NO_TAG_RULE,
     TAG_SCORE,
@@ -91,6 +91,7 @@ __all__ = [
     "Precision",
     "PretrainedSettings",
     "ReadSpaces",
+    "RecommendSettings",
     "Rules",
     "Scaling",
     "SimilarSettings",

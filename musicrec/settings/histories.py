@@ -1,4 +1,4 @@
-"""Settings of listening histories: which files they come from, and what counts as a like."""
+"""Settings of listening histories and of what is recommended to all listeners."""
 
 from typing import ClassVar
 
@@ -29,4 +29,17 @@ class HistoriesSettings(StageSettings):
         le=100,
         description="How alike artist and title must be to those of a song, word by word, in percent. "
         "100: only names that are equal, but for case, accents, punctuation, guests and remasters.",
+    )
+
+
+class RecommendSettings(StageSettings):
+    """How many songs are recommended to each listener, and which.
+
+    The footer of the table ``recommendations`` holds them, not ``settings.toml``.
+    """
+
+    stage: ClassVar[str] = "recommend"
+    n: int = Field(20, ge=1, le=1000, description="Most songs for a listener.")
+    max_per_artist: int = Field(
+        0, ge=0, description="Most songs by one artist; the next songs take the places. 0 for any number."
     )

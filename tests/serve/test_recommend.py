@@ -282,7 +282,7 @@ def test_an_unknown_genre_is_answered_by_those_there_are(recommender):
 def test_nothing_liked_is_wrong_usage(made):
     result = CliRunner().invoke(cli, ["recommend", str(made.out)])
     assert result.exit_code == 2
-    assert "Missing option '--like' or '--genre'" in result.output
+    assert "Missing option '--like', '--genre' or '--histories'" in result.output
 
 
 def replace(store, name, table):

@@ -1,0 +1,1 @@
+"""Recommendations for all listeners of the table ``histories``."""

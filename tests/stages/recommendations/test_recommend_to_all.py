@@ -1,0 +1,370 @@
+"""Recommendations for all listeners: exact, the same for any parts and blocks, and published as similar is."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import listening_files
+from listening_files import START
+from musicrec.errors import ConfigError, PublishError
+from musicrec.schemas import RECOMMENDATIONS, RECORDINGS, TRACKS
+from musicrec.settings import (
+    CatalogSettings,
+    DuplicatesSettings,
+    HistoriesSettings,
+    RecommendSettings,
+    SimilarSettings,
+)
+from musicrec.stages.histories import tally as tally_module
+from musicrec.stages.histories.stage import histories
+from musicrec.stages.recommendations import deeper_lists, listener_tasks
+from musicrec.stages.recommendations.stage import recommend_to_all
+from musicrec.stages.similar.stage import similar
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+N_SONGS, N_USERS, N = 120, 60, 6
+
+
+def song(i):
+    return f"song-{i:03d}"
+
+
+def vectors(seed=0, n=N_SONGS):
+    return np.random.default_rng(seed).normal(size=(n, 8)).astype(np.float32)
+
+
+def publish(store, name, table, settings, fingerprint):
+    version = store.new_version(name, settings, fingerprint)
+    version.write_part(table)
+    store.publish(version)
+
+
+def publish_tracks(store, n=N_SONGS, **columns):
+    rows = [
+        {"track_id": song(i), "uri": f"/{i}", "title": f"t{i}"} | {name: of[i] for name, of in columns.items()}
+        for i in range(n)
+    ]
+    publish(
+        store, "tracks", pa.Table.from_pylist(rows, TRACKS), CatalogSettings(source="/music"), f"{len(columns):016d}"
+    )
+
+
+def likes_and_heard(seed=1):
+    rng = np.random.default_rng(seed)
+    return {
+        f"user-{user:02d}": (rng.permutation(N_SONGS)[: rng.integers(1, 8)].tolist(),
+                             rng.permutation(N_SONGS)[: rng.integers(0, 30)].tolist())
+        for user in range(N_USERS)
+    }  # fmt: skip
+
+
+def publish_histories(store, folder, listeners):
+    """Listens of a minute for likes, and of a second for songs that were only heard."""
+    rows = [
+        {"user_id": user, "track_id": song(i), "timestamp": START, "seconds": seconds}
+        for user, both in listeners.items()
+        for songs, seconds in zip(both, (60.0, 1.0), strict=True)
+        for i in songs
+        if seconds > 1 or i not in both[0]
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "listens.parquet")
+    histories(store, HistoriesSettings(files=(str(folder / "listens.parquet"),)), now_s=START + 1)
+
+
+@pytest.fixture
+def store(tmp_path, publish_vectors):
+    """An OUT with lists of eight songs, and listeners, for some of whom these are too short."""
+    store = publish_vectors(tmp_path / "out", vectors())
+    similar(store, SimilarSettings(n=8))
+    publish_histories(store, tmp_path, likes_and_heard())
+    return store
+
+
+def run(store, **settings):
+    counts = recommend_to_all(store, RecommendSettings(**{"n": N} | settings))
+    rows = store.read("recommendations")
+    assert rows.schema.equals(RECOMMENDATIONS)
+    assert counts.rows == len(rows)
+    assert set(rows["method"].to_pylist()) <= {"max"}
+    return counts
+
+
+def table(store):
+    found = {}
+    for row in store.read("recommendations").to_pylist():
+        mine = found.setdefault(row["user_id"], [])
+        assert row["rank"] == len(mine) + 1
+        mine.append((row["track_id"], row["score"], row["because"]))
+    return found
+
+
+def version(store):
+    return store.versions("recommendations").published
+
+
+def expected(matrix, listeners, n=N, recording=None, artists=None, max_per_artist=0):
+    """The same by a float64 ranking of the whole catalog."""
+    unit = matrix.astype(np.float64)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    recording = list(range(len(unit))) if recording is None else recording
+    found = {}
+    for user, (liked, heard) in listeners.items():
+        scores = unit @ unit[sorted(liked)].T
+        left_out, given, mine = {recording[i] for i in {*liked, *heard}}, {}, []
+        for i in np.lexsort((np.arange(len(unit)), -scores.max(axis=1))):
+            names = artists[i] if artists else []
+            if recording[i] not in left_out and all(given.get(a, 0) < (max_per_artist or n) for a in names):
+                left_out.add(recording[i])
+                given |= {a: given.get(a, 0) + 1 for a in names}
+                mine.append((song(i), scores[i].max(), song(sorted(liked)[scores[i].argmax()])))
+        found[user] = mine[:n]
+    return found
+
+
+def assert_same(found, wanted):
+    assert found.keys() == {user for user, mine in wanted.items() if mine}
+    for user, mine in found.items():
+        assert [(track, because) for track, _, because in mine] == [(t, b) for t, _, b in wanted[user]], user
+        np.testing.assert_allclose([s for _, s, _ in mine], [s for _, s, _ in wanted[user]], rtol=0, atol=1e-6)
+
+
+def test_they_are_those_of_a_float64_ranking_of_the_whole_catalog(store):
+    counts = run(store)
+    assert_same(table(store), expected(vectors(), likes_and_heard()))
+    assert (counts.listeners, counts.rows) == (N_USERS, N_USERS * N)
+    assert 0 < counts.deeper_lists < N_USERS
+    assert counts.by_lists_only == 0
+    assert f"{N_USERS * N} songs for {N_USERS} listeners; listeners: {counts.deeper_lists} by longer lists" in str(
+        counts
+    )
+    footer = store.footer("recommendations")
+    assert footer["settings"] == {"n": N, "max_per_artist": 0}
+    assert footer["lineage"]["made_of"].keys() == {"histories", "similar"}
+    assert footer["lineage"]["listeners"]["deeper_lists"] == counts.deeper_lists
+
+
+def test_the_same_five_songs_from_any_service_or_player_give_the_same_five_new_ones(tmp_path, publish_vectors):
+    store = publish_vectors(tmp_path / "out", vectors(n=20))
+    named = [*listening_files.tracks().to_pylist(), *({"track_id": song(i), "uri": f"/{i}"} for i in range(8, 20))]
+    publish(store, "tracks", pa.Table.from_pylist(named, TRACKS), CatalogSettings(source="/music"), "2" * 16)
+    similar(store, SimilarSettings(n=10))
+    five = [0, 1, 2, 3, 4]
+    (tmp_path / "ada.m3u8").write_text(listening_files.m3u8(five))
+    files = [
+        listening_files.write_json(tmp_path / "endsong_0.json", listening_files.spotify(five)),
+        listening_files.write_export(tmp_path / "listenbrainz_ada_1.zip", listening_files.listenbrainz(five)),
+        listening_files.write_json(tmp_path / "page.json", listening_files.lastfm(five)),
+        tmp_path / "ada.m3u8",
+    ]
+    found = []
+    for file in files:
+        histories(store, HistoriesSettings(files=(str(file),), user="ada"))
+        run(store, n=5)
+        found.append(table(store))
+    assert found == [found[0]] * 4
+    assert_same(found[0], expected(vectors(n=20), {"ada": (five, [])}, n=5))
+
+
+def test_other_recordings_of_heard_songs_and_artists_above_their_cap_are_left_out(store):
+    rng = np.random.default_rng(3)
+    of_source, of_sound = (np.where(rng.random(N_SONGS) < 0.5, rng.integers(0, 30, N_SONGS), -1) for _ in range(2))
+    artists = [sorted({f"a{a}" for a in rng.integers(0, 12, rng.integers(0, 3))}) for _ in range(N_SONGS)]
+    publish_tracks(store, recording=[f"r{r}" if r >= 0 else None for r in of_source], artist_ids=artists)
+    sounds = [
+        {"track_id": song(i), "recording": f"s{s}" if s >= 0 else song(i), "score": 0.0} for i, s in enumerate(of_sound)
+    ]
+    publish(store, "recordings", pa.Table.from_pylist(sounds, RECORDINGS), DuplicatesSettings(), "1" * 16)
+    recording = list(range(N_SONGS))  # by the slowest way to join all that share either
+    for _ in range(N_SONGS):
+        for codes in (of_source, of_sound):
+            for code in set(codes.tolist()) - {-1}:
+                members = np.flatnonzero(codes == code)
+                least = min(recording[i] for i in members)
+                for i in members:
+                    recording[i] = least
+    counts = run(store, max_per_artist=1)
+    wanted = expected(vectors(), likes_and_heard(), recording=recording, artists=artists, max_per_artist=1)
+    assert_same(table(store), wanted)
+    assert counts.fewer_songs == sum(0 < len(mine) < N for mine in wanted.values())
+
+
+@pytest.mark.parametrize("rules", [{"no_same_artist": True}, {"metric": "euclidean"}, {"min_score": 0.2}])
+def test_by_the_lists_of_rules_they_are_those_of_lists_that_hold_all_songs(store, rules):
+    publish_tracks(store, artist_ids=[[f"a{i % 9}"] for i in range(N_SONGS)])
+    similar(store, SimilarSettings(n=8, **rules))
+    assert run(store).deeper_lists > 0
+    by_short_lists = table(store)
+    similar(store, SimilarSettings(n=N_SONGS, **rules))
+    assert run(store).deeper_lists == 0
+    assert table(store) == by_short_lists
+
+
+def test_nothing_depends_on_parts_blocks_or_depths(store, tmp_path, monkeypatch):
+    run(store)
+    whole = table(store)
+    monkeypatch.setattr(tally_module, "MOST_ROWS", 40)
+    file = tmp_path / "again.parquet"
+    pq.write_table(pq.read_table(tmp_path / "listens.parquet"), file)
+    histories(store, HistoriesSettings(files=(str(file),)), now_s=START + 1)
+    assert len(list(store.path("histories").glob("parts/*"))) > 5
+    run(store)
+    assert len(list(store.path("recommendations").glob("parts/*"))) > 5
+    assert table(store) == whole
+    plan, lists, matrix = parts_of_a_run(store, monkeypatch)
+    rows = store.read("histories").sort_by([("user_id", "ascending"), ("track_id", "ascending")])
+    monkeypatch.setattr(deeper_lists, "MOST_CELLS", 100)
+    for at_once in (1, 7):
+        blocks = listener_tasks.blocks_of(rows, at_once)
+        assert len(blocks) == -(-N_USERS // at_once)
+        tables = [listener_tasks.recommend_to(block, lists, plan, matrix)[0] for block in blocks]
+        found = pa.concat_tables(tables).to_pylist()
+        assert (
+            found
+            == store.read("recommendations").sort_by([("user_id", "ascending"), ("rank", "ascending")]).to_pylist()
+        )
+
+
+def parts_of_a_run(store, monkeypatch):
+    """What the tasks of a run get."""
+    from musicrec.serve.sidecar import Sidecar
+    from musicrec.similarity import Lists
+    from musicrec.stages.recommendations import stage as stage_module
+
+    given = []
+    with monkeypatch.context() as patch:
+        patch.setattr(stage_module, "recommend_on_ray", lambda *arguments: given.extend(arguments) or [])
+        patch.setattr(stage_module, "_publish", lambda *arguments: None)
+        recommend_to_all(store, RecommendSettings(n=N, max_per_artist=100))
+    sidecar = Sidecar(store.path("similar"))
+    return given[2]._replace(settings=RecommendSettings(n=N)), Lists(sidecar.neighbours, sidecar.scores), given[3]
+
+
+def test_without_the_vectors_of_the_lists_the_listeners_of_short_lists_are_counted(store, publish_vectors):
+    exact = run(store).deeper_lists
+    publish_vectors(store.out, vectors(seed=9))
+    counts = run(store, n=N, max_per_artist=99)
+    assert (counts.deeper_lists, counts.by_lists_only) == (0, exact)
+    assert f"{exact} by lists that may be too short" in str(counts)
+
+
+def test_listeners_without_likes_with_nothing_left_and_of_unknown_songs_are_counted(store, tmp_path):
+    listeners = {"all": ([0], list(range(N_SONGS))), "none": ([], [1, 2]), "one": ([3], [])}
+    publish_histories(store, tmp_path, listeners)
+    publish_tracks(store, n=3)  # the fourth song has left the catalog, but not yet the lists
+    similar_before = store.versions("similar").published
+    counts = run(store)
+    assert store.versions("similar").published == similar_before
+    assert (counts.listeners, counts.without_likes, counts.without_songs) == (3, 1, 1)
+    assert table(store).keys() == {"one"}
+
+
+def test_a_history_of_songs_that_are_gone_is_no_fault(store, publish_vectors):
+    publish_vectors(store.out, vectors()[:100])
+    similar(store, SimilarSettings(n=8))
+    counts = run(store)
+    assert counts.unknown_songs == sum(
+        i >= 100 for liked, heard in likes_and_heard().values() for i in {*liked, *heard}
+    )
+    known = {u: ([i for i in liked if i < 100], [i for i in heard if i < 100])
+             for u, (liked, heard) in likes_and_heard().items()}  # fmt: skip
+    assert counts.without_likes == sum(not liked for liked, _ in known.values())
+    assert_same(table(store), expected(vectors()[:100], {u: both for u, both in known.items() if both[0]}))
+
+
+# --- publishing ---------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_done_while_all_stays_the_same_and_a_new_history_gives_a_new_table(store, tmp_path):
+    run(store)
+    published = version(store)
+    assert not run(store).fresh
+    assert version(store) == published
+    assert run(store, n=3).fresh
+    assert version(store) != published
+    publish_histories(store, tmp_path, likes_and_heard(seed=5))
+    assert run(store).fresh
+    assert_same(table(store), expected(vectors(), likes_and_heard(seed=5)))
+
+
+def test_what_a_rollback_withdrew_stays_withdrawn_unless_forced(store):
+    run(store, n=3)
+    first = version(store)
+    run(store)
+    second = version(store)
+    store.rollback("recommendations")
+    counts = run_again(store)
+    assert version(store) == first
+    assert f"{second} was withdrawn by a rollback" in str(counts)
+    assert recommend_to_all(store, RecommendSettings(n=N), force=True)
+    assert version(store) == second
+
+
+def run_again(store):
+    return recommend_to_all(store, RecommendSettings(n=N))
+
+
+def test_a_table_that_is_not_whole_is_not_published(store, monkeypatch):
+    run(store)
+    published = version(store)
+    plan, lists, matrix = parts_of_a_run(store, monkeypatch)
+    rows = store.read("histories")
+    monkeypatch.setattr(listener_tasks, "with_deeper_lists", spoil)
+    with pytest.raises(PublishError, match="recommend: a song that was heard; the published table is unchanged"):
+        listener_tasks.recommend_to(rows, lists, plan, matrix)
+    assert version(store) == published
+
+
+def spoil(found, listeners, *_, **__):
+    found.ids[0, 0] = listeners.likes.of(0)[0]
+    return 0
+
+
+def test_without_histories_or_lists_the_command_says_what_to_run(tmp_path, publish_vectors):
+    store = publish_vectors(tmp_path / "out", vectors())
+    with pytest.raises(ConfigError, match=r"has no histories to recommend from; run: musicrec histories .* PATH"):
+        recommend_to_all(store, RecommendSettings())
+    publish_histories(store, tmp_path, likes_and_heard())
+    with pytest.raises(ConfigError, match="has no similar to recommend from; run: musicrec similar"):
+        recommend_to_all(store, RecommendSettings())
+
+
+def test_the_command_and_the_job_publish_the_table(store, command):
+    code, shown, _ = command("recommend", store.out, "--histories", "-n", "4", "--max-per-artist", "2")
+    assert code == 0
+    assert shown.startswith(f"recommend: {4 * N_USERS} songs for {N_USERS} listeners")
+    code, shown, _ = command("status", store.out, "--json")
+    (found,) = [row for row in json.loads(shown)["tables"] if row["name"] == "recommendations"]
+    assert found["up_to_date"]
+    for arguments, told in (
+        (["--histories", "--like", "x"], "leave out --like and --genre"),
+        (["--like", "x", "--max-per-artist", "2"], "--max-per-artist needs --histories"),
+        ([], "Missing option '--like', '--genre' or '--histories'"),
+    ):
+        code, _, complaint = command("recommend", store.out, *arguments)
+        assert (code, told in complaint) == (2, True)
+
+
+def test_a_batch_that_is_killed_leaves_the_published_table_and_the_next_completes(store):
+    run(store, n=3)
+    published, before = version(store), table(store)
+    for wait_s in (4.0, 9.0):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "musicrec", "recommend", store.out, "--histories", "-n", str(N)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        time.sleep(wait_s)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if version(store) == published:
+            assert table(store) == before
+    run(store)
+    assert_same(table(store), expected(vectors(), likes_and_heard()))
+    assert len(store.versions("recommendations").on_disk()) <= 4
