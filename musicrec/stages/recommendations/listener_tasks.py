@@ -25,7 +25,7 @@ from musicrec.serve.sidecar import Sidecar
 from musicrec.serve.sidecar_cache import local_version
 from musicrec.settings import RecommendSettings, SimilarSettings
 from musicrec.similarity import Lists, top_n
-from musicrec.similarity.listeners.checks import fault_of
+from musicrec.similarity.listeners.list_faults import fault_of
 from musicrec.similarity.listeners.nearest_to_likes import Catalog, Listeners, Recommended, nearest_to_likes
 from musicrec.similarity.songs import CodeSets, Songs, as_sets
 from musicrec.stages.recommendations.deeper_lists import with_deeper_lists
