@@ -46,10 +46,10 @@ N_FOR_ONE_SONG, N_FOR_SEVERAL = 10, 5  # the defaults of the two reference syste
 )
 @click.option(
     "--by",
-    type=click.Choice(["embedding", "knn", "clustering"]),
-    default="embedding",
+    type=click.Choice(["table", "embedding", "knn", "clustering"]),
+    default="table",
     show_default=True,
-    help="Compare songs by the cosine of their embeddings, by the Euclidean distance of their standardised features "
+    help="Compare songs as the published table does, by the cosine of their embeddings, by the Euclidean distance of their standardised features "
     "(knn), or by the Euclidean distance in the plane of two principal components (clustering).",
 )
 @click.option(
@@ -57,8 +57,8 @@ N_FOR_ONE_SONG, N_FOR_SEVERAL = 10, 5  # the defaults of the two reference syste
     type=click.Choice(["cosine", "genre"]),
     default="cosine",
     show_default=True,
-    help="Score: the cosine alone, or the cosine plus --weight times the agreement of the genre probabilities (only "
-    "with --by embedding). For songs that the model was trained on, these largely repeat the genres it was given.",
+    help="Score: the cosine alone, or the cosine plus --weight times the agreement of the genre probabilities (of "
+    "embeddings, so not with --by knn or clustering). For songs that the model was trained on, these largely repeat the genres it was given.",
 )
 @click.option(
     "--pool",
@@ -125,7 +125,7 @@ def recommend(
     for genre, song in centres.items():
         click.echo(printable(f"Centre song of {genre}: {label(song, path=paths)}"))
     click.echo(printable(_heading(liked, how["by"], paths=paths)))
-    is_distance = how["by"] != "embedding"
+    is_distance = how["by"] in ("knn", "clustering")
     rows = [
         (r.rank, label(r.song, path=paths), r.song.genre, 0.0 - r.score if is_distance else r.score,
          label(r.because, path=paths) if len(liked) > 1 else None)

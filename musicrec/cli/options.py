@@ -24,19 +24,21 @@ Function = Callable[..., Any]
 S = TypeVar("S", bound=StageSettings)
 
 OUT = click.argument("out")
+SONGS_BY = {"source": "FOLDER", "like": "SONG"}  # options that give the songs, and what follows them
 
 
 class Command(click.Command):
     """A command whose help has a section for each stage's settings, and a section for its other options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments; who gives the songs without ``--source`` is told how to."""
+        """Parse the arguments; who gives the songs without ``--source`` or ``--like`` is told how to."""
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as e:
-            if "unexpected extra argument" in e.message and any(option.name == "source" for option in self.params):
-                how = f"the songs are given by --source: musicrec {ctx.info_name} OUT --source FOLDER"
-                raise click.UsageError(f"{e.message}; {how}", ctx) from e
+            for option, songs in SONGS_BY.items():
+                if "unexpected extra argument" in e.message and any(f"--{option}" in p.opts for p in self.params):
+                    how = f"the songs are given by --{option}: musicrec {ctx.info_name} OUT --{option} {songs}"
+                    raise click.UsageError(f"{e.message}; {how}", ctx) from e
             raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

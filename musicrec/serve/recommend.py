@@ -1,9 +1,10 @@
 """Recommend songs to a listener from the songs they like, out of what is published; without Ray or TensorFlow.
 
-Songs are compared in one of three spaces, the recommenders of the first reference system: ``embedding``, by the cosine
-of the published vectors; ``knn``, by the Euclidean distance of standardised features; ``clustering``, by the Euclidean
-distance in the plane of their first two principal components. Tables are read in blocks: memory holds a few numbers for
-each song, not its vector.
+Songs are compared as in the published table: ``table``, by the cosine in its spaces. Or they are compared as by the
+recommenders of the first reference system: ``embedding``, by the cosine of the model's vectors; ``knn``, by the
+Euclidean distance of standardised features; ``clustering``, by the Euclidean distance in the plane of their first two
+principal components. These tables are read in blocks: memory holds a few numbers for each song, not its vector. Only
+vectors of other spaces than ``embeddings`` are all in memory.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 
-SPACES = ("embedding", "knn", "clustering")
+SPACES = ("table", "embedding", "knn", "clustering")
 METHODS = ("cosine", "genre")
 AT_ONCE: dict[str, Any] = {"batch_size": 8192, "batch_readahead": 4, "fragment_readahead": 1}  # about ten MB of rows
 PLANE = 2  # the reference system compares songs by two principal components
@@ -134,7 +135,8 @@ class Recommender:
     def centre(self, genre: str) -> Song:
         """Return the centre song of a genre: the medoid of the embeddings of its songs.
 
-        The songs that the model was tested on are left out, unless the genre has no others.
+        The songs that the model was tested on are left out, unless the genre has no others. Without embeddings, it is
+        the medoid in the spaces of the published table.
 
         Parameters
         ----------
@@ -149,30 +151,32 @@ class Recommender:
         Raises
         ------
         ConfigError
-            No song with an embedding has this genre.
+            No song with a vector has this genre.
         SchemaError
-            No embeddings are published.
+            A table is missing.
 
         Examples
         --------
         >>> Recommender("out").centre("synthetic-rain").title
         'Synthetic rain 4'
         """
-        embedded = self._songs("embedding")
+        is_embedded = self._store.exists("embeddings")
+        songs = self._songs("embedding" if is_embedded else "table")
+        tested = self._held_out(songs.dataset) if is_embedded else pa.array([], pa.string())
         track_ids = self._tracks["track_id"].filter(pc.equal(self._tracks["genre"], genre))
-        learned = track_ids.filter(pc.invert(pc.is_in(track_ids, self._held_out(embedded.dataset))))
-        rows = embedded.rows((learned if len(learned) else track_ids).to_pylist())
+        learned = track_ids.filter(pc.invert(pc.is_in(track_ids, tested)))
+        rows = songs.rows((learned if len(learned) else track_ids).to_pylist())
         if not rows.num_rows:
             genres = sorted(filter(None, pc.unique(self._tracks["genre"]).to_pylist()))
             raise ConfigError(f"no songs of genre {genre!r} in {self._store.out}; expected one of {', '.join(genres)}")
-        return self.song(rows["track_id"][medoid(embedded.place(rows))].as_py())
+        return self.song(rows["track_id"][medoid(songs.place(rows))].as_py())
 
     def recommend(
         self,
         likes: Sequence[str],
         n: int = 5,
         *,
-        by: str = "embedding",
+        by: str = "table",
         method: str = "cosine",
         pool: str = "mean",
         weight: float = 1.0,
@@ -188,11 +192,11 @@ class Recommender:
             Ids or names of the songs that the listener likes, at least one.
         n : int
             Number of songs; fewer come back if there are fewer.
-        by : {"embedding", "knn", "clustering"}
-            Space in which songs are compared.
+        by : {"table", "embedding", "knn", "clustering"}
+            How songs are compared; ``table`` is as in the published table, or by embeddings with method ``genre``.
         method : {"cosine", "genre"}
-            ``cosine`` ranks by similarity alone; ``genre`` adds `weight` times the agreement of genres, and needs the
-            space ``embedding``. For songs that the model was trained on, the genre probabilities repeat what the model
+            ``cosine`` ranks by similarity alone; ``genre`` adds `weight` times the agreement of genres, and needs
+            embeddings. For songs that the model was trained on, the genre probabilities repeat what the model
             was taught.
         pool : {"mean", "max"}
             Mean similarity to all liked songs, or similarity to the nearest of them.
@@ -213,6 +217,7 @@ class Recommender:
         UnknownTrack
             A liked song is unknown. If it failed in an earlier stage, the message says why.
         """
+        by = "embedding" if (by, method) == ("table", "genre") else by
         _check(by, method, pool, likes, n)
         liked = sorted({self.song(name).track_id for name in likes})
         songs = self._with_probabilities(self._songs(by)) if method == "genre" else self._songs(by)
@@ -252,7 +257,10 @@ class Recommender:
     # --- spaces -------------------------------------------------------------------------------------------------
 
     def _songs(self, by: str) -> _Songs:
-        if by == "embedding":
+        spaces = self._store.footer("similar")["lineage"].get("spaces", {})  # none of a table of embeddings alone
+        if by == "table" and spaces:
+            return self._of_spaces({name: space["weight"] for name, space in spaces.items()})
+        if by in ("table", "embedding"):
             return _Songs(self._store.dataset("embeddings"), ["embedding"], "cosine", partial(_lists, "embedding"))
         from musicrec.features import feature_names
 
@@ -262,6 +270,16 @@ class Recommender:
         blocks = (features.place(block) for block in features.blocks())
         space = Space.standardised(blocks) if by == "knn" else Space.principal(blocks, PLANE)
         return features._replace(place=lambda rows: space.place(_columns(names, rows)))
+
+    def _of_spaces(self, weights: dict[str, float]) -> _Songs:
+        import pyarrow.dataset as pads
+
+        from musicrec.serve.comparable_songs import read_vectors
+
+        songs = read_vectors(self._store, tuple(f"{name}={weight}" for name, weight in weights.items()))
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(songs.matrix.ravel()), songs.matrix.shape[1])
+        rows = pa.table({"track_id": songs.names["track_id"].combine_chunks(), "embedding": vectors})
+        return _Songs(pads.dataset(rows), ["embedding"], "cosine", partial(_lists, "embedding"))
 
     def _feature_set(self, features: "pads.Dataset") -> str:
         """Return the feature set of the last training in this OUT, or the first extracted set if that is missing."""

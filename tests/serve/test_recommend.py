@@ -39,6 +39,7 @@ from musicrec.settings import (
     TrainSettings,
 )
 from musicrec.stages.chain import ChainSettings, run
+from musicrec.stages.similar.stage import similar
 from musicrec.store.store import Store
 
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
@@ -154,6 +155,31 @@ def test_the_list_for_people_says_what_the_one_for_machines_says(made, by, headi
     assert [line.split() for line in lines] == [[str(r), t, g, f"{s:.3f}"] for r, t, g, s in rows]
 
 
+# --- as the table compares ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("space", [("features",), ("embeddings=1", "features=0.3")])
+def test_by_itself_it_compares_songs_as_the_published_table_does(copy, space):
+    similar(copy, SimilarSettings(n=N, space=space))
+    table = {s.song.track_id: s.score for s in SimilarTable(copy.out).similar("blues.00002", N)}
+    found = recommended(copy.out, "--like", "blues.00002", "-n", N)
+    scores = dict(zip(found.track_id, found.score, strict=True))
+    assert {CROP} == table.keys() - scores.keys()  # a clip of the liked song
+    both = [track_id for track_id in scores if track_id in table]
+    assert both == [track_id for track_id in table if track_id in scores]
+    np.testing.assert_allclose([scores[i] for i in both], [table[i] for i in both], atol=2e-5)
+
+
+def test_without_a_model_it_recommends_and_centres_by_the_table(copy):
+    similar(copy, SimilarSettings(n=N, space=("features",)))
+    (copy.out / "embeddings").unlink()
+    recommender = Recommender(copy.out)
+    assert len(recommender.recommend(FIVE)) == 5
+    assert recommender.centre("jazz").genre == "jazz"
+    with pytest.raises(SchemaError, match="has no embeddings yet"):
+        recommender.recommend(FIVE, method="genre")
+
+
 # --- the second: five songs in, five new ones out -------------------------------------------------------------------
 
 
@@ -260,7 +286,7 @@ def test_a_liked_song_that_failed_is_answered_by_why(recommender):
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ({"by": "rumour"}, "unknown space 'rumour'; expected one of embedding, knn, clustering"),
+        ({"by": "rumour"}, "unknown space 'rumour'; expected one of table, embedding, knn, clustering"),
         ({"method": "hearsay"}, "unknown method 'hearsay'; expected one of cosine, genre"),
         ({"pool": "median"}, "unknown pool 'median'; expected one of mean, max"),
         ({"method": "genre", "by": "knn"}, "does not go with knn"),
