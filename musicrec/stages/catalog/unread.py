@@ -1,5 +1,6 @@
 """Songs of before that a listing lacks, although nothing says that they are gone: they keep what they had."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,8 @@ NOTHING_UNREAD: Mapping[AnyPath, str] = MappingProxyType({})
 def not_gone(listing: Listing, before: Mapping[str, Row]) -> list[tuple[Row, DecodeError]]:
     """Return the rows of songs that are not listed, but not gone either, each with the reason.
 
-    A song is gone if its file or object is not there, and the folders above it could be listed. A song that a manifest
+    A song is gone if its file or object is not there, the folders above it could be listed, and none is a broken link.
+    A song that a manifest
     no longer names is gone too.
     """
     if listing.kind == "manifest":
@@ -52,8 +54,16 @@ def problem_of(uri: str, unread: Mapping[AnyPath, str]) -> str | None:
     try:
         path.stat()
     except OSError as e:
-        return None if is_gone(e) else f"{path.parent} cannot be read: {e.strerror or e}"
+        return _broken_link(path) if is_gone(e) else f"{path.parent} cannot be read: {e.strerror or e}"
     return None  # it is there, but under another name, hidden, or beside the source
+
+
+def _broken_link(path: Path) -> str | None:
+    """Return which folder above a file is a link to what is not there, such as a disk that is not mounted."""
+    for folder in path.parents:
+        if folder.is_symlink() and not folder.exists():
+            return f"{folder} is a link to {os.readlink(folder)}, which is not there"
+    return None
 
 
 def _not_listed(folder: AnyPath, problem: str) -> str:

@@ -104,6 +104,32 @@ def test_songs_below_a_folder_that_cannot_be_listed_keep_their_rows(store, sourc
     assert (counts.ok, counts.failed, counts.fresh, counts.unread) == (5, 0, 0, ())
 
 
+def test_songs_behind_a_link_to_a_disk_that_is_not_mounted_keep_their_rows(store, source, tmp_path):
+    song(tmp_path / "disk/live/x.wav", 7)
+    (source / "linked").symlink_to(tmp_path / "disk")
+    run(store, source)
+    known = table(store)
+    assert "linked/live/x.wav" in known.index
+    (tmp_path / "disk").rename(tmp_path / "away")
+    counts = run(store, source, max_removed_fraction=0)
+    pd.testing.assert_frame_equal(table(store), known)
+    assert reasons(store) == {"linked/live/x.wav": "unreadable"}
+    place = f"{source}/linked is a link to {tmp_path}/disk, which is not there"
+    assert counts.unread == (f"1 song could not be read: {place}; for example linked/live/x.wav",)
+    (tmp_path / "away").rename(tmp_path / "disk")
+    counts = run(store, source)
+    assert (counts.ok, counts.fresh, counts.unread) == (6, 0, ())
+    (source / "linked").unlink()
+    assert run(store, source).unread == ()
+    assert list(table(store).index) == sorted(NAMES)
+
+
+def test_a_broken_link_that_no_song_lay_behind_is_nothing_to_report(store, source):
+    (source / "old").symlink_to("/nowhere/at/all")
+    run(store, source)
+    assert run(store, source).unread == ()
+
+
 def test_songs_that_are_really_removed_are_gone(store, source):
     run(store, source)
     shutil.rmtree(source / "rock")
