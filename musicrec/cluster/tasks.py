@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import resource
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -42,6 +43,8 @@ EMBEDDED: dict[str, Any] = {
 TASKS_PER_CPU = 2  # in flight: one runs, one waits
 SECONDS_FOR_AN_ANSWER = 30.0
 SECONDS_WITHOUT_CPU = 5.0
+SECONDS_TO_CONNECT = 10.0
+HOST_AND_PORT = re.compile(r"(?P<host>[^/]+):(?P<port>\d+)")
 TOKEN_REMEDY = "put the cluster's into ~/.ray/auth_token, or set RAY_AUTH_TOKEN"
 LEAST_MEMORY = 3 * 2**29  # bytes: Ray's own processes and a worker with its libraries
 LEAST_TASKS = 32  # in flight even on a cluster that has no workers yet
@@ -59,7 +62,7 @@ def connect(address: str | None = None) -> None:
     Raises
     ------
     ConfigError
-        There is no cluster at the address, or it asks for another token or has another version.
+        There is no cluster at the address, which must be that of its head, or it asks for another token or has another version.
     MusicrecError
         Ray does not start on this machine.
     """
@@ -70,11 +73,25 @@ def connect(address: str | None = None) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = address_of(address)
     embedded = address == "local"
+    if address not in ("local", "auto"):
+        _require_listener(address)
     show_token(embedded=embedded)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **(EMBEDDED if embedded else {}))
     except Exception as e:  # a node that does not come up in time is no more than that
         raise (_not_started(e) if embedded else _not_connected(e, address)) from e
+
+
+def _require_listener(address: str) -> None:
+    """Raise ConfigError if nothing listens at an address; Ray would try for minutes."""
+    place = HOST_AND_PORT.fullmatch(address)
+    if not place:
+        raise ConfigError(f"the address of a Ray cluster is HOST:PORT, that of its head, such as HEAD:6379: {address}")
+    try:
+        socket.create_connection((place["host"].strip("[]"), int(place["port"])), SECONDS_TO_CONNECT).close()
+    except (OSError, OverflowError) as e:
+        text = getattr(e, "strerror", None) or e
+        raise ConfigError(f"nothing listens at {address} ({text}); start a Ray cluster, or leave --address out") from e
 
 
 def _not_connected(error: Exception, address: str) -> ConfigError:

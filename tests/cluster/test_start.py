@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -114,9 +115,29 @@ def test_a_cluster_that_cannot_be_used_is_one_line_and_wrong_usage(without_token
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(socket, "create_connection", lambda place, timeout: socket.socket())
     with pytest.raises(ConfigError) as e:
         connect("head:6379")
     assert str(e.value) == line
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8265", "ray://head:10001", "head", "head:"])
+def test_an_address_that_is_not_that_of_the_head_is_told_at_once(without_token, monkeypatch, address):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **options: pytest.fail("Ray was asked"))
+    with pytest.raises(ConfigError, match=f"HOST:PORT, that of its head, such as HEAD:6379: {address}$"):
+        connect(address)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost"])
+def test_a_port_at_which_nothing_listens_is_told_at_once(without_token, monkeypatch, host):
+    with socket.socket() as s:  # bound, but not listening: nobody else takes it
+        s.bind(("127.0.0.1", 0))
+        address = f"{host}:{s.getsockname()[1]}"
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+        monkeypatch.setattr(ray, "init", lambda **options: pytest.fail("Ray was asked"))
+        with pytest.raises(ConfigError, match=r"^nothing listens at .* start a Ray cluster, or leave --address out$"):
+            connect(address)
 
 
 @pytest.mark.parametrize(
