@@ -17,7 +17,7 @@ from musicrec.schemas import SIMILAR, TRACKS
 from musicrec.serve.first_problem import first_problem
 from musicrec.serve.sidecar import SIDECAR, SIDECAR_COLUMNS, Float32, Int32, Sidecar
 from musicrec.serve.sidecar_cache import local_version
-from musicrec.serve.song_names import closest, find_track, with_words
+from musicrec.serve.song_names import at_file, closest, find_track, with_words
 from musicrec.serve.song_texts import Rows
 from musicrec.serve.space_shares import read_shares
 from musicrec.store.lineage import check_footer, read_footer
@@ -370,15 +370,19 @@ class SimilarTable:
         if len(rows) == 1:
             return rows[0]
         if rows:
-            ids = [self.track_id(row) for row in rows]
-            raise UnknownTrack(f"{len(ids)} songs are called {name!r}; give one of their ids: {', '.join(ids[:10])}")
+            raise _several(name, [self.track_id(row) for row in rows])
         return self._row_in_catalog(name)
 
     def _row_in_catalog(self, name: str) -> int:
-        """Return the row of a song by its place, the one name that only the catalog knows."""
+        """Return the row of a song by its place, or the present name of its file, which only the catalog knows."""
         if self._store is None:
             raise self._nobody(name)
-        track_id = find_track(name, self._store.read("tracks", [*SIDECAR_COLUMNS, "uri"]))
+        tracks = self._store.read("tracks", [*SIDECAR_COLUMNS, "uri"])
+        track_id = find_track(name, tracks)
+        if track_id is None and (renamed := at_file(name, tracks)):
+            if len(renamed) > 1:
+                raise _several(name, renamed)
+            track_id = renamed[0]
         if track_id is not None:
             row = self._sidecar.row(track_id)
             if row is not None:
@@ -398,6 +402,12 @@ class SimilarTable:
             return UnknownTrack(f"{nobody}; its words are in: {', '.join(maybe[:MOST_OFFERED])}{more}", maybe)
         close = closest(name, self._sidecar.songs)
         return UnknownTrack(f"{nobody}; the closest names are: {', '.join(close)}" if close else nobody)
+
+
+def _several(name: str, ids: list[str]) -> UnknownTrack:
+    return UnknownTrack(
+        f"{len(ids)} songs are called {name!r}; give one of their ids: {', '.join(ids[:MOST_OFFERED])}"
+    )
 
 
 def _find(out: str | PathLike[str] | AnyPath) -> tuple[Store | None, Path]:

@@ -2,9 +2,11 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from functools import reduce
 from pathlib import Path
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -45,6 +47,21 @@ def find_track(name: str, tracks: pa.Table) -> str | None:
     return next((t for t, called, uri in songs if uri in places or wanted in map(str.casefold, called)), None)
 
 
+def at_file(name: str, tracks: pa.Table) -> list[str]:
+    """Return the ids of the tracks whose file has this name now: a song keeps its id when its file is renamed.
+
+    Parameters
+    ----------
+    name : str
+        File name, with or without extension.
+    tracks : pyarrow.Table
+        The columns ``track_id`` and ``uri`` of the table ``tracks``.
+    """
+    wanted = name.casefold()
+    songs = zip(tracks["track_id"].to_pylist(), tracks["uri"].to_pylist(), strict=True)
+    return [t for t, uri in songs if wanted in map(str.casefold, names_of(unquote(uri), None))]
+
+
 def _places(name: str) -> set[str]:
     """Return how the catalog may write the place of a song that is at this path or URI."""
     path = Path(os.path.abspath(os.path.expanduser(name)))  # noqa: PTH100, PTH111 - also what is no path, and ".."
@@ -53,7 +70,9 @@ def _places(name: str) -> set[str]:
 
 
 def with_words(text: str, songs: pa.Table) -> list[int]:
-    """Return the rows of the songs that have every word of a text in their id, artist or title, in any case.
+    """Return the rows of the songs that have every word of a text in their id, artist or title.
+
+    Neither case nor accents count.
 
     Parameters
     ----------
@@ -69,12 +88,17 @@ def with_words(text: str, songs: pa.Table) -> list[int]:
     """
     import pyarrow.compute as pc
 
-    words = [word for word in text.split() if any(map(str.isalnum, word))]
+    words = [word for word in _without_accents(text).split() if any(map(str.isalnum, word))]
     columns = [songs[name].cast(pa.large_string()) for name in WORDS_OF]
     whole = pc.binary_join_element_wise(*columns, pa.scalar("\n", pa.large_string()), null_handling="replace")
+    whole = pc.replace_substring_regex(pc.utf8_normalize(whole, "NFKD"), r"\p{Mn}", "")
     found = [pc.match_substring(whole, word, ignore_case=True) for word in words]
     rows: list[int] = pc.indices_nonzero(reduce(pc.and_, found)).to_pylist() if found else []
     return rows
+
+
+def _without_accents(text: str) -> str:
+    return "".join(letter for letter in unicodedata.normalize("NFKD", text) if unicodedata.category(letter) != "Mn")
 
 
 def closest(name: str, songs: pa.Table) -> list[str]:

@@ -214,6 +214,27 @@ def test_words_find_the_songs_that_have_them_all_in_their_id_artist_or_title(tab
     assert with_words(words, table._sidecar.songs) == rows
 
 
+def test_words_are_found_without_their_accents():
+    rows = [("a.mp3", "Séculaire feat. Nÿme", "Zażółć"), ("b.mp3", "Seculaire", "nobody"), ("c.mp3", None, None)]
+    names = ["track_id", "title", "artist"]
+    songs = pa.table(dict(zip(names, map(pa.array, zip(*rows, strict=True)), strict=True)))
+    for words, found in (("seculaire", [0, 1]), ("SÉCULAIRE nyme", [0]), ("Se\u0301culaire", [0, 1]), ("zazo", [0])):
+        assert with_words(words, songs) == found
+
+
+def test_a_renamed_song_is_found_by_the_name_that_its_file_has_now(tmp_path):
+    store = small_out(tmp_path)
+    publish_similar(store)
+    files = ["/music/new name.mp3", "/music/one/twin.ogg", "s3://bucket/two/Twin.ogg", "http://host/%C3%A9tude.mp3"]
+    tracks = [{"uri": uri, **song._asdict()} for uri, song in zip(files, SONGS, strict=False)]
+    publish(store, "tracks", lambda version: version.write_part(pa.Table.from_pylist(tracks, schema=TRACKS)))
+    table = SimilarTable(store.out)
+    for name, song in (("new name.mp3", SONGS[0]), ("New Name", SONGS[0]), ("étude", SONGS[3])):
+        assert table.song(name) == song
+    with pytest.raises(UnknownTrack, match=f"2 songs are called 'twin'; give one of their ids: {IDS[1]}, {IDS[2]}"):
+        table.song("twin")
+
+
 @pytest.mark.parametrize("form", ["{0}/rock/Anthem.mp3", "{0}/pop/../rock/Anthem.mp3", "link/rock/Anthem.mp3"])
 def test_a_song_is_found_by_where_it_is(tmp_path, monkeypatch, form):
     music = tmp_path / "music"
