@@ -117,7 +117,9 @@ def too_few_genres(genres: Sequence[str | None]) -> str | None:
     parts = [f"{n} {'is' if n == 1 else 'are'} {genre}" for genre, n in counts[:GENRES_NAMED]]
     if others := sum(n for _, n in counts[GENRES_NAMED:]):
         parts.append(f"{others} of other genres")
-    if without := len(genres) - sum(n for _, n in counts):
+    if not counts:
+        parts.append("none has a genre")
+    elif without := len(genres) - sum(n for _, n in counts):
         parts.append(f"{without} {'has' if without == 1 else 'have'} no genre")
     said = " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
     return f"a genre model needs at least two genres of two songs each, and of the {len(genres)} songs {said}"

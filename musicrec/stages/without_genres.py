@@ -44,6 +44,8 @@ class CountsWithNote(Counts):
 def foretell(store: Store, train: TrainSettings, similar: SimilarSettings, *, keep_model: bool) -> None:
     """Say before songs are decoded what will not work with their genres, and what is done instead.
 
+    It is said once, and not again while there is no model.
+
     Raises
     ------
     ConfigError
@@ -55,7 +57,7 @@ def foretell(store: Store, train: TrainSettings, similar: SimilarSettings, *, ke
     if len(genres) == 1:
         log.log_event("too_few_songs", "there is one song, so its list stays empty")
     problem = None if keep_model or train.model in CLUSTERINGS else too_few_genres(genres)
-    if problem and not store.exists(f"models/{train.model}"):
+    if problem and not store.exists(f"models/{train.model}") and not _was_left_out(store):
         compared_in = " + ".join(weights_of(space_without_embeddings(similar.space)))
         line = (
             f"{problem}: no model is trained, and songs are compared by {compared_in}; {NEED_GENRES}: {GENRES_REMEDY}"
@@ -83,8 +85,11 @@ def train_if_possible(store: Store, settings: TrainSettings, *, address: str | N
 
 def has_no_model(store: Store, settings: EmbedSettings) -> bool:
     """Return whether there is no model because no model could learn the songs' genres."""
-    if store.exists(f"models/{settings.model}"):
-        return False
+    return not store.exists(f"models/{settings.model}") and _was_left_out(store)
+
+
+def _was_left_out(store: Store) -> bool:
+    """Return whether the last train made no model because none could learn the songs' genres."""
     is_why = (pc.field("stage") == TrainSettings.stage) & (pc.field("reason") == Reason.TOO_FEW_GENRES)
     return store.exists("outcomes") and len(store.read("outcomes", ["track_id"], is_why)) > 0
 

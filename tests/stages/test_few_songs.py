@@ -11,7 +11,7 @@ from musicrec.features import feature_names
 from musicrec.files.parquet import write_parquet
 from musicrec.models import load, read_card, with_defaults
 from musicrec.report import write_report
-from musicrec.schemas import TRACKS, features_schema
+from musicrec.schemas import OK, TRACKS, features_schema
 from musicrec.serve.lookup import SimilarTable
 from musicrec.settings import (
     CatalogSettings,
@@ -34,6 +34,7 @@ from musicrec.stages.without_genres import (
     space_without_embeddings,
     train_if_possible,
 )
+from musicrec.store.outcomes import Outcome, outcomes_table, save_outcomes
 from musicrec.store.store import Store
 
 NAMES = feature_names("iiitd41")
@@ -99,7 +100,7 @@ def test_the_report_of_clusters_without_genres_says_so(tmp_path):
 
 
 def test_a_classifier_refuses_them_with_the_remedy(tmp_path):
-    for genres, said in (([None] * 3, "of the 3 songs 3 have no genre"), (["rock"] * 3, "3 are rock")):
+    for genres, said in (([None] * 3, "of the 3 songs none has a genre"), (["rock"] * 3, "3 are rock")):
         with pytest.raises(NotLearnable, match=rf"two genres of two songs each, and .*{said}; put the songs into"):
             load_training_set(store_of(tmp_path / said, genres), with_defaults(TrainSettings()))
 
@@ -171,10 +172,39 @@ def test_what_will_not_work_is_said_before_any_song_is_decoded(tmp_path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         start("out")
     said = capsys.readouterr().err
-    assert "of the 2 songs 2 have no genre: no model is trained, and songs are compared by features" in said
+    assert "of the 2 songs none has a genre: no model is trained, and songs are compared by features" in said
     assert "train, tune, evaluate and --genre need genres" in said
     with pytest.raises(ConfigError, match="--genre only leaves no song in any list"):
         start("only", genre="only")
+
+
+def test_what_does_not_work_is_not_foretold_every_night(tmp_path, capsys):
+    store = store_of(tmp_path, [None, None])
+    for said in (True, False):
+        foretell(store, TrainSettings(), SimilarSettings(), keep_model=False)
+        assert ("no model is trained" in capsys.readouterr().err) == said
+        train_if_possible(store, TrainSettings())
+
+
+def test_the_model_of_before_stays_when_genres_are_gone(tmp_path):
+    store, settings = store_of(tmp_path, ["rock", "jazz", "pop"] * 4), with_defaults(TrainSettings(model="knn"))
+    version = store.new_version("models/knn", settings, "0" * 16)
+    fit_and_write(store, settings, "id", version.folder)
+    store.publish(version)
+    learned = outcomes_table(Outcome(track_id, "train", OK) for track_id in store.track_ids())
+    save_outcomes(store, "train", learned, settings, "id")
+    before = store.path("models/knn").resolve()
+    store_of(tmp_path, [None] * 12)
+    counts = train_if_possible(store, settings)
+    assert counts.ok == 12
+    assert str(counts).endswith(
+        "the model of before is kept: a genre model needs at least two genres of two songs each, and of the 12 songs "
+        "none has a genre"
+    )
+    assert store.path("models/knn").resolve() == before
+    assert read_card(before)["classes"] == ["jazz", "pop", "rock"]
+    assert not has_no_model(store, EmbedSettings(model="knn"))
+    foretell(store, settings, SimilarSettings(), keep_model=False)
 
 
 def test_with_genres_nothing_is_foretold(tmp_path, capsys):
