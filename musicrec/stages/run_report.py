@@ -138,7 +138,7 @@ def reported(store: Store, command: str, *, on_cluster: bool = False) -> Iterato
             if done.unread:
                 raise Unread(UNREAD)
         except BaseException as e:
-            done.exit_code, done.error = exit_code_of(e), " ".join(str(e).split()) or type(e).__name__
+            done.exit_code, done.error = exit_code_of(e), _line(e)
             raise
         finally:
             done.ended_at, done.seconds = _time(), round(time.monotonic() - started, 3)
@@ -149,6 +149,13 @@ def reported(store: Store, command: str, *, on_cluster: bool = False) -> Iterato
                 done.problems = problems(store)
                 done.gate = _gate(store, is_new="similar" in changed)
             _write(run)
+
+
+def _line(error: BaseException) -> str:
+    """Return an error as one line; what ends a process from outside, such as Ray when it stops a job, has no message."""
+    if isinstance(error, SystemExit):
+        return "stopped: the process was told to end"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _published(store: Store) -> dict[str, str | None]:

@@ -52,6 +52,15 @@ def test_a_command_reports_its_stage_its_counts_and_what_it_published(source, tm
     assert second["published"]["tracks"]["before"] == report["published"]["tracks"]["now"]
 
 
+def test_one_that_is_told_to_end_says_so(tmp_path):
+    store = Store(tmp_path / "out")
+    store.create()
+    with pytest.raises(SystemExit), run_report.reported(store, "refresh"):
+        raise SystemExit(1)  # as Ray ends a job that is stopped
+    (report,) = reports(store.out)
+    assert (report["exit_code"], report["error"]) == (1, "stopped: the process was told to end")
+
+
 def test_one_that_fails_reports_its_exit_code_and_the_line_that_was_said(source, tmp_path, capsys):
     out = tmp_path / "out"
     musicrec("catalog", out, "--source", source)
