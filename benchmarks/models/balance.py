@@ -37,7 +37,7 @@ from musicrec.evaluate import compare, difference, genres, scores
 from musicrec.evaluate.bootstrap import draw_groups, interval
 from musicrec.evaluate.comparison import hits_of
 from musicrec.files.paths import replacing
-from musicrec.models import CLASSICAL, CLUSTERINGS, NETWORKS, TrainingSet, with_defaults
+from musicrec.models import CLASSICAL_MODELS, CLUSTERINGS, NETWORKS, TrainingSet, with_defaults
 from musicrec.models.dataset import folds
 from musicrec.models.inputs import Chosen
 from musicrec.models.network import one_thread as one_tensorflow_thread
@@ -50,7 +50,7 @@ from musicrec.store.lineage import digest
 from musicrec.store.store import Store
 
 BALANCES: tuple[Balance, ...] = get_args(Balance)
-MODELS = *CLASSICAL, *CLUSTERINGS, "mlp"
+MODELS = *CLASSICAL_MODELS, *CLUSTERINGS, "mlp"
 
 Rows = NDArray[np.bool_]
 
@@ -185,7 +185,7 @@ def main() -> None:
     options = parser(__doc__, "python -m benchmarks.models.balance --out OUT --models svm --models mlp --keep kept")
     options.add_argument("--out", type=Path, required=True, help="an OUT of gtzan and gtzan_crops")
     options.add_argument(
-        "--models", action="append", choices=[*CLASSICAL, *CLUSTERINGS, *NETWORKS], help="model; may be repeated"
+        "--models", action="append", choices=[*CLASSICAL_MODELS, *CLUSTERINGS, *NETWORKS], help="model; may be repeated"
     )
     options.add_argument("--feature-set", action="append", help="may be repeated (default: iiitd41)")
     options.add_argument("--epochs", action="append", type=of_model, default=[], help="MODEL=N, unless the model's own")

@@ -45,7 +45,7 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks.shared.common import one_thread, parser, print_machine, print_table
 from musicrec import features
 from musicrec.evaluate import Accuracy, accuracy, predict_folds
-from musicrec.models import CLASSICAL, TrainingSet, scaling, with_defaults
+from musicrec.models import CLASSICAL_MODELS, TrainingSet, scaling, with_defaults
 from musicrec.models.pipelines import build
 from musicrec.models.training import train_model
 from musicrec.settings import TrainSettings
@@ -143,7 +143,7 @@ def _network(inputs: scaling.Kind, dropout: float, n: int) -> Keras:
 
 def models(with_mlp: bool) -> dict[str, Build]:
     """Return the models that are measured, by name."""
-    chosen: dict[str, Build] = {name: partial(build, name) for name in CLASSICAL}
+    chosen: dict[str, Build] = {name: partial(build, name) for name in CLASSICAL_MODELS}
     chosen["whitened_svm, nested"] = nested
     if with_mlp:
         chosen |= {name: partial(_network, *how) for name, how in NETWORKS.items()}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from musicrec.models.classical import CLASSICAL, CLASSICAL_FILES, CLUSTERING_FILES, CLUSTERINGS, Classical
+from musicrec.models.classical import CLASSICAL_FILES, CLASSICAL_MODELS, CLUSTERING_FILES, CLUSTERINGS, Classical
 from musicrec.models.dataset import TrainingSet, held_out, training_set
 from musicrec.models.network import MODEL_FILES, Network, read_card
 from musicrec.models.networks import NETWORKS, with_defaults
@@ -10,7 +10,7 @@ from musicrec.models.networks import NETWORKS, with_defaults
 Model = Network | Classical
 
 __all__ = [
-    "CLASSICAL",
+    "CLASSICAL_MODELS",
     "CLUSTERINGS",
     "NETWORKS",
     "Classical",

@@ -6,7 +6,7 @@ from musicrec.models.networks import NETWORKS
 from musicrec.monitor.text_table import text_table
 from musicrec.settings import ModelName
 
-OTHERS = {
+ABOUT_ESTIMATORS = {
     "knn": "k nearest neighbours, weighted by distance, of the first reference system",
     "logistic": "logistic regression, of the first reference system",
     "svm": "support vector machine with a radial kernel, of the first reference system",
@@ -43,7 +43,7 @@ def about() -> list[About]:
 
 def _of(name: str) -> About:
     if name not in NETWORKS:
-        return About(name, OTHERS[name], INPUT["features"], None, None)
+        return About(name, ABOUT_ESTIMATORS[name], INPUT["features"], None, None)
     network = NETWORKS[name]
     parameters, genres = network.PARAMETERS
     return About(name, network.ABOUT, INPUT[network.READS], parameters, genres)

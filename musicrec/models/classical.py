@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 
-CLASSICAL: tuple[str, ...] = get_args(ClassicalName)
+CLASSICAL_MODELS: tuple[str, ...] = get_args(ClassicalName)
 BATCH_ROWS = 4096
 CLASSICAL_FILES = ("model.json", "pipeline.pickle", "history.parquet", "predictions.parquet")
 CLUSTERINGS: tuple[str, ...] = get_args(ClusteringName)
@@ -113,7 +113,7 @@ def fit(
     Parameters
     ----------
     name : str
-        One of :data:`CLASSICAL` or :data:`CLUSTERINGS`.
+        One of :data:`CLASSICAL_MODELS` or :data:`CLUSTERINGS`.
     learn : (numpy.ndarray, numpy.ndarray)
         Features [n, n_features] as extracted, and class indices [n].
     seed : int
@@ -151,13 +151,13 @@ class _OnlyOurs(pickle.Unpickler):
         super().__init__(file)
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as pickle
-        if (module, name) not in _allowed():
+        if (module, name) not in _parts_of_pipelines():
             raise pickle.UnpicklingError(f"{module}.{name} is not part of a classical model")
         return super().find_class(module, name)
 
 
 @cache
-def _allowed() -> frozenset[tuple[str, str]]:
+def _parts_of_pipelines() -> frozenset[tuple[str, str]]:
     """Return module and name of everything that a pickled pipeline of ours is made of."""
     from sklearn import ensemble, impute, linear_model, mixture, neighbors, pipeline, preprocessing, tree
     from sklearn.cluster import KMeans

@@ -35,7 +35,7 @@ def build(
     Parameters
     ----------
     name : str
-        One of :data:`musicrec.models.classical.CLASSICAL` or ``CLUSTERINGS`` beside it.
+        One of :data:`musicrec.models.classical.CLASSICAL_MODELS` or ``CLUSTERINGS`` beside it.
     n_songs : int
         Songs it will be trained on; ``knn`` asks no more neighbours than that, a clustering no more clusters.
     seed : int

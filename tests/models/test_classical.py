@@ -27,7 +27,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from musicrec import features
 from musicrec.errors import ModelError
 from musicrec.evaluate import accuracy, predict_folds
-from musicrec.models import CLASSICAL, CLUSTERINGS, Classical, load, read_card, steps
+from musicrec.models import CLASSICAL_MODELS, CLUSTERINGS, Classical, load, read_card, steps
 from musicrec.models.classical import fit
 from musicrec.models.pipelines import build
 from musicrec.models.weights import song_weights
@@ -131,7 +131,7 @@ def test_the_likeliest_class_is_the_one_the_support_vectors_decide(n_classes):
 # --- models -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=CLASSICAL + CLUSTERINGS)
+@pytest.fixture(params=CLASSICAL_MODELS + CLUSTERINGS)
 def model(request):
     X, y = songs()
     card = {"model": request.param, "model_id": "x", "classes": list("abcd"), "input": {"reads": "features"}}
@@ -149,7 +149,7 @@ def test_missing_and_infinite_features_are_filled_in(model):
 @pytest.mark.thorough
 def test_models_learn_from_songs_fewer_than_neighbours_features_or_folds():
     X, y = songs(n=6, n_features=518, n_classes=2)
-    for name in CLASSICAL + CLUSTERINGS:
+    for name in CLASSICAL_MODELS + CLUSTERINGS:
         made = Classical(fit(name, (X, y), 0), {"classes": ["a", "b", "never seen"]})
         assert np.isfinite(made.embed(X)).all()
         assert made.predict_proba(X).shape == (6, 3)
@@ -198,7 +198,7 @@ def test_importing_the_models_loads_neither_scikit_learn_nor_keras():
 @pytest.mark.thorough
 def test_equal_weights_change_no_model():
     X, y = songs()
-    for name in CLASSICAL + CLUSTERINGS:
+    for name in CLASSICAL_MODELS + CLUSTERINGS:
         plain, weighted = fit(name, (X, y), 0), fit(name, (X, y), 0, weights=np.ones(len(y)))
         np.testing.assert_array_equal(weighted.predict_proba(X.astype(float)), plain.predict_proba(X.astype(float)))
 

@@ -5,7 +5,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from musicrec.models import CLASSICAL, CLUSTERINGS, NETWORKS, with_defaults
+from musicrec.models import CLASSICAL_MODELS, CLUSTERINGS, NETWORKS, with_defaults
 from musicrec.models.about import about, describe
 from musicrec.models.network import import_keras
 from musicrec.settings import ModelName, TrainSettings
@@ -118,7 +118,7 @@ def test_defaults_leave_nothing_open_and_what_is_asked_for_stands(name):
 def test_the_list_names_every_model_and_says_of_networks_what_they_are():
     listed = about()
     assert [model.name for model in listed] == list(get_args(ModelName))
-    assert {model.name for model in listed} == {*NETWORKS, *CLASSICAL, *CLUSTERINGS}
+    assert {model.name for model in listed} == {*NETWORKS, *CLASSICAL_MODELS, *CLUSTERINGS}
     for model in listed:
         architecture = NETWORKS.get(model.name)
         said = architecture.PARAMETERS if architecture else (None, None)

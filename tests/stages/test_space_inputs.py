@@ -7,7 +7,7 @@ import pytest
 from musicrec import features, schemas
 from musicrec.errors import ConfigError, ModelError, SchemaError
 from musicrec.files.parquet import read_parquet
-from musicrec.models import CLASSICAL, with_defaults
+from musicrec.models import CLASSICAL_MODELS, with_defaults
 from musicrec.models.training import train_model
 from musicrec.settings import (
     CatalogSettings,
@@ -160,7 +160,7 @@ def test_without_spaces_settings_have_the_fingerprint_of_before_there_were_any()
 def test_a_trained_model_answers_for_its_spaces_and_names_them_in_an_evaluation(store):
     songs = load_training_set(store, ALL)
     learn = np.arange(len(songs.track_ids)) % 4 > 0
-    for model in (*CLASSICAL, "kmeans"):
+    for model in (*CLASSICAL_MODELS, "kmeans"):
         settings = with_defaults(ALL.model_copy(update={"model": model}))
         card = {"model": model, "classes": songs.classes, "input": input_of(store, settings)}
         trained = train_model(songs, learn, ~learn, settings, card)

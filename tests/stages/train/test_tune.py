@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from musicrec.cli import cli
 from musicrec.errors import ConfigError, ModelError
 from musicrec.files.parquet import write_parquet
-from musicrec.models import CLASSICAL, TrainingSet, held_out, training_set, tuning
+from musicrec.models import CLASSICAL_MODELS, TrainingSet, held_out, training_set, tuning
 from musicrec.models.pipelines import build
 from musicrec.models.weights import song_weights
 from musicrec.report import write_report
@@ -42,8 +42,8 @@ def catalog(n=120, n_classes=3, per_artist=2, seed=0) -> TrainingSet:
 
 
 def test_every_classical_model_has_a_grid_that_its_classifier_knows_and_that_holds_the_reference():
-    assert set(tuning.GRIDS) == set(CLASSICAL)
-    for model in CLASSICAL:
+    assert set(tuning.GRIDS) == set(CLASSICAL_MODELS)
+    for model in CLASSICAL_MODELS:
         given = build(model, 100)[-1].get_params()
         tried = tuning.candidates(model)
         assert set().union(*tried) <= set(given)
