@@ -7,10 +7,12 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+import pyarrow.compute as pc
 
 from musicrec.files.paths import AnyPath, write_atomic
 from musicrec.report import sections, tuning_section
 from musicrec.report.evaluation_section import evaluation
+from musicrec.schemas import Reason
 from musicrec.store.store import Store
 
 TEMPLATE = "report.html.jinja"
@@ -67,6 +69,7 @@ def _content(store: Store) -> dict[str, Any]:
         "songs": None if genres is None else len(genres),
         "listed": None if listed is None else len(listed),
         "commands": _commands(store),
+        "why_not": _why_not(store),
         "accounting": sections.accounting(store, genres),
         "genres": sections.genre_counts(store, genres),
         "model": sections.model(store, model),
@@ -92,6 +95,17 @@ def _commands(store: Store) -> dict[str, str]:
     }
     catalog = f"musicrec catalog {out} --source FOLDER"
     return {"genres": catalog} | {section: f"musicrec {stage} {out}" for section, stage in stages.items()}
+
+
+def _why_not(store: Store) -> dict[str, str]:
+    """Return why no command makes what a section shows: songs without genres get neither model nor embeddings."""
+    if not store.exists("outcomes"):
+        return {}
+    is_why = (pc.field("stage") == "train") & (pc.field("reason") == Reason.TOO_FEW_GENRES)
+    details = store.read("outcomes", ["detail"], is_why)["detail"]
+    if not len(details):
+        return {}
+    return {"model": f"There is none: {details[0]}.", "embedding": "There is no model that embeds the songs."}
 
 
 def _is_synthetic(source: str, genres: pd.Series | None) -> bool:

@@ -178,6 +178,18 @@ def test_what_will_not_work_is_said_before_any_song_is_decoded(tmp_path, monkeyp
         start("only", genre="only")
 
 
+def test_the_report_advises_no_command_that_would_fail(tmp_path):
+    store = store_of(tmp_path, [None] * 3)
+    train_if_possible(store, TrainSettings())
+    skip_embedding(store, EmbedSettings())
+    similar(store, SimilarSettings(space=("features",)))
+    page = write_report(store).read_text()
+    assert '<p class="note">There is none: a genre model needs at least two genres' in page
+    assert "There is no model that embeds the songs" in page
+    assert "To make it, run" not in page
+    assert page.count("of the 3 songs none has a genre") == 2  # in the section, and once for all songs of the table
+
+
 def test_what_does_not_work_is_not_foretold_every_night(tmp_path, capsys):
     store = store_of(tmp_path, [None, None])
     for said in (True, False):
