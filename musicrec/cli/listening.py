@@ -49,8 +49,9 @@ N_FOR_ONE_SONG, N_FOR_SEVERAL = 10, 5  # the defaults of the two reference syste
     type=click.Choice(["table", "embedding", "knn", "clustering"]),
     default="table",
     show_default=True,
-    help="Compare songs as the published table does, by the cosine of their embeddings, by the Euclidean distance of their standardised features "
-    "(knn), or by the Euclidean distance in the plane of two principal components (clustering).",
+    help="Compare songs as the published table does, by the cosine of their embeddings, by the Euclidean distance of "
+    "their standardised features (knn), or by the Euclidean distance in the plane of two principal "
+    "components (clustering).",
 )
 @click.option(
     "--method",
@@ -58,7 +59,8 @@ N_FOR_ONE_SONG, N_FOR_SEVERAL = 10, 5  # the defaults of the two reference syste
     default="cosine",
     show_default=True,
     help="Score: the cosine alone, or the cosine plus --weight times the agreement of the genre probabilities (of "
-    "embeddings, so not with --by knn or clustering). For songs that the model was trained on, these largely repeat the genres it was given.",
+    "embeddings, so not with --by knn or clustering). For songs that the model was trained on, these largely repeat "
+    "the genres it was given.",
 )
 @click.option(
     "--pool",

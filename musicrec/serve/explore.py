@@ -61,7 +61,7 @@ class Talk:
         if said.isdecimal() and 1 <= int(said) <= self._shown:
             return self._like(self._list[int(said) - 1].song.track_id)
         match said.casefold():
-            case "":
+            case "" | "help" | "?":
                 return Page("", [], HELP)
             case "m" | "more":
                 return self._more()

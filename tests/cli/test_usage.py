@@ -180,6 +180,10 @@ def test_the_version_is_shown(run):
         ("run NEW", "Missing option '--source'"),
         ("run NEW songs", "unexpected extra argument (songs); the songs are given by --source: musicrec run OUT"),
         ("refresh NEW songs", "the songs are given by --source: musicrec refresh OUT --source FOLDER"),
+        (
+            "recommend OUT one two",
+            "arguments (one two); the songs are given by --like: musicrec recommend OUT --like SONG",
+        ),
         ("catalog NEW --source songs --kind vinyl", "'vinyl' is not one of 'auto', 'folder', 'gtzan'"),
         ("lookup OUT", "Missing argument 'TRACK...', or option '--file'"),
         ("lookup OUT x -n 0", "0 is not in the range x>=1"),

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from musicrec.audio import is_remote, local_path
+from musicrec.audio import formats, is_remote, local_path
 from musicrec.errors import CatalogError, DecodeError
 from musicrec.files.paths import AnyPath
 from musicrec.schemas import Reason
@@ -83,6 +83,8 @@ def list_source(
     if source.is_file():
         if kind not in ("auto", "manifest"):
             raise CatalogError(f"source {source} is a file; --kind {kind} expects a folder")
+        if source.suffix.lower() in formats.EXTENSIONS:
+            raise CatalogError(f"source {source} is a song; give the folder that holds the songs, {source.parent}")
         listing = Listing("manifest", _from_manifest(source), [])
     elif kind == "manifest":
         raise CatalogError(f"source {source} is a folder; --kind manifest expects a CSV or Parquet file")

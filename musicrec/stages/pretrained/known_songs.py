@@ -56,5 +56,6 @@ def keep_vectors(store: Store, settings: PretrainedSettings, name: str) -> Vecto
     save_outcomes(store, table, outcomes, settings, settings.fingerprint(space.space_id))
     n_waiting = outcomes["detail"].to_pylist().count(model_is_gone)
     waiting = f", and new or changed songs wait for it: {n_waiting:,}" if n_waiting else ""
-    note = f"{model_is_gone}, so its vectors stay as they were{waiting}; to add it again: musicrec models add"
+    remedy = f"to add it again: musicrec models add {settings.model}"
+    note = f"{model_is_gone}, so its vectors stay as they were{waiting}; {remedy}"
     return VectorsCounts(**vars(counts), notes=(note,))

@@ -452,7 +452,8 @@ def test_a_song_elsewhere_may_have_an_id_and_stand_twice(manifest):
         ("song.wav", "folder", "--kind folder expects a folder"),
         ("song.wav", "gtzan", "--kind gtzan expects a folder"),
         ("texts", "manifest", "--kind manifest expects a CSV or Parquet file"),
-        ("song.wav", "auto", r"song\.wav"),
+        ("song.wav", "auto", r"song\.wav is a song; give the folder that holds the songs, /"),
+        ("song.wav", "manifest", r"song\.wav is a song"),
     ],
 )
 def test_what_is_no_source_is_a_catalog_error(tmp_path, source, kind, message):

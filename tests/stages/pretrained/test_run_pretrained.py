@@ -209,7 +209,7 @@ def test_a_night_without_the_model_leaves_its_vectors_and_says_so(ray_session, s
     )
     assert line.endswith(
         "; the model small is not on this machine, so its vectors stay as they were, and new or changed songs wait for "
-        "it: 1; to add it again: musicrec models add"
+        "it: 1; to add it again: musicrec models add small"
     )
     assert "\n" not in line
     night["similar"]()
