@@ -62,7 +62,8 @@ def connect(address: str | None = None) -> None:
     Raises
     ------
     ConfigError
-        There is no cluster at the address, which must be that of its head, or it asks for another token or has another version.
+        There is no cluster at the address, which must be that of its head, or it asks for another token or has another
+        version.
     MusicrecError
         Ray does not start on this machine.
     """

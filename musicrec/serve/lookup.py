@@ -405,9 +405,7 @@ class SimilarTable:
 
 
 def _several(name: str, ids: list[str]) -> UnknownTrack:
-    return UnknownTrack(
-        f"{len(ids)} songs are called {name!r}; give one of their ids: {', '.join(ids[:MOST_OFFERED])}"
-    )
+    return UnknownTrack(f"{len(ids)} songs are called {name!r}; give one of their ids: {', '.join(ids[:MOST_OFFERED])}")
 
 
 def _find(out: str | PathLike[str] | AnyPath) -> tuple[Store | None, Path]:

@@ -152,7 +152,7 @@ def reported(store: Store, command: str, *, on_cluster: bool = False) -> Iterato
 
 
 def _line(error: BaseException) -> str:
-    """Return an error as one line; what ends a process from outside, such as Ray when it stops a job, has no message."""
+    """Return an error as one line; one that ends a process from outside, as Ray stops a job, has no message."""
     if isinstance(error, SystemExit):
         return "stopped: the process was told to end"
     return " ".join(str(error).split()) or type(error).__name__

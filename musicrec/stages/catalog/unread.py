@@ -1,6 +1,5 @@
 """Songs of before that a listing lacks, although nothing says that they are gone: they keep what they had."""
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,8 +25,7 @@ def not_gone(listing: Listing, before: Mapping[str, Row]) -> list[tuple[Row, Dec
     """Return the rows of songs that are not listed, but not gone either, each with the reason.
 
     A song is gone if its file or object is not there, the folders above it could be listed, and none is a broken link.
-    A song that a manifest
-    no longer names is gone too.
+    A song that a manifest no longer names is gone too.
     """
     if listing.kind == "manifest":
         return []
@@ -62,7 +60,7 @@ def _broken_link(path: Path) -> str | None:
     """Return which folder above a file is a link to what is not there, such as a disk that is not mounted."""
     for folder in path.parents:
         if folder.is_symlink() and not folder.exists():
-            return f"{folder} is a link to {os.readlink(folder)}, which is not there"
+            return f"{folder} is a link to {folder.readlink()}, which is not there"
     return None
 
 
