@@ -6,7 +6,18 @@ import sys
 import click
 
 from musicrec import __version__
-from musicrec.cli import doctor, listening, models, nightly, personal, playlist, published, stages, tables, vector_spaces
+from musicrec.cli import (
+    doctor,
+    listening,
+    models,
+    nightly,
+    personal,
+    playlist,
+    published,
+    stages,
+    tables,
+    vector_spaces,
+)
 from musicrec.cli.common import complain, example
 from musicrec.cli.options import Commands
 from musicrec.errors import INTERRUPTED, MusicrecError, exit_code_of
