@@ -17,6 +17,7 @@ from musicrec.cli import (
     stages,
     tables,
     vector_spaces,
+    version_diff,
 )
 from musicrec.cli.common import complain, example
 from musicrec.cli.options import Commands
@@ -78,6 +79,7 @@ for _command in (
     listening.listen,
     playlist.playlist,
     published.status,
+    version_diff.diff,
     published.rollback,
     stages.report,
     stages.demo,

@@ -160,7 +160,18 @@ def test_commands_are_listed_in_the_order_of_the_chain(run):
         "duplicates",
         "similar",
     ]
-    reading = ["lookup", "export", "histories", "recommend", "listen", "playlist", "status", "rollback", "report"]
+    reading = [
+        "lookup",
+        "export",
+        "histories",
+        "recommend",
+        "listen",
+        "playlist",
+        "status",
+        "diff",
+        "rollback",
+        "report",
+    ]
     assert listed == [*chain, *reading, "demo", "doctor"]
 
 
