@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         "playlist OUT --path blues.00002 jazz.00005 --out bridge.m3u8",
         "playlist OUT --genre jazz --max-per-artist 2 --out jazz.jspf",
         "playlist OUT --tag 'female vocals' -n 20",
+        "playlist OUT --user ada --out for-ada.m3u8",
     ),
 )
 @OUT
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--path", "ends", nargs=2, metavar="FIRST LAST", help="From one song to another in small steps.")
 @click.option("--genre", help="The songs of a genre, the most typical first.")
 @click.option("--tag", help="The songs to which a pretrained model gives this tag with the highest scores.")
+@click.option("--user", help="What is recommended to this listener in OUT/recommendations.")
 @click.option(
     "-n", "n", type=click.IntRange(1), default=50, show_default=True, help="Number of songs; for --path, the most."
 )
@@ -76,11 +78,12 @@ def _check(
     ends: Sequence[str] | None,
     genre: str | None,
     tag: str | None,
+    user: str | None,
     with_likes: bool,
     **_: Any,  # noqa: ANN401
 ) -> None:
     """Refuse options that do not go together."""
-    asked = {"--like": likes, "--path": ends, "--genre": genre, "--tag": tag}
+    asked = {"--like": likes, "--path": ends, "--genre": genre, "--tag": tag, "--user": user}
     given = [option for option, value in asked.items() if value]
     if len(given) != 1:
         got = f"; got {' and '.join(given)}" if given else ""
@@ -97,6 +100,7 @@ def _chosen(
     ends: Sequence[str] | None,
     genre: str | None,
     tag: str | None,
+    user: str | None,
     n: int,
     max_per_artist: int,
     with_likes: bool,
@@ -109,6 +113,8 @@ def _chosen(
         return playlists.of_genre(genre, n, max_per_artist=max_per_artist)
     if tag:
         return playlists.of_tag(tag, n, max_per_artist=max_per_artist)
+    if user:
+        return playlists.of_user(user, n)
     liked = _ids(playlists, likes)
     found = playlists.like(liked, _ids(playlists, dislikes), n, max_per_artist=max_per_artist)
     return [*playlists.as_given(liked), *found] if with_likes else found

@@ -218,6 +218,35 @@ class Playlists:
         places = pc.index_in(self._ids, value_set=rows["track_id"].combine_chunks())
         return self._in_order(rows.column(1).take(places).fill_null(-np.inf).to_numpy(), n, max_per_artist)
 
+    def of_user(self, user: str, n: int = 50) -> list[Listed]:
+        """Return what the published table ``recommendations`` holds for a listener, best first.
+
+        Parameters
+        ----------
+        user : str
+            Id of the listener.
+        n : int
+            Number of songs; fewer come back if the table has fewer.
+
+        Returns
+        -------
+        list of Listed
+            The songs in the order of the table.
+
+        Raises
+        ------
+        ConfigError
+            The table has no songs for this listener.
+        SchemaError
+            There is no table ``recommendations``.
+        """
+        is_theirs = (pc.field("user_id") == user) & (pc.field("rank") <= n)
+        found = self._store.read("recommendations", ["rank", "track_id", "score"], filter=is_theirs).sort_by("rank")
+        if not found.num_rows:
+            raise ConfigError(f"nothing is recommended to {user!r} in {self._store.out / 'recommendations'}")
+        songs = map(self._table.song, found["track_id"].to_pylist())
+        return [Listed(song, score) for song, score in zip(songs, found["score"].to_pylist(), strict=True)]
+
     def between(self, first: str, last: str, n: int = 50) -> list[Listed]:
         """Return a path from one song to another, in small steps.
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from musicrec.errors import ConfigError, UnknownTrack
-from musicrec.schemas import RECORDINGS, TRACKS, tags_schema
+from musicrec.schemas import RECOMMENDATIONS, RECORDINGS, TRACKS, tags_schema
 from musicrec.serve.playlist_songs import Playlists
 from musicrec.serve.sidecar import SIDECAR_COLUMNS
 from musicrec.serve.table_writer import write_table
@@ -40,12 +40,17 @@ def out(tmp_path_factory):
     ]  # fmt: skip
     recordings = [{"track_id": t, "recording": "song-07" if t == "song-08" else t} for t in IDS]
     tags = pa.table([IDS[:-1], *SCORES[:-1].T], schema=tags_schema(["guitar", "slow"]))
+    recommended = [
+        {"user_id": user, "rank": rank, "track_id": IDS[song], "score": 1 / rank, "method": "max", "because": IDS[0]}
+        for user, song, rank in (("ada", 5, 2), ("ada", 25, 1), ("ben", 6, 1), ("ada", 9, 3))
+    ]
     settings = PretrainedSettings(model="own")
     for name, how, content in (
         ("tracks", CatalogSettings(source="/music"), pa.Table.from_pylist(songs, TRACKS)),
         ("recordings", settings, pa.Table.from_pylist(recordings, RECORDINGS)),
         ("tags/own", settings, tags),
         ("outcomes", settings, outcomes_table([])),
+        ("recommendations", settings, pa.Table.from_pylist(recommended, RECOMMENDATIONS)),
     ):
         with store.new_version(name, how, "01234567", space=SPACE.lineage) as version:
             version.write_part(content)
@@ -108,6 +113,15 @@ def test_the_songs_with_the_highest_scores_for_a_tag(playlists):
         playlists.of_tag("flute")
 
 
+def test_the_songs_that_are_recommended_to_a_listener(playlists):
+    found = playlists.of_user("ada")
+    assert rows(found) == [25, 5, 9]
+    assert [line.score for line in found] == pytest.approx([1, 1 / 2, 1 / 3])
+    assert rows(playlists.of_user("ada", 2)) == [25, 5]
+    with pytest.raises(ConfigError, match="nothing is recommended to 'eve'"):
+        playlists.of_user("eve")
+
+
 def test_a_path_goes_through_the_lists_and_has_no_artist_twice_in_a_row(playlists):
     lists = top_n(VECTORS, 5)[0]
     linked = {(i, j) for i in range(N) for j in lists[i]}
@@ -150,7 +164,7 @@ def test_the_command_writes_a_playlist_and_shows_one(out, tmp_path, command):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "Expected one of --like, --path, --genre, --tag."),
+        ([], "Expected one of --like, --path, --genre, --tag, --user."),
         (["--genre", "jazz", "--like", "song-01"], "got --like and --genre"),
         (["--genre", "jazz", "--dislike", "song-01"], "--dislike goes with --like"),
         (["--tag", "slow", "--with-likes"], "--with-likes goes with --like"),
