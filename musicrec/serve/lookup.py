@@ -352,6 +352,29 @@ class SimilarTable:
         blocks = (np.arange(i, min(i + BLOCK, len(self))) for i in range(0, len(self), BLOCK))
         return chain.from_iterable(map(self._songs, blocks))
 
+    def search(self, words: str, n: int = 10) -> list[Song]:
+        """Return the songs that have every one of some words in their id, artist or title, in any case.
+
+        Parameters
+        ----------
+        words : str
+            Such as ``vibe``, or ``Artist - Title``; without a word, all songs are found.
+        n : int
+            Most songs.
+
+        Returns
+        -------
+        list of Song
+            In order of id.
+
+        Examples
+        --------
+        >>> [song.title for song in SimilarTable("out").search("bells 2")]
+        ['Synthetic bells 2']
+        """
+        rows = with_words(words, self._sidecar.songs) if words.strip() else range(len(self))
+        return list(self._songs(np.array(rows[:n], np.int64)))
+
     def _list(self, row: int, n: int) -> tuple[Int32, Float32]:
         rows, scores = self._ids[row, :n], self._scores[row, :n]
         if self._sidecar.all_full:

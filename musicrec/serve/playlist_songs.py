@@ -54,6 +54,8 @@ class Playlists:
     ----------
     out : str or path-like
         OUT, a folder or an s3:// prefix.
+    table : SimilarTable, optional
+        A version of its table that is open already.
 
     Raises
     ------
@@ -70,10 +72,10 @@ class Playlists:
     ['Synthetic bells 4', 'Synthetic bells 2']
     """
 
-    def __init__(self, out: str | PathLike[str] | AnyPath) -> None:
+    def __init__(self, out: str | PathLike[str] | AnyPath, table: SimilarTable | None = None) -> None:
         self._store = Store(out)
         self._store.require()
-        self._table = SimilarTable(out)
+        self._table = table or SimilarTable(out)
 
     def song(self, name: str) -> Song:
         """Return the song with an id or a name, as :meth:`musicrec.SimilarTable.song` does.

@@ -167,6 +167,7 @@ def test_commands_are_listed_in_the_order_of_the_chain(run):
         "recommend",
         "listen",
         "playlist",
+        "serve",
         "status",
         "diff",
         "rollback",

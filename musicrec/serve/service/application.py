@@ -1,0 +1,167 @@
+"""The requests of the service, and its answers."""
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from os import PathLike
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from musicrec import __version__
+from musicrec.errors import ConfigError, MusicrecError, UnknownTrack
+from musicrec.files.paths import AnyPath
+from musicrec.serve.lookup import Song
+from musicrec.serve.playlist_songs import Listed
+from musicrec.serve.service.followed_table import FollowedTable, OpenVersion
+from musicrec.serve.service.openapi import openapi, page
+from musicrec.serve.service.request_counts import RequestCounts
+
+MOST = 1000  # songs in an answer
+Answer = Callable[[OpenVersion, Request], Any]
+
+
+class BadRequest(MusicrecError):  # noqa: N818 - reads as what happened
+    """A request is not one that the service answers."""
+
+
+def application(out: str | PathLike[str] | AnyPath, token: str | None = None) -> Starlette:
+    """Return the service over an OUT, for any ASGI server.
+
+    Parameters
+    ----------
+    out : str or path-like
+        OUT, a folder or an s3:// prefix.
+    token : str, optional
+        What each request must bring along, as ``Authorization: Bearer TOKEN``.
+
+    Raises
+    ------
+    ConfigError
+        `out` is not an OUT, or cannot be read.
+    SchemaError
+        No table of similar songs is published.
+    """
+    followed, counts = FollowedTable(out), RequestCounts()
+
+    @asynccontextmanager
+    async def following(_: Starlette) -> AsyncIterator[None]:
+        followed.follow()
+        yield
+        followed.stop()
+
+    def route(path: str, answer: Answer, *, is_slow: bool = False) -> Route:
+        kind = path.replace(":path", "")
+
+        async def endpoint(request: Request) -> Response:
+            start = time.perf_counter()
+            response = _refused(request, token) or await _answered(followed.current, request, answer, is_slow=is_slow)
+            counts.add(kind, response.status_code, time.perf_counter() - start)
+            return response
+
+        return Route(path, endpoint, methods=["GET"])
+
+    def status(opened: OpenVersion, _: Request) -> dict[str, Any]:
+        return {
+            "version": opened.version, "created_at": opened.created_at, "songs": len(opened.table),
+            "musicrec": __version__, "problem": followed.problem,
+        }  # fmt: skip
+
+    def metrics(opened: OpenVersion, _: Request) -> Response:
+        return PlainTextResponse(counts.text(opened.version, len(opened.table)))
+
+    return Starlette(
+        routes=[
+            route("/songs", songs, is_slow=True),
+            route("/songs/{id:path}/similar", similar),
+            route("/songs/{id:path}", song),
+            route("/recommend", recommend, is_slow=True),
+            route("/users/{id:path}/recommendations", recommendations, is_slow=True),
+            route("/status", status, is_slow=True),
+            route("/metrics", metrics),
+            route("/openapi.json", lambda *_: openapi()),
+            route("/", lambda *_: HTMLResponse(page())),
+        ],
+        lifespan=following,
+    )
+
+
+async def _answered(opened: OpenVersion, request: Request, answer: Answer, *, is_slow: bool) -> Response:
+    """Return the answer of one version, or why there is none."""
+    tag = f'"{opened.version}"'
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers={"etag": tag})
+    try:
+        content = await run_in_threadpool(answer, opened, request) if is_slow else answer(opened, request)
+    except UnknownTrack as e:
+        return _error(404, str(e))
+    except (BadRequest, ConfigError) as e:
+        return _error(400, str(e))
+    except MusicrecError as e:
+        return _error(503, str(e))
+    if isinstance(content, Response):
+        return content
+    return JSONResponse(content, headers={"etag": tag})
+
+
+def _refused(request: Request, token: str | None) -> Response | None:
+    """Return the answer to a request without the token; None if it has it, or needs none."""
+    given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if token is None or secrets.compare_digest(given.encode("latin-1"), token.encode()):  # as bytes
+        return None
+    return _error(401, "a token is needed: Authorization: Bearer TOKEN", {"www-authenticate": "Bearer"})
+
+
+def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"error": message}, status, headers)
+
+
+# --- answers ------------------------------------------------------------------------------------------------------
+
+
+def songs(opened: OpenVersion, request: Request) -> list[dict[str, Any]]:
+    """Return the songs with some words in their names."""
+    found = opened.table.search(request.query_params.get("q", ""), _n(request))
+    return [song._asdict() for song in found]
+
+
+def song(opened: OpenVersion, request: Request) -> dict[str, Any]:
+    """Return a song."""
+    return opened.table.song(request.path_params["id"])._asdict()
+
+
+def similar(opened: OpenVersion, request: Request) -> list[dict[str, Any]]:
+    """Return the songs most similar to a song."""
+    found = opened.table.similar(request.path_params["id"], _n(request))
+    return [_scored(rank, song, score) for rank, song, score in found]
+
+
+def recommend(opened: OpenVersion, request: Request) -> list[dict[str, Any]]:
+    """Return songs that are like some songs and unlike others."""
+    likes, dislikes = (request.query_params.getlist(name) for name in ("like", "dislike"))
+    return _listed(opened.playlists.like(likes, dislikes, _n(request)))
+
+
+def recommendations(opened: OpenVersion, request: Request) -> list[dict[str, Any]]:
+    """Return what is recommended to a listener."""
+    return _listed(opened.playlists.of_user(request.path_params["id"], _n(request)))
+
+
+def _n(request: Request) -> int:
+    text = request.query_params.get("n", "10")
+    if not text.isdecimal() or not 1 <= int(text) <= MOST:
+        raise BadRequest(f"n = {text}; expected a number from 1 to {MOST}")
+    return int(text)
+
+
+def _listed(found: list[Listed]) -> list[dict[str, Any]]:
+    return [_scored(rank, song, score) for rank, (song, score) in enumerate(found, start=1)]
+
+
+def _scored(rank: int, song: Song, score: float | None) -> dict[str, Any]:
+    return {"rank": rank, **song._asdict(), "score": score}

@@ -1,0 +1,92 @@
+"""The published table of similar songs, followed from version to version."""
+
+import threading
+from contextlib import suppress
+from functools import cached_property
+from os import PathLike
+from typing import Any
+
+from musicrec.errors import MusicrecError
+from musicrec.files.paths import AnyPath
+from musicrec.serve.lookup import SimilarTable
+from musicrec.serve.playlist_songs import Playlists
+from musicrec.store.store import Store
+
+TABLE = "similar"
+EVERY_S = 0.25  # between two looks at which version is published
+
+
+class OpenVersion:
+    """One version of the table, open. A list and its names come from one of these, so they are never of two versions.
+
+    Parameters
+    ----------
+    store : Store
+        OUT.
+    version : str
+        The version.
+    """
+
+    def __init__(self, store: Store, version: str) -> None:
+        self._store = store
+        self.version = version
+        self.table = SimilarTable(store.versions(TABLE).root / version)
+
+    @cached_property
+    def playlists(self) -> Playlists:
+        """What chooses songs by several likes; its vectors are read when they are first asked for."""
+        return Playlists(self._store.out, self.table)
+
+    @property
+    def created_at(self) -> str:
+        """When it was made; ISO 8601, in UTC."""
+        footer: dict[str, Any] = self._store.footer(TABLE)
+        return str(footer["created_at"])
+
+
+class FollowedTable:
+    """The version of the table that is published now.
+
+    Parameters
+    ----------
+    out : str or path-like
+        OUT, a folder or an s3:// prefix.
+
+    Raises
+    ------
+    ConfigError
+        `out` is not an OUT, or cannot be read.
+    SchemaError
+        No table is published, or it is damaged.
+    """
+
+    def __init__(self, out: str | PathLike[str] | AnyPath) -> None:
+        self.store = Store(out)
+        self.store.require()
+        self.current = OpenVersion(self.store, self.store.path(TABLE).name)
+        self.problem: str | None = None  # why a newer version could not be opened
+        self._stopped = threading.Event()
+
+    def follow(self) -> None:
+        """Begin to look which version is published, some times a second, until :meth:`stop`."""
+        self._stopped.clear()
+        threading.Thread(target=self._follow, name="follow", daemon=True).start()
+
+    def stop(self) -> None:
+        """End following."""
+        self._stopped.set()
+
+    def look(self) -> None:
+        """Open the version that is published, unless it is open. One that cannot be opened leaves the last one open."""
+        try:
+            published = self.store.path(TABLE).name
+            if published != self.current.version:
+                self.current = OpenVersion(self.store, published)
+            self.problem = None
+        except (MusicrecError, OSError) as e:
+            self.problem = " ".join(str(e).split())
+
+    def _follow(self) -> None:
+        while not self._stopped.wait(EVERY_S):
+            with suppress(Exception):  # the next look may succeed, and what is open can be served meanwhile
+                self.look()

@@ -1,0 +1,115 @@
+"""The description of the service: OpenAPI, and a page for people."""
+
+from html import escape
+from typing import Any, NamedTuple
+
+from musicrec import __version__
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+MAYBE: Schema = {"type": ["string", "null"]}
+SONG: Schema = {
+    "type": "object",
+    "properties": {"track_id": TEXT, "title": MAYBE, "artist": MAYBE, "genre": MAYBE},
+}
+SCORED: Schema = {
+    "type": "object",
+    "properties": {**SONG["properties"], "rank": {"type": "integer"}, "score": {"type": ["number", "null"]}},
+}
+
+
+class Parameter(NamedTuple):
+    """What a request may say after its question mark."""
+
+    about: str
+    schema: Schema
+    is_required: bool = False
+
+
+class Request(NamedTuple):
+    """One kind of request."""
+
+    about: str
+    parameters: dict[str, Parameter]
+    answer: Schema
+
+
+ID = Parameter("Id of a song, percent-encoded.", TEXT, is_required=True)
+N = Parameter("Most songs in the answer.", {"type": "integer", "minimum": 1, "default": 10})
+LIKE = {"type": "array", "items": TEXT}
+REQUESTS = {
+    "/songs": Request(
+        "Songs that have every word of q in their id, artist or title, in order of id.",
+        {"q": Parameter("Words; without it, all songs.", TEXT), "n": N},
+        {"type": "array", "items": SONG},
+    ),
+    "/songs/{id}": Request("A song.", {"id": ID}, SONG),
+    "/songs/{id}/similar": Request(
+        "The songs most similar to a song, best first.", {"id": ID, "n": N}, {"type": "array", "items": SCORED}
+    ),
+    "/recommend": Request(
+        "Songs that are like some songs, and unlike others.",
+        {
+            "like": Parameter("Id of a liked song; may be repeated.", LIKE, is_required=True),
+            "dislike": Parameter("Id of a disliked song; may be repeated.", LIKE),
+            "n": N,
+        },
+        {"type": "array", "items": SCORED},
+    ),
+    "/users/{id}/recommendations": Request(
+        "What the table recommendations holds for a listener, best first.",
+        {"id": Parameter("Id of the listener.", TEXT, is_required=True), "n": N},
+        {"type": "array", "items": SCORED},
+    ),
+    "/status": Request("Which version is served, since when, and how many songs it has.", {}, {"type": "object"}),
+    "/metrics": Request("Counts of answers, for Prometheus.", {}, TEXT),
+}
+
+
+def openapi() -> Schema:
+    """Return the description of all requests, as OpenAPI 3.1."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "musicrec", "version": __version__},
+        "paths": {path: {"get": _operation(path, request)} for path, request in REQUESTS.items()},
+        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+    }
+
+
+def _operation(path: str, request: Request) -> Schema:
+    kind = "text/plain" if request.answer is TEXT else "application/json"
+    return {
+        "summary": request.about,
+        "parameters": [
+            {
+                "name": name,
+                "in": "path" if f"{{{name}}}" in path else "query",
+                "description": parameter.about,
+                "required": parameter.is_required,
+                "schema": parameter.schema,
+            }
+            for name, parameter in request.parameters.items()
+        ],
+        "responses": {"200": {"description": "The answer.", "content": {kind: {"schema": request.answer}}}},
+    }
+
+
+def page() -> str:
+    """Return a page that lists all requests."""
+    rows = "".join(
+        f"<tr><td><code>{escape(path)}</code><td>{escape(request.about)}<td>{_listed(request)}"
+        for path, request in REQUESTS.items()
+    )
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>musicrec</title>'
+        '<meta name="viewport" content="width=device-width"><style>body{font:16px/1.5 system-ui;margin:2rem auto;'
+        "max-width:60rem;padding:0 1rem;color-scheme:light dark}td,th{text-align:left;vertical-align:top;"
+        "padding:.3rem 1rem .3rem 0}div{overflow-x:auto}</style><main><h1>musicrec</h1><p>Similar songs over HTTP; all "
+        'requests are GET. Machines read <a href="openapi.json">openapi.json</a>.</p><div tabindex="0"><table><thead>'
+        f"<tr><th>request<th>answer<th>parameters<tbody>{rows}</table></div></main></html>"
+    )
+
+
+def _listed(request: Request) -> str:
+    return "<br>".join(f"<code>{name}</code> {escape(p.about)}" for name, p in request.parameters.items())
