@@ -15,7 +15,7 @@ import pytest
 import soundfile as sf
 
 from musicrec.models import load, read_card
-from musicrec.models.classical import _allowed
+from musicrec.models.classical import _parts_of_pipelines
 from musicrec.serve.lookup import SimilarTable
 from musicrec.serve.status import complaint, status
 from musicrec.settings import STAGES, resolve
@@ -106,7 +106,7 @@ def test_the_models_name_every_class_of_ours_that_a_model_may_name():
             noting = Noting(file)
             noting.load()
         named |= noting.named
-    assert {(module, name) for module, name in _allowed() if module.startswith("musicrec.")} <= named | NEWER
+    assert {(module, name) for module, name in _parts_of_pipelines() if module.startswith("musicrec.")} <= named | NEWER
 
 
 def assert_any_reader_finds(store):
