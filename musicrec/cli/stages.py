@@ -391,7 +391,7 @@ def demo(out: str, songs: int) -> None:
 
     source = Path(f"{Path(out).absolute()}-synthetic-catalog")
     written = write_catalog(source, songs_per_style=songs)
-    click.echo(f"synthetic catalog: {source} ({written} files written)")
+    click.echo(f"synthetic catalog: {source} ({written} files written; some are broken on purpose)")
     with open_out(out, create=True) as store:
         _run_chain(store, None, {"source": str(source), "space": (OWN_SPACES[0],)})  # the same on every machine
     song = next(iter(SimilarTable(out).songs()))

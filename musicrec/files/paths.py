@@ -39,6 +39,8 @@ S3: dict[str, Any] = {
 def to_path(address: str | os.PathLike[str] | AnyPath) -> AnyPath:
     """Return the path of an address: a folder, or ``s3://bucket/prefix``, or any other that fsspec knows.
 
+    ``~/`` is the home folder: a shell leaves it in quotes as it is, and Python everywhere.
+
     S3 takes the usual variables: ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_DEFAULT_REGION``,
     ``AWS_ENDPOINT_URL``, ``AWS_PROFILE``.
 
@@ -51,7 +53,7 @@ def to_path(address: str | os.PathLike[str] | AnyPath) -> AnyPath:
         return address.absolute()
     text = str(address)
     if "://" not in text:
-        return Path(text).absolute()
+        return (Path(text).expanduser() if text.startswith("~/") else Path(text)).absolute()
     from upath import UPath
 
     scheme, _, rest = text.partition("://")
