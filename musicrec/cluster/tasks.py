@@ -104,8 +104,10 @@ def _not_connected(error: Exception, address: str) -> ConfigError:
         their_ray, their_python, ray_here, python_here = versions.groups()
         there, here = f"Ray {their_ray} by Python {their_python}", f"Ray {ray_here} by Python {python_here}"
         return ConfigError(f"the cluster at {address} runs {there}, and this is {here}; use the same versions")
-    remedy = f"start one, or leave --address out; if it asks for a token, {TOKEN_REMEDY}"
-    return ConfigError(f"no Ray cluster answers at {address} ({text}); {remedy}")
+    if address == "auto":
+        return ConfigError(f"no Ray cluster is found ({text}); start one, or leave --address out")
+    remedy = f"if it asks for a token, {TOKEN_REMEDY}"
+    return ConfigError(f"no Ray cluster answers at {address}, though something listens there ({text}); {remedy}")
 
 
 def _not_started(error: Exception) -> MusicrecError:

@@ -93,9 +93,8 @@ This process on node 10.0.0.7 was started with:
     [
         (
             ConnectionError("Failed to connect to Ray cluster at 10.0.0.7:6379"),
-            "no Ray cluster answers at head:6379 (Failed to connect to Ray cluster at 10.0.0.7:6379); start one, or "
-            "leave --address out; if it asks for a token, put the cluster's into ~/.ray/auth_token, or set "
-            "RAY_AUTH_TOKEN",
+            "no Ray cluster answers at head:6379, though something listens there (Failed to connect to Ray cluster at "
+            "10.0.0.7:6379); if it asks for a token, put the cluster's into ~/.ray/auth_token, or set RAY_AUTH_TOKEN",
         ),
         (
             ray.exceptions.AuthenticationError("Token authentication is enabled but no authentication token was found"),
@@ -127,6 +126,18 @@ def test_an_address_that_is_not_that_of_the_head_is_told_at_once(without_token, 
     monkeypatch.setattr(ray, "init", lambda **options: pytest.fail("Ray was asked"))
     with pytest.raises(ConfigError, match=f"HOST:PORT, that of its head, such as HEAD:6379: {address}$"):
         connect(address)
+
+
+def test_a_cluster_that_is_looked_for_and_not_found_is_one_line(without_token, monkeypatch):
+    def init(**options):
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(
+        ConfigError, match=r"^no Ray cluster is found \(Could not .*\); start one, or leave --address out$"
+    ):
+        connect("auto")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost"])
