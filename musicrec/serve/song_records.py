@@ -20,6 +20,7 @@ WIDTHS = b"widths"  # in their metadata: JSON, the width of each field in bytes
 FIELD_END, NO_TEXT, PADDING = "\x1f", "\x1e", b"\0"
 RESERVED = r"[\x00\x1e\x1f]"
 SHARE_THAT_FITS = 0.99  # of the texts of a column; the longest would make all records long
+MOST_BYTES = 256  # of a field: a catalog of very long titles or paths must not have a sidecar of many times their size
 
 # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -55,7 +56,7 @@ def _records(name: str, songs: pa.Table) -> tuple[pa.Field, pa.FixedSizeBinaryAr
 def _width(texts: pa.LargeStringArray) -> int:
     """Return how many bytes a field needs for most texts and its end."""
     longest = pc.quantile(pc.binary_length(texts), SHARE_THAT_FITS, interpolation="higher")[0].as_py()
-    return max(longest or 0, len(NO_TEXT)) + len(FIELD_END)
+    return min(max(longest or 0, len(NO_TEXT)) + len(FIELD_END), MOST_BYTES)
 
 
 def _fits(texts: pa.LargeStringArray, width: int) -> NDArray[np.bool_]:

@@ -49,6 +49,15 @@ def test_one_long_text_makes_no_record_longer_and_is_read_whole(column):
     assert list(zip(*(texts.to_pylist() for texts in records.arrays(rows, True)), strict=True)) == songs[6:9]
 
 
+def test_many_long_texts_make_records_of_a_bounded_length():
+    songs = [(f"{i:03d}", "long" * 500, None, "genre") for i in range(20)]
+    table = with_records(table_of(songs))
+    assert table.schema.field("record").type.byte_width < 300
+    rows = np.arange(20)
+    assert list(SongRecords(table).names(rows)) == songs
+    assert SongRecords(table).ids(rows) == [song[0] for song in songs]
+
+
 def test_texts_that_fit_are_not_read_from_the_columns(monkeypatch):
     songs = [("a", None, "ß", ""), ("b", "B", None, None)]
     records, rows = SongRecords(with_records(table_of(songs))), np.array([1, 0])
