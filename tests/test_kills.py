@@ -196,6 +196,23 @@ def test_the_place_with_the_fewest_kills_is_told():
     assert rows[1] == ("driver", 8, 8, 8, 8, 8, 0, 0, 40)
 
 
+@pytest.mark.parametrize(
+    ("lost", "reader_faults", "verdict"),
+    [([], [], "held"), (["tracks: a.mp3"], [], "BROKEN"), ([], ["reader pandas: half a table"], "BROKEN")],
+)
+def test_the_report_tells_kills_by_place_and_what_was_broken(capsys, lost, reader_faults, verdict):
+    killed = [aims.Kill("run", "extract", "at _extract_shard", is_restart=False)]
+    killed += [aims.Kill("run", "train", "driver", is_restart=True)]
+    run = kills.Run(0, "run new", 10.0, killed, ["embed"], [-9, 0], found=tables.Accounts(lost, []))
+    seen = {"looks": dict.fromkeys(reader.WAYS, 9), "contents": {}, "swapped": {}, "faults": {}}
+    assert kills.report([run], seen, reader_faults) == (verdict == "BROKEN")
+    printed = capsys.readouterr().out
+    assert re.search(r"^at _extract_shard +1 +0 +0 +0 +0 +0 +0 +1$", printed, re.MULTILINE)
+    assert re.search(r"^driver +0 +1 +0 +0 +0 +0 +1 +1$", printed, re.MULTILINE)
+    assert re.search(rf"^2 kills, 1 restarts: {len(lost)} songs lost, .*: {verdict}$", printed, re.MULTILINE)
+    assert "≥ 8 kills in each place: NOT reached; 0 in embed" in printed
+
+
 @pytest.mark.parametrize(("published", "newest", "writes"), [(1, 1, False), (1, 2, True), (0, 1, True), (2, 1, False)])
 def test_a_version_is_being_published_while_one_is_newer_than_the_link(tmp_path, published, newest, writes):
     for number in range(1, newest + 1):
