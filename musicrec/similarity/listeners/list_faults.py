@@ -3,12 +3,21 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from musicrec.simd.lanes import kernel
 from musicrec.similarity.listeners.nearest_to_likes import Catalog, Listeners, Recommended
-from musicrec.similarity.songs import CodeSets
+
+FAULTS = (
+    "a gap in a list",
+    "a score that is no number",
+    "scores that rise",
+    "a song that was heard, or a recording twice in a list",
+    "a song because of one that is no like",
+)
+NO_FAULT = -1
 
 
 def fault_of(found: Recommended, listeners: Listeners, catalog: Catalog) -> str | None:
-    """Return in words what is wrong with recommendations; None if nothing is.
+    """Return in words the first thing that is wrong with recommendations; None if nothing is.
 
     Parameters
     ----------
@@ -19,30 +28,41 @@ def fault_of(found: Recommended, listeners: Listeners, catalog: Catalog) -> str 
     catalog : Catalog
         All songs.
     """
-    is_song = found.ids >= 0
-    recording = np.where(is_song, catalog.recording[found.ids], -1 - np.arange(found.ids.shape[1]))
-    with np.errstate(invalid="ignore"):  # -inf minus -inf, after the end of a list
-        is_rising = (np.diff(found.scores, axis=1) > 0).any()
-    faults = {
-        "a gap in a list": (np.diff(is_song.astype(np.int8), axis=1) > 0).any(),
-        "a score that is no number": not np.isfinite(found.scores[is_song]).all(),
-        "scores that rise": is_rising,
-        "a recording twice in a list": (np.diff(np.sort(recording, axis=1), axis=1) == 0).any(),
-        "a song that was heard": np.isin(_pairs(found, recording), _numbers(listeners.heard)).any(),
-        "a song because of one that is no like": not np.isin(
-            _pairs(found, found.because), _numbers(listeners.likes)
-        ).all(),
-    }
-    return next((fault for fault, is_there in faults.items() if is_there), None)
+    codes = (catalog.recording, listeners.heard.codes)
+    left_out_for = np.full(1 + max((int(c.max()) for c in codes if len(c)), default=-1), -1, np.int32)
+    liked_by = np.full(len(catalog.recording), -1, np.int32)
+    number = _fault(found, listeners, catalog.recording, left_out_for, liked_by)
+    return None if number == NO_FAULT else FAULTS[number]
 
 
-def _pairs(found: Recommended, of_songs: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return a number for each listener and recommended song, by what is given of the songs."""
-    listener = np.broadcast_to(np.arange(len(found.ids))[:, None], found.ids.shape)
-    return np.asarray((listener << 32 | of_songs.astype(np.int64))[found.ids >= 0], np.int64)
-
-
-def _numbers(sets: CodeSets) -> NDArray[np.int64]:
-    """Return a number for each listener and code."""
-    listener = np.repeat(np.arange(len(sets.starts) - 1), np.diff(sets.starts))
-    return np.asarray(listener << 32 | sets.codes.astype(np.int64), np.int64)
+@kernel
+def _fault(
+    found: Recommended,
+    listeners: Listeners,
+    recording: NDArray[np.int32],
+    left_out_for: NDArray[np.int32],
+    liked_by: NDArray[np.int32],
+) -> int:
+    """Return the number of a fault; `left_out_for` and `liked_by` are room for notes, -1 everywhere."""
+    likes, heard = listeners
+    for listener in range(len(found.ids)):
+        for i in range(heard.starts[listener], heard.starts[listener + 1]):
+            left_out_for[heard.codes[i]] = listener
+        for i in range(likes.starts[listener], likes.starts[listener + 1]):
+            liked_by[likes.codes[i]] = listener
+        for place in range(found.ids.shape[1]):
+            song, score = found.ids[listener, place], found.scores[listener, place]
+            if song < 0:
+                continue
+            if place and found.ids[listener, place - 1] < 0:
+                return 0
+            if not np.isfinite(score):
+                return 1
+            if place and score > found.scores[listener, place - 1]:
+                return 2
+            if left_out_for[recording[song]] == listener:
+                return 3
+            left_out_for[recording[song]] = listener
+            if liked_by[found.because[listener, place]] != listener:
+                return 4
+    return NO_FAULT

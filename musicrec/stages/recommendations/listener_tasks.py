@@ -5,6 +5,7 @@ parts nor on blocks.
 """
 
 import json
+from collections import Counter
 from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -34,12 +35,16 @@ from musicrec.stages.staged_tasks import run_staged
 from musicrec.store.lineage import digest
 from musicrec.store.pointer import parts_of
 from musicrec.store.store import Store
+from musicrec.store.table_spec import Table, writing
 
+TABLE = "recommendations"
 MAX = "max"  # the method
+ROW_BYTES = 64  # about, before compression
+FEW_VALUES = ("user_id", "method", "because")  # columns for which a dictionary pays
 COLUMNS = ["user_id", "track_id", "plays"]  # of histories
 LISTENERS_AT_ONCE = 8192
 MEMORY = 1200 * 2**20  # bytes per worker, with its libraries and a part of the table
-COUNTS = b"listeners"  # what became of a part's listeners, as JSON in the footer of its shard
+COUNTS = "listeners"  # what became of a part's listeners, as JSON in the footer of its shard
 
 
 class Plan(NamedTuple):
@@ -90,7 +95,7 @@ def recommend_on_ray(
 def counts_of(shard: AnyPath) -> dict[str, int]:
     """Return what became of the listeners of a shard."""
     with open_parquet(shard) as file:
-        counts: dict[str, int] = json.loads(file.schema_arrow.metadata[COUNTS])
+        counts: dict[str, int] = json.loads(file.metadata.metadata[COUNTS.encode()])
     return counts
 
 
@@ -100,13 +105,17 @@ def _stage_part(name: str, part: AnyPath, plan: Plan, matrix: NDArray[np.float32
     _compile()
     sidecar = Sidecar(local_version(plan.similar))
     lists = Lists(sidecar.neighbours, sidecar.scores)
-    done = [
-        recommend_to(block, lists, plan, matrix) for block in blocks_of(read_parquet(part, COLUMNS), LISTENERS_AT_ONCE)
-    ]
-    counts = {key: sum(one[key] for _, one in done) for key in (done[0][1] if done else {})}
-    rows = pa.concat_tables([RECOMMENDATIONS.empty_table(), *(table for table, _ in done)])
-    metadata = plan.metadata | {COUNTS: json.dumps(counts).encode()}
-    Store(plan.out).work.stage(plan.settings.stage, name, rows.replace_schema_metadata(metadata))
+    store = Store(plan.out)
+    spec = Table(
+        TABLE, RECOMMENDATIONS.with_metadata(plan.metadata), ROW_BYTES * plan.settings.n, dictionaries=FEW_VALUES
+    )
+    counts: Counter[str] = Counter()
+    with writing(store.work.folder(plan.settings.stage) / f"{name}.parquet", spec) as writer:
+        for block in blocks_of(read_parquet(part, COLUMNS), LISTENERS_AT_ONCE):
+            rows, of_block = recommend_to(block, lists, plan, matrix)
+            writer.write_table(rows)
+            counts.update(of_block)
+        writer.add_key_value_metadata({COUNTS: json.dumps(counts)})
 
 
 @cache
@@ -119,7 +128,8 @@ def _compile() -> None:
             songs = Catalog(np.arange(3, dtype=np.int32), as_sets(np.zeros(3, np.int32)))
             for array in (*lists, songs.recording, *songs.artist) if is_shared else ():
                 array.flags.writeable = False
-            nearest_to_likes(lists, Listeners(likes, likes), songs, 1)
+            listeners = Listeners(likes, likes)
+            fault_of(nearest_to_likes(lists, listeners, songs, 1), listeners, songs)
 
 
 # --- listeners ----------------------------------------------------------------------------------------------------
@@ -127,9 +137,15 @@ def _compile() -> None:
 
 def blocks_of(histories: pa.Table, n_listeners: int) -> list[pa.Table]:
     """Split rows of the table ``histories``, sorted by user, so that each part holds all rows of so many users."""
-    codes = histories["user_id"].combine_chunks().dictionary_encode().indices.to_numpy()
-    firsts = np.concatenate([np.flatnonzero(np.diff(codes, prepend=-1))[::n_listeners], [len(codes)]])
-    return [histories[start:stop] for start, stop in pairwise(firsts.tolist())]
+    firsts = [*_first_rows(histories)[::n_listeners].tolist(), len(histories)]
+    return [histories[start:stop] for start, stop in pairwise(firsts)]
+
+
+def _first_rows(histories: pa.Table) -> NDArray[np.int64]:
+    """Return the first row of each user."""
+    users = histories["user_id"].combine_chunks()
+    is_other = pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)
+    return np.flatnonzero(np.concatenate([np.ones(min(1, len(users)), bool), is_other]))
 
 
 def recommend_to(
@@ -174,16 +190,16 @@ def recommend_to(
 
 def listeners_of(histories: pa.Table, songs: SongNumbers) -> tuple[pa.Array, Listeners, int]:
     """Return users, what each likes and has heard, and how many rows are of songs that are not in the catalog."""
-    codes = histories["user_id"].combine_chunks().dictionary_encode()
-    user = codes.indices.to_numpy()
+    firsts = _first_rows(histories)
+    user = np.repeat(np.arange(len(firsts)), np.diff(firsts, append=len(histories)))
     number = pc.fill_null(pc.index_in(histories["track_id"], value_set=songs.track_ids), -1).to_numpy()
     is_known = number >= 0
     row = np.where(is_known, songs.row[number], -1)
     is_like = (row >= 0) & (histories["plays"].to_numpy() > 0)
-    n_users = len(codes.dictionary)
-    likes = _sets(user[is_like], row[is_like], n_users)
-    heard = _sets(user[is_known], songs.recording[number[is_known]], n_users)
-    return codes.dictionary, Listeners(likes, heard), int((~is_known).sum())
+    users = histories["user_id"].combine_chunks().take(pa.array(firsts))
+    likes = _sets(user[is_like], row[is_like], len(users))
+    heard = _sets(user[is_known], songs.recording[number[is_known]], len(users))
+    return users, Listeners(likes, heard), int((~is_known).sum())
 
 
 def _sets(user: NDArray[Any], codes: NDArray[Any], n_users: int) -> CodeSets:

@@ -18,12 +18,11 @@ from musicrec.serve.sidecar_cache import local_version
 from musicrec.serve.song_facts import facts_of
 from musicrec.settings import RecommendSettings, SimilarSettings, resolve
 from musicrec.similarity import Songs, is_asked
-from musicrec.stages.recommendations.listener_tasks import Plan, counts_of, recommend_on_ray
+from musicrec.stages.recommendations.listener_tasks import TABLE, Plan, counts_of, recommend_on_ray
 from musicrec.stages.recommendations.song_numbers import SongNumbers, read_song_numbers
 from musicrec.store.lineage import FOOTER_FILE, made_by, to_metadata
 from musicrec.store.store import Store
 
-TABLE = "recommendations"
 FIGURES = "listeners"  # in the lineage of the table
 VERSIONS_KEPT = 3  # older versions that stay on disk beside the published one
 SAID = {  # of the figures, what is worth a word when it is not 0

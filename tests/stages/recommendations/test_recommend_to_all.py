@@ -317,7 +317,7 @@ def test_a_table_that_is_not_whole_is_not_published(store, monkeypatch):
     plan, lists, matrix = parts_of_a_run(store, monkeypatch)
     rows = store.read("histories")
     monkeypatch.setattr(listener_tasks, "with_deeper_lists", spoil)
-    with pytest.raises(PublishError, match="recommend: a song that was heard; the published table is unchanged"):
+    with pytest.raises(PublishError, match=r"recommend: a song that was heard.*; the published table is unch"):
         listener_tasks.recommend_to(rows, lists, plan, matrix)
     assert version(store) == published
 
