@@ -8,6 +8,8 @@ from musicrec.similarity.listeners.list_faults import fault_of
 from musicrec.similarity.listeners.nearest_to_likes import Catalog, Listeners, nearest_to_likes
 from musicrec.similarity.songs import CodeSets, as_sets
 
+pytestmark = pytest.mark.thorough  # the kernels are compiled
+
 N_SONGS = 20
 HEARD_OR_TWICE = "a song that was heard, or a recording twice in a list"
 

@@ -9,6 +9,8 @@ from musicrec.similarity import Lists, top_n
 from musicrec.similarity.listeners.nearest_to_likes import Catalog, Listeners, nearest_to_likes
 from musicrec.similarity.songs import CodeSets
 
+pytestmark = pytest.mark.thorough  # the kernels are compiled
+
 
 def sets(rows):
     starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)

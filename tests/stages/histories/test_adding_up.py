@@ -47,6 +47,7 @@ def slowly(listens):
     return rows, sum(row[2] for row in rows), n_duplicates
 
 
+@pytest.mark.thorough
 @given(st.lists(LISTEN, min_size=1, max_size=30), st.randoms(use_true_random=False))
 def test_sums_are_those_of_plain_loops_in_any_order(listens, rng):
     rng.shuffle(listens)
@@ -57,6 +58,7 @@ def test_sums_are_those_of_plain_loops_in_any_order(listens, rng):
     assert (found, n_likes, n_duplicates) == slowly(listens)
 
 
+@pytest.mark.thorough
 @given(st.lists(st.tuples(st.text(max_size=3), st.integers(0, 9)), max_size=60), st.integers(1, 20))
 def test_buckets_give_back_all_rows_and_those_of_a_key_together(rows, most):
     schema = pa.schema([("key", pa.string()), ("n", pa.int64())])

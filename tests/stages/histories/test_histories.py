@@ -150,6 +150,7 @@ def test_any_tool_reads_the_table(store, tmp_path):
     assert pq.read_table(folder).num_rows == 5
 
 
+@pytest.mark.thorough
 def test_the_result_does_not_depend_on_files_blocks_or_parts(store, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     n = 3000

@@ -202,12 +202,14 @@ def like(x, y):
 WORDS = st.lists(st.text("abc1", min_size=1, max_size=6), min_size=1, max_size=3).map(" ".join)
 
 
+@pytest.mark.thorough
 @given(WORDS, WORDS)
 def test_likeness_is_that_of_the_least_similar_word(a, b):
     assert likeness(a, b) == pytest.approx(slow_likeness(a, b))
     assert likeness(a, b, 90) == pytest.approx(slow_likeness(a, b) if slow_likeness(a, b) >= 90 else 0)
 
 
+@pytest.mark.thorough
 def test_near_names_are_those_of_a_search_among_all_songs():
     rng = random.Random(0)
 
@@ -233,6 +235,7 @@ def test_near_names_are_those_of_a_search_among_all_songs():
         assert (of_listen and of_listen[0]) == (best if scores[best] >= 90 else None)
 
 
+@pytest.mark.thorough
 @given(st.text(max_size=12))
 def test_forms_of_any_text_are_stable_and_never_empty(text):
     for form in (plain, title_form):
