@@ -85,13 +85,21 @@ def test_why_not_refuses_in_one_line_and_status_names_what_moved_on(store, comma
     assert similar_now["why_not"].startswith("a rollback withdrew 00002-")
 
 
-def test_a_recommendation_is_by_the_embeddings_alone(store, publish_vectors):
+def test_a_recommendation_by_embeddings_compares_these_alone(store, publish_vectors):
     for seed in (9, 10):  # the second time, the embeddings have moved on too
         publish_vectors(store.out, vectors(seed))
         expected = cosines(vectors(seed))
-        found = Recommender(store.out).recommend(["song-003"], n)
+        found = Recommender(store.out).recommend(["song-003"], n, by="embedding")
         assert [line.song.track_id for line in found] == order(expected, 3)[:n]
         np.testing.assert_allclose([line.score for line in found], -np.sort(-expected[3])[1 : n + 1], atol=1e-6)
+
+
+def test_a_recommendation_by_the_table_compares_its_spaces_by_their_vectors_of_today(store):
+    of_today = {"clap": vectors(1, 3), "mert": vectors(2, 12)}
+    expected = sum(WEIGHTS[name] / sum(WEIGHTS.values()) * cosines(matrix) for name, matrix in of_today.items())
+    found = Recommender(store.out).recommend(["song-003"], n)
+    assert [line.song.track_id for line in found] == order(expected, 3)[:n]
+    np.testing.assert_allclose([line.score for line in found], -np.sort(-expected[3])[1 : n + 1], atol=1e-6)
 
 
 def test_a_rollback_to_lists_in_another_space_is_explained_by_that_space(store, parts, command):

@@ -105,6 +105,7 @@ def test_answers_are_what_the_table_says(out, serve):
     ]  # fmt: skip
     status = get(port, "/status")[1]
     assert (status["songs"], status["version"], status["problem"]) == (5, out.path("similar").name, None)
+    assert status["created_at"] == out.footer("similar")["created_at"]
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,18 @@ import threading
 from contextlib import suppress
 from functools import cached_property
 from os import PathLike
-from typing import Any
+from pathlib import Path
 
 from musicrec.errors import MusicrecError
 from musicrec.files.paths import AnyPath
 from musicrec.serve.lookup import SimilarTable
 from musicrec.serve.playlist_songs import Playlists
+from musicrec.serve.status import version_status
 from musicrec.store.store import Store
 
 TABLE = "similar"
 EVERY_S = 0.25  # between two looks at which version is published
+EVERY_S_IN_BUCKET = 0.8  # where each look is a request
 
 
 class OpenVersion:
@@ -37,11 +39,10 @@ class OpenVersion:
         """What chooses songs by several likes; its vectors are read when they are first asked for."""
         return Playlists(self._store.out, self.table)
 
-    @property
-    def created_at(self) -> str:
+    @cached_property
+    def created_at(self) -> str | None:
         """When it was made; ISO 8601, in UTC."""
-        footer: dict[str, Any] = self._store.footer(TABLE)
-        return str(footer["created_at"])
+        return version_status(self._store, TABLE, self.version).created_at
 
 
 class FollowedTable:
@@ -87,6 +88,7 @@ class FollowedTable:
             self.problem = " ".join(str(e).split())
 
     def _follow(self) -> None:
-        while not self._stopped.wait(EVERY_S):
+        every_s = EVERY_S if isinstance(self.store.out, Path) else EVERY_S_IN_BUCKET
+        while not self._stopped.wait(every_s):
             with suppress(Exception):  # the next look may succeed, and what is open can be served meanwhile
                 self.look()
