@@ -178,6 +178,7 @@ def test_what_will_not_work_is_said_before_any_song_is_decoded(tmp_path, monkeyp
         start("only", genre="only")
 
 
+@pytest.mark.engine
 def test_the_report_advises_no_command_that_would_fail(tmp_path):
     store = store_of(tmp_path, [None] * 3)
     train_if_possible(store, TrainSettings())
