@@ -102,6 +102,17 @@ def test_every_test_that_is_named_exists():
     assert [name for name in named if not (ROOT / name).is_file()] == []
 
 
+@pytest.mark.parametrize("page", ["docs/guides/new-model.md", "docs/guides/new-feature-set.md"])
+def test_every_name_beside_a_file_to_change_is_in_that_file(page):
+    rows = re.findall(r"^\| `(musicrec/[\w/]+\.py)` \| (.+) \|$", PAGES[page], re.M)
+    rows = [(file, what) for file, what in rows if "NAME" not in file]  # a file that is to be made
+    assert len(rows) >= 3
+    for file, what in rows:
+        content = (ROOT / file).read_text(encoding="utf-8")
+        names = re.findall(r"`(_?[A-Z][A-Z_]+|_[a-z_]+|[A-Z][a-z]+[A-Z]\w+)`", what)
+        assert [name for name in names if not re.search(rf"\b{name}\b", content)] == []
+
+
 # --- commands -----------------------------------------------------------------------------------------------------
 
 

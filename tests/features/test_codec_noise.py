@@ -11,11 +11,11 @@ from musicrec import audio, features
 from musicrec.features import FEATURE_SETS
 from musicrec.features.codec_noise import _columns, compared, reliability
 
-NAMES = features.feature_names(list(FEATURE_SETS))  # a new set: python -m benchmarks.extract.codecs --write
+NAMES = features.feature_names(list(FEATURE_SETS))
 
 
 def test_every_feature_of_every_set_was_measured():
-    assert list(_columns()) == NAMES
+    assert list(_columns()) == NAMES, "measure a new set: python -m benchmarks.extract.codecs --write"
     assert all(column.noise >= 0 and (column.floor is None or column.floor > 0) for column in _columns().values())
 
 
