@@ -137,6 +137,14 @@ def test_a_version_that_the_client_has_is_not_sent_again(out, serve):
     assert get(port, "/songs/blues.00002", If_None_Match='"00000-other"')[0] == 200
 
 
+@pytest.mark.parametrize("path", ["/users/ada/recommendations", "/status", "/metrics"])
+def test_what_changes_without_a_new_table_is_always_sent(out, serve, path):
+    port = serve(out)
+    tag = get(port, "/songs/blues.00002")[2]["etag"]
+    status, _, headers = get(port, path, If_None_Match=tag)
+    assert (status, headers["etag"]) == (200, None)
+
+
 def test_only_who_has_the_token_is_answered(out, serve):
     port = serve(out, token="geheim ü")
     for path in ("/songs/blues.00002", "/metrics", "/status", "/", "/openapi.json"):

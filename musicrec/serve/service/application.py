@@ -55,12 +55,16 @@ def application(out: str | PathLike[str] | AnyPath, token: str | None = None) ->
         yield
         followed.stop()
 
-    def route(path: str, answer: Answer, *, is_slow: bool = False) -> Route:
+    def route(path: str, answer: Answer, *, is_slow: bool = False, of_version: bool = True) -> Route:
         kind = path.replace(":path", "")
 
         async def endpoint(request: Request) -> Response:
             start = time.perf_counter()
-            response = _refused(request, token) or await _answered(followed.current, request, answer, is_slow=is_slow)
+            opened = followed.current
+            response = _refused(request, token) or (_known(opened, request) if of_version else None)
+            response = response or await _answered(opened, request, answer, is_slow=is_slow)
+            if of_version and response.status_code == 200:
+                response.headers["etag"] = _tag(opened)
             counts.add(kind, response.status_code, time.perf_counter() - start)
             return response
 
@@ -81,11 +85,11 @@ def application(out: str | PathLike[str] | AnyPath, token: str | None = None) ->
             route("/songs/{id:path}/similar", similar),
             route("/songs/{id:path}", song),
             route("/recommend", recommend, is_slow=True),
-            route("/users/{id:path}/recommendations", recommendations, is_slow=True),
-            route("/status", status, is_slow=True),
-            route("/metrics", metrics),
-            route("/openapi.json", lambda *_: openapi()),
-            route("/", lambda *_: HTMLResponse(page())),
+            route("/users/{id:path}/recommendations", recommendations, is_slow=True, of_version=False),
+            route("/status", status, is_slow=True, of_version=False),
+            route("/metrics", metrics, of_version=False),
+            route("/openapi.json", lambda *_: openapi(), of_version=False),
+            route("/", lambda *_: HTMLResponse(page()), of_version=False),
         ],
         lifespan=following,
     )
@@ -93,9 +97,6 @@ def application(out: str | PathLike[str] | AnyPath, token: str | None = None) ->
 
 async def _answered(opened: OpenVersion, request: Request, answer: Answer, *, is_slow: bool) -> Response:
     """Return the answer of one version, or why there is none."""
-    tag = f'"{opened.version}"'
-    if tag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers={"etag": tag})
     try:
         content = await run_in_threadpool(answer, opened, request) if is_slow else answer(opened, request)
     except UnknownTrack as e:
@@ -106,7 +107,17 @@ async def _answered(opened: OpenVersion, request: Request, answer: Answer, *, is
         return _error(503, str(e))
     if isinstance(content, Response):
         return content
-    return JSONResponse(content, headers={"etag": tag})
+    return JSONResponse(content)
+
+
+def _tag(opened: OpenVersion) -> str:
+    return f'"{opened.version}"'
+
+
+def _known(opened: OpenVersion, request: Request) -> Response | None:
+    """Return the answer to a client that has this version; None if it has not."""
+    has_it = _tag(opened) in request.headers.get("if-none-match", "")
+    return Response(status_code=304, headers={"etag": _tag(opened)}) if has_it else None
 
 
 def _refused(request: Request, token: str | None) -> Response | None:
