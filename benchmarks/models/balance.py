@@ -33,9 +33,10 @@ from numpy.typing import NDArray
 
 from benchmarks.models.retrieval import of_model
 from benchmarks.shared.common import one_thread, parser, print_machine, print_table
-from musicrec.evaluate import compare, difference, genres, scores
+from musicrec.evaluate import genres
 from musicrec.evaluate.bootstrap import draw_groups, interval
-from musicrec.evaluate.comparison import hits_of
+from musicrec.evaluate.comparison import compare, difference, hits_of
+from musicrec.evaluate.scores import scores
 from musicrec.files.paths import replacing
 from musicrec.models import CLASSICAL_MODELS, CLUSTERINGS, NETWORKS, TrainingSet, with_defaults
 from musicrec.models.dataset import folds

@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.shared.common import one_thread, parser, print_machine, print_table
-from musicrec.evaluate import compare, scores
 from musicrec.evaluate.bootstrap import artist_groups
+from musicrec.evaluate.comparison import compare
+from musicrec.evaluate.scores import scores
 from musicrec.models import with_defaults
 from musicrec.models.dataset import folds
 from musicrec.models.inputs import Chosen

@@ -39,7 +39,7 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks.models.seed_tables import read_gtzan
 from benchmarks.shared.common import one_thread, parser, print_machine, print_table, wall
 from musicrec import features
-from musicrec.evaluate import Retrieval, random_rankings, recall_at_k, retrieval
+from musicrec.evaluate.retrieval import Retrieval, random_rankings, recall_at_k, retrieval
 from musicrec.files.paths import replacing
 from musicrec.models import NETWORKS, TrainingSet, with_defaults
 from musicrec.models.dataset import folds

@@ -44,7 +44,7 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.shared.common import one_thread, parser, print_machine, print_table
 from musicrec import features
-from musicrec.evaluate import Accuracy, accuracy, predict_folds
+from musicrec.evaluate.classification import Accuracy, accuracy, predict_folds
 from musicrec.models import CLASSICAL_MODELS, TrainingSet, scaling, with_defaults
 from musicrec.models.pipelines import build
 from musicrec.models.training import train_model

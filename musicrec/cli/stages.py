@@ -258,7 +258,7 @@ def evaluate(out: str, settings_file: Path | None, address: str | None, **option
     artists to OUT/scores. The report shows both, and compares models that were evaluated on the same songs, also by
     another command or on other spaces.
     """
-    from musicrec.evaluate import summary
+    from musicrec.evaluate.summary import summary
     from musicrec.serve.known_artists import without_artists
     from musicrec.stages.train.cross_validate import evaluate as stage
 

@@ -4,23 +4,26 @@ Each node serves them, named ``ray_musicrec_…``, at its metrics port (``ray st
 """
 
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ray.util.metrics import Counter, Histogram
+if TYPE_CHECKING:
+    from ray.util.metrics import Counter, Histogram
 
 SECONDS = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0]  # buckets for the seconds of a track
 
 
 class _Metrics(NamedTuple):
-    tracks: Counter
-    audio_bytes: Counter
-    seconds: Counter
-    track_seconds: Histogram
+    tracks: "Counter"
+    audio_bytes: "Counter"
+    seconds: "Counter"
+    track_seconds: "Histogram"
 
 
 @cache
 def _metrics() -> _Metrics:
     """Return the metrics of this process, made when they are first set: by then it belongs to a cluster."""
+    from ray.util.metrics import Counter, Histogram
+
     return _Metrics(
         Counter("musicrec_tracks", "Tracks that a stage is done with.", ("stage", "status", "reason")),
         Counter("musicrec_audio_bytes", "Size of the audio files that were decoded.", ("stage",)),

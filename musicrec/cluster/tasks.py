@@ -13,11 +13,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import ray
 from filelock import FileLock
 
 from musicrec.cluster.authentication import show_token
 from musicrec.cluster.deadline import check_deadline, seconds_left
+from musicrec.cluster.lazy_ray import ray
 from musicrec.cluster.resources import address_of, most_cpus
 from musicrec.errors import ConfigError, DeadlinePassed, MusicrecError
 from musicrec.monitor.log import log_event

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
-from musicrec.evaluate import SHUFFLED, compare, controls, genres
+from musicrec.evaluate import controls, genres
 from musicrec.evaluate.bootstrap import artist_groups
-from musicrec.evaluate.comparison import difference, hits_of, mcnemar
+from musicrec.evaluate.comparison import compare, difference, hits_of, mcnemar
+from musicrec.evaluate.controls import SHUFFLED
 from musicrec.evaluate.summary import SPLITS, best_and_worst, hardest_split, ranked
 from musicrec.report import evaluation_figures as pictures
 from musicrec.report import figures

@@ -222,7 +222,6 @@ def stages(
     """
     from musicrec.stages import without_genres
     from musicrec.stages.catalog.stage import catalog
-    from musicrec.stages.duplicates.stage import duplicates
     from musicrec.stages.similar.stage import similar
     from musicrec.stages.train.stage import keep
 
@@ -244,11 +243,13 @@ def stages(
         ),
         "embed": lambda: _embed(store, settings.embed, address=address),
         **_stages_of_spaces(store, settings, _spaces_of_lists(settings.similar), **how),
-        "duplicates": lambda: duplicates(store, settings.duplicates, address=address),
+        **(
+            {"duplicates": lambda: _duplicates(store, settings, address=address)}
+            if settings.similar.no_duplicates
+            else {}
+        ),
         "similar": lambda: similar(store, without_genres.comparable(store, settings.similar), address=address),
     }
-    if not settings.similar.no_duplicates:
-        del chain["duplicates"]
     return chain
 
 
@@ -269,6 +270,13 @@ def _embed(store: Store, settings: EmbedSettings, *, address: str | None) -> Cou
     if without_genres.has_no_model(store, settings):
         return without_genres.skip_embedding(store, settings)
     return embed(store, settings, address=address)
+
+
+def _duplicates(store: Store, settings: ChainSettings, *, address: str | None) -> Counts:
+    """Find the files that hold one recording."""
+    from musicrec.stages.duplicates.stage import duplicates
+
+    return duplicates(store, settings.duplicates, address=address)
 
 
 def spaces_of_models(store: Store, settings: ChainSettings, *, keep_model: bool) -> tuple[str, ...]:

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 
 from musicrec.cluster import prometheus
+from musicrec.cluster.lazy_ray import remote
 from musicrec.cluster.tasks import connect, task_options
 from musicrec.files.parquet import open_parquet, read_parquet, write_parquet
 from musicrec.files.paths import AnyPath, children, local_copy
@@ -166,7 +166,7 @@ def _rows_before(run: _Run) -> set[Row]:
     return set(rows_of(read_parquet(rows))) if by_this and rows.exists() else set()
 
 
-@ray.remote(num_cpus=1)
+@remote(num_cpus=1)
 def _embed_shard(out: AnyPath, name: str, model: AnyPath, shard: Shard, ids: list[str]) -> None:
     """Stage the embeddings of the songs `ids` of one shard."""
     store, trained = Store(out), _load(model)

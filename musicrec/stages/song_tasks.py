@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import ray
 
 from musicrec.cluster import prometheus
+from musicrec.cluster.lazy_ray import ray
 from musicrec.cluster.tasks import WorkerLost, cpus, on_every_node, run_bounded
 from musicrec.cluster.watchdog import Watchdog, stuck
 from musicrec.files.node_cache import NODE_FOLDER

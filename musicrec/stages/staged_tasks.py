@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-import ray
-
+from musicrec.cluster.lazy_ray import ray
 from musicrec.cluster.tasks import run_tasks
 from musicrec.files.paths import AnyPath
 from musicrec.store.store import Store

@@ -7,23 +7,13 @@ import pytest
 from scipy import stats
 from sklearn.metrics import f1_score, precision_recall_fscore_support, roc_auc_score, roc_curve
 
-from musicrec.evaluate import (
-    SHUFFLED,
-    accuracy,
-    bootstrap,
-    compare,
-    control_scores,
-    controls,
-    difference,
-    file_type,
-    genres,
-    mcnemar,
-    scores,
-    summary,
-)
+from musicrec.evaluate import bootstrap, controls, genres
 from musicrec.evaluate.bootstrap import artist_groups
-from musicrec.evaluate.comparison import hits_of, holm
-from musicrec.evaluate.summary import best_and_worst
+from musicrec.evaluate.classification import accuracy
+from musicrec.evaluate.comparison import compare, difference, hits_of, holm, mcnemar
+from musicrec.evaluate.controls import SHUFFLED, file_type
+from musicrec.evaluate.scores import control_scores, scores
+from musicrec.evaluate.summary import best_and_worst, summary
 from musicrec.schemas import EVALUATION, SCORES
 
 CLASSES = ["blues", "jazz", "pop", "rock"]

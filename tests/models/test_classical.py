@@ -26,7 +26,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from musicrec import features
 from musicrec.errors import ModelError
-from musicrec.evaluate import accuracy, predict_folds
+from musicrec.evaluate.classification import accuracy, predict_folds
 from musicrec.models import CLASSICAL_MODELS, CLUSTERINGS, Classical, load, read_card, steps
 from musicrec.models.classical import fit
 from musicrec.models.pipelines import build

@@ -10,8 +10,11 @@ import pyarrow as pa
 import pytest
 
 from musicrec import schemas
-from musicrec.evaluate import SHUFFLED, compare, control_scores, controls, scores
+from musicrec.evaluate import controls
 from musicrec.evaluate.bootstrap import artist_groups
+from musicrec.evaluate.comparison import compare
+from musicrec.evaluate.controls import SHUFFLED
+from musicrec.evaluate.scores import control_scores, scores
 from musicrec.evaluate.summary import best_and_worst
 from musicrec.report import evaluation_figures, figures
 from musicrec.report.evaluation_section import p_text

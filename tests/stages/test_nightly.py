@@ -136,6 +136,15 @@ def test_with_nothing_changed_nothing_is_decoded_or_published(night, monkeypatch
     assert versions(store) == before
 
 
+def test_a_night_with_nothing_to_do_imports_neither_ray_nor_numba_nor_tensorflow(night):
+    _, store = night
+    command = [sys.executable, "-X", "importtime", "-m", "musicrec", "refresh", str(store.out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "pyarrow" in imported
+    assert imported.isdisjoint({"ray", "numba", "tensorflow"})
+
+
 def test_only_what_was_added_or_changed_is_decoded_and_no_model_trained(night):
     source, store = night
     before, model = store.track_ids(), store.versions("models/mlp").published

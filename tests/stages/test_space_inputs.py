@@ -208,7 +208,7 @@ def test_the_songs_of_a_shard_get_the_vectors_of_the_model(store, tmp_path, monk
     trained = train_model(songs, learn, learn, with_defaults(ALL), card)
     (tmp_path / "model").mkdir()
     trained.save(tmp_path / "model")
-    embed._embed_shard._function(store.out, "shard", tmp_path / "model", 0, IDS)
+    embed._embed_shard.__wrapped__(store.out, "shard", tmp_path / "model", 0, IDS)
     rows = read_parquet(store.work.folder("embed") / "shard.parquet").to_pydict()
     assert rows["track_id"] == IDS[3:]
     assert rows["model_id"] == ["m"] * len(songs.X)

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 from numpy.typing import NDArray
 
 from musicrec.cluster import prometheus
+from musicrec.cluster.lazy_ray import ray, remote
 from musicrec.cluster.tasks import compiling, connect, run_tasks, task_options
 from musicrec.features.fingerprint import LAG, STEP_S, check_mel, fingerprints
 from musicrec.files.parquet import open_parquet
@@ -125,7 +125,7 @@ def _by_part(places: list[Place]) -> Shard:
     return dict(parts)
 
 
-@ray.remote(num_cpus=1)
+@remote(num_cpus=1)
 def _stage_fingerprints(shard: Shard, shared: Shared) -> None:
     with compiling():
         fingerprints(np.zeros((256, 64), np.float16), shared.sample_rate, [1.0])

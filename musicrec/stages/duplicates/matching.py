@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 from numpy.typing import NDArray
 
+from musicrec.cluster.lazy_ray import ray, remote
 from musicrec.cluster.tasks import compiling, run_tasks, task_options
 from musicrec.features.fingerprint import STEP_S
 from musicrec.files.parquet import open_dataset, read_parquet
@@ -192,7 +192,7 @@ def _compile() -> None:
         errors_of(shared, np.array([[0, 1]]), LEAST)
 
 
-@ray.remote(num_cpus=1)
+@remote(num_cpus=1)
 def _stage_matches(name: str, parts: list[AnyPath], shared: Shared) -> None:
     """Stage the matches of the songs of some parts of the table."""
     _compile()
@@ -226,7 +226,7 @@ def _to_matches(table: pa.Table) -> Matches:
     return Matches(*(column.to_numpy() for column in table.columns))
 
 
-@ray.remote(num_cpus=1)
+@remote(num_cpus=1)
 def _test_pairs(pairs: NDArray[np.int64], shared: Shared) -> NDArray[np.float64]:
     _compile()
     return errors_of(shared.prints, pairs, LEAST)

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 
 from musicrec import features
+from musicrec.cluster.lazy_ray import ray, remote
 from musicrec.cluster.tasks import compiling, connect, task_options
 from musicrec.cluster.watchdog import SECONDS_PER_FILE
 from musicrec.files.paths import AnyPath
@@ -144,7 +144,7 @@ def job_of(settings: ExtractSettings) -> Job:
     return Job(settings.stage, work_of(settings), tables_of(settings))
 
 
-@ray.remote(num_cpus=1, max_retries=0)
+@remote(num_cpus=1, max_retries=0)
 def _extract_shard(shard: list[Wanted], shared: Shared, verdict: Verdict) -> ShardResult:
     """Stage one shard; skip kinds of files that always hit the same fault of musicrec."""
     settings = shared.settings

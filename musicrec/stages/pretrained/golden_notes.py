@@ -2,8 +2,7 @@
 
 import json
 
-import ray
-
+from musicrec.cluster.lazy_ray import ray
 from musicrec.files.paths import AnyPath, children, read_bytes, remove, write_atomic
 from musicrec.models.pretrained.card import Card
 

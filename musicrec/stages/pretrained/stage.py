@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 
+from musicrec.cluster.lazy_ray import ray, remote
 from musicrec.cluster.tasks import compiling, connect, task_options
 from musicrec.cluster.watchdog import SECONDS_PER_FILE
 from musicrec.files.parquet import read_parquet, write_parquet
@@ -221,7 +221,7 @@ def _run_all(
     )  # fmt: skip
 
 
-@ray.remote(num_cpus=1, max_retries=0)
+@remote(num_cpus=1, max_retries=0)
 def _run_shard(shard: list[Wanted], shared: Shared, verdict: Verdict) -> ShardResult:
     """Stage one shard."""
     store, job = Store(shared.out), shared.job

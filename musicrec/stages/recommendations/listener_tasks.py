@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 from numpy.typing import NDArray
 
+from musicrec.cluster.lazy_ray import ray, remote
 from musicrec.cluster.tasks import compiling, task_options
 from musicrec.errors import PublishError
 from musicrec.files.parquet import open_parquet, read_parquet
@@ -99,7 +99,7 @@ def counts_of(shard: AnyPath) -> dict[str, int]:
     return counts
 
 
-@ray.remote(num_cpus=1)
+@remote(num_cpus=1)
 def _stage_part(name: str, part: AnyPath, plan: Plan, matrix: NDArray[np.float32] | None) -> None:
     """Stage the recommendations for the listeners of a part."""
     _compile()

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 from numpy.typing import NDArray
 
 from musicrec.cluster import prometheus
+from musicrec.cluster.lazy_ray import ray, remote
 from musicrec.cluster.tasks import compiling, run_tasks, task_options
 from musicrec.errors import SchemaError
 from musicrec.files.parquet import read_parquet
@@ -158,7 +158,7 @@ def _memory(vectors: Vectors) -> int:
     return MEMORY + KEPT * vectors.matrix.nbytes
 
 
-@ray.remote(num_cpus=1)
+@remote(num_cpus=1)
 def _recall(matrix: Array, ids: Array, settings: SimilarSettings) -> float:
     _compile(settings)
     return recall(matrix, ids, settings.metric, sample=RECALL_SAMPLE)
@@ -202,7 +202,7 @@ def _lists_on_ray(
     return lists
 
 
-@ray.remote(num_cpus=1)
+@remote(num_cpus=1)
 def _stage_lists(out: AnyPath, name: str, plan: Plan, parts: list[Any], first: int) -> None:
     """Stage the lists of one shard: the songs in the places from `first` on."""
     _compile(plan.settings, plan.projection.screen)
@@ -236,7 +236,7 @@ def _refreshed(store: Store, settings: SimilarSettings, vectors: Vectors, made_b
     return ray.get(task.remote(folder / FOLDER, made_by, ray.put(vectors.matrix), before, settings))
 
 
-@ray.remote(num_cpus=1)
+@remote(num_cpus=1)
 def _refresh(
     folder: AnyPath, made_by: dict[str, Any], matrix: Array, before: Array, settings: SimilarSettings
 ) -> Compared | None:
@@ -266,13 +266,13 @@ def _by_rules(songs: Songs, settings: SimilarSettings, vectors: Vectors, pool: L
     return Lists(*(np.concatenate(arrays) for arrays in zip(*(refined[rows] for rows in sorted(refined)), strict=True)))
 
 
-@ray.remote(num_cpus=1)
+@remote(num_cpus=1)
 def _of_songs(matrix: Array, songs_and_pool: tuple[Songs, Lists], settings: SimilarSettings) -> Statistics:
     _compile(settings)
     return statistics_of(matrix, settings, songs_and_pool[1])
 
 
-@ray.remote(num_cpus=1)
+@remote(num_cpus=1)
 def _refine(
     matrix: Array,
     songs_and_pool: tuple[Songs, Lists],

@@ -1,19 +1,15 @@
 """The gate: the conditions that a new table of similar songs must meet to be published."""
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from musicrec.errors import PublishError, SchemaError
-from musicrec.serve.sidecar import Sidecar
-from musicrec.serve.sidecar_cache import local_version
-from musicrec.serve.tag_scores import describe as describe_tags
 from musicrec.settings import SimilarSettings
 from musicrec.similarity import Lists, check_lists, churn, quality
 from musicrec.similarity.rules import score_range
+from musicrec.stages.similar.published_table import published_lists
 from musicrec.store.store import Store
 
 SONGS_PER_N_FOR_HUBS = 20  # with fewer than 20·n songs, even the mean song is in over 5 % of the lists
@@ -60,28 +56,3 @@ def _churn(store: Store, track_ids: pa.ChunkedArray, ids: NDArray[np.int32]) -> 
     value_set = ids_before.cast(track_ids.type).combine_chunks()
     rows_before = pc.fill_null(pc.index_in(track_ids, value_set=value_set), -1)
     return churn(lists_before, ids, rows_before.to_numpy())
-
-
-def published_lists(store: Store) -> tuple[pa.ChunkedArray, NDArray[np.int32]]:
-    """Return track ids and lists, int32 [N, n], of the published table, memory-mapped."""
-    sidecar = Sidecar(local_version(store.path("similar")))
-    return sidecar.songs["track_id"], sidecar.neighbours
-
-
-def describe(lineage: dict[str, Any]) -> str:
-    """Describe in one line the figures of the gate and how the lists were made."""
-    figures, how = lineage.get("gate", {}), lineage.get("compared", {})
-    shown = {"coverage": "coverage", "max_hub_share": "largest hub", "churn": "churn"}
-    parts = [f"{words} {figures[name]:.3f}" for name, words in shown.items() if figures.get(name) is not None]
-    if figures.get("short_lists"):
-        parts.append(f"{figures['short_lists']} lists have fewer songs")
-    if how.get("exact") is False:
-        parts.append(f"approximate, recall {how['recall']:.3f}")
-    if "changed" in how:
-        parts.append(f"refreshed, {how['changed']:,} new or changed")
-    if without := how.get("without_artist"):
-        have = "song has" if without == 1 else "songs have"
-        parts.append(f"{without:,} {have} no artist, so rules about artists pass")
-    if "tags" in lineage:
-        parts.append(describe_tags(lineage["tags"]))
-    return ", ".join(parts)

@@ -1,17 +1,51 @@
-"""Publish lists of similar songs as a table: the gate, Parquet parts, the sidecar, the swap of versions."""
+"""Compare the songs and publish their lists as a table: the gate, Parquet parts, the sidecar, the swap of versions."""
 
+import logging
+
+import numpy as np
+
+from musicrec.cluster.tasks import connect
 from musicrec.errors import PublishError
 from musicrec.files.paths import remove
+from musicrec.monitor import log
 from musicrec.serve.comparable_songs import Vectors
 from musicrec.serve.space_shares import write_shares
 from musicrec.serve.table_writer import write_table
-from musicrec.serve.tag_scores import passing, tables_of
+from musicrec.serve.tag_scores import passing
 from musicrec.settings import SimilarSettings
+from musicrec.similarity import Lists
+from musicrec.similarity.list_quality import NO_SONG
+from musicrec.stages.similar.all_pairs import compare
+from musicrec.stages.similar.beside_features import KEY, beside_features, warning
 from musicrec.stages.similar.gate import gate
 from musicrec.stages.similar.kept_lists import FOLDER, Compared, save
+from musicrec.stages.similar.published_table import read_by_rules
 from musicrec.store.store import Store
 
 VERSIONS_KEPT = 3  # older versions that stay on disk beside the published one
+EMPTY_LIST = Lists(np.full((1, 1), NO_SONG, np.int32), np.full((1, 1), -np.inf, np.float32))  # of an only song
+
+
+def compare_and_publish(
+    store: Store, settings: SimilarSettings, fingerprint: str, vectors: Vectors, *, address: str | None, gpu: bool
+) -> None:
+    """Compare all songs on Ray, and publish their lists as the table with this fingerprint."""
+    if len(vectors.names) > 1:
+        connect(address)
+        compared = compare(store, settings, vectors, gpu=gpu)
+    else:
+        compared = Compared(EMPTY_LIST)
+    publish_lists(store, settings, fingerprint, _judged(store, settings, vectors), compared)
+
+
+def _judged(store: Store, settings: SimilarSettings, vectors: Vectors) -> Vectors:
+    """Return the vectors with what their model is worth beside the features, and say so if it is worse."""
+    found = None if settings.space else beside_features(store, vectors)
+    if not found:
+        return vectors
+    if line := warning(found):
+        log.log_event("gate", f"musicrec: {line}", level=logging.WARNING, message=line)
+    return vectors._replace(origin=vectors.origin._replace(lineage=vectors.origin.lineage | {KEY: found}))
 
 
 def publish_lists(
@@ -61,18 +95,6 @@ def publish_lists(
             f"similar: the table could not be written to {store.out} ({e}); the published table is unchanged; "
             f"free space there and run it again"
         ) from e
-
-
-def read_by_rules(store: Store, settings: SimilarSettings) -> dict[str, str]:
-    """Return the tables that the rules look at, with their fingerprints."""
-    return recordings(store, settings) | tables_of(store, settings)
-
-
-def recordings(store: Store, settings: SimilarSettings) -> dict[str, str]:
-    """Return the table that says which songs are one recording, with its fingerprint, if the rules use it."""
-    if settings.no_duplicates and store.exists("recordings"):
-        return {"recordings": store.footer("recordings")["fingerprint"]}
-    return {}
 
 
 def _keep_only_newest(store: Store) -> None:

@@ -4,15 +4,11 @@ Beside its Parquet parts, a version has a sidecar for lookups: the same lists as
 the songs.
 """
 
-import logging
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
-from musicrec.cluster.tasks import connect
 from musicrec.errors import MusicrecError, SchemaError
-from musicrec.monitor import log
 from musicrec.schemas import OK, SKIPPED, Reason
 from musicrec.serve.comparable_songs import Vectors, read_vectors
 from musicrec.serve.sidecar_cache import local_version
@@ -20,20 +16,12 @@ from musicrec.serve.song_facts import fingerprint_of_facts
 from musicrec.serve.space_shares import read_shares
 from musicrec.serve.tag_scores import passing, published_tags, with_models
 from musicrec.settings import SimilarSettings
-from musicrec.similarity import Lists
-from musicrec.similarity.list_quality import NO_SONG
 from musicrec.stages.finish import finish
-from musicrec.stages.similar.all_pairs import compare
-from musicrec.stages.similar.beside_features import KEY, beside_features, warning
-from musicrec.stages.similar.gate import describe, published_lists
-from musicrec.stages.similar.kept_lists import Compared
-from musicrec.stages.similar.publish import publish_lists, read_by_rules
+from musicrec.stages.similar.published_table import describe, published_lists, read_by_rules
 from musicrec.store.lineage import digest
 from musicrec.store.outcomes import Counts, Outcome, outcomes_table
 from musicrec.store.store import Store
 from musicrec.store.versions import Withdrawn
-
-EMPTY_LIST = Lists(np.full((1, 1), NO_SONG, np.int32), np.full((1, 1), -np.inf, np.float32))  # of an only song
 
 
 @dataclass(frozen=True)
@@ -124,23 +112,11 @@ def _bring_up_to_date(
     if withdrawn and withdrawn.version in versions.on_disk():
         store.rollback("similar", withdrawn.version)  # forward
         return 0, None
-    if len(vectors.names) > 1:
-        connect(address)
-        compared = compare(store, settings, vectors, gpu=gpu)
-    else:
-        compared = Compared(EMPTY_LIST)
-    publish_lists(store, settings, fingerprint, _judged(store, settings, vectors), compared)
+    # Slow to import, and a quiet night needs none of it.
+    from musicrec.stages.similar.publish import compare_and_publish
+
+    compare_and_publish(store, settings, fingerprint, vectors, address=address, gpu=gpu)
     return len(vectors.names), None
-
-
-def _judged(store: Store, settings: SimilarSettings, vectors: Vectors) -> Vectors:
-    """Return the vectors with what their model is worth beside the features, and say so if it is worse."""
-    found = None if settings.space else beside_features(store, vectors)
-    if not found:
-        return vectors
-    if line := warning(found):
-        log.log_event("gate", f"musicrec: {line}", level=logging.WARNING, message=line)
-    return vectors._replace(origin=vectors.origin._replace(lineage=vectors.origin.lineage | {KEY: found}))
 
 
 def _is_published(store: Store, fingerprint: str) -> bool:

@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 from numpy.typing import NDArray
 
+from musicrec.cluster.lazy_ray import remote
 from musicrec.cluster.tasks import connect
-from musicrec.evaluate import SHUFFLED, control_scores, file_type, scores
+from musicrec.evaluate.controls import SHUFFLED, file_type
+from musicrec.evaluate.scores import control_scores, scores
 from musicrec.files.parquet import read_parquet
 from musicrec.files.paths import AnyPath
 from musicrec.models import NETWORKS, TrainingSet, with_defaults
@@ -134,7 +135,7 @@ def _name(store: Store, unit: Unit, songs: TrainingSet) -> str:
 # --- a training run -----------------------------------------------------------------------------------------------
 
 
-@ray.remote(num_cpus=1)
+@remote(num_cpus=1)
 def _train_and_test(out: AnyPath, name: str, unit: Unit) -> None:
     """Stage a model's predictions for the songs of one fold, and its learning curve."""
     from musicrec.models.network import one_thread

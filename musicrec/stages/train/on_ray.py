@@ -16,8 +16,8 @@ from threading import Thread
 from typing import Any
 
 import numpy as np
-import ray
 
+from musicrec.cluster.lazy_ray import ray
 from musicrec.errors import ConfigError, MusicrecError
 from musicrec.files.parquet import arrow_file_system
 from musicrec.files.paths import AnyPath, path_string, read_bytes, write_atomic

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import ray
 from numpy.typing import NDArray
 
+from musicrec.cluster.lazy_ray import remote
 from musicrec.cluster.tasks import connect, run_tasks
 from musicrec.errors import ConfigError, ModelError
 from musicrec.files.paths import AnyPath, link_or_copy, write_folder
@@ -162,7 +162,7 @@ def _outcomes(store: Store, songs: TrainingSet, model_id: str, lacks: dict[str, 
 def unpack_as_task(store: Store, table: str) -> None:
     """Unpack a table of spectrograms or images in a task on the cluster."""
     if table != "features" and isinstance(store.out, Path):  # if OUT is in a bucket, each node unpacks its own copy
-        _run_alone(ray.remote(num_cpus=1)(_unpack), store.out, table)
+        _run_alone(remote(num_cpus=1)(_unpack), store.out, table)
 
 
 def _unpack(out: AnyPath, table: str) -> None:
@@ -173,7 +173,7 @@ def _fit_as_task(store: Store, settings: TrainSettings, model_id: str) -> AnyPat
     """Train in a single task; return the folder that holds the finished model."""
     folder = store.work.folder(settings.stage) / f"{model_id}-{time.time_ns()}"
     with Progress(f"train {settings.model}", 1) as progress:
-        _run_alone(ray.remote(num_cpus=1)(_fit_in_task), store.out, settings, model_id, folder)
+        _run_alone(remote(num_cpus=1)(_fit_in_task), store.out, settings, model_id, folder)
         progress.advance(1)
     return folder
 

@@ -6,9 +6,9 @@ The songs that `musicrec train` tests on, with the same seed and test fraction, 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 from numpy.typing import NDArray
 
+from musicrec.cluster.lazy_ray import ray, remote
 from musicrec.cluster.tasks import connect, run_tasks
 from musicrec.models import TrainingSet, held_out
 from musicrec.models.tuning import Candidate, Fold, candidates, inner_folds, score, to_text
@@ -104,7 +104,7 @@ def _search(settings: TuneSettings, songs: TrainingSet, tried: list[Candidate]) 
     return pa.table(columns, schema=TUNING)
 
 
-@ray.remote(num_cpus=1)
+@remote(num_cpus=1)
 def _score(
     settings: TuneSettings, candidate: Candidate, data: Songs, folds: list[WeightedFold], k: int
 ) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from musicrec.stages.catalog.stage import catalog
 from musicrec.stages.duplicates import fingerprint_rows, kept_matches, matching
 from musicrec.stages.duplicates.stage import describe, duplicates
 from musicrec.stages.extract.stage import extract
-from musicrec.stages.similar.publish import recordings
+from musicrec.stages.similar.published_table import recordings
 from musicrec.store.store import Store
 
 pytestmark = pytest.mark.usefixtures("ray_session")

@@ -13,7 +13,7 @@ from musicrec.serve.comparable_songs import read_vectors
 from musicrec.settings import CatalogSettings, EmbedSettings, ExtractSettings, SimilarSettings, TrainSettings
 from musicrec.stages.similar import beside_features as beside
 from musicrec.stages.similar.beside_features import K, beside_features, warning
-from musicrec.stages.similar.stage import _judged
+from musicrec.stages.similar.publish import _judged
 from musicrec.store.store import Store
 
 N, TESTED = 60, 15

@@ -275,7 +275,7 @@ def test_what_a_killed_run_left_is_not_taken_for_a_table(store, publish_vectors)
 def test_lists_that_a_killed_run_left_are_not_taken_for_those_of_other_songs(store, publish_vectors, monkeypatch):
     publish_vectors(store.out, vectors(1))
     with monkeypatch.context() as killed:
-        killed.setattr("musicrec.stages.similar.stage.publish_lists", None)
+        killed.setattr("musicrec.stages.similar.publish.publish_lists", None)
         with pytest.raises(TypeError):
             similar(store, SETTINGS)
     assert store.work.staged("similar")

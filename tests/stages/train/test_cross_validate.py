@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from musicrec import features, schemas
-from musicrec.evaluate import summary
+from musicrec.evaluate.summary import summary
 from musicrec.models import with_defaults
 from musicrec.schemas import EVALUATION
 from musicrec.serve.known_artists import without_artists
