@@ -28,13 +28,16 @@ def plain(text: str) -> str:
     >>> plain("Sigur Rós"), plain("Don’t Stop (’til…)"), plain("!!!"), plain("Tom & Jerry")
     ('sigur ros', 'dont stop til', '!!!', 'tom and jerry')
     """
-    folded = unicodedata.normalize("NFKC", text).casefold().translate(LETTERS)
+    folded = unicodedata.normalize("NFKC", text).casefold()
     letters: list[str] = []
     for letter in unicodedata.normalize("NFD", folded):
         is_accent = unicodedata.combining(letter) and letters and ord(letters[-1]) < LATIN
         letters += [] if is_accent else [letter]
-    composed = APOSTROPHES.sub("", unicodedata.normalize("NFC", "".join(letters)))
-    words = "".join(letter if letter.isalnum() or unicodedata.combining(letter) else " " for letter in composed)
+    composed = APOSTROPHES.sub("", unicodedata.normalize("NFC", "".join(letters).translate(LETTERS)))
+    words = ""
+    for letter in composed:  # a mark belongs to the letter before it, and without one it is punctuation
+        is_mark = unicodedata.combining(letter) and words[-1:].strip()
+        words += letter if letter.isalnum() or is_mark else " "
     return " ".join(words.split()) or folded.strip()
 
 
