@@ -9,6 +9,7 @@ from musicrec import __version__
 from musicrec.cli import (
     doctor,
     listening,
+    listening_test,
     models,
     nightly,
     personal,
@@ -78,6 +79,7 @@ for _command in (
     personal.histories,
     listening.recommend,
     listening.listen,
+    listening_test.listening_test,
     playlist.playlist,
     service.serve,
     published.status,

@@ -45,7 +45,7 @@ from musicrec.store.store import Store
 @workers_option
 @address_option
 def refresh(out: str, settings_file: Path | None, deadline: datetime.timedelta | None, **options: Any) -> None:  # noqa: ANN401
-    """Bring the table up to date with its source: the nightly job.
+    """Bring the table up to date with its source, every night.
 
     Only songs that were added or changed are decoded. The published model embeds them; a model is trained only if none
     is published. The settings are those of OUT's last run. Each run writes a JSON report to OUT/_runs.

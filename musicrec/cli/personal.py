@@ -26,7 +26,7 @@ OF_HISTORIES = ("to_all", "max_per_artist", "address", "force")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @settings_options(HistoriesSettings, leave_out=("files",), from_file=False)
 def histories(out: str, paths: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
-    """Read what people have listened to: the table OUT/histories.
+    """Read what people have listened to, into OUT/histories.
 
     A PATH is a file, or a folder of files: CSV or Parquet (.csv, .tsv, .parquet), an export of ListenBrainz (.zip, or
     .jsonl alone), Spotify's extended streaming history (.zip or .json), recenttracks of Last.fm (.json), or a playlist

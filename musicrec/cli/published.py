@@ -58,7 +58,7 @@ def rollback(out: str, table: str, to: str | None, only_list: bool) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(out: str, max_age: datetime.timedelta | None, as_json: bool) -> None:
-    """Show what is published, how old it is, and what is outdated.
+    """Show what is published, its age, and what is outdated.
 
     The exit code is 1 if the table of similar songs is missing or damaged, or if no run within --max-age has made it or
     found it up to date.

@@ -146,7 +146,7 @@ def catalog(out: str, settings_file: Path | None, force: bool, **options: Any) -
 @address_option
 @force_option
 def extract(out: str, settings_file: Path | None, dry_run: bool, **options: Any) -> None:  # noqa: ANN401
-    """Decode each song once; compute features and mel-spectrogram.
+    """Decode each song; compute features and mel-spectrogram.
 
     A song that cannot be used gets a row in OUT/outcomes with the reason. The other songs are not affected.
     """
@@ -353,7 +353,7 @@ def similar(
     force: bool,
     **options: Any,  # noqa: ANN401
 ) -> None:
-    """Find the most similar songs of every song; publish the table.
+    """Find the most similar songs of every song; publish them.
 
     Every song is compared with every other song. If the published table was made by the same model, only new and
     changed songs are compared, with the same result. If a rule leaves a song out of a list, the next song takes its

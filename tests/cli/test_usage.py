@@ -145,7 +145,9 @@ def test_help_keeps_settings_apart_by_stage_and_from_what_changes_no_result(run)
 
 def test_commands_are_listed_in_the_order_of_the_chain(run):
     _, commands = run("--help")[1].split("Commands:")
-    listed = re.findall(r"^  (\w+)  .*[^.]\.$", commands, re.MULTILINE)  # with its whole sentence: none ends in "..."
+    listed = re.findall(
+        r"^  ([\w-]+)  .*[^.]\.$", commands, re.MULTILINE
+    )  # with its whole sentence: none ends in "..."
     chain = [
         "run",
         "refresh",
@@ -166,6 +168,7 @@ def test_commands_are_listed_in_the_order_of_the_chain(run):
         "histories",
         "recommend",
         "listen",
+        "listening-test",
         "playlist",
         "serve",
         "status",
