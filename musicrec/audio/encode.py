@@ -1,8 +1,8 @@
 """Encode samples as an audio file: by libsndfile, or by FFmpeg (PyAV) for formats that libsndfile does not write.
 
-This is for songs that musicrec makes itself: those of the demo, and those with which `musicrec doctor` tests the
-decoders. With one version of the libraries, equal samples give equal bytes, except in ogg and opus: libsndfile gives
-each of their streams a random number.
+This is for songs that musicrec makes itself: those of the demo, those with which `musicrec doctor` tests the decoders,
+and the clips of a listening test. With one version of the libraries, equal samples give equal bytes, except in ogg and
+opus: libsndfile gives each of their streams a random number.
 """
 
 import io
@@ -28,15 +28,15 @@ class Format(NamedTuple):
         Name of the encoding: libsndfile's subtype, or FFmpeg's encoder.
     rates : tuple of int
         Sample rates that it holds, in Hz, the usual one first; empty for any.
-    options : mapping of str to str
-        Options of FFmpeg's muxer.
+    options : mapping
+        Options of libsndfile, or of FFmpeg's muxer.
     """
 
     suffix: str
     container: str
     codec: str
     rates: tuple[int, ...] = ()
-    options: Mapping[str, str] = {}
+    options: Mapping[str, str | float] = {}
 
 
 MPEG_RATES = (44_100, 48_000, 32_000, 22_050, 24_000, 16_000)
@@ -59,6 +59,7 @@ BY_FFMPEG = {
     "ac3": Format(".ac3", "ac3", "ac3", (44_100, 48_000, 32_000)),
 }
 FORMATS = BY_LIBSNDFILE | BY_FFMPEG
+CONSTANT_MP3 = BY_LIBSNDFILE["mp3"]._replace(options={"bitrate_mode": "CONSTANT", "compression_level": 0.6})
 
 LAYOUTS = {1: "mono", 2: "stereo"}
 BITS_PER_CHANNEL = 96_000  # per second, for encoders that need a bit rate
@@ -106,6 +107,19 @@ def encode(samples: Samples, sample_rate: int, form: str, **tags: str) -> bytes:
     return write(columns, sample_rate, how, tags)
 
 
+def encode_constant_mp3(samples: Samples, sample_rate: int) -> bytes:
+    """Return an mp3 without tags at a constant bit rate: clips of equal length have equal size.
+
+    Parameters
+    ----------
+    samples : numpy.ndarray
+        float32 [n], mono, within ±1.
+    sample_rate : int
+        In Hz; one of `MPEG_RATES`.
+    """
+    return _by_libsndfile(samples.reshape(len(samples), 1), sample_rate, CONSTANT_MP3, {})
+
+
 def can_encode(form: str) -> bool:
     """Return whether the installed libraries were built with the format's encoder."""
     how = FORMATS[form]
@@ -123,7 +137,8 @@ def can_encode(form: str) -> bool:
 
 def _by_libsndfile(samples: Samples, rate: int, how: Format, tags: Mapping[str, str]) -> bytes:
     content = io.BytesIO()
-    with sf.SoundFile(content, "w", rate, samples.shape[1], how.codec, format=how.container) as file:
+    about = {"format": how.container, **how.options}
+    with sf.SoundFile(content, "w", rate, samples.shape[1], how.codec, **about) as file:
         for name, value in tags.items():
             setattr(file, name, value)
         for start in range(0, len(samples), rate):  # libsndfile's Vorbis encoder crashes on minutes at once
@@ -136,7 +151,8 @@ def _by_ffmpeg(samples: Samples, rate: int, how: Format, tags: Mapping[str, str]
 
     content, layout = io.BytesIO(), LAYOUTS[samples.shape[1]]
     exact = {"fflags": "+bitexact"}  # no date, and no random number for a track
-    with av.open(content, "w", format=how.container, container_options={**exact, **how.options}) as file:
+    options = exact | {name: str(value) for name, value in how.options.items()}
+    with av.open(content, "w", format=how.container, container_options=options) as file:
         file.metadata.update(tags)
         stream = file.add_stream(how.codec, rate=rate, layout=layout, format=_sample_format(how.codec))
         assert isinstance(stream, av.AudioStream)  # as its codec says

@@ -1,13 +1,20 @@
 """Commands for a blind listening test: make one, and score what its participants answered."""
 
 import json
+import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from musicrec.cli.common import example
-from musicrec.cli.options import Command, Commands
+from musicrec.cli.options import OUT, Command, Commands
+from musicrec.monitor.text_table import printable
 
+if TYPE_CHECKING:
+    from musicrec.serve.listening_test.site import Built
+
+SONGS = 15  # as the critics of the second reference system asked for
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -15,6 +22,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     "listening-test",
     cls=Commands,
     epilog=example(
+        "listening-test build OUT --likes likes.csv --out TEST",
         "listening-test score answers/*.json --key TEST/key.json",
     ),
 )
@@ -23,6 +31,94 @@ def listening_test() -> None:
 
     `build` makes a site of clips for some participants; `score` says what may be concluded from their answers.
     """
+
+
+@listening_test.command(
+    cls=Command,
+    epilog=example(
+        "listening-test build OUT --likes likes.csv --out TEST",
+        "listening-test build OUT --likes ada.txt --out TEST --songs 9 --recommended 3 --seed 7",
+        "listening-test build OUT --likes likes.csv --out TEST --design methods",
+    ),
+)
+@OUT
+@click.option(
+    "--likes",
+    "likes_file",
+    required=True,
+    type=FILE,
+    help="Who likes what: CSV with the columns participant and track_id, or the songs of one participant, one a line.",
+)
+@click.option(
+    "--out",
+    "folder",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="New folder for site/, key.json and links.csv.",
+)
+@click.option(
+    "--design",
+    type=click.Choice(["set", "methods"]),
+    default="set",
+    show_default=True,
+    help="Compare recommended songs with songs of the catalog, half random and half of the same genres (set); or what "
+    "`recommend --by embedding` finds by --method genre and by --method cosine (methods).",
+)
+@click.option("--songs", type=click.IntRange(2), help="Songs of each participant, with --design set.  [default: 15]")
+@click.option(
+    "--recommended",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="How many of them are recommended; with --design methods, by each method.",
+)
+@click.option("--repeats", type=click.IntRange(0), default=2, show_default=True, help="Songs that are heard twice.")
+@click.option("--seconds", type=click.FloatRange(1, 120), default=30, show_default=True, help="Length of a clip.")
+@click.option("--seed", type=click.IntRange(0), help="Seed of all that is drawn; keep it secret.  [default: a new one]")
+def build(
+    out: str,
+    *,
+    likes_file: Path,
+    folder: Path,
+    design: str,
+    songs: int | None,
+    recommended: int,
+    repeats: int,
+    seconds: float,
+    seed: int | None,
+) -> None:
+    """Make a blind listening test: a static site, and its key.
+
+    Each participant gets a page of their own, which opens from a disk or from any web server and sends nothing. Clips
+    are equally long and equally loud (EBU R128), in random order, without names. Nothing in the site says which clip is
+    which: that is in DIR/key.json, which you keep. DIR/links.csv says which page is whose.
+    """
+    from musicrec.serve.listening_test.chosen_songs import Plan
+    from musicrec.serve.listening_test.likes_file import read_likes
+    from musicrec.serve.listening_test.site import build_test
+    from musicrec.store.store import Store
+
+    if design == "methods" and songs is not None:
+        raise click.UsageError("--songs goes with --design set; with methods, --recommended is for each method.")
+    n_set = (songs or SONGS) - recommended
+    if design == "set" and n_set < 1:
+        raise click.UsageError(f"--recommended {recommended} leaves no songs to compare with; give more --songs.")
+    store = Store(out)
+    store.require()
+    seed = secrets.randbits(32) if seed is None else seed
+    plan = Plan(design, recommended, n_set, repeats)
+    click.echo(_built(build_test(store, read_likes(likes_file), folder.absolute(), plan, seed=seed, seconds=seconds)))
+
+
+def _built(test: "Built") -> str:
+    n_clips = sum(map(len, test.key.clips.values()))
+    lines = [
+        f"{test.folder / 'site'}: {len(test.key.clips)} participants, {n_clips} clips, seed {test.key.seed}",
+        f"{test.folder / 'links.csv'}: the page of each participant",
+        f"{test.folder / 'key.json'}: which clip is which; no participant may see it",
+        *(f"passed over {track_id}: {why}" for track_id, why in sorted(test.left_out.items())),
+    ]
+    return "\n".join(map(printable, lines))
 
 
 @listening_test.command(

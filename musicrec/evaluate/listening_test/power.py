@@ -69,8 +69,8 @@ def detectable_effect(n: int) -> float:
 
     Examples
     --------
-    >>> round(detectable_effect(34), 2)
-    0.49
+    >>> round(detectable_effect(34), 3)
+    0.495
     """
     from scipy import optimize
 
