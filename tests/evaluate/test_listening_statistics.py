@@ -3,6 +3,8 @@
 import itertools
 from collections import Counter
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pandas as pd
 import pytest
@@ -110,7 +112,26 @@ def test_too_few_people_or_songs_have_no_mixed_model():
     answers = synthetic_answers(0, n_participants=4)
     songs = answers.track_id.where(contrast(answers) < 0, "one song")
     assert mixed_effect(answers.rating, contrast(answers), answers.participant, songs) is None
-    assert mixed_effect(np.ones(len(answers)), contrast(answers), answers.participant, answers.track_id) is None
+    for y in (np.ones(len(answers)), 50 + 100 * contrast(answers)):
+        assert mixed_effect(y, contrast(answers), answers.participant, answers.track_id) is None
+
+
+@hypothesis.given(
+    st.integers(3, 7), st.integers(1, 40), st.lists(st.sampled_from([0, 1, 50, 99, 100]), min_size=5), st.data()
+)
+@hypothesis.settings(max_examples=60)
+def test_whatever_is_answered_the_model_gives_a_p_value_or_none(n_participants, n_songs, ratings, data):
+    answers = synthetic_answers(0, n_participants=n_participants)
+    kind = data.draw(st.sampled_from(["all", "participant", "condition and participant"]))
+    number = {"all": np.arange(len(answers)), "participant": answers.index // 15}.get(
+        kind, answers.index // 15 * 2 + (contrast(answers) > 0)
+    )
+    y = np.array(ratings, float)[np.asarray(number) % len(ratings)]
+    found = mixed_effect(y, contrast(answers), answers.participant, np.arange(len(answers)) % n_songs)
+    if found is not None:
+        assert 0 <= found.p <= 1
+        assert found.low <= found.effect <= found.high
+        assert np.isfinite(found).all()
 
 
 # --- rates and conditions ---------------------------------------------------------------------------------------------

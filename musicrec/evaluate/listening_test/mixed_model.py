@@ -7,7 +7,6 @@ both are drawn from many (Baayen, Davidson and Bates 2008). Each participant may
 which the interval would be too narrow (Barr, Levy, Scheepers and Tily 2013).
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -64,18 +63,19 @@ def mixed_effect(answers: ArrayLike, x: ArrayLike, participants: ArrayLike, song
     Returns
     -------
     MixedEffect or None
-        None with fewer than three participants, or three songs of a condition, or if all answers are equal.
+        None with fewer than three participants, or three songs of a condition, or if nothing varies but by condition.
     """
     y, contrast = np.asarray(answers, np.float64), np.asarray(x, np.float64)
     people, heard = (np.unique(np.asarray(names), return_inverse=True)[1] for names in (participants, songs))
     fewest = min(len(np.unique(people)), *(len(np.unique(heard[contrast * side > 0])) for side in (1, -1)))
-    if fewest < FEWEST or np.ptp(y) == 0:
+    if fewest < FEWEST:
+        return None
+    design = np.column_stack([np.ones_like(y), contrast])
+    if np.linalg.matrix_rank(np.column_stack([design, y])) <= design.shape[1]:  # nothing is left to be random
         return None
     from scipy import stats
 
-    same_person, same_song = (np.equal.outer(who, who).astype(np.float64) for who in (people, heard))
-    design = np.column_stack([np.ones_like(y), contrast])
-    ratios, beta, error, noise = _fit(y, design, [same_person, same_person * np.outer(contrast, contrast), same_song])
+    ratios, beta, error, noise = _fit(_products(y, design, people, heard))
     df = fewest - 1
     half = float(stats.t.ppf(0.975, df)) * error
     p = float(2 * stats.t.sf(abs(beta) / error, df))
@@ -83,42 +83,56 @@ def mixed_effect(answers: ArrayLike, x: ArrayLike, participants: ArrayLike, song
     return MixedEffect(beta, beta - half, beta + half, p, error, df, participant, slope, song, noise)
 
 
-def _fit(y: Matrix, X: Matrix, kernels: list[Matrix]) -> tuple[Matrix, float, float, float]:
+class _Products(NamedTuple):
+    """Cross products of all columns: participants, their effects, songs, then intercept, x and answers.
+
+    A song that was heard once is no column. It adds to the variance of its answer.
+    """
+
+    of_shared: Matrix  # over answers to songs that were heard several times
+    of_single: Matrix
+    n_single: int
+    n: int
+    widths: tuple[int, int, int]  # columns of participants, their effects, and songs
+
+
+def _products(y: Matrix, design: Matrix, people: NDArray[np.intp], heard: NDArray[np.intp]) -> _Products:
+    is_single = np.bincount(heard)[heard] == 1
+    of_people = np.eye(people.max() + 1)[people]
+    of_songs = np.eye(heard.max() + 1)[heard][:, np.bincount(heard) > 1]
+    columns = np.column_stack([of_people, of_people * design[:, 1:], of_songs, design, y])
+    shared, single = columns[~is_single], columns[is_single]
+    widths = (of_people.shape[1], of_people.shape[1], of_songs.shape[1])
+    return _Products(shared.T @ shared, single.T @ single, len(single), len(y), widths)
+
+
+def _fit(products: _Products) -> tuple[Matrix, float, float, float]:
     """Return what fits best: ratios of standard deviations to the noise's, effect, its error, and the noise's sd."""
     from scipy import optimize
 
-    deviance, solve = _profiled(y, X, kernels)
-    bounds = [(0.0, MOST_RATIO)] * len(kernels)
-    fits = [optimize.minimize(deviance, [start] * len(kernels), method="L-BFGS-B", bounds=bounds) for start in STARTS]
+    bounds = [(0.0, MOST_RATIO)] * 3
+    fits = [
+        optimize.minimize(lambda ratios: _solved(ratios, products)[0], [start] * 3, method="L-BFGS-B", bounds=bounds)
+        for start in STARTS
+    ]
     ratios = np.asarray(min(fits, key=lambda fit: float(fit.fun)).x, np.float64)
-    beta, covariance, variance = solve(ratios)
-    return ratios, float(beta[1]), float(np.sqrt(variance * covariance[1, 1])), float(np.sqrt(variance))
+    _, root = _solved(ratios, products)
+    inverse = np.linalg.inv(root[:-1, :-1])
+    noise = float(root[-1, -1] / np.sqrt(products.n - 2))
+    return ratios, float(inverse[1] @ root[:-1, -1]), float(noise * np.linalg.norm(inverse[1])), noise
 
 
-def _profiled(
-    y: Matrix, X: Matrix, kernels: list[Matrix]
-) -> tuple[Callable[[Matrix], float], Callable[[Matrix], tuple[Matrix, Matrix, float]]]:
-    """Return the REML deviance as a function of the ratios alone, and the solution for given ratios."""
-    from scipy.linalg import cho_factor, solve_triangular
+def _solved(ratios: Matrix, products: _Products) -> tuple[float, Matrix]:
+    """Return the REML deviance, and the triangular root of intercept, x and answers under the model's covariance.
 
-    both, n_free = np.column_stack([X, y]), len(y) - X.shape[1]
-
-    def factors(ratios: Matrix) -> tuple[Matrix, Matrix]:
-        covariance = np.eye(len(y))
-        for ratio, kernel in zip(ratios, kernels, strict=True):
-            covariance += ratio**2 * kernel
-        lower = cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)[0]
-        white = solve_triangular(lower, both, lower=True, check_finite=False)
-        return np.diagonal(lower), np.asarray(np.linalg.qr(white, mode="r"))
-
-    def deviance(ratios: Matrix) -> float:
-        diagonal, R = factors(ratios)
-        of_design = np.abs(np.diagonal(R)[:-1])
-        return float(2 * np.log(diagonal).sum() + 2 * np.log(of_design).sum() + n_free * np.log(R[-1, -1] ** 2))
-
-    def solve(ratios: Matrix) -> tuple[Matrix, Matrix, float]:
-        _, R = factors(ratios)
-        inverse = np.linalg.inv(R[:-1, :-1])
-        return inverse @ R[:-1, -1], inverse @ inverse.T, float(R[-1, -1] ** 2 / n_free)
-
-    return deviance, solve
+    The Cholesky factor of the mixed-model equations, bordered by these columns, ends in that root.
+    """
+    n_random = sum(products.widths)
+    single = 1 + ratios[2] ** 2
+    scale = np.concatenate([np.repeat(ratios, products.widths), np.ones(3)])
+    equations = (products.of_shared + products.of_single / single) * np.outer(scale, scale)
+    equations[:n_random, :n_random] += np.eye(n_random)
+    factor = np.linalg.cholesky(equations)
+    logs = np.log(np.diagonal(factor))
+    deviance = 2 * logs[:-1].sum() + products.n_single * np.log(single) + 2 * (products.n - 2) * logs[-1]
+    return float(deviance), factor[n_random:, n_random:].T
