@@ -44,5 +44,5 @@ def synthetic_test(folder, answers):
         said = [{"clip": c.clip, **answer} for c, answer in zip(clips[code], [*given, *given[:2]], strict=True)]
         content = {"format": FORMAT, "version": VERSION, "test": "t1", "participant": code, "answers": said}
         (folder / f"{code}.json").write_text(json.dumps(content))
-    (folder / "key.json").write_bytes(key_as_json(Key("t1", 7, "set", names, clips)))
+    (folder / "key.json").write_bytes(key_as_json(Key("t1", 7, "set", "v1", names, clips)))
     return sorted(folder.glob("p*.json"))

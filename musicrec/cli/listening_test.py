@@ -111,9 +111,9 @@ def build(
 
 
 def _built(test: "Built") -> str:
-    n_clips = sum(map(len, test.key.clips.values()))
+    n, n_clips = len(test.key.clips), sum(map(len, test.key.clips.values()))
     lines = [
-        f"{test.folder / 'site'}: {len(test.key.clips)} participants, {n_clips} clips, seed {test.key.seed}",
+        f"{test.folder / 'site'}: {n} participant{'s' if n > 1 else ''}, {n_clips} clips, seed {test.key.seed}",
         f"{test.folder / 'links.csv'}: the page of each participant",
         f"{test.folder / 'key.json'}: which clip is which; no participant may see it",
         *(f"passed over {track_id}: {why}" for track_id, why in sorted(test.left_out.items())),

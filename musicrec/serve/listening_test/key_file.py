@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from musicrec.errors import ConfigError
 
 FORMAT, VERSION = "musicrec listening test: key", 1
+ABOUT = ("test", "seed", "design", "table")
 
 
 class KeyClip(NamedTuple):
@@ -42,6 +43,8 @@ class Key(NamedTuple):
         Seed of all that was drawn.
     design : {"set", "methods"}
         What is compared.
+    table : str
+        Version of the table of similar songs by which songs were recommended.
     names : mapping of str to str
         The name of each participant in the file of likes, by the code that stands in the site.
     clips : mapping of str to list of KeyClip
@@ -51,6 +54,7 @@ class Key(NamedTuple):
     test: str
     seed: int
     design: str
+    table: str
     names: Mapping[str, str]
     clips: Mapping[str, list[KeyClip]]
 
@@ -61,7 +65,7 @@ def key_as_json(key: Key) -> bytes:
         {"code": code, "name": key.names[code], "clips": [clip._asdict() for clip in clips]}
         for code, clips in key.clips.items()
     ]
-    about = {"format": FORMAT, "version": VERSION, "test": key.test, "seed": key.seed, "design": key.design}
+    about = {"format": FORMAT, "version": VERSION, **{name: getattr(key, name) for name in ABOUT}}
     return (json.dumps({**about, "participants": participants}, ensure_ascii=False, indent=1) + "\n").encode()
 
 
@@ -80,7 +84,7 @@ def read_key(file: Path) -> Key:
         participants = found["participants"]
         names = {str(one["code"]): str(one["name"]) for one in participants}
         clips = {str(one["code"]): [_clip(clip) for clip in one["clips"]] for one in participants}
-        return Key(str(found["test"]), int(found["seed"]), str(found["design"]), names, clips)
+        return Key(str(found["test"]), int(found["seed"]), str(found["design"]), str(found["table"]), names, clips)
     except OSError as e:
         raise ConfigError(f"{file} cannot be read ({e.strerror or e}); expected the key.json of the test") from e
     except (ValueError, KeyError, TypeError, RecursionError) as e:

@@ -30,7 +30,7 @@ class Score(NamedTuple):
 
     Attributes
     ----------
-    test, seed, design
+    test, seed, design, table
         As in the key.
     n_participants, n_invited, n_files, n_answers : int
         Participants with an answer, and all of the key; files; answers used, repeats included.
@@ -49,6 +49,7 @@ class Score(NamedTuple):
     test: str
     seed: int
     design: str
+    table: str
     n_participants: int
     n_invited: int
     n_files: int
@@ -78,7 +79,7 @@ def score_answers(files: Sequence[Path], key: Key) -> Score:
     by_songs = {ALL: first, UNKNOWN: first[~first["known"].astype(bool)]}
     comparisons = {songs: _compared(chosen, key.design) for songs, chosen in by_songs.items()}
     return Score(
-        key.test, key.seed, key.design,
+        key.test, key.seed, key.design, key.table,
         rows["participant"].nunique(), len(key.clips), len(files), len(rows), left_out,
         {songs: rates(chosen) for songs, chosen in by_songs.items()},
         comparisons, _retest(rows), conclusion(comparisons[ALL][0]),

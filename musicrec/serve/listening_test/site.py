@@ -82,7 +82,8 @@ def build_test(
         tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as unfinished,
     ):
         files = ClipFiles(Path(clips), uris, seconds)
-        key = _chosen(Chooser(store, plan, seed, files.make), likes, plan, seed)
+        names, chosen = _chosen(Chooser(store, plan, seed, files.make), likes, plan.n_repeats)
+        key = Key(_name(seed, chosen), seed, plan.design, store.path("similar").name, names, chosen)
         _write(Path(unfinished) / "test", key, files, seconds)
         if folder.exists():
             folder.rmdir()
@@ -90,17 +91,24 @@ def build_test(
     return Built(folder, key, files.left_out)
 
 
-def _chosen(chooser: Chooser, likes: Mapping[str, Sequence[str]], plan: Plan, seed: int) -> Key:
+def _chosen(
+    chooser: Chooser, likes: Mapping[str, Sequence[str]], n_repeats: int
+) -> tuple[dict[str, str], dict[str, list[KeyClip]]]:
+    """Return names and clips of participants, by their codes."""
     names, clips = {}, {}
     with Progress("participants", len(likes)) as progress:
         for participant, songs in likes.items():
             rng = chooser.rng(participant, "names")
             code = _code(rng)
-            order = with_repeats(chooser.choose(participant, songs), plan.n_repeats, rng)
+            order = with_repeats(chooser.choose(participant, songs), n_repeats, rng)
             names[code], clips[code] = participant, _named(order, rng)
             progress.advance()
-    test = hashlib.blake2b(json.dumps([seed, sorted(names)]).encode(), digest_size=CODE_BYTES).hexdigest()
-    return Key(test, seed, plan.design, names, clips)
+    return names, clips
+
+
+def _name(seed: int, clips: Mapping[str, list[KeyClip]]) -> str:
+    """Return the name of a test: another one if anything is heard that was not."""
+    return hashlib.blake2b(json.dumps([seed, clips]).encode(), digest_size=CODE_BYTES).hexdigest()
 
 
 def _named(order: Sequence[tuple[Chosen, int | None]], rng: np.random.Generator) -> list[KeyClip]:
