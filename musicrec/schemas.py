@@ -307,6 +307,15 @@ SIMILAR = pa.schema(
     ]
 )
 
+MAP = pa.schema(
+    [
+        ("track_id", pa.string()),  # the song
+        ("x", pa.float32()),  # where it is on the map, to the right; finite
+        ("y", pa.float32()),  # the same, upwards; similar songs are near each other, and the unit means nothing
+        ("is_added", pa.bool_()),  # whether it came after the last layout of all songs, and stands among its neighbours
+    ]
+)
+
 HISTORIES = pa.schema(
     [
         ("user_id", pa.string()),  # the listener

@@ -16,7 +16,7 @@ import pytest
 from musicrec.audio.encode import encode
 from musicrec.cli import cli
 from musicrec.models.pretrained.card import Card
-from musicrec.schemas import EMBEDDINGS, RECORDINGS, TRACKS
+from musicrec.schemas import EMBEDDINGS, MAP, RECORDINGS, TRACKS
 from musicrec.serve.sidecar import SIDECAR_COLUMNS
 from musicrec.serve.table_writer import write_table
 from musicrec.settings import (
@@ -25,6 +25,7 @@ from musicrec.settings import (
     DuplicatesSettings,
     EmbedSettings,
     HistoriesSettings,
+    MapSettings,
     SimilarSettings,
     resolve,
 )
@@ -197,6 +198,7 @@ def folder(tmp_path_factory):
         {"track_id": s, "model_id": "m", "embedding": v, "probabilities": [float(s[:-6] == g) for g in GENRES]}
         for s, v in zip(SONGS, vectors, strict=True)
     ]
+    places = [{"track_id": s, "x": float(i), "y": 0.0, "is_added": False} for i, s in enumerate(SONGS)]
     recordings = [{"track_id": s, "recording": s, "score": 0.0, "speed": 1.0, "offset_s": 0.0} for s in SONGS]
     store = Store(folder / "OUT")
     store.create()
@@ -210,6 +212,7 @@ def folder(tmp_path_factory):
         ("embeddings", EmbedSettings(), pa.Table.from_pylist(embeddings, EMBEDDINGS)),
         ("outcomes", CatalogSettings(source="/music"), outcomes),
         ("recordings", DuplicatesSettings(), pa.Table.from_pylist(recordings, RECORDINGS)),
+        ("map", MapSettings(), pa.Table.from_pylist(places, MAP)),
     ):
         publish(store, name, settings, lambda version, table=table: version.write_part(table))
     ids, scores = top_n(vectors, 50)

@@ -36,6 +36,7 @@ ONLY_IN = {  # rooms, or modules of one
     "soundfile": {"audio", "stages.doctor"},
     "av": {"audio", "stages.doctor"},
     "aiohttp": {"audio"},
+    "umap": {"similarity.layout"},
     "fsspec": {"audio"},
     "upath": {"files", "store", "serve", "stages.catalog"},
     "s3fs": {"audio"},

@@ -12,7 +12,7 @@ from musicrec.errors import MusicrecError
 from musicrec.monitor.text_table import text_table
 from musicrec.store.store import Store
 
-ROLLED_BACK = ("similar", "recommendations")  # for any other table, the next run would make the newer version again
+ROLLED_BACK = ("similar", "recommendations", "map")  # of others, the next run would make the newer version again
 
 
 @click.command(

@@ -8,6 +8,7 @@ from musicrec.settings.base import StageSettings, resolve
 from musicrec.settings.catalog import CatalogKind, CatalogSettings, GenreSource
 from musicrec.settings.extract import MIN_SEGMENT_S, ExtractSettings, FeatureSet
 from musicrec.settings.histories import HistoriesSettings, RecommendSettings
+from musicrec.settings.layout import MapSettings
 from musicrec.settings.similar import (
     NO_TAG_RULE,
     TAG_SCORE,
@@ -84,6 +85,7 @@ __all__ = [
     "GenreSource",
     "HistoriesSettings",
     "Hubness",
+    "MapSettings",
     "Metric",
     "ModelName",
     "NetworkName",

@@ -218,7 +218,8 @@ def stages(
     keep_model : bool
         Train nothing; the published model stays.
 
-    Duplicates are looked for only if the lists are to leave them out: it takes some milliseconds a song.
+    Duplicates are looked for only if the lists are to leave them out: it takes some milliseconds a song. The map is
+    kept up to date if there is one.
     """
     from musicrec.stages import without_genres
     from musicrec.stages.catalog.stage import catalog
@@ -243,13 +244,13 @@ def stages(
         ),
         "embed": lambda: _embed(store, settings.embed, address=address),
         **_stages_of_spaces(store, settings, _spaces_of_lists(settings.similar), **how),
-        **(
-            {"duplicates": lambda: _duplicates(store, settings, address=address)}
-            if settings.similar.no_duplicates
-            else {}
-        ),
+        "duplicates": lambda: _duplicates(store, settings, address=address),
         "similar": lambda: similar(store, without_genres.comparable(store, settings.similar), address=address),
     }
+    if not settings.similar.no_duplicates:
+        del chain["duplicates"]
+    if store.exists("map"):
+        chain["map"] = lambda: _map(store)
     return chain
 
 
@@ -277,6 +278,13 @@ def _duplicates(store: Store, settings: ChainSettings, *, address: str | None) -
     from musicrec.stages.duplicates.stage import duplicates
 
     return duplicates(store, settings.duplicates, address=address)
+
+
+def _map(store: Store) -> Counts:
+    """Bring the map up to date with the lists."""
+    from musicrec.stages.map.stage import refresh_map
+
+    return refresh_map(store)
 
 
 def spaces_of_models(store: Store, settings: ChainSettings, *, keep_model: bool) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ LIBRARIES = {  # of a stage, those on which the last digits of its values may de
     "pretrained": (*DECODERS, "onnxruntime"),
     "duplicates": ("numpy",),
     "similar": ("numpy",),
+    "map": ("numpy", "umap-learn"),
 }
 
 Versions = dict[str, str]

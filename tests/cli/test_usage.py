@@ -161,6 +161,7 @@ def test_commands_are_listed_in_the_order_of_the_chain(run):
         "vectors",
         "duplicates",
         "similar",
+        "map",
     ]
     reading = [
         "lookup",

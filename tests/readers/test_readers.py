@@ -23,6 +23,7 @@ from musicrec.schemas import (
     EMBEDDINGS,
     EVALUATION,
     FINGERPRINTS,
+    MAP,
     OUTCOMES,
     RECORDINGS,
     SCORES,
@@ -55,13 +56,13 @@ PYTHON = os.environ.get("MUSICREC_READERS", sys.executable)
 WAYS = 2  # by folder and by files
 TABLES = [
     "tracks", "outcomes", "features", "mel", "mel96", "segments", "images", "embeddings", "fingerprints", "recordings",
-    "similar", "tuning", "evaluation", "scores", "curves", "vectors/other", "tags/other",
+    "similar", "map", "tuning", "evaluation", "scores", "curves", "vectors/other", "tags/other",
 ]  # fmt: skip
 
 
 MADE_UP = {
-    "tracks": TRACKS, "outcomes": OUTCOMES, "embeddings": EMBEDDINGS, "recordings": RECORDINGS, "tuning": TUNING,
-    "evaluation": EVALUATION, "scores": SCORES, "curves": CURVES, "vectors/other": VECTORS,
+    "tracks": TRACKS, "outcomes": OUTCOMES, "embeddings": EMBEDDINGS, "recordings": RECORDINGS, "map": MAP,
+    "tuning": TUNING, "evaluation": EVALUATION, "scores": SCORES, "curves": CURVES, "vectors/other": VECTORS,
     "tags/other": tags_schema(["loud", "a tag"]),
 }  # fmt: skip
 
@@ -75,6 +76,8 @@ def made_up(schema, n=20, seed=0):
             return None
         if pa.types.is_list(field.type):
             return pa.array(rng.integers(2, size=3)).cast(field.type.value_type).to_pylist()
+        if pa.types.is_boolean(field.type):
+            return bool(rng.integers(2))
         return f"{field.name}-{i:02d}" if pa.types.is_string(field.type) else int(rng.integers(100))
 
     rows = [{field.name: value(field, i) for field in schema} for i in range(seed * n, (seed + 1) * n)]
