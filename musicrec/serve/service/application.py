@@ -19,6 +19,7 @@ from musicrec.files.paths import AnyPath
 from musicrec.serve.lookup import Song
 from musicrec.serve.playlist_songs import Listed
 from musicrec.serve.service.followed_table import FollowedTable, OpenVersion
+from musicrec.serve.service.map_points import SongMap
 from musicrec.serve.service.openapi import openapi, page
 from musicrec.serve.service.request_counts import RequestCounts
 
@@ -48,6 +49,7 @@ def application(out: str | PathLike[str] | AnyPath, token: str | None = None) ->
         No table of similar songs is published.
     """
     followed, counts = FollowedTable(out), RequestCounts()
+    song_map = SongMap(followed.store)
 
     @asynccontextmanager
     async def following(_: Starlette) -> AsyncIterator[None]:
@@ -86,6 +88,8 @@ def application(out: str | PathLike[str] | AnyPath, token: str | None = None) ->
             route("/songs/{id:path}", song),
             route("/recommend", recommend, is_slow=True),
             route("/users/{id:path}/recommendations", recommendations, is_slow=True, of_version=False),
+            route("/map", song_map.points, is_slow=True, of_version=False),
+            route("/map/songs", song_map.songs),
             route("/status", status, is_slow=True, of_version=False),
             route("/metrics", metrics, of_version=False),
             route("/openapi.json", lambda *_: openapi(), of_version=False),

@@ -8,10 +8,19 @@ from musicrec import __version__
 Schema = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
+BYTES: Schema = {"type": "string", "format": "binary"}
 MAYBE: Schema = {"type": ["string", "null"]}
 SONG: Schema = {
     "type": "object",
     "properties": {"track_id": TEXT, "title": MAYBE, "artist": MAYBE, "genre": MAYBE},
+}
+ON_MAP: Schema = {
+    "type": "object",
+    "properties": {
+        **SONG["properties"],
+        "row": {"type": "integer"},
+        "similar": {"type": "array", "items": {"type": "integer"}},
+    },
 }
 SCORED: Schema = {
     "type": "object",
@@ -62,6 +71,22 @@ REQUESTS = {
         {"id": Parameter("Id of the listener.", TEXT, is_required=True), "n": N},
         {"type": "array", "items": SCORED},
     ),
+    "/map": Request(
+        "The places of all songs on the map, as numbers; musicrec.serve.service.map_points says how they stand.",
+        {},
+        BYTES,
+    ),
+    "/map/songs": Request(
+        "Songs by their rows in /map or by their ids, each with its row and the rows of the songs most similar to it.",
+        {
+            "rows": Parameter("Rows, with commas between them.", TEXT),
+            "id": Parameter("Id of a song; may be repeated.", LIKE),
+            "version": Parameter(
+                "Version that the rows are of; if another one is served now, the answer is 409.", TEXT
+            ),
+        },
+        {"type": "array", "items": ON_MAP},
+    ),
     "/status": Request("Which version is served, since when, and how many songs it has.", {}, {"type": "object"}),
     "/metrics": Request("Counts of answers, for Prometheus.", {}, TEXT),
 }
@@ -78,7 +103,8 @@ def openapi() -> Schema:
 
 
 def _operation(path: str, request: Request) -> Schema:
-    kind = "text/plain" if request.answer is TEXT else "application/json"
+    kinds = {id(TEXT): "text/plain", id(BYTES): "application/octet-stream"}
+    kind = kinds.get(id(request.answer), "application/json")
     return {
         "summary": request.about,
         "parameters": [
