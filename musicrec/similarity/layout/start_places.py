@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Float64 = NDArray[np.float64]
+Float32 = NDArray[np.float32]
 
-VECTORS = 8  # that are iterated; those for the plane are the best of them
-ROUNDS, STEPS = 10, 10  # steps between two orthogonalisations
+VECTORS = 4  # that are iterated; those for the plane are the best of them
+STEPS = 10  # along all edges, between two orthogonalisations
+FEWEST_ROUNDS, MOST_ROUNDS = 4, 50  # of these
+WORK = 500_000  # songs in all rounds: large parts are unrolled roughly, small ones well
 FEWEST = 30  # songs of a part that is unrolled; fewer stand at random
 TURN = np.pi * (3 - 5**0.5)  # the golden angle, by which each part is further round the centre
 NOISE = 1e-3  # of a part's radius: songs never begin at one place
@@ -36,7 +38,7 @@ def start_places(graph: Any, seed: int) -> NDArray[np.float32]:  # noqa: ANN401 
     rows = np.argsort(part, kind="stable")
     sizes = np.bincount(part)
     ends = np.cumsum(sizes)
-    places = np.empty((len(part), 2))
+    places = np.empty((len(part), 2), np.float32)
     area = 0
     for number, of in enumerate(np.argsort(-sizes, kind="stable")):
         members = rows[ends[of] - sizes[of] : ends[of]]
@@ -45,12 +47,12 @@ def start_places(graph: Any, seed: int) -> NDArray[np.float32]:  # noqa: ANN401 
         centre = away * np.array([np.cos(number * TURN), np.sin(number * TURN)])
         places[members] = centre + radius * _unrolled(graph, members, rng)
         area += 2 * sizes[of]  # circles leave gaps
-    return places.astype(np.float32)
+    return places
 
 
-def _unrolled(graph: Any, members: NDArray[np.integer[Any]], rng: np.random.Generator) -> Float64:  # noqa: ANN401
+def _unrolled(graph: Any, members: NDArray[np.integer[Any]], rng: np.random.Generator) -> Float32:  # noqa: ANN401
     """Return the places of the songs of one part, within a circle of radius 1 or little more."""
-    noise = rng.standard_normal((len(members), VECTORS))
+    noise = rng.standard_normal((len(members), VECTORS), np.float32)
     if len(members) < FEWEST:
         return noise[:, :2] / 3
     whole = len(members) == graph.shape[0]
@@ -60,19 +62,19 @@ def _unrolled(graph: Any, members: NDArray[np.integer[Any]], rng: np.random.Gene
     return np.clip(plane, -1, 1) + NOISE * noise[:, :2]
 
 
-def _smoothest(graph: Any, vectors: Float64) -> Float64:  # noqa: ANN401
+def _smoothest(graph: Any, vectors: Float32) -> Float32:  # noqa: ANN401
     """Return the two vectors that change least along the edges of a connected graph, beside the constant one.
 
     They are found by subspace iteration, from the given vectors, and need not have converged: UMAP goes on from them.
     """
-    degree = np.asarray(graph.sum(axis=1), np.float64).ravel()
-    scale = 1 / np.sqrt(degree)
-    constant = np.sqrt(degree / degree.sum())
-    for _ in range(ROUNDS):
+    degree = np.asarray(graph.sum(axis=1), np.float32).ravel()
+    scale = 1 / np.sqrt(degree)[:, None]
+    constant = np.sqrt(degree / degree.sum())[:, None]
+    for _ in range(max(FEWEST_ROUNDS, min(MOST_ROUNDS, WORK // len(degree)))):
         for _ in range(STEPS):
-            vectors = (vectors + scale[:, None] * (graph @ (scale[:, None] * vectors))) / 2
-        vectors -= constant[:, None] * (constant @ vectors)
+            vectors = (vectors + scale * (graph @ (scale * vectors))) / 2
+        vectors -= constant * (constant.T @ vectors)
         vectors, _ = np.linalg.qr(vectors)
-    step = vectors.T @ (scale[:, None] * (graph @ (scale[:, None] * vectors)))
+    step = vectors.T @ (scale * (graph @ (scale * vectors)))
     _, mix = np.linalg.eigh((step + step.T) / 2)
-    return scale[:, None] * (vectors @ mix[:, -1:-3:-1])
+    return scale * (vectors @ mix[:, -1:-3:-1])

@@ -96,7 +96,14 @@ def _optimised(umap: Any, graph: Any, min_dist: float, seed: int) -> Float32:  #
         None, graph, 2, 1.0, a, b, 1.0, NEGATIVES, EPOCHS[graph.shape[0] <= FEW_SONGS], start_places(graph, seed), rng,
         "", {}, densmap=False, densmap_kwds={}, output_dens=False,
     )  # fmt: skip
-    return places
+    return _turned(places)
+
+
+def _turned(places: Float32) -> Float32:
+    """Return a map with its middle at 0 and its longer side from left to right, as screens have it."""
+    centred = places - places.mean(axis=0, dtype=np.float64)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    return (centred @ axes[:, ::-1]).astype(np.float32)
 
 
 def _umap() -> Any:  # noqa: ANN401 - a module

@@ -2,6 +2,8 @@
 
 export const NOWHERE = 1e9; // where songs stand that are not on the map: outside of every picture
 
+const MARGIN = 1.06; // of the picture of all songs, as a multiple of what they need
+
 /** Read what `/map` answers; the module musicrec.serve.service.map_points describes it. */
 export function unpack(buffer) {
   const [, n, length] = new Uint32Array(buffer, 0, 3), at = 12 + length;
@@ -16,7 +18,8 @@ export function unpack(buffer) {
   }
   const [genre, flags] = [8, 9].map((width) => new Uint8Array(buffer, at + width * n, n));
   const centre = low.map((least, axis) => (least + high[axis]) / 2 || 0);
-  return { ...head, n, xy, genre, flags, low, centre, extent: Math.max(high[0] - low[0], high[1] - low[1]) * 1.06 || 1 };
+  const wide = low.map((least, axis) => Math.max(0, high[axis] - least) * MARGIN), extent = Math.max(...wide) || 1;
+  return { ...head, n, xy, genre, flags, low, centre, wide, extent };
 }
 
 /** Return a function that finds the row nearest to a place, within a radius; -1 if there is none. */

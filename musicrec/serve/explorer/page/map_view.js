@@ -14,7 +14,10 @@ export class View {
   }
 
   /** Pixels of the screen for a unit of the map. */
-  get scale() { return Math.min(this.width, this.height) / this.data.extent * this.times; }
+  get scale() {
+    const { wide: [across, up], extent } = this.data, least = extent / 10;
+    return Math.min(this.width / Math.max(across, least), this.height / Math.max(up, least)) * this.times;
+  }
 
   /** How wide a song is drawn, in pixels of the screen: wider where there are fewer songs, and from near. */
   get size() {
