@@ -13,10 +13,9 @@ FEWEST_ROUNDS, MOST_ROUNDS = 4, 50  # of these
 WORK = 500_000  # songs in all rounds: large parts are unrolled roughly, small ones well
 FEWEST = 30  # songs of a part that is unrolled; fewer stand at random
 TURN = np.pi * (3 - 5**0.5)  # the golden angle, by which each part is further round the centre
-NOISE = 1e-3  # of a part's radius: songs never begin at one place
 
 
-def start_places(graph: Any, seed: int) -> NDArray[np.float32]:  # noqa: ANN401 - a sparse matrix
+def start_places(graph: Any, seed: int) -> Float32:  # noqa: ANN401 - a sparse matrix
     """Return a place for each song: parts that no song joins do not overlap, and the largest is in the middle.
 
     Parameters
@@ -38,7 +37,7 @@ def start_places(graph: Any, seed: int) -> NDArray[np.float32]:  # noqa: ANN401 
     rows = np.argsort(part, kind="stable")
     sizes = np.bincount(part)
     ends = np.cumsum(sizes)
-    places = np.empty((len(part), 2), np.float32)
+    places = np.empty((len(part), 2))
     area = 0
     for number, of in enumerate(np.argsort(-sizes, kind="stable")):
         members = rows[ends[of] - sizes[of] : ends[of]]
@@ -47,19 +46,18 @@ def start_places(graph: Any, seed: int) -> NDArray[np.float32]:  # noqa: ANN401 
         centre = away * np.array([np.cos(number * TURN), np.sin(number * TURN)])
         places[members] = centre + radius * _unrolled(graph, members, rng)
         area += 2 * sizes[of]  # circles leave gaps
-    return places
+    return places.astype(np.float32)
 
 
 def _unrolled(graph: Any, members: NDArray[np.integer[Any]], rng: np.random.Generator) -> Float32:  # noqa: ANN401
-    """Return the places of the songs of one part, within a circle of radius 1 or little more."""
+    """Return the places of the songs of one part, all over a square that a circle of radius 1 holds."""
     noise = rng.standard_normal((len(members), VECTORS), np.float32)
     if len(members) < FEWEST:
         return noise[:, :2] / 3
     whole = len(members) == graph.shape[0]
     plane = _smoothest(graph if whole else graph[members][:, members], noise)
-    plane -= plane.mean(axis=0)
-    plane /= np.quantile(np.abs(plane), 0.99, axis=0)
-    return np.clip(plane, -1, 1) + NOISE * noise[:, :2]
+    ranks = plane.argsort(axis=0, kind="stable").argsort(axis=0)  # few songs lie far out, most in a heap
+    return np.asarray((2 * ranks / (len(ranks) - 1) - 1) / 2**0.5, np.float32)
 
 
 def _smoothest(graph: Any, vectors: Float32) -> Float32:  # noqa: ANN401
@@ -77,4 +75,4 @@ def _smoothest(graph: Any, vectors: Float32) -> Float32:  # noqa: ANN401
         vectors, _ = np.linalg.qr(vectors)
     step = vectors.T @ (scale * (graph @ (scale * vectors)))
     _, mix = np.linalg.eigh((step + step.T) / 2)
-    return scale * (vectors @ mix[:, -1:-3:-1])
+    return np.asarray(scale * (vectors @ mix[:, -1:-3:-1]), np.float32)

@@ -124,7 +124,7 @@ def _no_tensorflow() -> Iterator[None]:
     if "tensorflow" in sys.modules:
         yield
         return
-    sys.modules["tensorflow"] = None  # type: ignore[assignment] - Python's mark of what cannot be imported
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]  # Python's mark of what cannot be imported
     try:
         yield
     finally:
