@@ -1,0 +1,1 @@
+"""How well recommendations foretell what listeners come to like: splits, figures, intervals and tests."""
