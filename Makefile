@@ -67,7 +67,7 @@ fuzz: setup  # FILES damaged files by SEED, then the torture set
 COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade
 lock: setup  # of this package, of its documentation, and of the S3 server of its tests
-	$(COMPILE) pyproject.toml --extra dev --extra networks --extra map --output-file requirements.lock
+	$(COMPILE) pyproject.toml --extra dev --extra networks --extra map --extra collaborative --output-file requirements.lock
 	$(COMPILE) --group pyproject.toml:docs --constraint requirements.lock --output-file docs/requirements.lock
 	echo swift | $(COMPILE) - --output-file tests/s3/requirements.lock
 

@@ -338,6 +338,25 @@ RECOMMENDATIONS = pa.schema(
     ]
 )
 
+LISTENER_SCORES = pa.schema(
+    [
+        ("split", pa.string()),  # time, last or random
+        ("method", pa.string()),  # how songs were recommended
+        ("against", pa.string()),  # null; else the values are those of method minus those of this method
+        (
+            "metric",
+            pa.string(),
+        ),  # recall, ndcg, map, hit_rate, coverage, novelty, diversity, artists_per_list or cold_share
+        ("band", pa.string()),  # all, or which held-out songs or which listeners count
+        ("value", pa.float64()),  # mean over listeners
+        ("low", pa.float64()),  # lower end of the 95 % bootstrap interval over listeners; null for coverage
+        ("high", pa.float64()),  # upper end of that interval
+        ("p", pa.float64()),  # of a difference: the paired t-test over listeners
+        ("p_holm", pa.float64()),  # the same, corrected by Holm for the number of pairs of methods
+        ("n_users", pa.int64()),  # number of listeners whom the value is the mean over
+    ]
+)
+
 # A row for each model, split, seed and tested song; the footer's lineage holds the classes and the number of folds.
 EVALUATION = pa.schema(
     [

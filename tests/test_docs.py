@@ -25,12 +25,14 @@ from musicrec.settings import (
     DuplicatesSettings,
     EmbedSettings,
     HistoriesSettings,
+    ListenerEvaluationSettings,
     MapSettings,
     SimilarSettings,
     resolve,
 )
 from musicrec.similarity import top_n
 from musicrec.stages.histories.stage import histories
+from musicrec.stages.listener_evaluation.stage import evaluate_listeners
 from musicrec.store.outcomes import Outcome, outcomes_table
 from musicrec.store.store import Store
 
@@ -220,6 +222,7 @@ def folder(tmp_path_factory):
 
     (folder / "likes.csv").write_text("user_id,track_id\n" + "".join(f"ada,{song}\n" for song in SONGS[:5]))
     histories(store, HistoriesSettings(files=(str(folder / "likes.csv"),)))
+    evaluate_listeners(store, ListenerEvaluationSettings(split="random", methods=("max", "mean"), n=3))
 
     (folder / "song.mp3").write_bytes(encode(0.1 * rng.normal(size=2 * 22050).astype(np.float32), 22050, "mp3"))
     columns = pd.MultiIndex.from_tuples([("mfcc", "mean", "01"), ("tonnetz", "std", "06")])

@@ -1,4 +1,4 @@
-"""Commands for many listeners at once: read their listening histories, and recommend to all of them."""
+"""Commands for many listeners at once: read their histories, recommend to all of them, and judge how that is done."""
 
 from typing import Any
 
@@ -8,9 +8,10 @@ from musicrec.cli.common import example, open_run, show
 from musicrec.cli.options import OUT, Command, Function, address_option, given_of, settings_options
 from musicrec.files.paths import to_path
 from musicrec.monitor.text_table import text_table
-from musicrec.settings import HistoriesSettings, RecommendSettings, resolve
+from musicrec.settings import HistoriesSettings, ListenerEvaluationSettings, RecommendSettings, resolve
 
 OF_HISTORIES = ("to_all", "max_per_artist", "address", "force")
+JUDGED = ("of_histories", *(name for name in ListenerEvaluationSettings.model_fields if name != "seed"))
 
 
 @click.command(
@@ -65,3 +66,23 @@ def recommend_to_all(out: str, *, address: str | None, force: bool, **options: A
     settings = resolve(RecommendSettings, given_of(RecommendSettings, options))
     with open_run(out, address=address) as run:
         show(run.stage("recommend", lambda: stage(run.store, settings, address=address, force=force)))
+
+
+def judging_options(function: Function) -> Function:
+    """Add the options :data:`JUDGED`."""
+    function = settings_options(ListenerEvaluationSettings, leave_out=("seed",), from_file=False)(function)
+    return click.option(
+        "--histories",
+        "of_histories",
+        is_flag=True,
+        help="Judge recommendations by the listeners of OUT/histories, instead of genre models.",
+    )(function)
+
+
+def evaluate_listeners(out: str, **options: Any) -> None:  # noqa: ANN401
+    """Judge methods of recommendation, and publish their figures."""
+    from musicrec.stages.listener_evaluation.stage import evaluate_listeners as stage
+
+    settings = resolve(ListenerEvaluationSettings, given_of(ListenerEvaluationSettings, options))
+    with open_run(out) as run:
+        show(run.stage("evaluate", lambda: stage(run.store, settings)))

@@ -21,6 +21,7 @@ from musicrec.cli.options import (
     settings_options,
     workers_option,
 )
+from musicrec.cli.personal import JUDGED, evaluate_listeners, judging_options
 from musicrec.cli.tables import lookup
 from musicrec.files.paths import to_path
 from musicrec.settings import (
@@ -245,11 +246,13 @@ def train(out: str, settings_file: Path | None, **options: Any) -> None:  # noqa
         "evaluate OUT --models svm --models mlp --seeds 5",
         "evaluate OUT --models logistic --space musicnn",
         "evaluate OUT --models resnet --models whitened_svm --fuse resnet+whitened_svm",
+        "evaluate OUT --histories --split last --methods item_knn --methods max --methods hybrid",
     ),
 )
 @OUT
 @settings_options(EvaluateSettings, TrainSettings, leave_out=("model", "test_fraction"))
 @address_option
+@judging_options
 def evaluate(out: str, settings_file: Path | None, address: str | None, **options: Any) -> None:  # noqa: ANN401
     """Evaluate models by cross-validation.
 
@@ -257,11 +260,24 @@ def evaluate(out: str, settings_file: Path | None, address: str | None, **option
     are known. The predictions for the held-out songs go to OUT/evaluation, and the scores with their intervals over
     artists to OUT/scores. The report shows both, and compares models that were evaluated on the same songs, also by
     another command or on other spaces.
+
+    With --histories, methods of recommendation are judged instead: from some likes of each listener they recommend
+    songs, and the likes that were held out say how good these are. The figures go to OUT/listener_scores.
     """
     from musicrec.evaluate.summary import summary
     from musicrec.serve.known_artists import without_artists
     from musicrec.stages.train.cross_validate import evaluate as stage
 
+    of_listeners = {name: options.pop(name) for name in JUDGED}
+    of_models = [name for name, value in options.items() if name != "seed" and value not in (None, ())]
+    if of_listeners.pop("of_histories"):
+        if of_models or settings_file:
+            name = of_models[0].replace("_", "-") if of_models else "settings"
+            raise click.UsageError(f"--{name} is of models; leave it out with --histories.")
+        evaluate_listeners(out, seed=options["seed"], **of_listeners)
+        return
+    if given := [name for name, value in of_listeners.items() if value not in (None, ())]:
+        raise click.UsageError(f"{'-n' if given[0] == 'n' else '--' + given[0].replace('_', '-')} needs --histories.")
     with open_run(out, address=address) as run:
         judged = settings_of(EvaluateSettings, None, settings_file, options)
         trained = settings_of(TrainSettings, None, settings_file, options)

@@ -7,7 +7,13 @@ command and never enters a fingerprint.
 from musicrec.settings.base import StageSettings, resolve
 from musicrec.settings.catalog import CatalogKind, CatalogSettings, GenreSource
 from musicrec.settings.extract import MIN_SEGMENT_S, ExtractSettings, FeatureSet
-from musicrec.settings.histories import HistoriesSettings, RecommendSettings
+from musicrec.settings.histories import (
+    HistoriesSettings,
+    ListenerEvaluationSettings,
+    ListenerMethod,
+    ListenerSplit,
+    RecommendSettings,
+)
 from musicrec.settings.layout import MapSettings
 from musicrec.settings.similar import (
     NO_TAG_RULE,
@@ -85,6 +91,9 @@ __all__ = [
     "GenreSource",
     "HistoriesSettings",
     "Hubness",
+    "ListenerEvaluationSettings",
+    "ListenerMethod",
+    "ListenerSplit",
     "MapSettings",
     "Metric",
     "ModelName",

@@ -1,10 +1,15 @@
 """Settings of listening histories and of what is recommended to all listeners."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from musicrec.settings.base import StageSettings
+
+ListenerSplit = Literal["time", "last", "random"]
+ListenerMethod = Literal[
+    "random", "popularity", "item_knn", "bm25", "als", "bpr", "mean", "max", "multi_interest", "mmr", "genre", "hybrid"
+]
 
 
 class HistoriesSettings(StageSettings):
@@ -43,3 +48,28 @@ class RecommendSettings(StageSettings):
     max_per_artist: int = Field(
         0, ge=0, description="Most songs by one artist; the next songs take the places. 0 for any number."
     )
+
+
+class ListenerEvaluationSettings(StageSettings):
+    """With --histories: which likes are held out, and which methods are judged.
+
+    The footer of the table ``listener_scores`` holds them, not ``settings.toml``.
+    """
+
+    stage: ClassVar[str] = "listener_evaluation"
+    split: ListenerSplit = Field(
+        "time",
+        description="Hold out all likes after one moment (time), the last like of each listener (last), or likes "
+        "drawn at random (random), which needs no times and flatters every method.",
+    )
+    methods: tuple[ListenerMethod, ...] = Field(
+        ("random", "popularity", "item_knn", "mean", "max", "multi_interest", "mmr", "hybrid"),
+        min_length=1,
+        description="Method to judge; repeat the option for several. bm25, als and bpr need the extra collaborative.",
+    )
+    n: int = Field(20, ge=1, le=1000, description="Length of the lists.")
+    learn_share: float = Field(
+        0.8, gt=0, lt=1, description="Share of the likes before the moment of --split time, or not drawn by random."
+    )
+    max_users: int = Field(2000, ge=2, description="Most listeners who are judged; more are drawn at random.")
+    seed: int = Field(0, ge=0, description="Seed of what is drawn, and of the methods.")

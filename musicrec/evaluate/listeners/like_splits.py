@@ -47,11 +47,14 @@ class Split(NamedTuple):
         bool [n_likes]; a like may be in neither.
     n_cold_users : int
         Listeners who are not judged, as none of their likes is learned from.
+    until : numpy.ndarray
+        float64 [n_users], in seconds: what each listener heard before is known.
     """
 
     learn: Mask
     test: Mask
     n_cold_users: int
+    until: NDArray[np.float64]
 
 
 def time_split(likes: Likes, learn_share: float = 0.8) -> Split:
@@ -78,7 +81,8 @@ def time_split(likes: Likes, learn_share: float = 0.8) -> Split:
     """
     _require_times(likes, "time")
     moment = np.quantile(likes.at[~np.isnan(likes.at)], learn_share, method="higher")
-    return _of_known_users(likes, ~(likes.at >= moment), "the time split leaves nobody likes before and after it")
+    split = _of_known_users(likes, ~(likes.at >= moment), "the time split leaves nobody likes before and after it")
+    return split._replace(until=np.full(len(split.until), moment))
 
 
 def leave_last_out(likes: Likes) -> Split:
@@ -91,7 +95,9 @@ def leave_last_out(likes: Likes) -> Split:
     """
     _require_times(likes, "last")
     order = np.lexsort((likes.item, np.nan_to_num(likes.at, nan=-np.inf), likes.user))
-    return _one_or_more_out(likes, order, np.ones(len(order), np.int64))
+    split = _one_or_more_out(likes, order, np.ones(len(order), np.int64))
+    split.until[likes.user[split.test]] = likes.at[split.test]
+    return split
 
 
 def random_split(likes: Likes, learn_share: float = 0.8, seed: int = 0) -> Split:
@@ -129,7 +135,8 @@ def _of_known_users(likes: Likes, learn: Mask, complaint: str) -> Split:
     test = ~learn & is_known[likes.user]
     if not test.any():
         raise ConfigError(f"{complaint}, so nothing can be held out; add listens by: musicrec histories OUT PATH")
-    return Split(learn, test, len(np.unique(likes.user[~learn & ~test])))
+    n_cold = len(np.unique(likes.user[~is_known[likes.user]]))
+    return Split(learn, test, n_cold, np.full(n_users, np.inf))
 
 
 def _require_times(likes: Likes, split: str) -> None:

@@ -1,0 +1,1 @@
+"""Recommendations for listeners: how good they are, and how fast."""
