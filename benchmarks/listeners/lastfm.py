@@ -40,8 +40,8 @@ CANDIDATES: dict[str, tuple[Callable[..., Method], dict[str, tuple[float, ...]]]
     "popularity": (Popularity, {}),
     "item_knn": (ItemKNN, {"k": (20, 50, 100, 200)}),
     "bm25": (BM25, {"k": (20, 50, 100, 200), "b": (0.25, 0.75)}),
-    "als": (ALS, {"regularization": (0.1, 1.0, 10.0), "alpha": (1.0, 5.0)}),
-    "bpr": (BPR, {"learning_rate": (0.02, 0.05), "iterations": (100, 300), "regularization": (0.01, 0.05)}),
+    "als": (ALS, {"regularization": (1.0, 10.0), "alpha": (1.0, 5.0)}),
+    "bpr": (BPR, {"learning_rate": (0.02, 0.05), "iterations": (100, 200)}),
 }
 FUSED = ("item_knn", "bm25", "als", "bpr")
 
@@ -57,7 +57,7 @@ class Parts(NamedTuple):
 def read(file: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return listener and artist of each pair, as numbers from 0."""
     pairs = pd.read_csv(file, sep="\t")
-    return tuple(np.unique(pairs[name], return_inverse=True)[1] for name in ("userID", "artistID"))
+    return tuple(np.unique(pairs[name], return_inverse=True)[1] for name in pairs.columns[:2])
 
 
 def in_parts(user: np.ndarray, item: np.ndarray, seed: int) -> Parts:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from musicrec.files.paths import AnyPath, write_atomic
 from musicrec.report import sections, tuning_section
 from musicrec.report.evaluation_section import evaluation
+from musicrec.report.listener_scores_section import listener_scores
 from musicrec.schemas import Reason
 from musicrec.store.store import Store
 
@@ -74,6 +75,7 @@ def _content(store: Store) -> dict[str, Any]:
         "genres": sections.genre_counts(store, genres),
         "model": sections.model(store, model),
         "evaluation": evaluation(store),
+        "listener_scores": listener_scores(store),
         "tuning": tuning_section.section(store),
         "embedding": sections.embedding_space(store, genres),
         "features": sections.features(store, model["input"].get("feature_names") if model else None),

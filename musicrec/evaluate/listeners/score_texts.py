@@ -60,15 +60,20 @@ def _heading(about: Mapping[str, Any]) -> str:
 
 
 def _remarks(scores: pd.DataFrame, methods: list[str], about: Mapping[str, Any]) -> list[str]:
-    best = methods[0]
-    pairs = scores[(scores["metric"] == MAIN) & scores["against"].notna() & ~(scores["p_holm"] < SURE)]
-    alike = {*pairs["against"][pairs["method"] == best], *pairs["method"][pairs["against"] == best]}
-    named = ", ".join(method for method in methods if method in alike)
-    lines = [f"nDCG does not tell {best} from {named} (paired t-tests, Holm)."] if named else []
+    named = ", ".join(alike(scores, methods))
+    lines = [f"nDCG does not tell {methods[0]} from {named} (paired t-tests, Holm)."] if named else []
     if weights := about.get("hybrid"):
         shares = ", ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)
         lines.append(f"hybrid is {shares}; the weights fit {about['n_validation_users']:,} other listeners.")
     return lines
+
+
+def alike(scores: pd.DataFrame, methods: list[str]) -> list[str]:
+    """Return the methods that the paired tests of nDCG do not tell from the first."""
+    pairs = scores[(scores["metric"] == MAIN) & scores["against"].notna() & ~(scores["p_holm"] < SURE)]
+    first = methods[0]
+    found = {*pairs["against"][pairs["method"] == first], *pairs["method"][pairs["against"] == first]}
+    return [method for method in methods if method in found]
 
 
 def _cell(row: pd.Series, metric: str) -> str:

@@ -223,3 +223,16 @@ def test_options_of_models_and_of_histories_do_not_mix(store, command):
     code, _, complaint = command("evaluate", store.out, "--split", "last")
     assert code == 2
     assert "--split needs --histories" in complaint
+
+
+def test_the_report_shows_the_methods_best_first(store):
+    from musicrec.report.page import write_report
+
+    found = run(store, methods=("random", "max"))
+    page = write_report(store).read_text()
+    section = page[page.index('<section id="listeners">') :]
+    section = section[: section.index("</section>")]
+    assert section.index("<th>max</th>") < section.index("<th>random</th>")
+    ndcg = found.scores.query("metric == 'ndcg' and band == 'all' and method == 'max' and against.isna()")["value"]
+    assert f"{ndcg.item():.3f}<br>" in section
+    assert f"each of {found.lineage['n_users']} listeners" in section
