@@ -44,7 +44,7 @@ CHECKED = 20  # listeners whose lists are computed by a plain reference
 def simulated_likes(n_users: int, n_likes: int, n_songs: int, seed: int) -> np.ndarray:
     """Return the likes of simulated listeners, int32 [n_users, n_likes]: ascending, each song once."""
     rng = np.random.default_rng(seed)
-    drawn = np.sort(rng.integers(0, n_songs - n_likes, (n_users, n_likes), np.int32), axis=1)
+    drawn = np.sort(rng.integers(0, n_songs - n_likes + 1, (n_users, n_likes), np.int32), axis=1)
     return drawn + np.arange(n_likes, dtype=np.int32)
 
 
