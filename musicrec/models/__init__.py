@@ -1,4 +1,4 @@
-"""The genre models and what they share; Keras and scikit-learn are imported where they are needed."""
+"""The genre models, and methods of recommendation; Keras and scikit-learn are imported where they are needed."""
 
 from pathlib import Path
 

@@ -37,7 +37,8 @@ def listener_summary(scores: pd.DataFrame, about: Mapping[str, Any]) -> str:
     scores : pandas.DataFrame
         Columns of ``musicrec.schemas.LISTENER_SCORES``, of one split.
     about : mapping
-        ``n_users``, ``n_songs``, ``n_cold_users``, ``settings`` and perhaps ``hybrid``, the weights of its methods.
+        ``n_users``, ``n_songs``, ``n_cold_users``, ``settings``, and perhaps ``n_left_out`` and ``hybrid``, the
+        weights of its methods.
     """
     values = scores[scores["against"].isna()].set_index(["metric", "band", "method"]).sort_index()
     methods = list(values.loc[MAIN, ALL].sort_values("value", ascending=False, kind="stable").index)
@@ -53,6 +54,7 @@ def listener_summary(scores: pd.DataFrame, about: Mapping[str, Any]) -> str:
 def _heading(about: Mapping[str, Any]) -> str:
     settings = about["settings"]
     cold = f"; {n:,} without an earlier like are not judged" if (n := about["n_cold_users"]) else ""
+    cold += f"; {n:,} songs of listeners have no vector" if (n := about.get("n_left_out")) else ""
     return (
         f"lists of {settings['n']} out of {about['n_songs']:,} songs for {about['n_users']:,} listeners{cold}; "
         f"{SPLITS[settings['split']]}"

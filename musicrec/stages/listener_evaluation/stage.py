@@ -62,7 +62,7 @@ def evaluate_listeners(store: Store, settings: ListenerEvaluationSettings) -> Li
     """
     data = read_listening(store)
     split = split_likes(data.likes, settings)
-    learned, heard = _matrices(data, split)
+    learned, heard = matrices(data, split)
     validation, judged = _drawn(np.unique(data.likes.user[split.test]), settings)
     methods = fitted(store, data, settings, learned, heard)
     lineage: dict[str, Any] = {}
@@ -93,10 +93,12 @@ def split_likes(likes: Likes, settings: ListenerEvaluationSettings) -> Split:
     return random_split(likes, settings.learn_share, settings.seed)
 
 
-def _matrices(data: ListeningData, split: Split) -> tuple[sparse.csr_array, sparse.csr_array]:
+def matrices(data: ListeningData, split: Split) -> tuple[sparse.csr_array, sparse.csr_array]:
     """Return what is learned from, and what is known to have been heard beside it, [n_users, n_items]."""
     learned = _matrix(data, data.likes.take(split.learn))
-    is_known = ~(data.heard.at >= split.until[data.heard.user])
+    until = np.full(data.n_users, np.inf)
+    until[: len(split.until)] = split.until  # listeners after these like nothing
+    is_known = ~(data.heard.at >= until[data.heard.user])
     heard = _matrix(data, data.heard.take(is_known))
     liked = _matrix(data, data.likes)
     return learned, (

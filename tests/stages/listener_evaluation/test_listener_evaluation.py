@@ -16,7 +16,7 @@ from musicrec.settings import (
     SimilarSettings,
 )
 from musicrec.stages.listener_evaluation.listening_data import read_listening
-from musicrec.stages.listener_evaluation.stage import evaluate_listeners
+from musicrec.stages.listener_evaluation.stage import evaluate_listeners, matrices, split_likes
 
 N_SONGS, N_USERS, N_TASTES = 60, 120, 3
 QUICK = ("random", "popularity", "item_knn", "mean", "max", "hybrid")
@@ -143,6 +143,24 @@ def test_files_of_one_recording_are_one_song_and_songs_without_a_vector_are_coun
     zoe = data.likes.user == data.n_users - 1
     assert zoe.sum() == 1
     assert len(data.items.track_ids) == N_SONGS
+
+
+def test_what_was_heard_before_is_left_out_and_what_is_heard_later_is_not(store):
+    """Also of a listener who likes nothing, and comes after all others."""
+    times = {song(1): (1, 10), song(2): (1, 90), song(3): (0, 20), song(4): (0, 95), "twin": (0, 5), song(0): (1, 99)}
+    rows = [
+        {"user_id": user, "track_id": track, "plays": plays, "seconds": None, "first_at": at * 1000, "last_at": None}
+        for user, mine in (("ada", times), ("zoe", {song(3): (0, 1)}))
+        for track, (plays, at) in sorted(mine.items())
+    ]
+    publish_histories(store, rows)
+    data = read_listening(store)
+    split = split_likes(data.likes, ListenerEvaluationSettings(split="time", learn_share=0.5))
+    learned, heard = matrices(data, split)
+    assert learned[[0]].indices.tolist() == [1]
+    assert heard[[0]].indices.tolist() == [3]  # not 4, and not the twin of 0, which she comes to like
+    assert heard[[1]].indices.tolist() == [3]
+    assert sorted(data.likes.item[split.test]) == [0, 2]
 
 
 def test_the_genre_method_reads_the_probabilities_of_embeddings(store):
