@@ -133,7 +133,7 @@ def main() -> None:
 
 def show(scores: pd.DataFrame, settings: dict[str, str], n_users: int) -> None:
     """Print the tables, and whether BPR reaches what was published of it."""
-    values = scores[scores["against"].isna()].set_index(["metric", "band", "method"])
+    values = scores[scores["against"].isna()].set_index(["metric", "band", "method"]).sort_index()
     methods = list(values.loc["ndcg", ALL].sort_values("value", ascending=False).index)
 
     def cell(metric: str, method: str, *, interval: bool = True) -> str:

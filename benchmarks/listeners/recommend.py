@@ -5,7 +5,8 @@ The songs are synthetic and clustered; each simulated listener likes songs drawn
 kernel      CPU time a listener for the n best unheard songs, by `nearest_to_likes` and by ItemItemRecommender of
             implicit with the same lists as its table, on one thread, in turns, medians. They do not compute the same:
             implicit adds up the scores of a song over the likes, and we take the largest. So the lists differ, and the
-            column `in common` says by how much; ours are checked against a plain reference.
+            column `in common` says by how much; ours are checked against a plain reference. The time of implicit is
+            that of its call for many users, which goes from user to user in Python.
 all in      reading the histories as Parquet, ids to numbers, the kernel, the checks, and writing n rows a listener; as
             `musicrec recommend --histories` does in each worker, without Ray. CPU time, and the peak memory of the
             process, for two numbers of listeners: it should not grow with them.
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -189,7 +191,7 @@ def all_in(lists: Lists, asked: Any) -> bool:  # noqa: ANN401
             folder = Path(temporary) / str(n_users)
             folder.mkdir()
             write_histories(folder, n_users, asked)
-            options = [f"--{name.replace('_', '-')}={getattr(asked, name)}" for name in ("n_songs", "n_likes", "n")]
+            options = [f"--n-songs={asked.n_songs}", f"--n-likes={asked.n_likes}", f"-n{asked.n}"]
             command = [sys.executable, "-m", "benchmarks.listeners.recommend", *options, "--part", folder, lists_file]
             found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             speeds.append(n_users / found["seconds"])
@@ -215,7 +217,7 @@ def main() -> None:
     if asked.part:
         print(json.dumps(recommend_all(*asked.part, asked)))
         return
-    print_machine("numpy", "numba", "pyarrow")
+    print_machine("numpy", "numba", "pyarrow", *(["implicit"] if find_spec("implicit") else []))
     vectors = clustered(KINDS["low-dimensional"], asked.n_songs, 64)
     lists = top_n(vectors, asked.length)
     reached = [kernels(lists, asked), all_in(lists, asked)]

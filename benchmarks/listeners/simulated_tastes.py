@@ -67,7 +67,7 @@ def features_of(data: Path, songs: pd.DataFrame) -> np.ndarray:
     """Return the standardised features of each song, float64 [n_songs, 57]."""
     rows = []
     for path in songs["path"]:
-        sound = audio.load(data / path, sample_rate=22050, duration_s=30)
+        sound = audio.load(str(data / path), sample_rate=22050, duration_s=30)
         rows.append(list(features.extract(sound, 22050, "gtzan57").values()))
     x = np.array(rows, np.float64)
     return (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-12)

@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import pandas as pd
-
 from musicrec.evaluate.listeners.judging import ALL
-from musicrec.evaluate.listeners.score_texts import HEADS, MAIN, SPLITS, WITH_INTERVAL, alike
+from musicrec.evaluate.listeners.score_texts import HEADS, SPLITS, WITH_INTERVAL, alike, best_first, by_metric
 from musicrec.store.store import Store
 
 Content = dict[str, Any]
@@ -17,20 +15,18 @@ def listener_scores(store: Store) -> Content | None:
         return None
     scores = store.read("listener_scores").to_pandas()
     footer = store.footer("listener_scores")
-    values = scores[scores["against"].isna() & (scores["band"] == ALL)].set_index(["metric", "method"]).sort_index()
-    methods = list(values.loc[MAIN].sort_values("value", ascending=False, kind="stable").index)
-    metrics = [metric for metric in HEADS if metric in values.index.get_level_values("metric")]
+    figures, methods = by_metric(scores), best_first(scores)
+    metrics = [metric for metric in HEADS if (metric, ALL, methods[0]) in figures]
     return {
         "split": SPLITS[footer["settings"]["split"]],
         "n": footer["settings"]["n"],
         **footer["lineage"]["listeners"],
         "heads": [HEADS[metric] for metric in metrics],
-        "rows": [(method, [_cell(values.loc[(metric, method)], metric) for metric in metrics]) for method in methods],
+        "rows": [(method, [_cell(figures[metric, ALL, method], metric) for metric in metrics]) for method in methods],
         "best": methods[0],
         "alike": alike(scores, methods),
     }
 
 
-def _cell(row: pd.Series, metric: str) -> Content:
-    interval = {"low": row["low"], "high": row["high"]} if metric in WITH_INTERVAL else {}
-    return {"value": row["value"], **interval}
+def _cell(row: Any, metric: str) -> Content:  # noqa: ANN401 - a row of the table
+    return {"value": row.value, **({"low": row.low, "high": row.high} if metric in WITH_INTERVAL else {})}

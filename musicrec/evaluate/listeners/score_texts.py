@@ -40,13 +40,15 @@ def listener_summary(scores: pd.DataFrame, about: Mapping[str, Any]) -> str:
         ``n_users``, ``n_songs``, ``n_cold_users``, ``settings``, and perhaps ``n_left_out`` and ``hybrid``, the
         weights of its methods.
     """
-    values = scores[scores["against"].isna()].set_index(["metric", "band", "method"]).sort_index()
-    methods = list(values.loc[MAIN, ALL].sort_values("value", ascending=False, kind="stable").index)
-    metrics = [metric for metric in HEADS if (metric, ALL) in values.index.droplevel("method")]
+    figures = by_metric(scores)
+    methods = best_first(scores)
+    metrics = [metric for metric in HEADS if (metric, ALL, methods[0]) in figures]
     head = ["method", *(HEADS[metric] + ("  [95 %]" if metric in WITH_INTERVAL else "") for metric in metrics)]
-    rows = [[method, *(_cell(values.loc[metric, ALL, method], metric) for metric in metrics)] for method in methods]
-    bands = [b for b in (*ITEM_BANDS, COLD_ARTISTS, *HISTORY_BANDS) if values["n_users"].get(("recall", b, methods[0]))]
-    of_bands = [[method, *(_number(values["value"]["recall", band, method]) for band in bands)] for method in methods]
+    rows = [[method, *(_cell(figures[metric, ALL, method], metric) for metric in metrics)] for method in methods]
+    named = (*ITEM_BANDS, COLD_ARTISTS, *HISTORY_BANDS)
+    bands = [band for band in named if ("recall", band, methods[0]) in figures]
+    bands = [band for band in bands if figures["recall", band, methods[0]].n_users]
+    of_bands = [[method, *(_number(figures["recall", band, method].value) for band in bands)] for method in methods]
     parts = [_heading(about), text_table(head, rows), "", text_table(["recall of", *bands], of_bands)]
     return "\n".join([*parts, "", *_remarks(scores, methods, about)])
 
@@ -78,9 +80,20 @@ def alike(scores: pd.DataFrame, methods: list[str]) -> list[str]:
     return [method for method in methods if method in found]
 
 
-def _cell(row: pd.Series, metric: str) -> str:
-    number = _number(row["value"])
-    return f"{number} [{row['low']:.3f}–{row['high']:.3f}]" if metric in WITH_INTERVAL else number
+def by_metric(scores: pd.DataFrame) -> dict[tuple[str, str, str], Any]:
+    """Return the rows of figures, not of differences, by metric, band and method."""
+    return {(row.metric, row.band, row.method): row for row in scores[scores["against"].isna()].itertuples()}
+
+
+def best_first(scores: pd.DataFrame) -> list[str]:
+    """Return the methods by descending nDCG."""
+    overall = scores[scores["against"].isna() & (scores["metric"] == MAIN) & (scores["band"] == ALL)]
+    return list(overall.sort_values(["value", "method"], ascending=[False, True])["method"])
+
+
+def _cell(row: Any, metric: str) -> str:  # noqa: ANN401 - a row of the table
+    number = _number(row.value)
+    return f"{number} [{row.low:.3f}–{row.high:.3f}]" if metric in WITH_INTERVAL else number
 
 
 def _number(value: float) -> str:

@@ -178,7 +178,8 @@ def interleaved(lists: Ids, sizes: NDArray[np.integer]) -> Ids:
     n_lists, n = lists.shape
     found = np.full(n, -1, np.int32)
     waiting = [[int(item) for item in mine if item >= 0] for mine in lists]
-    given, taken = np.zeros(n_lists, int), set()
+    given = np.zeros(n_lists, int)
+    taken: set[int] = set()
     for place in range(n):
         waiting = [_without(mine, taken) for mine in waiting]
         turn = np.where([len(mine) > 0 for mine in waiting], sizes / (2 * given + 1), -1)

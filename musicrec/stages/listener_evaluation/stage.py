@@ -71,7 +71,7 @@ def evaluate_listeners(store: Store, settings: ListenerEvaluationSettings) -> Li
         hybrid.fit_weights(validation, _held_out(data, split, validation), settings.n)
         methods[HYBRID] = hybrid
         lineage["hybrid"] = dict(zip(hybrid.methods, hybrid.weights.tolist(), strict=True))
-    lists = {name: methods[name].recommend(judged, settings.n) for name in settings.methods}
+    lists: dict[str, Ids] = {name: methods[name].recommend(judged, settings.n) for name in settings.methods}
     scores = _scored(lists, data, learned, (judged, _held_out(data, split, judged)), settings)
     lineage |= {
         "n_users": len(judged),
@@ -161,7 +161,7 @@ def fitted(
 
 
 def _scored(
-    lists: dict[ListenerMethod, Ids],
+    lists: dict[str, Ids],
     data: ListeningData,
     learned: sparse.csr_array,
     of_users: tuple[Rows, sparse.csr_array],
@@ -170,7 +170,7 @@ def _scored(
     is_learning = np.diff(learned.indptr) > 0
     users = (np.cumsum(is_learning) - 1)[of_users[0]]
     held_out = HeldOut(learned[is_learning], users, of_users[1], data.items.artists, data.items.vectors)
-    scores = judge(dict(lists), held_out, settings.n, settings.seed)
+    scores = judge(lists, held_out, settings.n, settings.seed)
     scores.insert(0, "split", settings.split)
     return scores[LISTENER_SCORES.names]
 
