@@ -2,6 +2,8 @@
 
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +49,26 @@ def fetch(uri: str, path: Path, limits: Limits) -> None:
         except DecodeError:
             raise
         except Exception as e:  # each file system raises what its own client library raises
-            if isinstance(e, FileNotFoundError) or getattr(e, "status", None) == GONE:
-                raise DecodeError(Reason.MISSING, f"no object {_place(uri)}") from e
             if pause_s is None or not _may_pass(e):
-                raise DecodeError(Reason.UNREADABLE, f"{_place(uri)}: {_describe(e, uri)}") from e
+                raise _error(e, uri) from e
             time.sleep(pause_s)
         else:
             return
+
+
+@contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """Turn what a file system raises into a DecodeError with reason ``missing`` or ``unreadable``."""
+    try:
+        yield
+    except Exception as e:
+        raise _error(e, uri) from e
+
+
+def _error(error: Exception, uri: str) -> DecodeError:
+    if isinstance(error, FileNotFoundError) or getattr(error, "status", None) == GONE:
+        return DecodeError(Reason.MISSING, f"no object {_place(uri)}")
+    return DecodeError(Reason.UNREADABLE, f"{_place(uri)}: {_describe(error, uri)}")
 
 
 def file_system(uri: str, limits: Limits) -> Any:  # noqa: ANN401 - fsspec is untyped

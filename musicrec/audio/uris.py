@@ -92,7 +92,7 @@ def local_file(uri: str, limits: Limits) -> Iterator[Path]:
     """
     if not is_remote(uri):
         path = local_path(uri)
-        _check_file(path, limits)
+        check_file(path, limits)
         yield path
         return
     from musicrec.audio.download import fetch
@@ -101,11 +101,12 @@ def local_file(uri: str, limits: Limits) -> Iterator[Path]:
         suffix = re.fullmatch(r"\.\w{1,8}", PurePosixPath(re.split("[?#]", uri)[0]).suffix)
         path = Path(folder) / f"song{suffix[0] if suffix else ''}"
         fetch(uri, path, limits)
-        _check_file(path, limits)
+        check_file(path, limits)
         yield path
 
 
-def _check_file(path: Path, limits: Limits) -> None:
+def check_file(path: Path, limits: Limits) -> None:
+    """Raise DecodeError unless a file can be read, has bytes, and is not too large."""
     try:
         if path.exists() and not path.is_file():
             raise DecodeError(Reason.UNREADABLE, f"{path} is not a regular file")

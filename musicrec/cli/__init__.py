@@ -83,6 +83,7 @@ for _command in (
     listening.listen,
     listening_test.listening_test,
     playlist.playlist,
+    service.explore,
     service.serve,
     published.status,
     version_diff.diff,

@@ -1,6 +1,7 @@
 """Read the published table of similar songs. A service can keep it open; it needs neither Ray nor TensorFlow."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import chain, count, repeat
 from os import PathLike
 from pathlib import Path
@@ -17,7 +18,7 @@ from musicrec.schemas import SIMILAR, TRACKS
 from musicrec.serve.first_problem import first_problem
 from musicrec.serve.sidecar import SIDECAR, SIDECAR_COLUMNS, Float32, Int32, Sidecar
 from musicrec.serve.sidecar_cache import local_version
-from musicrec.serve.song_names import at_file, closest, find_track, with_words
+from musicrec.serve.song_names import at_file, closest, find_track, rows_with_words, searchable, with_words
 from musicrec.serve.song_texts import Rows
 from musicrec.serve.space_shares import read_shares
 from musicrec.store.lineage import check_footer, read_footer
@@ -26,6 +27,7 @@ from musicrec.store.store import Store
 
 MOST_OFFERED = 10  # songs that an error names
 BLOCK = 1000  # songs whose texts are read at once
+COUNTED = 100_000  # lists whose songs are counted at once
 NAMED = pa.schema([*SIMILAR, *(TRACKS.field(name) for name in SIDECAR_COLUMNS[1:])])
 
 _as: Any = tuple.__new__  # makes a named tuple of its fields, in a third of the time
@@ -289,6 +291,20 @@ class SimilarTable:
         """
         return self._sidecar.columns[0][row] or ""
 
+    def counts(self) -> NDArray[np.int64]:
+        """Return in how many lists each song stands.
+
+        Returns
+        -------
+        numpy.ndarray
+            int64 [N], by row.
+        """
+        counts = np.zeros(len(self), np.int64)
+        for first in range(0, len(self), COUNTED):
+            rows = self._ids[first : first + COUNTED]
+            counts += np.bincount(rows[rows >= 0], minlength=len(self))
+        return counts
+
     # --- by any name: for people --------------------------------------------------------------------------------
 
     def similar(self, track_id: str, n: int = 10) -> list[Similar]:
@@ -355,6 +371,8 @@ class SimilarTable:
     def search(self, words: str, n: int = 10) -> list[Song]:
         """Return the songs that have every one of some words in their id, artist or title, in any case.
 
+        The first search reads all names; those that follow take milliseconds.
+
         Parameters
         ----------
         words : str
@@ -365,15 +383,20 @@ class SimilarTable:
         Returns
         -------
         list of Song
-            In order of id.
+            In order of id, but first those whose artist or title begins with the words.
 
         Examples
         --------
         >>> [song.title for song in SimilarTable("out").search("bells 2")]
         ['Synthetic bells 2']
         """
-        rows = with_words(words, self._sidecar.songs) if words.strip() else range(len(self))
+        is_all = not words.strip()
+        rows = range(len(self)) if is_all else rows_with_words(words, self._searchable, best_first=True)
         return list(self._songs(np.array(rows[:n], np.int64)))
+
+    @cached_property
+    def _searchable(self) -> pa.ChunkedArray:
+        return searchable(self._sidecar.songs)
 
     def _list(self, row: int, n: int) -> tuple[Int32, Float32]:
         rows, scores = self._ids[row, :n], self._scores[row, :n]

@@ -28,7 +28,7 @@ class Entry(NamedTuple):
     recording_mbid: str | None = None
 
 
-def playlist_file(path: Path, name: str, songs: Sequence[Entry]) -> bytes:
+def playlist_file(path: Path, name: str, songs: Sequence[Entry], *, is_placed: bool = True) -> bytes:
     """Return the content of a playlist file, in the format of its ending.
 
     Songs on this machine are written as seen from the folder of the playlist, so both can be moved together.
@@ -41,6 +41,8 @@ def playlist_file(path: Path, name: str, songs: Sequence[Entry]) -> bytes:
         Name of the playlist.
     songs : sequence of Entry
         The songs.
+    is_placed : bool
+        Whether it is known where the file will be. If not, songs on this machine have their whole paths.
 
     Raises
     ------
@@ -59,10 +61,10 @@ def playlist_file(path: Path, name: str, songs: Sequence[Entry]) -> bytes:
     """
     if path.suffix not in FORMATS:
         raise ConfigError(f"playlist {path}: unknown ending {path.suffix!r}; expected {', '.join(FORMATS)}")
-    return FORMATS[path.suffix](name, songs, path.parent.resolve())
+    return FORMATS[path.suffix](name, songs, path.parent.resolve() if is_placed else None)
 
 
-def _m3u8(name: str, songs: Sequence[Entry], folder: Path) -> bytes:
+def _m3u8(name: str, songs: Sequence[Entry], folder: Path | None) -> bytes:
     """Return lines in UTF-8 without a mark; paths stand as they are, as players take percent signs literally."""
     lines = [b"#EXTM3U", f"#PLAYLIST:{_on_one_line(name)}".encode()]
     for song in songs:
@@ -86,7 +88,7 @@ def _on_one_line(text: str) -> str:
     return LINE_BREAKS.sub(" ", text)
 
 
-def _xspf(name: str, songs: Sequence[Entry], folder: Path) -> bytes:
+def _xspf(name: str, songs: Sequence[Entry], folder: Path | None) -> bytes:
     root = ElementTree.Element("playlist", version="1", xmlns=XSPF)
     _add(root, "title", name)
     tracks = ElementTree.SubElement(root, "trackList")
@@ -102,15 +104,16 @@ def _add(parent: ElementTree.Element, tag: str, text: str) -> None:
     ElementTree.SubElement(parent, tag).text = NOT_XML.sub("\ufffd", text)
 
 
-def _jspf(name: str, songs: Sequence[Entry], folder: Path) -> bytes:
+def _jspf(name: str, songs: Sequence[Entry], folder: Path | None) -> bytes:
     playlist = {"title": name, "track": [_track(song, folder) for song in songs]}
     return (json.dumps({"playlist": playlist}, ensure_ascii=False, indent=2) + "\n").encode()
 
 
-FORMATS: dict[str, Callable[[str, Sequence[Entry], Path], bytes]] = {".m3u8": _m3u8, ".xspf": _xspf, ".jspf": _jspf}
+Format = Callable[[str, Sequence[Entry], Path | None], bytes]
+FORMATS: dict[str, Format] = {".m3u8": _m3u8, ".xspf": _xspf, ".jspf": _jspf}
 
 
-def _track(song: Entry, folder: Path) -> dict[str, Any]:
+def _track(song: Entry, folder: Path | None) -> dict[str, Any]:
     """Return what XSPF and JSPF say of a song, in the order of the standard."""
     about = {
         "location": [_location(song.uri, folder)],
@@ -123,18 +126,18 @@ def _track(song: Entry, folder: Path) -> dict[str, Any]:
     return {tag: value for tag, value in about.items() if value is not None and value != ""}
 
 
-def _location(uri: str, folder: Path) -> str:
+def _location(uri: str, folder: Path | None) -> str:
     """Return a song's place as a URI, or a part of one that goes from the folder of the playlist."""
     path = _relative(uri, folder)
     if path is not None:
-        return quote(path)
+        return quote(path) if folder else f"file://{quote(path)}"
     scheme, _, rest = uri.partition("://")
     return f"{scheme}://{quote(rest)}" if scheme in ("s3", "s3a") else uri
 
 
-def _relative(uri: str, folder: Path) -> bytes | None:
-    """Return the path of a song on this machine, from a folder; None if it is elsewhere."""
+def _relative(uri: str, folder: Path | None) -> bytes | None:
+    """Return the path of a song on this machine, from a folder or the root; None if it is elsewhere."""
     if "://" in uri and not uri.startswith("file://"):
         return None
     path = unquote_to_bytes(uri.removeprefix("file://")) if uri.startswith("file://") else os.fsencode(uri)
-    return os.path.relpath(path, os.fsencode(folder))
+    return os.path.relpath(path, os.fsencode(folder)) if folder else os.path.abspath(path)  # noqa: PTH100 - bytes

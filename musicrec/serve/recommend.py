@@ -87,6 +87,8 @@ class Recommender:
     ----------
     out : str or path-like
         OUT, a folder or an s3:// prefix.
+    table : SimilarTable, optional
+        A version of its table that is open already.
 
     Raises
     ------
@@ -105,8 +107,8 @@ class Recommender:
     2 Synthetic drone 3 because of Synthetic drone 2
     """
 
-    def __init__(self, out: str | PathLike[str] | AnyPath) -> None:
-        self._table = SimilarTable(out)
+    def __init__(self, out: str | PathLike[str] | AnyPath, table: SimilarTable | None = None) -> None:
+        self._table = table or SimilarTable(out)
         self._store = Store(out)
         self._tracks = self._store.read("tracks", [*Song._fields, "recording"]).sort_by("track_id").combine_chunks()
         clips_of = pc.coalesce(self._tracks["recording"], self._tracks["track_id"])

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterator
 from functools import reduce
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -86,15 +87,54 @@ def with_words(text: str, songs: pa.Table) -> list[int]:
     list of int
         Ascending. Empty if the text has no word.
     """
+    return rows_with_words(text, searchable(songs))
+
+
+def searchable(songs: pa.Table) -> pa.ChunkedArray:
+    """Return id, artist and title of each song as one text in which words are found, without case and accents."""
     import pyarrow.compute as pc
 
-    words = [word for word in _without_accents(text).split() if any(map(str.isalnum, word))]
     columns = [songs[name].cast(pa.large_string()) for name in WORDS_OF]
     whole = pc.binary_join_element_wise(*columns, pa.scalar("\n", pa.large_string()), null_handling="replace")
-    whole = pc.replace_substring_regex(pc.utf8_normalize(whole, "NFKD"), r"\p{Mn}", "")
-    found = [pc.match_substring(whole, word, ignore_case=True) for word in words]
-    rows: list[int] = pc.indices_nonzero(reduce(pc.and_, found)).to_pylist() if found else []
+    return _folded(pc.replace_substring_regex(pc.utf8_normalize(whole, "NFKD"), r"\p{Mn}", ""))
+
+
+def rows_with_words(text: str, songs: pa.ChunkedArray, *, best_first: bool = False) -> list[int]:
+    """Return the rows of the songs that have every word of a text, as :func:`with_words`.
+
+    Parameters
+    ----------
+    text : str
+        Some words.
+    songs : pyarrow.ChunkedArray
+        What :func:`searchable` has made.
+    best_first : bool
+        Begin with those whose artist or title begins with the text.
+
+    Returns
+    -------
+    list of int
+        Ascending, or twice so.
+    """
+    import pyarrow.compute as pc
+
+    text = _folded(pa.scalar(_without_accents(text).strip())).as_py()
+    words = [word for word in text.split() if any(map(str.isalnum, word))]
+    if not words:
+        return []
+    found = reduce(pc.and_, (pc.match_substring(songs, word) for word in words))
+    rows: list[int] = pc.indices_nonzero(found).to_pylist()
+    if best_first:
+        begins = set(pc.indices_nonzero(pc.match_substring(songs, "\n" + text)).to_pylist())
+        rows.sort(key=lambda row: row not in begins)  # the order of the others stays
     return rows
+
+
+def _folded(texts: Any) -> Any:  # noqa: ANN401 - an array or a scalar of Arrow
+    """Return texts without upper case; both ways, as σ and ς have one upper case."""
+    import pyarrow.compute as pc
+
+    return pc.utf8_lower(pc.utf8_upper(texts))
 
 
 def _without_accents(text: str) -> str:

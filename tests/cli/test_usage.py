@@ -171,6 +171,7 @@ def test_commands_are_listed_in_the_order_of_the_chain(run):
         "listen",
         "listening-test",
         "playlist",
+        "explore",
         "serve",
         "status",
         "diff",

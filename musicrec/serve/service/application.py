@@ -1,6 +1,5 @@
 """The requests of the service, and its answers."""
 
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,27 +10,28 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from musicrec import __version__
 from musicrec.errors import ConfigError, MusicrecError, UnknownTrack
 from musicrec.files.paths import AnyPath
+from musicrec.serve.explorer import PAGE, Page
 from musicrec.serve.lookup import Song
 from musicrec.serve.playlist_songs import Listed
+from musicrec.serve.service.access import BadRequest, content, login, refused
+from musicrec.serve.service.audio_answer import audio
+from musicrec.serve.service.explorer_answers import around, by_method, methods, number, playlist, starts
 from musicrec.serve.service.followed_table import FollowedTable, OpenVersion
 from musicrec.serve.service.map_points import SongMap
 from musicrec.serve.service.openapi import openapi, page
 from musicrec.serve.service.request_counts import RequestCounts
 
-MOST = 1000  # songs in an answer
 Answer = Callable[[OpenVersion, Request], Any]
 
 
-class BadRequest(MusicrecError):  # noqa: N818 - reads as what happened
-    """A request is not one that the service answers."""
-
-
-def application(out: str | PathLike[str] | AnyPath, token: str | None = None) -> Starlette:
+def application(
+    out: str | PathLike[str] | AnyPath, token: str | None = None, *, is_explored: bool = False
+) -> Starlette:
     """Return the service over an OUT, for any ASGI server.
 
     Parameters
@@ -40,6 +40,8 @@ def application(out: str | PathLike[str] | AnyPath, token: str | None = None) ->
         OUT, a folder or an s3:// prefix.
     token : str, optional
         What each request must bring along, as ``Authorization: Bearer TOKEN``.
+    is_explored : bool
+        Whether to show the page of the explorer at ``/explore/`` and to send songs to its player.
 
     Raises
     ------
@@ -57,20 +59,30 @@ def application(out: str | PathLike[str] | AnyPath, token: str | None = None) ->
         yield
         followed.stop()
 
-    def route(path: str, answer: Answer, *, is_slow: bool = False, of_version: bool = True) -> Route:
+    def route(
+        path: str, answer: Answer, *, is_slow: bool = False, of_version: bool = True, method: str = "GET"
+    ) -> Route:
         kind = path.replace(":path", "")
 
         async def endpoint(request: Request) -> Response:
             start = time.perf_counter()
             opened = followed.current
-            response = _refused(request, token) or (_known(opened, request) if of_version else None)
+            response = refused(request, token) or (_known(opened, request) if of_version else None)
             response = response or await _answered(opened, request, answer, is_slow=is_slow)
             if of_version and response.status_code == 200:
                 response.headers["etag"] = _tag(opened)
             counts.add(kind, response.status_code, time.perf_counter() - start)
             return response
 
-        return Route(path, endpoint, methods=["GET"])
+        return Route(path, endpoint, methods=[method])
+
+    async def enter(request: Request) -> Response:
+        if request.method == "GET":
+            return JSONResponse({"is_let_in": refused(request, token) is None})
+        try:
+            return await login(request, token)
+        except BadRequest as e:
+            return _error(400, str(e))
 
     def status(opened: OpenVersion, _: Request) -> dict[str, Any]:
         return {
@@ -81,8 +93,19 @@ def application(out: str | PathLike[str] | AnyPath, token: str | None = None) ->
     def metrics(opened: OpenVersion, _: Request) -> Response:
         return PlainTextResponse(counts.text(opened.version, len(opened.table)))
 
+    of_explorer = [
+        route("/songs/{id:path}/around", around, is_slow=True),
+        route("/songs/{id:path}/audio", audio, is_slow=True, of_version=False),
+        route("/starts", starts, is_slow=True),
+        route("/methods", methods, of_version=False),
+        route("/methods/{method}", by_method, is_slow=True, of_version=False),
+        route("/playlist", playlist, is_slow=True, of_version=False, method="POST"),
+        Route("/login", enter, methods=["GET", "POST"]),
+        Mount("/explore", Page(directory=PAGE, html=True)),
+    ]
     return Starlette(
         routes=[
+            *(of_explorer if is_explored else []),
             route("/songs", songs, is_slow=True),
             route("/songs/{id:path}/similar", similar),
             route("/songs/{id:path}", song),
@@ -102,16 +125,16 @@ def application(out: str | PathLike[str] | AnyPath, token: str | None = None) ->
 async def _answered(opened: OpenVersion, request: Request, answer: Answer, *, is_slow: bool) -> Response:
     """Return the answer of one version, or why there is none."""
     try:
-        content = await run_in_threadpool(answer, opened, request) if is_slow else answer(opened, request)
+        if request.method == "POST":
+            request.state.content = await content(request)
+        found = await run_in_threadpool(answer, opened, request) if is_slow else answer(opened, request)
     except UnknownTrack as e:
         return _error(404, str(e))
     except (BadRequest, ConfigError) as e:
         return _error(400, str(e))
     except MusicrecError as e:
         return _error(503, str(e))
-    if isinstance(content, Response):
-        return content
-    return JSONResponse(content)
+    return found if isinstance(found, Response) else JSONResponse(found)
 
 
 def _tag(opened: OpenVersion) -> str:
@@ -122,14 +145,6 @@ def _known(opened: OpenVersion, request: Request) -> Response | None:
     """Return the answer to a client that has this version; None if it has not."""
     has_it = _tag(opened) in request.headers.get("if-none-match", "")
     return Response(status_code=304, headers={"etag": _tag(opened)}) if has_it else None
-
-
-def _refused(request: Request, token: str | None) -> Response | None:
-    """Return the answer to a request without the token; None if it has it, or needs none."""
-    given = request.headers.get("authorization", "").removeprefix("Bearer ")
-    if token is None or secrets.compare_digest(given.encode("latin-1"), token.encode()):  # as bytes
-        return None
-    return _error(401, "a token is needed: Authorization: Bearer TOKEN", {"www-authenticate": "Bearer"})
 
 
 def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
@@ -168,10 +183,7 @@ def recommendations(opened: OpenVersion, request: Request) -> list[dict[str, Any
 
 
 def _n(request: Request) -> int:
-    text = request.query_params.get("n", "10")
-    if not text.isdecimal() or not 1 <= int(text) <= MOST:
-        raise BadRequest(f"n = {text}; expected a number from 1 to {MOST}")
-    return int(text)
+    return number(request, "n", 10)
 
 
 def _listed(found: list[Listed]) -> list[dict[str, Any]]:

@@ -6,10 +6,16 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path
 
-from musicrec.errors import MusicrecError
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from musicrec.errors import MusicrecError, UnknownTrack
 from musicrec.files.paths import AnyPath
 from musicrec.serve.lookup import SimilarTable
 from musicrec.serve.playlist_songs import Playlists
+from musicrec.serve.recommend import Recommender
 from musicrec.serve.status import version_status
 from musicrec.store.store import Store
 
@@ -38,6 +44,29 @@ class OpenVersion:
     def playlists(self) -> Playlists:
         """What chooses songs by several likes; its vectors are read when they are first asked for."""
         return Playlists(self._store.out, self.table)
+
+    @cached_property
+    def recommender(self) -> Recommender:
+        """What recommends songs by several ways."""
+        return Recommender(self._store.out, self.table)
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """In how many lists each song stands, by row."""
+        return self.table.counts()
+
+    def uri(self, track_id: str) -> str:
+        """Return where a song lies: what the catalog holds for exactly this id.
+
+        Raises
+        ------
+        UnknownTrack
+            The catalog has no such song.
+        """
+        found = self._store.read("tracks", ["uri"], filter=pc.field("track_id") == pa.scalar(track_id))["uri"]
+        if not len(found):
+            raise UnknownTrack(f"no song has the id {track_id!r} in {self._store.out / 'tracks'}")
+        return str(found[0].as_py())
 
     @cached_property
     def created_at(self) -> str | None:
