@@ -35,7 +35,7 @@ def make_out(folder):
     (folder / "secret.mp3").write_bytes(OUTSIDE)
     tracks = []
     for i, name in enumerate(NAMES):
-        path = music / (f"{i}.mp3" if i else "#1 100% hit.mp3")
+        path = music / (f"{i}.mp3" if i > 1 else f"{i} #1 100% hit?.mp3")
         path.write_bytes(SOUND[name])
         tracks.append({"track_id": name, "uri": str(path) if i % 2 else path.as_uri(), "title": HTML if i else "Vibe",
                        "artist": "Ann", "genre": "jazz", "duration_s": 12.3})  # fmt: skip
@@ -152,7 +152,7 @@ def test_no_range_reaches_beyond_the_file():
 
 def test_a_file_that_shrank_has_its_new_length(port, folder):
     tag = audio(port, NAMES[1])[2]["etag"]
-    with changed(folder / "music" / "1.mp3") as path:
+    with changed(folder / "music" / "1 #1 100% hit?.mp3") as path:
         path.write_bytes(b"short")
         assert audio(port, NAMES[1])[:2] == (200, b"short")
         assert audio(port, NAMES[1], Range="bytes=3000-")[0] == 416
@@ -188,7 +188,7 @@ def test_a_file_that_is_gone_or_no_file_is_one_line(port, folder, spoil, status,
     ],
 )  # fmt: skip
 def test_nothing_but_the_files_of_the_catalog_is_sent(port, folder, path):
-    outside, inside = (urllib.parse.quote(str(folder / p), safe="") for p in ("secret.mp3", "music/1.mp3"))
+    outside, inside = (urllib.parse.quote(str(folder / p), safe="") for p in ("secret.mp3", "music/1 #1 100% hit?.mp3"))
     status, content, _ = ask(port, path.format(outside=outside, inside=inside))
     assert status in (400, 404)
     assert OUTSIDE not in content

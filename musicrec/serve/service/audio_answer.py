@@ -49,10 +49,16 @@ def audio(opened: OpenVersion, request: Request) -> Response:
     if found:
         headers["content-range"] = f"bytes {start}-{end - 1}/{file.size}"
     status = 206 if found else 200
-    kind = TYPES.get(PurePosixPath(re.split("[?#]", uri)[0]).suffix.lower().lstrip("."), UNKNOWN)
+    kind = _type(uri)
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=kind)
     return StreamingResponse(file.parts(start, end), status, headers, kind)
+
+
+def _type(uri: str) -> str:
+    """Return the type of a file by the end of its name; only an address on the web has more behind it."""
+    name = re.split("[?#]", uri)[0] if uri.startswith(("http://", "https://")) else uri
+    return TYPES.get(PurePosixPath(name).suffix.lower().lstrip("."), UNKNOWN)
 
 
 def byte_range(wanted: str, size: int) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from musicrec.errors import SchemaError
+from musicrec.errors import ConfigError, SchemaError
 from musicrec.serve.playlist_files import FORMATS, playlist_file
 from musicrec.serve.service.access import BadRequest
 from musicrec.serve.service.followed_table import OpenVersion
@@ -32,8 +32,8 @@ METHODS = {
     "table": Method("The table", "The cosine in the spaces of the published table", {"by": "table"}),
     "method-1": Method("Method 1", "The cosine of the model’s vectors", {"by": "embedding"}),
     "method-2": Method("Method 2", "That cosine, and how far the genres agree", {"by": "embedding", "method": "genre"}),
-    "knn": Method("Nearest features", "The distance of all features", {"by": "knn"}),
-    "clustering": Method("Plane", "The distance in the plane of two principal components", {"by": "clustering"}),
+    "knn": Method("KNN", "The distance of all features", {"by": "knn"}),
+    "clustering": Method("Clustering", "The distance in the plane of two principal components", {"by": "clustering"}),
 }
 
 
@@ -88,7 +88,7 @@ def by_method(opened: OpenVersion, request: Request) -> dict[str, Any]:
     n = number(request, "n", 5)
     try:
         found = opened.recommender.recommend(likes, n, **METHODS[name].how)
-    except SchemaError as e:  # a table that this way reads is not there
+    except (SchemaError, ConfigError) as e:  # a table or a space that this way reads is not there
         return {"recommended": [], "why_not": str(e)}
     recommended = [
         {"rank": rank, **song._asdict(), "score": score, "because": because._asdict()}
