@@ -169,6 +169,26 @@ def test_the_score_as_text_and_as_json(files, command):
     assert found["conclusion"].startswith("these 7 participants liked recommended songs more often")
 
 
+@pytest.mark.thorough
+def test_a_folder_stands_for_its_files(files, command):
+    key = files[0].parent / "key.json"
+    sent = files[0].parent / "sent"
+    sent.mkdir()
+    for file in files:
+        file.rename(sent / file.name)
+    (sent / "notes.txt").write_text("no answers")
+    code, text, _ = command("listening-test", "score", sent, "--key", key)
+    assert code == 0
+    assert "8 of 8 participants, 136 answers used of 8 files." in text
+    assert "Left out" not in text
+    (sent.parent / "none").mkdir()
+    code, _, complaint = command("listening-test", "score", sent.parent / "none", "--key", key)
+    assert (code, complaint) == (
+        2,
+        "musicrec: no answer of test t1 can be used in 0 files; expected those of its site\n",
+    )
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"format": "x"}', None])
 def test_a_key_that_is_none_is_one_line(files, command, content):
     key = files[0].parent / "other.json"

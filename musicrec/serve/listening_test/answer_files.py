@@ -59,6 +59,11 @@ class _File(NamedTuple):
     answers: list[Any]
 
 
+def files_of(paths: Iterable[Path]) -> list[Path]:
+    """Return files, and for each folder the .json files in it, by name."""
+    return [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
+
+
 def read_answers(files: Sequence[Path], key: Key) -> Answers:
     """Read files of answers.
 

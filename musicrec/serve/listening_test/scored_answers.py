@@ -74,8 +74,8 @@ def score_answers(files: Sequence[Path], key: Key) -> Score:
     rows, left_out = read_answers(files, key)
     first = rows[rows["repeat_of"].isna()]
     if first.empty:
-        why = f"; {left_out[0].file}: {left_out[0].detail}" if left_out else ""
-        raise ConfigError(f"no answer of test {key.test} can be used in {len(files)} files{why}")
+        why = next((f"{left.file}: {left.detail}" for left in left_out if left.file), "expected those of its site")
+        raise ConfigError(f"no answer of test {key.test} can be used in {len(files)} files; {why}")
     by_songs = {ALL: first, UNKNOWN: first[~first["known"].astype(bool)]}
     comparisons = {songs: _compared(chosen, key.design) for songs, chosen in by_songs.items()}
     return Score(
