@@ -33,7 +33,7 @@ def synthetic_answers(seed, *, effect=0.0, n_participants=12, n_songs=400, are_h
     return pd.DataFrame(rows, columns=names)
 
 
-def synthetic_test(folder, answers):
+def synthetic_test(folder, answers, design="set"):
     """A key and a file for each participant; the first two clips of each are answered twice, alike."""
     names, clips = {}, {}
     for code, rows in answers.groupby("participant", sort=False):
@@ -44,5 +44,5 @@ def synthetic_test(folder, answers):
         said = [{"clip": c.clip, **answer} for c, answer in zip(clips[code], [*given, *given[:2]], strict=True)]
         content = {"format": FORMAT, "version": VERSION, "test": "t1", "participant": code, "answers": said}
         (folder / f"{code}.json").write_text(json.dumps(content))
-    (folder / "key.json").write_bytes(key_as_json(Key("t1", 7, "set", "v1", names, clips)))
+    (folder / "key.json").write_bytes(key_as_json(Key("t1", 7, design, "v1", names, clips)))
     return sorted(folder.glob("p*.json"))

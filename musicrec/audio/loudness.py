@@ -1,5 +1,6 @@
 """Loudness of a clip by EBU R128, measured by FFmpeg, and clips of equal loudness."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -64,7 +65,7 @@ def loudness(samples: Samples, sample_rate: int) -> Loudness:
             return Loudness(float(said["lavfi.r128.I"]), float(said["lavfi.r128.true_peak"]))
 
 
-def equally_loud(samples: Samples, sample_rate: int) -> Samples | None:
+def equally_loud(samples: Samples, sample_rate: int) -> tuple[Samples, float] | None:
     """Return a clip at −23 LUFS, or below it where its true peak would pass −1 dB.
 
     Parameters
@@ -76,11 +77,11 @@ def equally_loud(samples: Samples, sample_rate: int) -> Samples | None:
 
     Returns
     -------
-    numpy.ndarray or None
-        float32 [n]; None for silence.
+    tuple of numpy.ndarray and float, or None
+        The clip, float32 [n], and its loudness in LUFS; None for silence.
     """
     measured = loudness(samples, sample_rate)
     if not measured.lufs > SILENCE_LUFS:
         return None
-    gain = 10 ** ((TARGET_LUFS - measured.lufs) / 20)
-    return (samples * min(gain, CEILING / measured.true_peak)).astype(np.float32)
+    gain = min(10 ** ((TARGET_LUFS - measured.lufs) / 20), CEILING / measured.true_peak)
+    return (samples * gain).astype(np.float32), measured.lufs + 20 * math.log10(gain)

@@ -117,6 +117,10 @@ def _built(test: "Built") -> str:
         f"{test.folder / 'links.csv'}: the page of each participant",
         f"{test.folder / 'key.json'}: which clip is which; no participant may see it",
         *(f"passed over {track_id}: {why}" for track_id, why in sorted(test.left_out.items())),
+        *(
+            f"quieter than the others, as it would clip: {t}, {lufs:.1f} LUFS"
+            for t, lufs in sorted(test.quieter.items())
+        ),
     ]
     return "\n".join(map(printable, lines))
 

@@ -170,6 +170,26 @@ def test_the_score_as_text_and_as_json(files, command):
 
 
 @pytest.mark.thorough
+def test_the_two_methods_are_compared(tmp_path, command):
+    answers = synthetic_answers(2, effect=25, n_participants=9)
+    named = {
+        ("recommended",): ("method 2",),
+        ("set", "random"): ("method 1",),
+        ("set", "matched"): ("method 1", "method 2"),
+    }
+    answers["conditions"] = answers["conditions"].map(named)
+    files = synthetic_test(tmp_path, answers, "methods")
+    code, text, _ = command("listening-test", "score", *files, "--key", tmp_path / "key.json")
+    assert code == 0
+    assert "these 9 participants liked method 2 songs more often than method 1 songs" in text
+    assert "set" not in text.replace("listening_test", "")
+    key = json.loads((tmp_path / "key.json").read_text())
+    (tmp_path / "key.json").write_text(json.dumps(key | {"design": "both"}))
+    code, _, complaint = command("listening-test", "score", *files, "--key", tmp_path / "key.json")
+    assert (code, complaint) == (2, "musicrec: design 'both' of the key is unknown; expected one of set, methods\n")
+
+
+@pytest.mark.thorough
 def test_a_folder_stands_for_its_files(files, command):
     key = files[0].parent / "key.json"
     sent = files[0].parent / "sent"

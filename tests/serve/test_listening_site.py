@@ -194,8 +194,9 @@ def test_no_clip_is_amplified_beyond_its_ceiling():
     rng = np.random.default_rng(0)
     clicks = (1e-3 * rng.normal(size=3 * RATE)).astype(np.float32)
     clicks[::RATE] = 0.5
-    loud = equally_loud(clicks, RATE)
+    loud, lufs = equally_loud(clicks, RATE)
     measured = loudness(loud, RATE)
+    assert measured.lufs == pytest.approx(lufs, abs=0.2)
     assert measured.true_peak <= CEILING * 1.02
     assert measured.lufs < TARGET_LUFS - 3
     assert equally_loud(np.zeros(RATE, np.float32), RATE) is None
@@ -285,7 +286,7 @@ def test_neither_order_nor_name_nor_bytes_tell_the_condition(out, tmp_path):
         (None, [], "cannot be read"),
         ("synthetic-rain-12\n", ["--songs", 36], "ask for fewer by --songs"),
         ("synthetic-rain-12\n", ["--songs", 60, "--recommended", 40], "only 35 of 40 recommended songs"),
-        ("synthetic-rain-12\n", ["--seconds", 9], "only 0 of 5 recommended songs can be played"),
+        ("synthetic-rain-12\n", ["--seconds", 9], "35 songs were passed over, such as synthetic-rain-"),
     ],
 )
 def test_what_cannot_be_built_is_one_line(out, tmp_path, command, likes, options, said):
@@ -336,6 +337,19 @@ def test_songs_that_cannot_be_played_are_passed_over_and_named(tmp_path, command
     (clips,) = read_key(tmp_path / "t" / "key.json").clips.values()
     assert not {first, second, third} & {clip.track_id for clip in clips}
     assert len(clips) == 17
+
+
+def test_a_clip_that_would_clip_is_quieter_and_named(tmp_path, command):
+    out = make_out(tmp_path)
+    likes = write_likes(tmp_path / "likes.csv", out, 1)
+    ids = out.read("tracks", ["track_id"])["track_id"].to_pylist()
+    (first,) = (line.song.track_id for line in Recommender(out.out).recommend([ids[0], ids[1], ids[24]], 1))
+    clicks = 1e-3 * np.random.default_rng(0).normal(size=2 * 22_050)
+    clicks[5000::11_025] = 0.5
+    sf.write(tmp_path / "songs" / f"{first}.wav", clicks, 22_050)
+    code, text, _ = command("listening-test", "build", out.out, "--likes", likes, "--out", tmp_path / "t", *HOW)
+    assert code == 0
+    assert re.findall(r"^quieter than the others, as it would clip: (\S+), -\d\d\.\d LUFS$", text, re.M) == [first]
 
 
 @pytest.mark.parametrize(

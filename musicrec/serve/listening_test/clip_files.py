@@ -9,11 +9,12 @@ import numpy as np
 from musicrec.audio import load
 from musicrec.audio.clip import Samples
 from musicrec.audio.encode import encode_constant_mp3
-from musicrec.audio.loudness import equally_loud
+from musicrec.audio.loudness import TARGET_LUFS, equally_loud
 from musicrec.errors import DecodeError
 
 RATE = 44_100
 SUFFIX = ".mp3"
+QUIETER_LU = 0.5  # so much is heard at most by listening for it
 SLACK_S = 0.5  # so much may be missing of a clip
 FADE_S = 0.05
 OFFSET_S = 30.0  # as songs are heard by musicrec
@@ -36,12 +37,15 @@ class ClipFiles:
     ----------
     left_out : dict of str to str
         Songs of which there is no clip, and why.
+    quieter : dict of str to float
+        Songs whose clips are quieter than the others, as their peaks would clip, and their loudness in LUFS.
     """
 
     def __init__(self, folder: Path, uris: Mapping[str, str], seconds: float) -> None:
         self._folder, self._uris, self._seconds = folder, uris, seconds
         self._made: dict[str, Path] = {}
         self.left_out: dict[str, str] = {}
+        self.quieter: dict[str, float] = {}
 
     def make(self, track_id: str) -> bool:
         """Make the clip of a song; return whether there is one."""
@@ -69,7 +73,11 @@ class ClipFiles:
         loud = equally_loud(faded(samples, round(self._seconds * RATE)), RATE)
         if loud is None:
             self.left_out[track_id] = "silent"
-        return loud
+            return None
+        clip, lufs = loud
+        if lufs < TARGET_LUFS - QUIETER_LU:
+            self.quieter[track_id] = lufs
+        return clip
 
 
 def faded(samples: Samples, n: int) -> Samples:

@@ -38,11 +38,14 @@ class Built(NamedTuple):
         What each participant hears.
     left_out : mapping of str to str
         Songs without a clip that were passed over, and why.
+    quieter : mapping of str to float
+        Songs that are heard more quietly than the others, as their peaks would clip, and their loudness in LUFS.
     """
 
     folder: Path
     key: Key
     left_out: Mapping[str, str]
+    quieter: Mapping[str, float]
 
 
 def build_test(
@@ -82,13 +85,25 @@ def build_test(
         tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as unfinished,
     ):
         files = ClipFiles(Path(clips), uris, seconds)
-        names, chosen = _chosen(Chooser(store, plan, seed, files.make), likes, plan.n_repeats)
+        try:
+            names, chosen = _chosen(Chooser(store, plan, seed, files.make), likes, plan.n_repeats)
+        except ConfigError as e:
+            raise ConfigError(f"{e}{_and_why(files.left_out)}") from e
         key = Key(_name(seed, chosen), seed, plan.design, store.path("similar").name, names, chosen)
         _write(Path(unfinished) / "test", key, files, seconds)
         if folder.exists():
             folder.rmdir()
         shutil.move(Path(unfinished) / "test", folder)
-    return Built(folder, key, files.left_out)
+    heard = {clip.track_id for clips in chosen.values() for clip in clips}
+    quieter = {track_id: lufs for track_id, lufs in files.quieter.items() if track_id in heard}
+    return Built(folder, key, files.left_out, quieter)
+
+
+def _and_why(left_out: Mapping[str, str]) -> str:
+    """Return what to add to a complaint of too few songs, if songs without a clip may be the cause."""
+    for track_id, why in left_out.items():
+        return f"; {len(left_out)} songs were passed over, such as {track_id}: {why}"
+    return ""
 
 
 def _chosen(
