@@ -220,7 +220,8 @@ def test_a_submitted_job_uploads_the_code_and_little_else(tmp_path):
     create_package(str(ROOT), tmp_path / "code.zip", include_gitignore=True, excludes=runtime_env["excludes"])
     with zipfile.ZipFile(tmp_path / "code.zip") as package:
         names = package.namelist()
-    code = {str(path.relative_to(ROOT)) for room in ("musicrec", "jobs") for path in (ROOT / room).rglob("*.py")}
-    assert code <= set(names)
+    code = {str(path.relative_to(ROOT)): path for room in ("musicrec", "jobs") for path in (ROOT / room).rglob("*.py")}
+    assert set(code) <= set(names)
     assert {name.split("/")[0] for name in names if "/" in name.rstrip("/")} == {"musicrec", "jobs"}
-    assert (tmp_path / "code.zip").stat().st_size < 2_000_000  # Ray compresses nothing
+    its_size = sum(path.stat().st_size for path in code.values())
+    assert (tmp_path / "code.zip").stat().st_size < 1.3 * its_size  # Ray compresses nothing

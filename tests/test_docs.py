@@ -310,6 +310,8 @@ def test_every_setting_and_every_table_has_a_place_in_the_reference():
         settings.PretrainedSettings,
         settings.HistoriesSettings,
         settings.RecommendSettings,
+        settings.ListenerEvaluationSettings,
+        settings.MapSettings,
     )
     classes = {cls.__name__ for cls in (*settings.STAGES.values(), *others)}
     assert set(re.findall(r"\{settings\} \S+ (\w+)", PAGES["docs/reference/settings.md"])) == classes

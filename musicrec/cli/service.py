@@ -69,9 +69,9 @@ def serve(out: str, host: str, port: int, token: str | None) -> None:
 )
 @click.option("--no-open", is_flag=True, help="Open no browser.")
 def explore(out: str, host: str, port: int, token: str | None, no_open: bool) -> None:
-    """Explore similar songs in the browser: search, listen, go from song to song, make playlists.
+    """Explore similar songs in the browser.
 
-    The page also compares ways to recommend. It plays songs from where they lie, and changes nothing.
+    Search, listen, go from song to song, make playlists, compare ways to recommend. The page plays songs from where they lie, and changes nothing.
     """
     from urllib.parse import quote
 

@@ -99,7 +99,7 @@ def sweep(
         davies_bouldin (NaN where not defined), a row each.
     """
     from sklearn.decomposition import PCA
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
     if len(X) > most:
         X = np.random.default_rng(seed).choice(X, most, replace=False)

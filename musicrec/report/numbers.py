@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.manifold import TSNE
 from sklearn.metrics import precision_recall_fscore_support
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
+from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
 from musicrec.schemas import FAILED, OK, SKIPPED
 from musicrec.settings import Metric

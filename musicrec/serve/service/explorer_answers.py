@@ -25,7 +25,7 @@ class Method(NamedTuple):
 
     title: str
     about: str
-    how: dict[str, str]  # for Recommender.recommend
+    how: dict[str, Any]  # for Recommender.recommend
 
 
 METHODS = {
