@@ -1,5 +1,6 @@
 """What the explorer's page asks for: a song's surroundings and its file, ways to recommend, playlists, a login."""
 
+import asyncio
 import json
 import os
 import re
@@ -392,3 +393,70 @@ def test_a_service_without_the_page_sends_no_files(folder):
         assert ask(port, "/songs/long/audio")[0] == 404
         assert ask(port, "/explore/")[0] == 404
         assert ask(port, "/playlist", "POST", {})[0] == 404
+
+
+# --- the command --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def explore(folder, command, monkeypatch):
+    """Give the command, without serving: the address that is printed, those that are opened, and the service."""
+    opened, ran = [], []
+
+    def run(service, listening):
+        listening.close()
+        ran.append(service)
+
+    monkeypatch.setattr("musicrec.cli.service._run", run)
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setenv("DISPLAY", ":0")
+
+    def explore(*options):
+        code, said, _ = command("explore", folder / "out", "--port", 0, *options)
+        assert code == 0
+        return said.split()[0], opened, ran[-1]
+
+    return explore
+
+
+def status_for(service, host):
+    """Ask a service by a name for its address; return the status of the answer."""
+    sent = []
+
+    async def ask():
+        async def receive():
+            return {"type": "http.request"}
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/login", "query_string": b"", "headers": [(b"host", host)]}
+        await service(scope, receive, send)
+
+    asyncio.run(ask())
+    return sent[0]["status"]
+
+
+def test_the_command_opens_the_page_where_there_is_a_screen(explore, monkeypatch):
+    address, opened, _ = explore()
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/explore/", address)
+    assert opened == [address]
+    explore("--no-open")
+    monkeypatch.delenv("DISPLAY")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    explore()
+    assert len(opened) == 1
+    assert explore("--token", "a b#")[0].endswith("/explore/#token=a%20b%23")
+
+
+def test_without_a_token_other_sites_reach_nothing_by_a_name_of_their_own(explore):
+    _, _, service = explore()
+    hosts = {b"127.0.0.1:80": 200, b"localhost": 200, b"[::1]:80": 200, b"evil.example": 400, b"127.0.0.1.evil": 400}
+    assert {host: status_for(service, host) for host in hosts} == hosts
+    assert status_for(explore("--token", "secret")[2], b"music.example") == 200  # then the token is what counts
+
+
+def test_other_machines_are_let_in_by_a_token_only(folder, command):
+    code, _, error = command("explore", folder / "out", "--host", "0.0.0.0")
+    assert code == 2
+    assert "--host 0.0.0.0 can be reached from other machines; give a --token" in error

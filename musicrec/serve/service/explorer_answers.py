@@ -26,14 +26,17 @@ class Method(NamedTuple):
     title: str
     about: str
     how: dict[str, Any]  # for Recommender.recommend
+    is_distance: bool = False  # its scores are minus distances
 
 
 METHODS = {
     "table": Method("The table", "The cosine in the spaces of the published table", {"by": "table"}),
     "method-1": Method("Method 1", "The cosine of the model’s vectors", {"by": "embedding"}),
     "method-2": Method("Method 2", "That cosine, and how far the genres agree", {"by": "embedding", "method": "genre"}),
-    "knn": Method("KNN", "The distance of all features", {"by": "knn"}),
-    "clustering": Method("Clustering", "The distance in the plane of two principal components", {"by": "clustering"}),
+    "knn": Method("KNN", "The distance of all features", {"by": "knn"}, True),
+    "clustering": Method(
+        "Clustering", "The distance in the plane of two principal components", {"by": "clustering"}, True
+    ),
 }
 
 
@@ -73,9 +76,9 @@ def starts(opened: OpenVersion, request: Request) -> dict[str, Any]:
     }
 
 
-def methods(_: OpenVersion, __: Request) -> list[dict[str, str]]:
+def methods(_: OpenVersion, __: Request) -> list[dict[str, Any]]:
     """Return the ways to recommend."""
-    return [{"name": name, "title": method.title, "about": method.about} for name, method in METHODS.items()]
+    return [{"name": name, **method._asdict()} for name, method in METHODS.items()]
 
 
 def by_method(opened: OpenVersion, request: Request) -> dict[str, Any]:

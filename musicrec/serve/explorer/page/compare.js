@@ -1,6 +1,6 @@
 // What each way recommends to somebody who likes some songs, side by side.
 
-import { at, icon, make, plural, say, shortNameOf } from "./dom.js";
+import { at, figure, icon, make, plural, say, shortNameOf } from "./dom.js";
 import { likes } from "./kept.js";
 import { row } from "./rows.js";
 import { read } from "./service.js";
@@ -42,10 +42,10 @@ function chip(song) {
     make("button", { type: "button", class: "round", "aria-label": `Remove ${shortNameOf(song)}`, onclick: () => likes.toggle(song) }, icon("remove")));
 }
 
-async function column({ name, title, about }, songs) {
+async function column({ name, title, about, is_distance: isDistance }, songs) {
   const wanted = new URLSearchParams([...songs.map((song) => ["like", song.track_id]), ["n", N]]);
   const { recommended, why_not } = await read(`methods/${name}?${wanted}`);
-  const score = (song) => (song.score < 0 ? `distance ${(-song.score).toFixed(2)}` : song.score.toFixed(2));
+  const score = (song) => (isDistance ? `distance ${figure(-song.score)}` : figure(song.score));
   const because = (song) => ({ note: score(song) + (songs.length > 1 ? `, as you like ${shortNameOf(song.because)}` : "") });
   return make("section", { "data-method": name }, make("h3", {}, title), make("p", { class: "lead" }, about),
     why_not ? make("p", { class: "quiet" }, `Not here: ${why_not}`)

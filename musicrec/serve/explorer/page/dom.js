@@ -32,6 +32,9 @@ export function say(text) {
 
 export const plural = (n, one, many) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 
+/** A score or a share as text, with a real minus. */
+export const figure = (number) => (Math.abs(number) < 0.005 ? 0 : number).toFixed(2).replace("-", "−");
+
 /** What people call a song: its title, or the name of its file. */
 export const nameOf = (song) => song.title || song.track_id.split("/").pop();
 

@@ -1,7 +1,7 @@
 // Rows of songs.
 
 import { hashOf } from "./choice.js";
-import { make, nameOf } from "./dom.js";
+import { figure, make, nameOf } from "./dom.js";
 import { likes, list } from "./kept.js";
 import { playButton } from "./player.js";
 
@@ -20,7 +20,7 @@ export function row(song, { score, note, because } = {}) {
       make("span", { class: "by" }, ...said(song, note)),
       because ? reasons(score, because) : null,
     ),
-    score === undefined ? null : make("span", { class: "score" }, make("span", { class: "unseen" }, "score "), score.toFixed(2)),
+    score === undefined ? null : make("span", { class: "score" }, make("span", { class: "unseen" }, "score "), figure(score)),
     make("div", { class: "does" }, list.button(song), likes.button(song)),
   );
 }
@@ -42,7 +42,7 @@ function reasons(score, because) {
     bar.append(part);
   }
   const figures = spaces.map(([name, share], i) =>
-    make("span", { class: "share" }, make("span", { class: `dot space-${i % 6}`, "aria-hidden": "true" }), `${name} ${share.toFixed(2).replace("-", "−")}`),
+    make("span", { class: "share" }, make("span", { class: `dot space-${i % 6}`, "aria-hidden": "true" }), `${name} ${figure(share)}`),
   );
   return make(
     "span",
