@@ -11,12 +11,12 @@ import pyarrow as pa
 import pytest
 
 from musicrec.audio.encode import encode
-from musicrec.schemas import EMBEDDINGS, TRACKS
+from musicrec.schemas import EMBEDDINGS, MAP, TRACKS
 from musicrec.serve.explorer import PAGE
 from musicrec.serve.sidecar import SIDECAR_COLUMNS
 from musicrec.serve.space_shares import write_shares
 from musicrec.serve.table_writer import write_table
-from musicrec.settings import CatalogSettings, EmbedSettings, PretrainedSettings, SimilarSettings
+from musicrec.settings import CatalogSettings, EmbedSettings, MapSettings, PretrainedSettings, SimilarSettings
 from musicrec.store.outcomes import outcomes_table
 from musicrec.store.spaces import PublishedSpace, SpaceCard, publish_space
 from musicrec.store.store import Store
@@ -72,6 +72,13 @@ def out(tmp_path_factory):
         store.publish(version)
     known = pa.array([track["track_id"] for track in tracks])
     publish_space(store, of_space, SPACE, known, vectors[:, 6:].copy(), left_out=outcomes_table([]))
+    places = [
+        {"track_id": track["track_id"], "x": float(i % 5), "y": float(i // 5), "is_added": False}
+        for i, track in enumerate(tracks)
+    ]
+    with store.new_version("map", MapSettings(), "01234567") as version:
+        version.write_part(pa.Table.from_pylist(places, MAP))
+        store.publish(version)
     ids, scores = most_similar(vectors, 15)
     with store.new_version("similar", SimilarSettings(), "89abcdef", spaces=SPACES) as version:
         write_table(version, pa.Table.from_pylist(tracks, TRACKS).select(SIDECAR_COLUMNS), ids, scores)
@@ -188,8 +195,18 @@ def test_other_parts_choose_songs_and_hear_of_them_by_an_event(page, address):
     page.locator("#song .songs a").first.click()
     until(page, "globalThis.heard !== 'a b/09?.wav'")
     assert page.evaluate("globalThis.heard") != "a b/07?.wav" or title(page) == "Song 07"
-    assert page.locator("#map").count() == 1
-    assert not page.locator("#map").is_visible()
+
+
+def test_the_map_shows_the_chosen_song_and_chooses_songs(page, address):
+    page.goto(song(address, 7))
+    page.locator("#map canvas").wait_for()
+    page.get_by_text("On the map: Artist 2 – Song 07").wait_for()
+    page.locator("#map canvas").focus()
+    page.keyboard.press("Enter")
+    until(page, "document.activeElement.id === 'title'")
+    page.get_by_text("On the map: ").wait_for()
+    assert page.url != song(address, 7)
+    assert page.locator("#trail a").count() == 2
 
 
 def test_a_song_and_its_neighbours_play_and_seek(page, address):
@@ -352,6 +369,7 @@ def test_nothing_is_in_the_way_of_anybody(page, address, width, scheme):
         page.locator("#song .songs .likes").nth(i).click()
         page.locator("#song .songs .list").nth(i).click()
     page.locator("[data-method=knn] .quiet").wait_for()
+    page.locator("#map canvas").wait_for()
     page.locator("#song > .does .play").click()
     page.get_by_label("Search for a song").fill("song")
     page.locator("#found li").nth(3).wait_for()

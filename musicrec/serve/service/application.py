@@ -87,7 +87,7 @@ def application(
     def status(opened: OpenVersion, _: Request) -> dict[str, Any]:
         return {
             "version": opened.version, "created_at": opened.created_at, "songs": len(opened.table),
-            "musicrec": __version__, "problem": followed.problem,
+            "musicrec": __version__, "problem": followed.problem, "has_map": followed.store.exists("map"),
         }  # fmt: skip
 
     def metrics(opened: OpenVersion, _: Request) -> Response:

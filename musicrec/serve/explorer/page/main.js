@@ -35,5 +35,10 @@ await enter();
 follow();
 showList();
 showComparison();
-const { songs, version, musicrec } = await read("status");
+const { songs, version, musicrec, has_map: hasMap } = await read("status");
 at("about").textContent = `${plural(songs, "song", "songs")} · table ${version} · musicrec ${musicrec}`;
+if (hasMap) {
+  const { start } = await import("./map.js");
+  await start(at("map"));
+  if (chosen() !== null) choose(chosen()); // the map has not heard of it
+}

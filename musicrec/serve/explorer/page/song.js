@@ -8,10 +8,12 @@ import { byline, row } from "./rows.js";
 import { pathOf, read } from "./service.js";
 
 const [MOST, FIRST] = [50, 10];
+let shown = null; // id of the song that stands there
 
 /** Show a song, unless another one has been chosen meanwhile. */
 export async function showSong(id, { isFirst }) {
   remember(id);
+  if (shown === id && !at("song").hidden) return;
   let found;
   try {
     found = await read(`${pathOf(id, "around")}?n=${MOST}`);
@@ -21,6 +23,7 @@ export async function showSong(id, { isFirst }) {
   }
   if (chosen() !== id) return;
   const { song, similar } = found;
+  shown = id;
   nameLast(id, nameOf(song));
   document.title = `${shortNameOf(song)} – musicrec`;
   at("song").replaceChildren(...head(song), ...similars(similar));
@@ -54,6 +57,7 @@ function similars(similar) {
 }
 
 function fail(error) {
+  shown = null;
   at("song").replaceChildren(make("h1", { id: "title", tabindex: "-1" }, "Not found"), make("p", { class: "wrong", role: "alert" }, error.message));
   reveal();
 }
