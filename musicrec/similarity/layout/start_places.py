@@ -53,7 +53,7 @@ def _unrolled(graph: Any, members: NDArray[np.integer[Any]], rng: np.random.Gene
     """Return the places of the songs of one part, all over a square that a circle of radius 1 holds."""
     noise = rng.standard_normal((len(members), VECTORS), np.float32)
     if len(members) < FEWEST:
-        return noise[:, :2] / 3
+        return np.asarray(noise[:, :2] / 3, np.float32)
     whole = len(members) == graph.shape[0]
     plane = _smoothest(graph if whole else graph[members][:, members], noise)
     ranks = plane.argsort(axis=0, kind="stable").argsort(axis=0)  # few songs lie far out, most in a heap
