@@ -163,6 +163,12 @@ def test_the_score_as_text_and_as_json(files, command):
     found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert (code, found["n_participants"], found["n_invited"], len(found["left_out"])) == (0, 7, 8, 2)
     assert [rate["condition"] for rate in found["rates"]["all songs"]] == ["recommended", "set", "matched", "random"]
+    assert [rate["n"] for rate in found["rates"]["all songs"]] == [
+        35,
+        70,
+        35,
+        35,
+    ]  # an answer that repeats does not count
     assert len(found["comparisons"]["all songs"]) == len(found["comparisons"]["unknown songs"]) == 6
     assert found["comparisons"]["all songs"][0]["paired"]["p_sign_flip"] < 0.05
     assert found["retest"]["same"] == 100

@@ -14,7 +14,7 @@ from musicrec.errors import DecodeError
 
 RATE = 44_100
 SUFFIX = ".mp3"
-QUIETER_LU = 0.5  # so much is heard at most by listening for it
+QUIETER_LU = 0.5  # a smaller difference is hardly heard
 SLACK_S = 0.5  # so much may be missing of a clip
 FADE_S = 0.05
 OFFSET_S = 30.0  # as songs are heard by musicrec
