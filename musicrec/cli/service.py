@@ -71,7 +71,8 @@ def serve(out: str, host: str, port: int, token: str | None) -> None:
 def explore(out: str, host: str, port: int, token: str | None, no_open: bool) -> None:
     """Explore similar songs in the browser.
 
-    Search, listen, go from song to song, make playlists, compare ways to recommend. The page plays songs from where they lie, and changes nothing.
+    Search, listen, go from song to song, make playlists, and compare ways to recommend. The page plays songs from where
+    they lie, and changes nothing.
     """
     from urllib.parse import quote
 

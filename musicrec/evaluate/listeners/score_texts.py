@@ -82,7 +82,9 @@ def alike(scores: pd.DataFrame, methods: list[str]) -> list[str]:
 
 def by_metric(scores: pd.DataFrame) -> dict[tuple[str, str, str], Any]:
     """Return the rows of figures, not of differences, by metric, band and method."""
-    return {(str(row.metric), str(row.band), str(row.method)): row for row in scores[scores["against"].isna()].itertuples()}
+    return {
+        (str(row.metric), str(row.band), str(row.method)): row for row in scores[scores["against"].isna()].itertuples()
+    }
 
 
 def best_first(scores: pd.DataFrame) -> list[str]:
