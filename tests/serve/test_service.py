@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ import uvicorn
 
 from musicrec.schemas import RECOMMENDATIONS, TRACKS
 from musicrec.serve.lookup import SimilarTable
+from musicrec.serve.service import quick_lists
 from musicrec.serve.service.application import application
 from musicrec.serve.sidecar import SIDECAR_COLUMNS
 from musicrec.serve.table_writer import write_table
@@ -85,6 +87,47 @@ def get(port, path, **headers):
         body = response.read()
     is_json = response.headers["content-type"] == "application/json"
     return response.status, json.loads(body) if is_json else body.decode(), response.headers
+
+
+def raw(port, path, **headers):
+    """Status, body and headers as they are sent, but for the date."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        response = connection.getresponse()
+        return response.status, response.read(), {k: v for k, v in response.getheaders() if k != "date"}
+
+
+@pytest.mark.parametrize("token", [None, "secret"])
+def test_lists_are_answered_quickly_and_to_the_byte_as_all_else_is(out, serve, token):
+    """A parameter that nobody knows takes a request the long way."""
+    port, headers = serve(out, token), {"Authorization": f"Bearer {token}"} if token else {}
+    for seed in (0, 1):
+        publish_table(out, seed)
+        version = f'"{out.path("similar").name}"'
+        while raw(port, "/songs/long/similar", **headers)[2]["etag"] != version:  # it follows within a second
+            time.sleep(0.05)
+        for track_id in (*IDS, "Vibe two", "nobody", "", "a/b"):
+            for n in ("", "?n=1", "?n=3", "?n=1000", "?n=0", "?n=1001", "?n=x", "?n=", "?n=\u0663"):
+                path = f"/songs/{quote(track_id)}/similar{quote(n, safe='?=')}"
+                long_way = f"{path}{'&' if n else '?'}other=1"
+                assert raw(port, path, **headers) == raw(port, long_way, **headers), path
+        assert raw(port, "/songs/long/similar", If_None_Match=version, **headers)[0] == 304
+        assert raw(port, "/songs/long/similar", Authorization="Bearer wrong")[0] == (401 if token else 200)
+        assert raw(port, "/songs/long/similar")[0] == (401 if token else 200)
+    _, metrics, _ = raw(port, "/metrics", **headers)
+    counted = re.findall(rb'requests_total\{request="/songs/\{id\}/similar",status="200"\} (\S+)', metrics)
+    assert float(*counted) > 2 * len(IDS) * 4  # by both ways
+
+
+def test_what_is_kept_of_songs_is_bounded(out, monkeypatch):
+    monkeypatch.setattr(quick_lists, "MOST_KEPT", 5)
+    table = SimilarTable(out.out)
+    texts = quick_lists.ListTexts(table)
+    for _ in range(2):
+        for track_id in IDS:
+            found = json.loads(texts.json(track_id, 4))
+            assert [song["track_id"] for song in found] == [song.track_id for _, song, _ in table.similar(track_id, 4)]
+            assert len(texts._songs) <= 5
 
 
 def test_answers_are_what_the_table_says(out, serve):

@@ -18,13 +18,18 @@ class BadRequest(MusicrecError):  # noqa: N818 - reads as what happened
 
 def refused(request: Request, token: str | None) -> Response | None:
     """Return the answer to a request without the token; None if it has it, or needs none."""
-    if token is None or _is(request.headers.get("authorization", "").removeprefix("Bearer "), token):
+    if token is None or brings_token(request.headers.get("authorization", ""), token):
         return None
     if _is(request.cookies.get(_name(request), ""), _pass(token)):
         return None
     return JSONResponse(
         {"error": "a token is needed: Authorization: Bearer TOKEN"}, 401, {"www-authenticate": "Bearer"}
     )
+
+
+def brings_token(authorization: str, token: str) -> bool:
+    """Return whether a header ``Authorization`` holds the token."""
+    return _is(authorization.removeprefix("Bearer "), token)
 
 
 async def login(request: Request, token: str | None) -> Response:

@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
@@ -24,6 +25,7 @@ from musicrec.serve.service.explorer_answers import around, by_method, methods, 
 from musicrec.serve.service.followed_table import FollowedTable, OpenVersion
 from musicrec.serve.service.map_points import SongMap
 from musicrec.serve.service.openapi import openapi, page
+from musicrec.serve.service.quick_lists import QuickLists
 from musicrec.serve.service.request_counts import RequestCounts
 
 Answer = Callable[[OpenVersion, Request], Any]
@@ -118,6 +120,7 @@ def application(
             route("/openapi.json", lambda *_: openapi(), of_version=False),
             route("/", lambda *_: HTMLResponse(page()), of_version=False),
         ],
+        middleware=[Middleware(QuickLists, followed=followed, counts=counts, token=token)],
         lifespan=following,
     )
 
