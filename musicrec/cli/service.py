@@ -69,10 +69,10 @@ def serve(out: str, host: str, port: int, token: str | None) -> None:
 )
 @click.option("--no-open", is_flag=True, help="Open no browser.")
 def explore(out: str, host: str, port: int, token: str | None, no_open: bool) -> None:
-    """Explore similar songs in the browser.
+    """Search, hear and compare songs in the browser.
 
-    Search, listen, go from song to song, make playlists, and compare ways to recommend. The page plays songs from where
-    they lie, and changes nothing.
+    The page shows the songs most like a song and goes from one to the next. It compares ways to recommend and makes
+    playlists. Songs are played from where they lie; nothing is changed.
     """
     from urllib.parse import quote
 
