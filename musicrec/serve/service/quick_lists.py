@@ -28,7 +28,7 @@ class ListTexts:
 
     def __init__(self, table: SimilarTable) -> None:
         self._table = table
-        self._songs: dict[int, bytes] = {}  # by row
+        self._songs: dict[int, str] = {}  # by row
 
     def json(self, track_id: str, n: int) -> bytes:
         """Return the `n` songs that are most similar to the song with an id.
@@ -39,13 +39,17 @@ class ListTexts:
             No song has that id.
         """
         rows, scores = self._table.neighbours(track_id, n)
-        known, ranked = self._songs, enumerate(zip(rows.tolist(), scores.tolist(), strict=True), 1)
+        found = rows.tolist()
         try:
-            songs = [b'{"rank":%d,%b,"score":%b}' % (rank, known[row], repr(s).encode()) for rank, (row, s) in ranked]
+            songs = [self._songs[row] for row in found]
         except KeyError:
-            self._write(track_id, rows.tolist())
+            self._write(track_id, found)
             return self.json(track_id, n)
-        return b"[%b]" % b",".join(songs)
+        lines = [
+            f'{{"rank":{rank},{song},"score":{score!r}}}'
+            for rank, (song, score) in enumerate(zip(songs, scores.tolist(), strict=True), 1)
+        ]
+        return f"[{','.join(lines)}]".encode()
 
     def _write(self, track_id: str, rows: list[int]) -> None:
         """Keep what is written of the songs of a list."""
@@ -53,7 +57,7 @@ class ListTexts:
             self._songs = {}
         for row, (_, song, _) in zip(rows, self._table.similar(track_id, len(rows)), strict=True):
             text = json.dumps(song._asdict(), ensure_ascii=False, separators=(",", ":"))
-            self._songs[row] = text[1:-1].encode()
+            self._songs[row] = text[1:-1]
 
 
 class QuickLists:
