@@ -38,6 +38,13 @@ def test_a_time_split_tests_on_what_comes_after_all_that_is_learned_from(pairs):
     assert split.n_cold_users == len(set(likes.user) - set(likes.user[split.learn]))
 
 
+def test_a_time_split_tests_on_what_is_liked_at_the_moment_itself_too():
+    likes = likes_of({(user, item): 10 * item for user in range(2) for item in range(5)})
+    split = time_split(likes, 0.5)  # at 20
+    assert split.test.tolist() == [False, False, True, True, True] * 2
+    assert split.until.tolist() == [20.0, 20.0]
+
+
 @given(PAIRS)
 def test_leave_last_out_tests_on_one_like_of_everybody_who_has_two(pairs):
     likes = likes_of(pairs)
