@@ -18,7 +18,8 @@ from musicrec.schemas import SIMILAR, TRACKS
 from musicrec.serve.first_problem import first_problem
 from musicrec.serve.sidecar import SIDECAR, SIDECAR_COLUMNS, Float32, Int32, Sidecar
 from musicrec.serve.sidecar_cache import local_version
-from musicrec.serve.song_names import at_file, closest, find_track, rows_with_words, searchable, with_words
+from musicrec.serve.song_names import at_file, closest, find_track, with_words
+from musicrec.serve.song_search import SongSearch
 from musicrec.serve.song_texts import Rows
 from musicrec.serve.space_shares import read_shares
 from musicrec.store.lineage import check_footer, read_footer
@@ -391,12 +392,12 @@ class SimilarTable:
         ['Synthetic bells 2']
         """
         is_all = not words.strip()
-        rows = range(len(self)) if is_all else rows_with_words(words, self._searchable, best_first=True)
-        return list(self._songs(np.array(rows[:n], np.int64)))
+        rows = np.arange(min(n, len(self))) if is_all else self._search.first(words, n)
+        return list(self._songs(rows))
 
     @cached_property
-    def _searchable(self) -> pa.ChunkedArray:
-        return searchable(self._sidecar.songs)
+    def _search(self) -> SongSearch:
+        return SongSearch(self._sidecar.songs)
 
     def _list(self, row: int, n: int) -> tuple[Int32, Float32]:
         rows, scores = self._ids[row, :n], self._scores[row, :n]

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 AUDIO_SUFFIX = re.compile(r"(?<=.)\.[A-Za-z][A-Za-z0-9]{1,3}$")  # not the .00002 of a GTZAN id
 SONGS_AT_A_TIME = 100_000  # while they are indexed, the names of so many are in memory
@@ -87,7 +89,8 @@ def with_words(text: str, songs: pa.Table) -> list[int]:
     list of int
         Ascending. Empty if the text has no word.
     """
-    return rows_with_words(text, searchable(songs))
+    found: list[int] = rows_with_words(text, searchable(songs)).tolist()
+    return found
 
 
 def searchable(songs: pa.Table) -> pa.ChunkedArray:
@@ -99,7 +102,7 @@ def searchable(songs: pa.Table) -> pa.ChunkedArray:
     return _folded(pc.replace_substring_regex(pc.utf8_normalize(whole, "NFKD"), r"\p{Mn}", ""))
 
 
-def rows_with_words(text: str, songs: pa.ChunkedArray, *, best_first: bool = False) -> list[int]:
+def rows_with_words(text: str, songs: pa.ChunkedArray, *, best_first: bool = False) -> NDArray[np.int64]:
     """Return the rows of the songs that have every word of a text, as :func:`with_words`.
 
     Parameters
@@ -113,21 +116,26 @@ def rows_with_words(text: str, songs: pa.ChunkedArray, *, best_first: bool = Fal
 
     Returns
     -------
-    list of int
-        Ascending, or twice so.
+    numpy.ndarray
+        int64 [k], ascending, or twice so.
     """
     import pyarrow.compute as pc
 
-    text = _folded(pa.scalar(_without_accents(text).strip())).as_py()
-    words = [word for word in text.split() if any(map(str.isalnum, word))]
+    text, words = words_of(text)
     if not words:
-        return []
+        return np.zeros(0, np.int64)
     found = reduce(pc.and_, (pc.match_substring(songs, word) for word in words))
-    rows: list[int] = pc.indices_nonzero(found).to_pylist()
+    rows = np.flatnonzero(found)
     if best_first:
-        begins = set(pc.indices_nonzero(pc.match_substring(songs, "\n" + text)).to_pylist())
-        rows.sort(key=lambda row: row not in begins)  # the order of the others stays
+        begins = np.asarray(pc.match_substring(songs.filter(found), "\n" + text), bool)
+        rows = np.concatenate([rows[begins], rows[~begins]])
     return rows
+
+
+def words_of(text: str) -> tuple[str, list[str]]:
+    """Return a text in the form that :func:`searchable` gives to names, and its words."""
+    text = _folded(pa.scalar(_without_accents(text).strip())).as_py()
+    return text, [word for word in text.split() if any(map(str.isalnum, word))]
 
 
 def _folded(texts: Any) -> Any:  # noqa: ANN401 - an array or a scalar of Arrow

@@ -52,7 +52,7 @@ def application(
     SchemaError
         No table of similar songs is published.
     """
-    followed, counts = FollowedTable(out), RequestCounts()
+    followed, counts = FollowedTable(out, is_searched=is_explored), RequestCounts()
     song_map = SongMap(followed.store)
 
     @asynccontextmanager

@@ -81,6 +81,8 @@ class FollowedTable:
     ----------
     out : str or path-like
         OUT, a folder or an s3:// prefix.
+    is_searched : bool
+        Whether to read the names for searches before a version is served, so that nobody waits for it.
 
     Raises
     ------
@@ -90,10 +92,11 @@ class FollowedTable:
         No table is published, or it is damaged.
     """
 
-    def __init__(self, out: str | PathLike[str] | AnyPath) -> None:
+    def __init__(self, out: str | PathLike[str] | AnyPath, *, is_searched: bool = False) -> None:
         self.store = Store(out)
         self.store.require()
-        self.current = OpenVersion(self.store, self.store.path(TABLE).name)
+        self._is_searched = is_searched
+        self.current = self._open(self.store.path(TABLE).name)
         self.problem: str | None = None  # why a newer version could not be opened
         self._stopped = threading.Event()
 
@@ -111,10 +114,16 @@ class FollowedTable:
         try:
             published = self.store.path(TABLE).name
             if published != self.current.version:
-                self.current = OpenVersion(self.store, published)
+                self.current = self._open(published)
             self.problem = None
         except (MusicrecError, OSError) as e:
             self.problem = " ".join(str(e).split())
+
+    def _open(self, version: str) -> OpenVersion:
+        opened = OpenVersion(self.store, version)
+        if self._is_searched:
+            opened.table.search("a", 1)
+        return opened
 
     def _follow(self) -> None:
         every_s = EVERY_S if isinstance(self.store.out, Path) else EVERY_S_IN_BUCKET
