@@ -213,7 +213,7 @@ def test_a_song_and_its_neighbours_play_and_seek(page, address):
     asked = []
     page.on("request", lambda request: asked.append(request.url) if "/audio" in request.url else None)
     page.goto(song(address, 7))
-    page.get_by_role("button", name="Play Song 07").click()
+    page.locator("#song > .does .play").click()
     until(page, "document.getElementById('audio').currentTime > 0.3")
     assert page.get_by_role("button", name="Pause Song 07").count() == 1
     assert page.evaluate("document.getElementById('audio').duration") == pytest.approx(20, abs=0.1)
@@ -284,8 +284,8 @@ def test_a_playlist_downloads_and_its_songs_are_there(page, address, tmp_path, f
     page.get_by_role("button", name="Remove Song 07").click()
     page.locator("#list-songs").get_by_role("button", name=re.compile("^Move up")).first.click()
     wanted = page.locator("#list-songs a").all_inner_texts()
-    page.get_by_label("Name").fill("Evening / one")
-    page.get_by_label("Format").select_option(form)
+    page.locator("#list-name").fill("Evening / one")
+    page.locator("#list-format").select_option(form)
     with page.expect_download() as download:
         page.get_by_role("button", name="Save playlist").click()
     assert download.value.suggested_filename == f"Evening _ one.{form}"
@@ -338,7 +338,8 @@ def test_the_token_is_asked_for_once(browser, out):
         page.get_by_role("button", name="Enter").click()
         page.get_by_role("heading", name="Where do you want to begin?").wait_for()
         page.goto(song(address, 7))
-        page.get_by_role("button", name="Play Song 07").click()
+        page.locator("#title", has_text="Song 07").wait_for()
+        page.locator("#song > .does .play").click()
         until(page, "document.getElementById('audio').currentTime > 0.1")
         assert page.evaluate("document.cookie") == ""
         context.close()
