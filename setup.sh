@@ -63,7 +63,7 @@ if [ "${in_venv%.*}" != "${version%.*}" ]; then
 elif [ .venv/installed -nt requirements.lock ] && [ .venv/installed -nt pyproject.toml ]; then
     exit
 fi
-echo "Installing about 140 packages: up to 1.1 GB to fetch, 3.6 GB on disk." \
+echo "Installing about 150 packages: up to 1.2 GB to fetch, 3.6 GB on disk." \
     "At the end pip unpacks them, which takes a minute or two."
 pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
 pip install --require-hashes -r requirements.lock
