@@ -237,6 +237,11 @@ def _implicit(module: str, method: str) -> ModuleType:
         raise ConfigError(
             f"{method} needs the library implicit, which is not installed; run: pip install 'musicrec[{EXTRA}]'"
         ) from e
+    except ImportError as e:  # it was built for a system that has libgomp
+        raise ConfigError(
+            f"{method} needs the library implicit, which cannot be loaded ({e}); install what it misses, "
+            f"on Debian and Ubuntu: apt install libgomp1"
+        ) from e
 
 
 def _fit(model: Any, likes: sparse.csr_array) -> None:  # noqa: ANN401

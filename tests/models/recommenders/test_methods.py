@@ -1,7 +1,5 @@
 """One contract that every method keeps, and each method beside a plain reference or beside implicit's own answer."""
 
-import importlib
-import importlib.util
 import warnings
 
 import numpy as np
@@ -17,8 +15,18 @@ from musicrec.models.recommenders.fused import Hybrid, fuse
 N_USERS, N_ITEMS, N = 40, 50, 6
 COLD = N_ITEMS - 3  # from this item on, nobody likes any
 NO_LIKES = N_USERS - 1  # a listener who likes nothing
-implicit_installed = importlib.util.find_spec("implicit") is not None
-needs_implicit = pytest.mark.skipif(not implicit_installed, reason="implicit is not installed")
+
+
+def why_no_implicit():
+    """Why implicit cannot be used here; nothing if it can."""
+    try:
+        import implicit.als  # noqa: F401
+    except ImportError as e:
+        return str(e)
+    return ""
+
+
+needs_implicit = pytest.mark.skipif(bool(why_no_implicit()), reason=f"implicit: {why_no_implicit()}")
 
 
 def vectors():
@@ -185,13 +193,20 @@ def test_factors_give_the_list_that_implicit_recommends_where_it_fills_nothing(k
     assert all(same)
 
 
-def test_without_implicit_one_line_names_the_extra(listeners, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ModuleNotFoundError("implicit"), r"is not installed; run: pip install 'musicrec\[collaborative\]'$"),
+        (ImportError("libgomp.so.1: cannot open"), r"cannot be loaded \(libgomp.so.1: .*\); .*: apt install libgomp1$"),
+    ],
+)
+def test_without_implicit_one_line_names_the_remedy(listeners, monkeypatch, error, told):
     def missing(name):
-        raise ModuleNotFoundError(name)
+        raise error
 
     monkeypatch.setattr(collaborative, "import_module", missing)
     for method in (BM25(), ALS(), BPR()):
-        with pytest.raises(ConfigError, match=r"needs the library implicit.*pip install 'musicrec\[collaborative\]'"):
+        with pytest.raises(ConfigError, match=rf"needs the library implicit, which {told}"):
             method.fit(listeners[0])
 
 
