@@ -219,7 +219,8 @@ def test_answers_are_counted_for_prometheus(out, serve):
     assert f'musicrec_table_info{{version="{out.path("similar").name}"}} 1' in lines
 
 
-def test_no_request_fails_or_mixes_versions_while_tables_are_published_and_rolled_back(out, serve):
+@pytest.mark.parametrize("n_requests", [100, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_no_request_fails_or_mixes_versions_while_tables_are_published_and_rolled_back(out, serve, n_requests):
     port, asked, stop = serve(out), [0], threading.Event()
     wrong, seen = [], set()
 
@@ -241,13 +242,17 @@ def test_no_request_fails_or_mixes_versions_while_tables_are_published_and_rolle
     for seed in (1, 2, 3):
         publish_table(out, seed)
         time.sleep(0.6)
+        while asked[0] < seed * n_requests / 4:
+            time.sleep(0.1)
     out.rollback("similar")
     time.sleep(0.6)
+    while asked[0] < n_requests:
+        time.sleep(0.1)
     stop.set()
     for client in clients:
         client.join()
     assert wrong == []
-    assert asked[0] > 100
+    assert asked[0] >= n_requests
     numbered = {(version[-9:-1].lstrip("0"), end) for version, end, *more in seen if version[-9:-1] != "00000000"}
     assert numbered == {("1", "1"), ("2", "2"), ("3", "3")}
     assert get(port, "/status")[1]["version"] == Store(out.out).path("similar").name
