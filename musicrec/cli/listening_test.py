@@ -152,4 +152,4 @@ def score(files: tuple[Path, ...], key_file: Path, as_json: bool) -> None:
     from musicrec.serve.listening_test.scored_answers import score_answers, score_as_json
 
     found = score_answers(files_of(files), read_key(key_file))
-    click.echo(json.dumps(score_as_json(found), ensure_ascii=False, indent=2) if as_json else score_text(found))
+    click.echo(json.dumps(score_as_json(found), indent=2) if as_json else score_text(found))

@@ -88,7 +88,8 @@ def explore(out: str, host: str, port: int, token: str | None, no_open: bool) ->
     if not no_open:
         _open(address)
     # Without a token, a page of another site must not reach this one by a name of its own.
-    _run(service if token else TrustedHostMiddleware(service, OWN_HOSTS, www_redirect=False), listening)
+    own_hosts = [*OWN_HOSTS, host]  # 127.0.0.2 is this machine's own too
+    _run(service if token else TrustedHostMiddleware(service, own_hosts, www_redirect=False), listening)
 
 
 def _check(host: str, token: str | None) -> None:

@@ -15,9 +15,7 @@ from musicrec.store.store import Store
 )
 @OUT
 @settings_options(MapSettings, from_file=False)
-@click.option(
-    "--force", is_flag=True, help="Lay all songs out anew, and publish the map even if a rollback has withdrawn it."
-)
+@click.option("--force", is_flag=True, help="Lay all songs out anew.")
 def song_map(out: str, force: bool, **options: Any) -> None:  # noqa: ANN401
     """Give each song a place on a map: the table OUT/map.
 

@@ -301,7 +301,11 @@ class Playlists:
         """
         wanted = pa.array([song.track_id for song in songs], pa.string())
         tracks = read_tracks(self._store, ["track_id", *Entry._fields])
-        rows = tracks.take(pc.index_in(wanted, value_set=tracks["track_id"].combine_chunks()))
+        found = pc.index_in(wanted, value_set=tracks["track_id"].combine_chunks())
+        if found.null_count:
+            gone = wanted.filter(pc.is_null(found))[0]
+            raise UnknownTrack(f"{gone} has left the catalog; it stays in the table until the next refresh")
+        rows = tracks.take(found)
         return [Entry(**row) for row in rows.select(Entry._fields).to_pylist()]
 
     # --- songs by their rows in the vectors ---------------------------------------------------------------------

@@ -231,7 +231,8 @@ class Recommender:
             (block["track_id"].combine_chunks(), *score(songs.place(block), taste, _genres(block)))
             for block in songs.blocks()
         )
-        chosen = best(scores, n, self._rows(pa.array(liked)), self._recordings)
+        liked_rows = self._rows(pa.array(liked))
+        chosen = best(scores, n, liked_rows[liked_rows >= 0], self._recordings)  # a like may have left the catalog
         return [
             Recommendation(rank, self._song(int(row)), float(scores[row]), self.song(liked[because[row]]))
             for rank, row in enumerate(chosen, start=1)

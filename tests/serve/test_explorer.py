@@ -367,6 +367,8 @@ def test_a_browser_gets_a_cookie_for_the_token_and_nothing_without_it(folder):
         assert ask(port, "/login", "POST", {"token": "wrong"})[0] == 401
         assert ask(port, "/login", "POST", {"token": 7})[0] == 401
         assert ask(port, "/login", "POST", b"no JSON")[0] == 400
+        assert ask(port, "/login", "POST", b"[" * 200_000)[0] == 400
+        assert ask(port, "/login", "POST", b'{"token": "\\ud800"}')[0] == 401
         status, _, headers = ask(port, "/login", "POST", {"token": "geheim ü"})
         cookie, *marks = headers["set-cookie"].split("; ")
         assert status == 204

@@ -40,6 +40,15 @@ def test_whole_files_leave_nothing_out(files, key):
     assert rows["repeat_of"].notna().sum() == 8 * 2
 
 
+def test_of_two_files_of_a_participant_the_one_with_more_usable_answers_counts(files, key):
+    junk = files[0].with_name("a-junk.json")
+    junk.write_text(files[0].read_text())
+    changed(junk, lambda content: content.update(answers=[None] * 50))
+    rows, left_out = read_answers([junk, *files], key)
+    assert len(rows) == 8 * N_CLIPS
+    assert [(left.reason, left.file) for left in left_out] == [("participant twice", str(junk))]
+
+
 def cut(file):
     file.write_bytes(file.read_bytes()[:-40])
 

@@ -111,6 +111,17 @@ def test_as_many_songs_are_repeated_as_can_be(n_songs, n, expected):
     assert all(songs[repeated] == song for song, repeated in repeats)
 
 
+@pytest.mark.parametrize("n_songs", [1, 2, 3, 4])
+def test_a_repeat_always_comes_after_its_song(n_songs):
+    songs = [Chosen(str(i), ("set",)) for i in range(n_songs)]
+    for seed in range(50):
+        order = with_repeats(songs, 2, np.random.default_rng(seed))
+        for at, (song, repeated) in enumerate(order):
+            if repeated is not None:
+                assert order[repeated] == (song, None)
+                assert repeated < at
+
+
 def test_a_seed_gives_the_same_test_and_what_one_hears_does_not_depend_on_others(out, built, tmp_path, command):
     lines = (built.parent / "likes.csv").read_text().splitlines(keepends=True)
     (tmp_path / "two.csv").write_text("".join([lines[0], *lines[4:7], *lines[1:4]]))

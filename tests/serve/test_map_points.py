@@ -126,6 +126,16 @@ def test_without_a_map_one_line_names_the_command(out):
     assert (status, said) == (404, f"{out.out} has no map; draw one: musicrec map {out.out}")
 
 
+def test_a_damaged_map_is_told_in_one_line(out):
+    publish_map(out, IDS)
+    (part,) = out.path("map").rglob("*.parquet")
+    part.write_bytes(part.read_bytes()[:200])
+    status, _, body = get(application(out.out), "/map")
+    assert status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert "cannot be read" in json.loads(body)["error"]
+    assert get(application(out.out), "/map/songs?rows=" + "9" * 5000)[0] == HTTPStatus.BAD_REQUEST
+
+
 def test_a_map_that_the_client_has_is_not_sent_again_and_a_new_one_is(out):
     publish_map(out, IDS)
     app = application(out.out)

@@ -334,6 +334,17 @@ def test_a_song_whose_vector_is_gone_is_no_candidate_and_cannot_be_liked(copy):
         recommender.recommend(["jazz.00001"])
 
 
+def test_a_like_that_has_left_the_catalog_costs_no_other_song_its_place(copy):
+    """The lists and vectors of a table are older than a catalog that was just read anew."""
+    tracks, last = copy.read("tracks"), copy.track_ids()[-1]
+    gone = "jazz.00001"
+    assert last != gone
+    replace(copy, "tracks", tracks.filter(pa.compute.not_equal(tracks["track_id"], gone)))
+    found = {r.song.track_id for r in Recommender(copy.out).recommend([gone], 1000)}
+    assert last in found
+    assert gone not in found
+
+
 # --- a talk -------------------------------------------------------------------------------------------------------
 
 

@@ -88,6 +88,8 @@ def time_split(likes: Likes, learn_share: float = 0.8) -> Split:
 def leave_last_out(likes: Likes) -> Split:
     """Test on the like that each listener came to last; of several at once, that with the largest number.
 
+    A listener whose likes all lack a time is learned from only.
+
     Raises
     ------
     ConfigError
@@ -95,7 +97,8 @@ def leave_last_out(likes: Likes) -> Split:
     """
     _require_times(likes, "last")
     order = np.lexsort((likes.item, np.nan_to_num(likes.at, nan=-np.inf), likes.user))
-    split = _one_or_more_out(likes, order, np.ones(len(order), np.int64))
+    n_timed = np.bincount(likes.user, ~np.isnan(likes.at))[likes.user]
+    split = _one_or_more_out(likes, order, np.minimum(n_timed, 1).astype(np.int64))
     split.until[likes.user[split.test]] = likes.at[split.test]
     return split
 

@@ -67,7 +67,8 @@ def files_of(paths: Iterable[Path]) -> list[Path]:
 def read_answers(files: Sequence[Path], key: Key) -> Answers:
     """Read files of answers.
 
-    If a participant sent several files, the one with the most answers counts; of two equal ones, the one named first.
+    If a participant sent several files, the one with the most usable answers counts; of two equal ones, the first by
+    name.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ def read_answers(files: Sequence[Path], key: Key) -> Answers:
     left_out += [file for file in found if isinstance(file, LeftOut)]
     rows: list[Row] = []
     for code in key.clips:
-        sent = sorted((file for file in ours if file.code == code), key=lambda file: -len(file.answers))
+        sent = sorted((file for file in ours if file.code == code), key=lambda file: -len(_usable(file, key)[0]))
         left_out += [_twice(file, sent[0], key) for file in sent[1:]]
         if sent:
             used, faults = _usable(sent[0], key)

@@ -168,7 +168,8 @@ def with_repeats(songs: Sequence[Chosen], n: int, rng: np.random.Generator) -> l
     again = rng.choice(len(first), min(n, len(first)), replace=False)
     order: list[tuple[Chosen, int | None]] = [(song, None) for song in songs]
     for position in again:
-        order.insert(int(rng.integers(int(len(songs) * LATE), len(order) + 1)), (songs[position], int(position)))
+        earliest = max(int(position) + 1, int(len(songs) * LATE))
+        order.insert(int(rng.integers(earliest, len(order) + 1)), (songs[position], int(position)))
     return order
 
 

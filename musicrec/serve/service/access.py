@@ -40,7 +40,7 @@ async def login(request: Request, token: str | None) -> Response:
     given = (await content(request)).get("token", "")
     if token is None:
         return Response(status_code=204)
-    if not isinstance(given, str) or not secrets.compare_digest(given.encode(), token.encode()):
+    if not isinstance(given, str) or not secrets.compare_digest(given.encode(errors="replace"), token.encode()):
         return JSONResponse({"error": "this is not the token"}, 401)
     response = Response(status_code=204)
     response.set_cookie(
@@ -64,7 +64,7 @@ async def content(request: Request) -> dict[str, object]:
             raise BadRequest(f"over {MOST_BYTES:,} bytes; expected fewer")
     try:
         found = json.loads(sent)
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise BadRequest("expected a JSON object") from e
     if not isinstance(found, dict):
         raise BadRequest("expected a JSON object")

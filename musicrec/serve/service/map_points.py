@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from musicrec.errors import ConfigError, UnknownTrack
+from musicrec.errors import ConfigError, SchemaError, UnknownTrack
 from musicrec.files.parquet import open_dataset
 from musicrec.files.paths import AnyPath
 from musicrec.serve.service.followed_table import TABLE, OpenVersion
@@ -111,7 +111,7 @@ class SongMap:
 
 
 def _row(text: str, n_songs: int) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) < n_songs):
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) < n_songs):
         raise ConfigError(f"rows = {text[:40]!r}; expected numbers below {n_songs}, with commas between them")
     return int(text)
 
@@ -136,7 +136,10 @@ def pack(version: str, sidecar: Sidecar, folder: AnyPath, copies: pa.Array) -> b
         As the module says.
     """
     track_ids = sidecar.songs["track_id"].cast(pa.string())
-    on_map = open_dataset(parts_of(folder)).to_table(columns=["track_id", "x", "y"]).combine_chunks()
+    try:
+        on_map = open_dataset(parts_of(folder)).to_table(columns=["track_id", "x", "y"]).combine_chunks()
+    except (pa.ArrowException, OSError) as e:  # damaged, or removed by now
+        raise SchemaError(f"the map in {folder} cannot be read: {e}".splitlines()[0]) from e
     row = pc.index_in(track_ids, value_set=on_map["track_id"].combine_chunks()).combine_chunks()
     places = np.stack([on_map[name].take(row).to_numpy() for name in ("x", "y")], axis=1)
     genres, codes = _genres(sidecar.songs["genre"].combine_chunks())

@@ -48,7 +48,7 @@ def draw_map(store: Store, settings: MapSettings, *, force: bool = False) -> Map
     settings : MapSettings
         How songs are laid out.
     force : bool
-        Lay all songs out anew, and publish the map even if a rollback has withdrawn it.
+        Lay all songs out anew, even if a rollback has withdrawn such a map.
 
     Raises
     ------
@@ -67,7 +67,8 @@ def draw_map(store: Store, settings: MapSettings, *, force: bool = False) -> Map
     fingerprint = settings.fingerprint(lists["fingerprint"], *([before["fingerprint"]] if before else []))
     withdrawn = store.versions(TABLE).withdrawn_as(fingerprint)
     if withdrawn and not force:
-        return _counts(store, note=f"{withdrawn.version} was withdrawn by a rollback; --force publishes it")
+        again = f"musicrec rollback {store.out} --table {TABLE} --to {withdrawn.version}"
+        return _counts(store, note=f"{withdrawn.version} was withdrawn by a rollback; to publish it again: {again}")
     places, n_placed = _added(store, settings) if before else _laid_out(store, settings)
     lineage = {"made_of": {"similar": lists["fingerprint"]}, "space": _space(lists["lineage"]), **_figures(places)}
     _publish(store, settings, fingerprint, places, lineage)

@@ -172,7 +172,8 @@ def test_what_a_rollback_withdrew_is_not_published_again_unless_asked_for(out, l
     second = published(out)
     out.rollback("map")
     assert (published(out), places(out)) == (first, before)
-    assert f"{second} was withdrawn by a rollback; --force publishes it" in str(refresh_map(out))
+    again = f"musicrec rollback {out.out} --table map --to {second}"
+    assert f"{second} was withdrawn by a rollback; to publish it again: {again}" in str(refresh_map(out))
     assert published(out) == first
     publish(out, range(N + 2))  # other songs: a new version as usual
     refresh_map(out)
