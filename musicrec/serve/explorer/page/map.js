@@ -83,10 +83,11 @@ class SongMap {
 
   under = (event) => this.find(...this.view.at(event), this.view.length(NEAR), this.isShown);
 
-  /** Ask for a song by its row or its id; none if the service has newer lists than this map. */
+  /** Ask for a song by its row or its id. */
   async named(what) {
     if (this.songs.has(what.rows)) return this.songs.get(what.rows);
     const answer = await fetch(address(`map/songs?${new URLSearchParams({ version: this.data.version, ...what })}`));
+    if (answer.status === 409) location.reload(); // there are newer lists, in which rows are other songs; the address keeps the song
     const [song] = answer.ok ? await answer.json() : [];
     if (song) this.songs.set(song.row, song);
     return song;
