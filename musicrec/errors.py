@@ -99,6 +99,10 @@ class Unread(MusicrecError):  # noqa: N818 - reads as what happened
     exit_code = 7
 
 
+class UnknownListener(ConfigError):  # noqa: N818 - reads as what happened
+    """Nothing is recommended to a listener."""
+
+
 class UnknownTrack(MusicrecError):  # noqa: N818 - reads as what happened
     """A song cannot be looked up: it is not in the published table, or several songs have the name that was given.
 

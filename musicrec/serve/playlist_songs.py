@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from musicrec.errors import ConfigError, UnknownTrack
+from musicrec.errors import ConfigError, UnknownListener, UnknownTrack
 from musicrec.files.paths import AnyPath
 from musicrec.serve.comparable_songs import Vectors, read_vectors
 from musicrec.serve.lookup import SimilarTable, Song
@@ -237,7 +237,7 @@ class Playlists:
 
         Raises
         ------
-        ConfigError
+        UnknownListener
             The table has no songs for this listener.
         SchemaError
             There is no table ``recommendations``.
@@ -245,7 +245,7 @@ class Playlists:
         is_theirs = (pc.field("user_id") == user) & (pc.field("rank") <= n)
         found = self._store.read("recommendations", ["rank", "track_id", "score"], filter=is_theirs).sort_by("rank")
         if not found.num_rows:
-            raise ConfigError(f"nothing is recommended to {user!r} in {self._store.out / 'recommendations'}")
+            raise UnknownListener(f"nothing is recommended to {user!r} in {self._store.out / 'recommendations'}")
         songs = map(self._table.song, found["track_id"].to_pylist())
         return [Listed(song, score) for song, score in zip(songs, found["score"].to_pylist(), strict=True)]
 

@@ -163,7 +163,7 @@ def test_answers_are_what_the_table_says(out, serve):
         ("/songs?n=%C2%B2", 400, "n = ²"),
         ("/recommend", 400, "a playlist needs a liked song"),
         ("/recommend?like=nobody", 404, "no song 'nobody'"),
-        ("/users/eve/recommendations", 400, "nothing is recommended to 'eve'"),
+        ("/users/eve/recommendations", 404, "nothing is recommended to 'eve'"),
     ],
 )
 def test_a_wrong_request_gets_one_line_that_says_why(out, serve, path, status, said):

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 
 from musicrec import __version__
-from musicrec.errors import ConfigError, MusicrecError, UnknownTrack
+from musicrec.errors import ConfigError, MusicrecError, UnknownListener, UnknownTrack
 from musicrec.files.paths import AnyPath
 from musicrec.serve.explorer import PAGE, Page
 from musicrec.serve.lookup import Song
@@ -131,7 +131,7 @@ async def _answered(opened: OpenVersion, request: Request, answer: Answer, *, is
         if request.method == "POST":
             request.state.content = await content(request)
         found = await run_in_threadpool(answer, opened, request) if is_slow else answer(opened, request)
-    except UnknownTrack as e:
+    except (UnknownTrack, UnknownListener) as e:
         return _error(404, str(e))
     except (BadRequest, ConfigError) as e:
         return _error(400, str(e))
