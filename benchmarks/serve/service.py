@@ -119,6 +119,8 @@ def served(name: str, folder: Path, port: int) -> Iterator[int]:
                 break
             except OSError:
                 time.sleep(0.1)
+        else:
+            raise SystemExit(f"{name} does not answer at port {port}; another program may have that port")
         yield process.pid
     finally:
         process.kill()
