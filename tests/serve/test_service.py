@@ -45,8 +45,8 @@ def publish_table(store, seed):
         store.publish(version, keep=3)
 
 
-@pytest.fixture
-def out(store):
+def publish_all(store):
+    """Publish songs, what is recommended to one listener, and lists."""
     store.settings.record(CatalogSettings(source="/music"))
     tracks = [{"uri": f"/music/{song['track_id']}", **song} for song in SONGS]
     row = {"user_id": "ada", "rank": 1, "track_id": IDS[2], "score": 0.5, "method": "max", "because": IDS[0]}
@@ -62,8 +62,13 @@ def out(store):
 
 
 @pytest.fixture
+def out(store):
+    return publish_all(store)
+
+
+@pytest.fixture(scope="module")
 def serve():
-    """Serve an OUT on a free port; return the port."""
+    """Serve an OUT on a free port until the last test has ended; return the port."""
     servers = []
 
     def start(store, token=None):
@@ -75,9 +80,18 @@ def serve():
         return listening.getsockname()[1]
 
     yield start
-    for server, thread in servers:
+    for server, _ in servers:
         server.should_exit = True
+    for _, thread in servers:
         thread.join()
+
+
+@pytest.fixture(scope="module")
+def unchanging(serve, tmp_path_factory):
+    """The port of a service over an OUT that nobody changes."""
+    store = Store(tmp_path_factory.mktemp("unchanging"))
+    store.create()
+    return serve(publish_all(store))
 
 
 def get(port, path, **headers):
@@ -166,25 +180,23 @@ def test_answers_are_what_the_table_says(out, serve):
         ("/users/eve/recommendations", 404, "nothing is recommended to 'eve'"),
     ],
 )
-def test_a_wrong_request_gets_one_line_that_says_why(out, serve, path, status, said):
-    code, found, _ = get(serve(out), path)
+def test_a_wrong_request_gets_one_line_that_says_why(unchanging, path, status, said):
+    code, found, _ = get(unchanging, path)
     assert code == status
     assert said in found["error"]
     assert "\n" not in found["error"]
 
 
-def test_a_version_that_the_client_has_is_not_sent_again(out, serve):
-    port = serve(out)
-    tag = get(port, "/songs/blues.00002")[2]["etag"]
-    assert get(port, "/songs/blues.00002", If_None_Match=tag)[:2] == (304, "")
-    assert get(port, "/songs/blues.00002", If_None_Match='"00000-other"')[0] == 200
+def test_a_version_that_the_client_has_is_not_sent_again(unchanging):
+    tag = get(unchanging, "/songs/blues.00002")[2]["etag"]
+    assert get(unchanging, "/songs/blues.00002", If_None_Match=tag)[:2] == (304, "")
+    assert get(unchanging, "/songs/blues.00002", If_None_Match='"00000-other"')[0] == 200
 
 
 @pytest.mark.parametrize("path", ["/users/ada/recommendations", "/status", "/metrics"])
-def test_what_changes_without_a_new_table_is_always_sent(out, serve, path):
-    port = serve(out)
-    tag = get(port, "/songs/blues.00002")[2]["etag"]
-    status, _, headers = get(port, path, If_None_Match=tag)
+def test_what_changes_without_a_new_table_is_always_sent(unchanging, path):
+    tag = get(unchanging, "/songs/blues.00002")[2]["etag"]
+    status, _, headers = get(unchanging, path, If_None_Match=tag)
     assert (status, headers["etag"]) == (200, None)
 
 

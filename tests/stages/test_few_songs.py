@@ -69,8 +69,20 @@ def add_mert(store, folder):
     add_vectors(store, VectorsSettings(name="mert", file=str(file)))
 
 
-@pytest.mark.parametrize("model", ["kmeans", "birch", "gaussian_mixture", "dbscan"])
-@pytest.mark.parametrize("genres", [[None] * 30, ["rock"] * 30, ["rock", "jazz"] + [None] * 28])
+NO_GENRES = [None] * 30
+
+
+@pytest.mark.parametrize(
+    ("model", "genres"),
+    [
+        ("kmeans", NO_GENRES),
+        ("birch", NO_GENRES),
+        ("gaussian_mixture", NO_GENRES),
+        ("dbscan", NO_GENRES),
+        ("birch", ["rock"] * 30),
+        ("birch", ["rock", "jazz"] + [None] * 28),
+    ],
+)
 def test_clusters_are_found_without_genres(tmp_path, model, genres):
     store, folder = store_of(tmp_path / "out", genres), tmp_path / "model"
     folder.mkdir()
