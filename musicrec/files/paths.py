@@ -25,6 +25,7 @@ else:
     AnyPath = Path  # UPath takes a while to import, and only a bucket needs it
 
 AT_ONCE = 16  # parallel requests to a bucket, in an operation on a folder
+S3_PROTOCOLS = ("s3", "s3a")
 S3: dict[str, Any] = {
     "use_listings_cache": False,  # other processes write there too
     "config_kwargs": {
@@ -60,7 +61,7 @@ def to_path(address: str | os.PathLike[str] | AnyPath) -> AnyPath:
     try:
         if not rest.strip("/"):
             raise ValueError
-        return UPath(text.rstrip("/"), **(S3 if scheme in ("s3", "s3a") else {"use_listings_cache": False}))
+        return UPath(text.rstrip("/"), **(S3 if scheme in S3_PROTOCOLS else {"use_listings_cache": False}))
     except (ValueError, ImportError) as e:
         raise ConfigError(f"{text} cannot hold tables; expected a folder or s3://bucket/prefix") from e
 
@@ -92,7 +93,10 @@ def write_atomic(path: AnyPath, content: bytes) -> None:
 
 def read_bytes(path: AnyPath) -> bytes:
     """Return the content of a small file as it is at one moment, even while it is being replaced."""
-    return path.read_bytes() if isinstance(path, Path) else bytes(path.fs.cat_file(path.path))
+    if isinstance(path, Path):
+        return path.read_bytes()
+    # More at a time would first take a request for the size.
+    return bytes(path.fs.cat_file(path.path, **({"max_concurrency": 1} if path.protocol in S3_PROTOCOLS else {})))
 
 
 @contextmanager

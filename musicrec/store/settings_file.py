@@ -10,17 +10,19 @@ from musicrec.files.paths import AnyPath, read_bytes, write_atomic
 from musicrec.settings import STAGES, StageSettings, resolve
 
 
-def read_toml(path: AnyPath) -> dict[str, dict[str, Any]]:
+def read_toml(path: AnyPath, *, missing_ok: bool = False) -> dict[str, dict[str, Any]]:
     """Read a settings file with one table for each stage, such as the ``settings.toml`` that every OUT holds.
 
     Raises
     ------
     ConfigError
-        The file is missing, is not TOML, or names a stage that does not exist.
+        The file is missing and may not be, is not TOML, or names a stage that does not exist.
     """
     try:
         content = tomllib.loads(read_bytes(path).decode())
     except OSError as e:
+        if missing_ok and isinstance(e, FileNotFoundError):
+            return {}
         raise ConfigError(f"settings file {path}: {e.strerror or e}; give the path of a TOML file") from e
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise ConfigError(f"settings file {path} is not valid TOML: {e}") from e
@@ -59,9 +61,11 @@ class SettingsFile:
 
     def record(self, settings: StageSettings) -> None:
         """Write the settings of a stage."""
-        content = self._read() | {settings.stage: settings.model_dump(mode="json", exclude_none=True)}
-        ordered = {stage: content[stage] for stage in STAGES if stage in content}
-        write_atomic(self.path, tomli_w.dumps(ordered).encode())
+        before = self._read()
+        content = before | {settings.stage: settings.model_dump(mode="json", exclude_none=True)}
+        if content != before:
+            ordered = {stage: content[stage] for stage in STAGES if stage in content}
+            write_atomic(self.path, tomli_w.dumps(ordered).encode())
 
     def check(self, settings: StageSettings, *, force: bool) -> None:
         """Refuse to redo costly work because an option differs from how OUT was made.
@@ -82,4 +86,4 @@ class SettingsFile:
             )
 
     def _read(self) -> dict[str, dict[str, Any]]:
-        return read_toml(self.path) if self.exists() else {}
+        return read_toml(self.path, missing_ok=True)

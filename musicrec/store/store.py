@@ -9,10 +9,10 @@ or the whole new one, never a mixture. In a folder the pointer is a symbolic lin
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,6 +32,8 @@ from musicrec.store.versions import Version, Versions, now
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
+
+Opened = TypeVar("Opened")
 
 GROUPS = ("models", "vectors", "tags")  # their members are published one by one, as group/name
 
@@ -73,6 +75,7 @@ class Store:
         self._lock = lock_of(self.out)
         self.settings = SettingsFile(self.out / "settings.toml")
         self.work = WorkFolders(self.out / "_work")
+        self._opened: dict[tuple[str, str], tuple[AnyPath, Any]] = {}  # by table and by what was opened of it
 
     # --- the folder ---------------------------------------------------------------------------------------------
 
@@ -214,13 +217,33 @@ class Store:
         SchemaError
             The table is missing or damaged, or has another schema version.
         """
-        return self._open(self.path(name), self.out / name)
+        return self._dataset(name, self.path(name))
 
-    def _open(self, folder: AnyPath, table: AnyPath) -> "pads.Dataset":
-        with _whole(table):
-            dataset = open_dataset(parts_of(folder))
-        check_footer(dataset.schema, str(table))
-        return dataset
+    def _dataset(self, name: str, folder: AnyPath) -> "pads.Dataset":
+        def opened() -> "pads.Dataset":
+            with _whole(self.out / name):
+                dataset = open_dataset(parts_of(folder))
+            check_footer(dataset.schema, str(self.out / name))
+            return dataset
+
+        return self._once(name, "dataset", folder, opened)
+
+    def _schema(self, name: str, folder: AnyPath) -> pa.Schema:
+        def opened() -> pa.Schema:
+            if not (folder / FOOTER_FILE).exists():
+                return self._dataset(name, folder).schema
+            with open_parquet(folder / FOOTER_FILE) as file:
+                return file.schema_arrow
+
+        return self._once(name, "schema", folder, opened)
+
+    def _once(self, name: str, what: str, version: AnyPath, opened: Callable[[], Opened]) -> Opened:
+        """Open a version, or return what was opened before: a version never changes, and a bucket is far away."""
+        before, kept = self._opened.get((name, what), (None, None))
+        if before != version:
+            kept = opened()
+            self._opened[name, what] = version, kept
+        return cast("Opened", kept)
 
     def read(self, name: str, columns: list[str] | None = None, filter: pc.Expression | None = None) -> pa.Table:
         """Return the published table, or some of its columns and rows.
@@ -281,10 +304,7 @@ class Store:
         5
         """
         folder = self.path(name) if version is None else self.versions(name).root / version
-        if (folder / FOOTER_FILE).exists():
-            with open_parquet(folder / FOOTER_FILE) as file:
-                return read_footer(file.schema_arrow)
-        return read_footer(self._open(folder, self.out / name).schema)
+        return read_footer(self._schema(name, folder))
 
     def track_ids(self) -> list[str]:
         """Return the ids of all songs of the catalog, sorted.
@@ -309,10 +329,14 @@ class Store:
         list of str
             Tables by their names, and the members of groups, such as ``models/<model>``.
         """
+        return list(self._published_versions())
+
+    def _published_versions(self) -> dict[str, str]:
         root = self.out / "_versions"
-        names = [p.name for p in children(root) if p.name not in GROUPS]
-        names += [f"{group}/{p.name}" for group in GROUPS for p in children(root / group)]
-        return [name for name in sorted(names) if self.exists(name)]
+        names = [p.name for p in children(root)]
+        names += [f"{group}/{p.name}" for group in GROUPS if group in names for p in children(root / group)]
+        versions = {name: self.versions(name).published for name in sorted(names) if name not in GROUPS}
+        return {name: version for name, version in versions.items() if version}
 
     def state(self) -> str:
         """Return a digest of the names of all published versions.
@@ -322,7 +346,7 @@ class Store:
         str
             16 hex digits.
         """
-        versions = [(name, self.versions(name).published) for name in self.published()]
+        versions = list(self._published_versions().items())
         return hashlib.blake2b(repr(versions).encode(), digest_size=8).hexdigest()
 
     # --- publishing ---------------------------------------------------------------------------------------------

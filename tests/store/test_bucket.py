@@ -119,6 +119,24 @@ def test_what_is_published_through_cut_uploads_is_whole(s3, faulty_s3, out):
     assert Store(out).read("tracks")["track_id"].to_pylist() == written[-2]
 
 
+def test_a_version_is_looked_up_once_and_a_new_one_is_seen(s3, faulty_s3, out):
+    """Every look at a bucket is a request, and a run reads some tables again and again."""
+    proxy = faulty_s3(share=0)
+    writer, reader = Store(out), Store(out)
+    writer.create()
+    for number in range(2):
+        version = writer.new_version("tracks", SETTINGS, f"{number:08d}")
+        version.write_part(pa.Table.from_pylist([{"track_id": f"song-{number}"}], TRACKS))
+        writer.publish(version)
+        asked = []
+        for _ in range(2):
+            before = proxy.requests.total()
+            assert generation(reader) == [f"song-{number}"]
+            assert reader.footer("tracks")["fingerprint"] == f"{number:08d}"
+            asked.append(proxy.requests.total() - before)
+        assert asked[1] <= 5 < asked[0]  # the pointer twice, and the part
+
+
 def test_songs_in_a_bucket_are_listed_as_those_of_a_folder(s3, out, synthetic, tmp_path):
     source = f"s3://{s3.bucket()}/songs"
     with write_folder(to_path(source)) as local:
