@@ -13,6 +13,8 @@ from musicrec import audio
 from musicrec.errors import ModelError
 from musicrec.features.front_ends import FRONT_ENDS
 from musicrec.models.pretrained import library, musicnn_wheel, vgg
+from musicrec.models.pretrained.graph import normalisation
+from musicrec.models.pretrained.musicnn import FRONT, channels_of, convert
 from musicrec.models.pretrained.session import Pretrained
 from musicrec.models.pretrained.signals import signal
 
@@ -81,10 +83,21 @@ PARTS = ("moving_mean", "moving_variance", "beta", "gamma")
 POOLS = {"vgg-msd": vgg.MSD_POOLS, "vgg-mtt": vgg.MTT_POOLS}
 
 
-@pytest.fixture(scope="module", params=["musicnn", *POOLS])
+def partly_dead(weights):
+    """The same, and most channels of the first convolutions are constant, as in the MSD checkpoint."""
+    for i in FRONT:
+        name = numbered("conv2d", i)
+        weights[f"{name}/kernel"][..., 2:] *= np.float32(1e-20)  # training leaves such numbers, and no zeros
+        weights[f"{name}/bias"][1] = -1e4  # never above 0, so rectified away
+    return weights
+
+
+@pytest.fixture(scope="module", params=["musicnn", "musicnn-mtt", *POOLS])
 def converted(request):
-    """A checkpoint, and the model that is made of it."""
+    """A checkpoint, and the model that is made of it; that of musicnn hears by 5 channels of 561."""
     weights = vgg_weights() if request.param in POOLS else musicnn_weights()
+    if request.param == "musicnn":
+        weights = partly_dead(weights)
     content = musicnn_wheel.CHECKPOINTS[request.param].convert(weights)
     return weights, Pretrained(content, musicnn_wheel.card_of(request.param, TAGS))
 
@@ -107,6 +120,19 @@ def test_the_converted_network_is_the_described_one(converted, patches):
         close(vectors[i], outputs.embedding)
         close(tags[i], outputs.tags)
     musicnn_wheel.check_converted(model, weights)
+
+
+def test_only_channels_that_depend_on_what_is_heard_are_computed():
+    whole = musicnn_weights()
+    assert all(channels_of(whole, i).vary.all() for i in FRONT)
+    weights = partly_dead(musicnn_weights())
+    for i in FRONT:
+        channels = channels_of(weights, i)
+        assert np.flatnonzero(channels.vary).tolist() == [0]
+        scale, shift = normalisation(weights, i + 1)
+        bias = weights[f"{numbered('conv2d', i)}/bias"]
+        close(channels.constants[1:], (scale * np.maximum(bias, 0) + shift)[1:])
+    assert len(convert(weights)) < len(convert(whole)) / 2
 
 
 @pytest.mark.engine
