@@ -31,7 +31,12 @@ PORT = click.option(
 
 @click.command(
     cls=Command,
-    epilog=example("serve OUT", "serve OUT --port 9000", "serve s3://bucket/out --host 0.0.0.0 --token SECRET"),
+    epilog=example(
+        "serve OUT",
+        "serve OUT --port 9000",
+        "serve s3://bucket/out --host 0.0.0.0 --token SECRET",
+        "serve OUT --subsonic",
+    ),
 )
 @OUT
 @HOST
@@ -41,16 +46,27 @@ PORT = click.option(
     envvar="MUSICREC_TOKEN",
     help="What requests must bring as Authorization: Bearer TOKEN.  [env: MUSICREC_TOKEN]",
 )
-def serve(out: str, host: str, port: int, token: str | None) -> None:
+@click.option(
+    "--subsonic",
+    is_flag=True,
+    help="Let music players in, as an OpenSubsonic server; their password is the token, or one that is printed.",
+)
+def serve(out: str, host: str, port: int, token: str | None, subsonic: bool) -> None:
     """Serve the published tables over HTTP, read-only.
 
     A new version is served a moment after it is published, without a restart. http://HOST:PORT/ lists the requests.
     """
+    import secrets
+
     from musicrec.serve.service.application import application
 
     _check(host, token)
-    service = application(out, token or None)
+    password = (token or secrets.token_urlsafe(12)) if subsonic else None
+    service = application(out, token or None, password=password)
     listening = _listen(host, port)
+    if password is not None:
+        shown = "the token" if token else password
+        click.echo(f"Players log in at {_address(listening)} by any user name and the password: {shown}")
     click.echo(f"{_address(listening)} serves {out}; Ctrl-C ends it")
     _run(service, listening)
 

@@ -369,7 +369,7 @@ class SimilarTable:
         blocks = (np.arange(i, min(i + BLOCK, len(self))) for i in range(0, len(self), BLOCK))
         return chain.from_iterable(map(self._songs, blocks))
 
-    def search(self, words: str, n: int = 10) -> list[Song]:
+    def search(self, words: str, n: int = 10, skip: int = 0) -> list[Song]:
         """Return the songs that have every one of some words in their id, artist or title, in any case.
 
         The first search reads all names; those that follow take milliseconds.
@@ -380,6 +380,8 @@ class SimilarTable:
             Such as ``vibe``, or ``Artist - Title``; without a word, all songs are found.
         n : int
             Most songs.
+        skip : int
+            Songs to leave out at the beginning, for those who read page by page.
 
         Returns
         -------
@@ -392,7 +394,8 @@ class SimilarTable:
         ['Synthetic bells 2']
         """
         is_all = not words.strip()
-        rows = np.arange(min(n, len(self))) if is_all else self._search.first(words, n)
+        end = skip + n
+        rows = np.arange(skip, min(end, len(self))) if is_all else self._search.first(words, end)[skip:]
         return list(self._songs(rows))
 
     @cached_property

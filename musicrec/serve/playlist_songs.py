@@ -249,7 +249,7 @@ class Playlists:
         songs = map(self._table.song, found["track_id"].to_pylist())
         return [Listed(song, score) for song, score in zip(songs, found["score"].to_pylist(), strict=True)]
 
-    def between(self, first: str, last: str, n: int = 50) -> list[Listed]:
+    def between(self, first: str, last: str, n: int = 50, *, is_cut: bool = False) -> list[Listed]:
         """Return a path from one song to another, in small steps.
 
         Of two songs that follow each other, one is in the list of the other. No song follows one by the same artist.
@@ -260,6 +260,8 @@ class Playlists:
             Ids or names of the ends, which are part of the path.
         n : int
             Most songs. If the smoothest path has more, the one of fewest songs is taken.
+        is_cut : bool
+            Whether songs in the middle are left out if that one has more, too; both ends stay. Else it is an error.
 
         Returns
         -------
@@ -281,6 +283,8 @@ class Playlists:
                 raise ConfigError(
                     f"no path leads from {first} to {last}; make longer lists: musicrec similar OUT -n 100"
                 )
+            if short and is_cut and len(found) > n >= 2:
+                found = [*found[: (n + 1) // 2], *found[-(n // 2) :]]
             if len(found) <= n:
                 steps = [None, *(self._unit[a] @ self._unit[b] for a, b in pairwise(found))]
                 return [self._listed(row, step) for row, step in zip(found, steps, strict=True)]

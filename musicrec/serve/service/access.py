@@ -57,18 +57,29 @@ async def content(request: Request) -> dict[str, object]:
     BadRequest
         It sends none, or one that is too large.
     """
-    sent = bytearray()
-    async for part in request.stream():
-        sent += part
-        if len(sent) > MOST_BYTES:
-            raise BadRequest(f"over {MOST_BYTES:,} bytes; expected fewer")
     try:
-        found = json.loads(sent)
+        found = json.loads(await body(request))
     except (ValueError, RecursionError) as e:
         raise BadRequest("expected a JSON object") from e
     if not isinstance(found, dict):
         raise BadRequest("expected a JSON object")
     return found
+
+
+async def body(request: Request) -> bytes:
+    """Return what a request sends.
+
+    Raises
+    ------
+    BadRequest
+        It is too large.
+    """
+    sent = bytearray()
+    async for part in request.stream():
+        sent += part
+        if len(sent) > MOST_BYTES:
+            raise BadRequest(f"over {MOST_BYTES:,} bytes; expected fewer")
+    return bytes(sent)
 
 
 def _is(given: str, wanted: str) -> bool:

@@ -27,12 +27,17 @@ from musicrec.serve.service.map_points import SongMap
 from musicrec.serve.service.openapi import openapi, page
 from musicrec.serve.service.quick_lists import QuickLists
 from musicrec.serve.service.request_counts import RequestCounts
+from musicrec.serve.subsonic.rest import rest
 
 Answer = Callable[[OpenVersion, Request], Any]
 
 
 def application(
-    out: str | PathLike[str] | AnyPath, token: str | None = None, *, is_explored: bool = False
+    out: str | PathLike[str] | AnyPath,
+    token: str | None = None,
+    *,
+    is_explored: bool = False,
+    password: str | None = None,
 ) -> Starlette:
     """Return the service over an OUT, for any ASGI server.
 
@@ -44,6 +49,8 @@ def application(
         What each request must bring along, as ``Authorization: Bearer TOKEN``.
     is_explored : bool
         Whether to show the page of the explorer at ``/explore/`` and to send songs to its player.
+    password : str, optional
+        What music players must know, which then find an OpenSubsonic server at ``/rest/``.
 
     Raises
     ------
@@ -52,7 +59,7 @@ def application(
     SchemaError
         No table of similar songs is published.
     """
-    followed, counts = FollowedTable(out, is_searched=is_explored), RequestCounts()
+    followed, counts = FollowedTable(out, is_searched=is_explored or password is not None), RequestCounts()
     song_map = SongMap(followed.store)
 
     @asynccontextmanager
@@ -108,6 +115,7 @@ def application(
     return Starlette(
         routes=[
             *(of_explorer if is_explored else []),
+            *([rest(followed, counts, password)] if password is not None else []),
             route("/songs", songs, is_slow=True),
             route("/songs/{id:path}/similar", similar),
             route("/songs/{id:path}", song),

@@ -26,15 +26,24 @@ class RangeOutside(Exception):  # noqa: N818 - reads as what happened
 
 
 def audio(opened: OpenVersion, request: Request) -> Response:
-    """Return a song's file, or part of it. Only what the catalog lists is read.
-
-    A file that becomes shorter while it is sent breaks the connection: nobody takes the part for the whole.
-    """
-    uri = opened.uri(request.path_params["id"])
+    """Return a song's file, or part of it. Only what the catalog lists is read."""
     try:
-        file = original(uri)
+        return file_answer(opened.uri(request.path_params["id"]), request)
     except DecodeError as e:
         return JSONResponse({"error": e.detail}, 404 if e.reason == Reason.MISSING else 503)
+
+
+def file_answer(uri: str, request: Request) -> Response:
+    """Return the file of a song, or the part of it that the header ``Range`` asks for.
+
+    A file that becomes shorter while it is sent breaks the connection: nobody takes the part for the whole.
+
+    Raises
+    ------
+    DecodeError
+        As for :func:`musicrec.audio.original.original`.
+    """
+    file = original(uri)
     headers = {"accept-ranges": "bytes", "etag": f'"{file.version}"'}
     wanted = request.headers.get("range", "")
     if request.headers.get("if-range", headers["etag"]) != headers["etag"]:
@@ -49,16 +58,22 @@ def audio(opened: OpenVersion, request: Request) -> Response:
     if found:
         headers["content-range"] = f"bytes {start}-{end - 1}/{file.size}"
     status = 206 if found else 200
-    kind = _type(uri)
+    kind = TYPES.get(ending(uri), UNKNOWN)
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=kind)
     return StreamingResponse(file.parts(start, end), status, headers, kind)
 
 
-def _type(uri: str) -> str:
-    """Return the type of a file by the end of its name; only an address on the web has more behind it."""
+def ending(uri: str) -> str:
+    """Return what stands after the last dot of a file's name; only an address on the web has more behind it.
+
+    Examples
+    --------
+    >>> ending("/music/#1 hit.MP3"), ending("https://example.org/a.flac?token=b.c")
+    ('mp3', 'flac')
+    """
     name = re.split("[?#]", uri)[0] if uri.startswith(("http://", "https://")) else uri
-    return TYPES.get(PurePosixPath(name).suffix.lower().lstrip("."), UNKNOWN)
+    return PurePosixPath(name).suffix.lower().lstrip(".")
 
 
 def byte_range(wanted: str, size: int) -> tuple[int, int] | None:

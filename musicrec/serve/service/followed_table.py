@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from musicrec.errors import MusicrecError, UnknownTrack
 from musicrec.files.paths import AnyPath
+from musicrec.serve.catalog_facts import CatalogFacts
 from musicrec.serve.lookup import SimilarTable
 from musicrec.serve.playlist_songs import Playlists
 from musicrec.serve.recommend import Recommender
@@ -49,6 +50,11 @@ class OpenVersion:
     def recommender(self) -> Recommender:
         """What recommends songs by several ways."""
         return Recommender(self._store.out, self.table)
+
+    @cached_property
+    def facts(self) -> CatalogFacts:
+        """What the catalog says of songs, as it was when this was first asked for."""
+        return CatalogFacts(self._store)
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
