@@ -26,6 +26,17 @@ def names_of(track_id: str, title: str | None) -> set[str]:
     return {file_name, AUDIO_SUFFIX.sub("", file_name), title or ""} - {""}
 
 
+def title_of(track_id: str, title: str | None) -> str:
+    """Return the title of a song, or its file name without extension if it has none.
+
+    Examples
+    --------
+    >>> title_of("a/one.mp3", "One"), title_of("a/one.mp3", None)
+    ('One', 'one')
+    """
+    return title or AUDIO_SUFFIX.sub("", track_id.rstrip("/").rpartition("/")[2]) or track_id
+
+
 def all_names(songs: pa.Table) -> Iterator[set[str]]:
     """Yield the names of each song of a table, row after row."""
     for batch in songs.select(["track_id", "title"]).to_batches(SONGS_AT_A_TIME):

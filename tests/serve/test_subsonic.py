@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from musicrec import __version__
-from musicrec.serve.subsonic import answers, envelope
+from musicrec.serve.subsonic import envelope, player_answers
 from player_catalog import ALL, COSINES, HERMIT, IDS, SOUND, TITLES, make_out, publish_catalog, publish_lists
 from serving import ask, serving
 
@@ -295,7 +295,7 @@ def test_a_wrong_count_is_told(port, count):
 
 
 def test_an_answer_is_bounded_and_never_cut_silently(port, monkeypatch):
-    monkeypatch.setattr(answers, "MOST_SONGS", 5)
+    monkeypatch.setattr(player_answers, "MOST_SONGS", 5)
     assert "expected at most 5" in failed(port, "search3", 0, query="", songCount=9)
     assert len(ids_of(found(port, "search3", query="", songCount=5))) == 5
     assert len(ids_of(found(port, "search3", query="", songCount=10**9, songOffset=4))) == 5

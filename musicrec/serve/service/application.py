@@ -18,6 +18,7 @@ from musicrec.errors import ConfigError, MusicrecError, UnknownListener, Unknown
 from musicrec.files.paths import AnyPath
 from musicrec.serve.explorer import PAGE, Page
 from musicrec.serve.lookup import Song
+from musicrec.serve.navidrome import plugin_answers
 from musicrec.serve.playlist_songs import Listed
 from musicrec.serve.service.access import BadRequest, content, login, refused
 from musicrec.serve.service.audio_answer import audio
@@ -123,6 +124,10 @@ def application(
             route("/users/{id:path}/recommendations", recommendations, is_slow=True, of_version=False),
             route("/map", song_map.points, is_slow=True, of_version=False),
             route("/map/songs", song_map.songs),
+            *(
+                route(f"/navidrome/{answer.__name__}", answer, is_slow=True, of_version=False, method="POST")
+                for answer in (plugin_answers.similar, plugin_answers.path, plugin_answers.mix)
+            ),
             route("/status", status, is_slow=True, of_version=False),
             route("/metrics", metrics, of_version=False),
             route("/openapi.json", lambda *_: openapi(), of_version=False),

@@ -3,7 +3,7 @@
 from musicrec.serve.catalog_facts import Facts
 from musicrec.serve.lookup import Song
 from musicrec.serve.service.audio_answer import TYPES, UNKNOWN, ending
-from musicrec.serve.song_names import AUDIO_SUFFIX
+from musicrec.serve.song_names import title_of
 from musicrec.serve.subsonic.envelope import Content
 
 
@@ -28,7 +28,7 @@ def child(song: Song, facts: Facts | None) -> Content:
     found = {
         "id": song.track_id,
         "isDir": False,
-        "title": song.title or _name(song.track_id),
+        "title": title_of(song.track_id, song.title),
         "album": facts and facts.album,
         "artist": song.artist,
         "genre": song.genre,
@@ -45,7 +45,3 @@ def child(song: Song, facts: Facts | None) -> Content:
         "displayArtist": song.artist or "",
     }
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _name(track_id: str) -> str:
-    return AUDIO_SUFFIX.sub("", track_id.rstrip("/").rpartition("/")[2]) or track_id

@@ -13,9 +13,9 @@ from musicrec.errors import MusicrecError, UnknownTrack
 from musicrec.serve.service.access import BadRequest, body
 from musicrec.serve.service.followed_table import FollowedTable, OpenVersion
 from musicrec.serve.service.request_counts import RequestCounts
-from musicrec.serve.subsonic.answers import ANSWERS, CHANGING, PUBLIC, Asked
 from musicrec.serve.subsonic.envelope import GENERIC, NOT_ALLOWED, NOT_FOUND, TYPES, XML, Content, Failure, written
 from musicrec.serve.subsonic.login import check, check_header
+from musicrec.serve.subsonic.player_answers import ANSWERS, CHANGING, PUBLIC, Asked
 
 FORM = "application/x-www-form-urlencoded"
 MOST_PARAMETERS = 1000
