@@ -9,7 +9,7 @@ FILES ?= 1000
 SEED ?= 0
 ARGS ?=
 
-.PHONY: setup python demo test test-slow test-readers test-debian13 lint docs bench bench-peers bench-scaling bench-memory bench-train bench-lookup \
+.PHONY: setup python demo test test-slow test-readers test-players test-debian13 plugin lint docs bench bench-peers bench-scaling bench-memory bench-train bench-lookup \
 	bench-topn bench-nightly bench-kills fuzz lock clean
 
 setup:
@@ -36,6 +36,16 @@ test-readers: setup .readers/installed  # reads every table by every tool of doc
 .readers/installed: Makefile
 	$(BIN)/python -m venv .readers
 	.readers/bin/pip install $(READERS)
+	touch $@
+
+test-players: setup .venv/players-installed plugin  # plays songs by a client that others wrote, and runs the plug-in for Navidrome
+	$(BIN)/pytest tests/serve/test_opensonic.py tests/serve/test_navidrome_plugin.py
+
+plugin: setup .venv/players-installed  # for Navidrome, into deploy/navidrome/musicrec.ndp
+	$(BIN)/python deploy/navidrome/build.py deploy/navidrome/musicrec.ndp
+
+.venv/players-installed: deploy/navidrome/requirements.lock
+	$(BIN)/pip install --quiet --require-hashes -r $<
 	touch $@
 
 test-debian13:  # all tests by Python 3.13, as root, in a tree that debootstrap makes
@@ -69,6 +79,7 @@ COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-has
 lock: setup  # of this package, of its documentation, and of the S3 server of its tests
 	$(COMPILE) pyproject.toml --extra dev --extra networks --extra map --extra collaborative --output-file requirements.lock
 	$(COMPILE) --group pyproject.toml:docs --constraint requirements.lock --output-file docs/requirements.lock
+	$(COMPILE) --group pyproject.toml:players --constraint requirements.lock --output-file deploy/navidrome/requirements.lock
 	echo swift | $(COMPILE) - --output-file tests/s3/requirements.lock
 
 clean:
