@@ -58,16 +58,21 @@ def publish_lists(store: Store, tracks: list[dict], n: int = 2) -> None:
         store.publish(version)
 
 
+def publish_vectors(store: Store, ids: list[str]) -> None:
+    """Publish the vectors of some songs."""
+    schema = EMBEDDINGS.remove(EMBEDDINGS.get_field_index("probabilities"))
+    rows = [{"track_id": t, "model_id": "m", "embedding": list(VECTORS[ALL.index(t)])} for t in ids]
+    with store.new_version("embeddings", EmbedSettings(), "01234567") as version:
+        version.write_part(pa.Table.from_pylist(rows, schema))
+        store.publish(version)
+
+
 def make_out(folder: Path) -> Store:
     """Publish the catalog, its vectors and its lists."""
     store, tracks = Store(folder / "out"), tracks_in(folder / "music")
     store.create()
     store.settings.record(CatalogSettings(source=str(folder / "music")))
     publish_catalog(store, tracks)
-    schema = EMBEDDINGS.remove(EMBEDDINGS.get_field_index("probabilities"))
-    rows = [{"track_id": t, "model_id": "m", "embedding": list(v)} for t, v in zip(ALL, VECTORS, strict=True)]
-    with store.new_version("embeddings", EmbedSettings(), "01234567") as version:
-        version.write_part(pa.Table.from_pylist(rows, schema))
-        store.publish(version)
+    publish_vectors(store, ALL)
     publish_lists(store, tracks)
     return store

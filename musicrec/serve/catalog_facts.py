@@ -1,7 +1,7 @@
 """What the catalog says of songs beside the names that stand in the published table, for players."""
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -51,17 +51,20 @@ class CatalogFacts:
 
     def of(self, track_id: str) -> Facts | None:
         """Return what is known of the song with an id; None if it has left the catalog."""
-        n = self._facts.num_rows
-        row = bisect_left(range(n), track_id.encode(), key=self._id)
-        if row == n or self._id(row) != track_id.encode():
-            return None
-        return self._at(row)
+        (facts,) = self.of_all([track_id])
+        return facts
+
+    def of_all(self, track_ids: Sequence[str]) -> list[Facts | None]:
+        """Return the same for many songs, in their order."""
+        rows = [self._row(track_id.encode()) for track_id in track_ids]
+        found = iter(self._at([row for row in rows if row is not None]))
+        return [None if row is None else next(found) for row in rows]
 
     def having(self, column: str, text: str) -> list[tuple[str, Facts]]:
         """Return ids and facts of the songs that have a text in a column; none if the text is empty."""
         if not text:
             return []
-        return list(self._found(pc.equal(self._facts[column], text)))
+        return self._found(pc.equal(self._facts[column], text))
 
     def titled(self, title: str) -> list[tuple[str, Facts]]:
         """Return ids and facts of the songs with a title; neither case nor accents count."""
@@ -75,13 +78,18 @@ class CatalogFacts:
     def _searchable(self) -> pa.ChunkedArray:
         return searchable(self._names)
 
-    def _found(self, is_found: pa.ChunkedArray) -> Iterator[tuple[str, Facts]]:
-        for row in np.flatnonzero(is_found.fill_null(False)).tolist():
-            yield self._id(row).decode(), self._at(row)
+    def _found(self, is_found: pa.ChunkedArray) -> list[tuple[str, Facts]]:
+        rows = np.flatnonzero(is_found.fill_null(False)).tolist()
+        return list(zip([self._id(row).decode() for row in rows], self._at(rows), strict=True))
 
-    def _at(self, row: int) -> Facts:
-        (found,) = self._facts.slice(row, 1).to_pylist()
-        return Facts(**found | {"genres": found["genres"] or []})
+    def _at(self, rows: list[int]) -> list[Facts]:
+        columns = {name: self._facts[name].take(pa.array(rows, pa.int64())).to_pylist() for name in Facts._fields}
+        columns["genres"] = [genres or [] for genres in columns["genres"]]
+        return [Facts(*row) for row in zip(*columns.values(), strict=True)]
+
+    def _row(self, track_id: bytes) -> int | None:
+        row = bisect_left(range(self._facts.num_rows), track_id, key=self._id)
+        return row if row < self._facts.num_rows and self._id(row) == track_id else None
 
     def _id(self, row: int) -> bytes:
         return bytes(self._ids.data[self._ids.offsets[row] : self._ids.offsets[row + 1]])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
 from os import PathLike
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +18,13 @@ from musicrec.serve.lookup import SimilarTable, Song
 from musicrec.serve.playlist_files import Entry
 from musicrec.serve.tag_scores import published_tags
 from musicrec.settings import TAGS
-from musicrec.similarity.song_order import path, pick, spread
+from musicrec.similarity.song_order import path, pick, spread, steps_between
 from musicrec.similarity.songs import Songs, songs_of
 from musicrec.store.store import Store
 from musicrec.store.tracks import read_tracks
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Scores = NDArray[np.float32]
 Rows = NDArray[np.integer]
@@ -278,7 +281,7 @@ class Playlists:
         ends = self._row(first), self._row(last)
         found: list[int] = []
         for short in (False, True):
-            found = path(*self._links, ends, self._facts.artist, short=short)
+            found = path(self._steps, ends, short=short)
             if not found:
                 raise ConfigError(
                     f"no path leads from {first} to {last}; make longer lists: musicrec similar OUT -n 100"
@@ -342,14 +345,16 @@ class Playlists:
         return songs_of(facts)
 
     @cached_property
-    def _links(self) -> tuple[tuple[Rows, Rows], Scores]:
-        """The published lists, as pairs of rows and their scores."""
-        lists = self._table.similar_many(self._ids.to_pylist(), LINKS)
-        ids = self._ids.combine_chunks()
-        sides = (pc.index_in(lists[name], value_set=ids) for name in ("track_id", "similar_track_id"))
-        start, end = (pc.fill_null(side, -1).to_numpy() for side in sides)
-        is_here = end >= 0
-        return (start[is_here], end[is_here]), lists["score"].to_numpy()[is_here]
+    def _steps(self) -> "csr_array":
+        """The steps from song to song in the published lists; made once, as that takes longer than many paths."""
+        in_table = pa.array([song.track_id for song in self._table.songs()], pa.string())
+        place = pc.fill_null(pc.index_in(in_table, value_set=self._ids.combine_chunks()), -1).to_numpy()
+        lists, scores = self._table.neighbours_many(self._ids.to_pylist(), LINKS)
+        start, rank = np.nonzero(lists >= 0)
+        end = place[lists[start, rank]]
+        is_here = end >= 0  # a song of the table may have no vector any more
+        links = start[is_here], end[is_here]
+        return steps_between(links, scores[start, rank][is_here], self._facts.artist)
 
     def _row(self, name: str) -> int:
         track_id = self.song(name).track_id

@@ -2,11 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from musicrec.similarity.songs import CodeSets, Songs
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Rows = NDArray[np.integer]
 
@@ -91,10 +95,8 @@ def spread(rows: list[int], artist: CodeSets) -> list[int]:
     return placed
 
 
-def path(
-    links: tuple[Rows, Rows], scores: NDArray[np.float32], ends: tuple[int, int], artist: CodeSets, *, short: bool
-) -> list[int]:
-    """Return the songs from one song to another, by links between similar songs.
+def steps_between(links: tuple[Rows, Rows], scores: NDArray[np.float32], artist: CodeSets) -> "csr_array":
+    """Return the steps that a path may take from song to song.
 
     Parameters
     ----------
@@ -102,10 +104,34 @@ def path(
         int [n_links], rows of the two songs of each link, which can be gone either way.
     scores : numpy.ndarray
         float32 [n_links]: the cosine of the two songs, or another score up to 1.
-    ends : tuple of int
-        Rows of the first and of the last song.
     artist : CodeSets
         Artists of all songs: no song follows one by the same artist.
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        float64 [n_songs, n_songs]: 1 minus the score, and more than 0; of two links between two songs, the shorter.
+    """
+    from scipy.sparse import coo_array
+
+    n_songs = len(artist.starts) - 1
+    is_step = ~_share(artist, *links)
+    start, end = (np.concatenate([side[is_step] for side in sides]) for sides in (links, links[::-1]))
+    steps = np.tile(np.maximum(1.0 - scores[is_step].astype(np.float64), LEAST_STEP), 2)
+    order = np.argsort(steps, kind="stable")
+    pairs, kept = np.unique((start.astype(np.int64) * n_songs + end)[order], return_index=True)
+    return coo_array((steps[order][kept], (pairs // n_songs, pairs % n_songs)), shape=(n_songs, n_songs)).tocsr()
+
+
+def path(steps: "csr_array", ends: tuple[int, int], *, short: bool) -> list[int]:
+    """Return the songs from one song to another.
+
+    Parameters
+    ----------
+    steps : scipy.sparse.csr_array
+        As :func:`steps_between` returns them.
+    ends : tuple of int
+        Rows of the first and of the last song.
     short : bool
         Whether to take the fewest songs; else the steps, each 1 minus the score, are as small as they can be in all.
 
@@ -118,22 +144,17 @@ def path(
     --------
     >>> import numpy as np
     >>> links, scores = (np.array([0, 0, 1]), np.array([1, 2, 2])), np.array([0.9, 0.1, 0.8])
-    >>> nobody = CodeSets(np.zeros(4, np.int64), np.array([], np.int32))
-    >>> [path(links, scores, (0, 2), nobody, short=short) for short in (False, True)]
+    >>> steps = steps_between(links, scores, CodeSets(np.zeros(4, np.int64), np.array([], np.int32)))
+    >>> [path(steps, (0, 2), short=short) for short in (False, True)]
     [[0, 1, 2], [0, 2]]
     """
-    from scipy.sparse import coo_array
+    from scipy.sparse import csr_array
     from scipy.sparse.csgraph import dijkstra
 
-    n_songs = len(artist.starts) - 1
-    is_step = ~_share(artist, *links)
-    start, end = (np.concatenate([side[is_step] for side in sides]) for sides in (links, links[::-1]))
-    steps = np.tile(np.maximum(1.0 - scores[is_step].astype(np.float64), LEAST_STEP), 2) + A_SONG * short
-    order = np.argsort(steps, kind="stable")  # of two links between two songs, the shorter counts
-    pairs, kept = np.unique((start.astype(np.int64) * n_songs + end)[order], return_index=True)
-    graph = coo_array((steps[order][kept], (pairs // n_songs, pairs % n_songs)), shape=(n_songs, n_songs)).tocsr()
+    if short:
+        steps = csr_array((steps.data + A_SONG, steps.indices, steps.indptr), shape=steps.shape)
     first, last = ends
-    _, before = dijkstra(graph, indices=first, return_predecessors=True)
+    _, before = dijkstra(steps, indices=first, return_predecessors=True)
     found = [last]
     while found[-1] != first:
         if before[found[-1]] < 0:
@@ -144,6 +165,16 @@ def path(
 
 def _share(artist: CodeSets, start: Rows, end: Rows) -> NDArray[np.bool_]:
     """Return for each pair of songs whether they have an artist in common."""
+    has_one = np.diff(artist.starts) == 1
+    alone = has_one[start] & has_one[end]
+    shared = np.zeros(len(start), bool)
+    shared[alone] = artist.codes[artist.starts[start[alone]]] == artist.codes[artist.starts[end[alone]]]
+    shared[~alone] = _meet(artist, start[~alone], end[~alone])
+    return shared
+
+
+def _meet(artist: CodeSets, start: Rows, end: Rows) -> NDArray[np.bool_]:
+    """Return the same, whatever number of artists the songs have."""
     pairs = np.arange(len(start))
     n_artists = int(artist.codes.max(initial=-1)) + 1
     own, other = (

@@ -85,6 +85,7 @@ SAID = [
     ({"mbid": "unknown", "isrc": "unknown", "name": "CA VA", "artist": "zoe"}, "four"),
     ({"name": "ça va", "artist": "Ben"}, "one"),
     ({"name": "ça va", "artist": "ann, ben"}, "one"),
+    ({"name": "ca va", "artist": "Ann"}, "one"),
     ({"name": "ca va", "artist": "Someone", "artists": [{"name": "Zoe"}]}, "four"),
     ({"name": "ca va", "artist": "Ann", "album": "Second", "duration": 226}, "three"),
     ({"name": "ca va", "artist": "Ann", "album": "Second", "duration": 1, "durationMs": 210000}, "two"),

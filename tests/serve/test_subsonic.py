@@ -12,7 +12,18 @@ import pytest
 
 from musicrec import __version__
 from musicrec.serve.subsonic import envelope, player_answers
-from player_catalog import ALL, COSINES, HERMIT, IDS, SOUND, TITLES, make_out, publish_catalog, publish_lists
+from player_catalog import (
+    ALL,
+    COSINES,
+    HERMIT,
+    IDS,
+    SOUND,
+    TITLES,
+    make_out,
+    publish_catalog,
+    publish_lists,
+    publish_vectors,
+)
 from serving import ask, serving
 
 pytestmark = pytest.mark.thorough  # each test starts a server
@@ -430,6 +441,18 @@ def test_a_new_version_is_served_and_a_rollback_too(tmp_path):
         while len(matches(found(port, "getSonicSimilarTracks", id="plain"))) != 2:
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+def test_a_path_goes_round_a_song_without_a_vector(tmp_path):
+    out = make_out(tmp_path)
+    publish_vectors(out, [track_id for track_id in ALL if track_id not in (HERMIT, IDS[2])])
+    with serving(out.out, password=PASSWORD) as port:
+        listed = matches(found(port, "findSonicPath", startSongId=IDS[0], endSongId=IDS[1]))
+        assert [track_id for track_id, _ in listed] == IDS[:2]
+        listed = matches(found(port, "findSonicPath", startSongId=IDS[3], endSongId=IDS[7]))
+        assert [track_id for track_id, _ in listed] == IDS[3:]
+        failed(port, "findSonicPath", 70, startSongId=IDS[0], endSongId=IDS[7])
+        failed(port, "findSonicPath", 70, startSongId=IDS[0], endSongId=IDS[2])
 
 
 def test_an_out_whose_vectors_are_gone_answers_all_but_paths(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from musicrec.similarity.song_order import path, pick, spread
+from musicrec.similarity.song_order import path, pick, spread, steps_between
 from musicrec.similarity.songs import songs_of
 
 ARTISTS = st.lists(st.lists(st.sampled_from("abcde"), max_size=2), min_size=1, max_size=12)
@@ -92,7 +92,8 @@ DETOUR = (3, [(0, 1), (1, 2), (0, 2)], [0.75, 0.75, 0.25], [[], [], []])  # two 
 def test_a_path_is_as_smooth_or_as_short_as_any(graph, short):
     n, links, scores, artists = graph
     sides = np.array([a for a, _ in links]), np.array([b for _, b in links])
-    found = path(sides, np.array(scores, np.float32), (0, n - 1), songs(artists).artist, short=short)
+    steps = steps_between(sides, np.array(scores, np.float32), songs(artists).artist)
+    found = path(steps, (0, n - 1), short=short)
     best = cheapest(*graph, short=short)
     if best is None:
         assert found == []
@@ -109,6 +110,5 @@ def test_a_path_is_as_smooth_or_as_short_as_any(graph, short):
 
 
 def test_a_path_from_a_song_to_itself_is_that_song():
-    assert path(
-        (np.array([0]), np.array([1])), np.ones(1, np.float32), (1, 1), songs([[], []]).artist, short=False
-    ) == [1]
+    steps = steps_between((np.array([0]), np.array([1])), np.ones(1, np.float32), songs([[], []]).artist)
+    assert path(steps, (1, 1), short=False) == [1]

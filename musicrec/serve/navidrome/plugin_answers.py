@@ -1,5 +1,6 @@
 """Similar songs and paths for Navidrome: a request is what an export of a plug-in takes, and gets what it returns."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -18,7 +19,7 @@ def similar(opened: OpenVersion, request: Request) -> dict[str, Any]:
     content = request.state.content
     song = _meant(opened, content.get("song"))
     found = opened.table.similar(song.track_id, _count(content))
-    return {"matches": [_match(opened, song, score) for _, song, score in found]}
+    return _matches(opened, [(song, score) for _, song, score in found])
 
 
 def path(opened: OpenVersion, request: Request) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def path(opened: OpenVersion, request: Request) -> dict[str, Any]:
     content = request.state.content
     first, last = (_meant(opened, content.get(name)).track_id for name in ("startSong", "endSong"))
     found = opened.playlists.between(first, last, _count(content), is_cut=True)
-    return {"matches": [_match(opened, song, 1.0 if score is None else score) for song, score in found]}
+    return _matches(opened, [(song, 1.0 if score is None else score) for song, score in found])
 
 
 def mix(opened: OpenVersion, request: Request) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def mix(opened: OpenVersion, request: Request) -> dict[str, Any]:
     content = request.state.content
     song = _meant(opened, content)
     found = opened.table.similar(song.track_id, _count(content))
-    return {"songs": [_ref(opened, song) for _, song, _ in found]}
+    return {"songs": _refs(opened, [song for _, song, _ in found])}
 
 
 def _meant(opened: OpenVersion, content: object) -> Song:
@@ -64,9 +65,12 @@ def _count(content: dict[str, object]) -> int:
     return min(count, MOST)
 
 
-def _match(opened: OpenVersion, song: Song, score: float) -> dict[str, Any]:
-    return {"song": _ref(opened, song), "similarity": min(max(score, 0.0), 1.0)}
+def _matches(opened: OpenVersion, found: Sequence[tuple[Song, float]]) -> dict[str, Any]:
+    refs = _refs(opened, [song for song, _ in found])
+    similarities = [min(max(score, 0.0), 1.0) for _, score in found]
+    return {"matches": [{"song": ref, "similarity": s} for ref, s in zip(refs, similarities, strict=True)]}
 
 
-def _ref(opened: OpenVersion, song: Song) -> dict[str, Any]:
-    return written_ref(song, opened.facts.of(song.track_id))
+def _refs(opened: OpenVersion, songs: Sequence[Song]) -> list[dict[str, Any]]:
+    facts = opened.facts.of_all([song.track_id for song in songs])
+    return [written_ref(*song) for song in zip(songs, facts, strict=True)]

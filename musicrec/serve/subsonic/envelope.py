@@ -5,7 +5,7 @@ and a list is an element for each of its items. JSON holds it as it is.
 """
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 from xml.etree import ElementTree
 
 from musicrec import __version__
@@ -41,10 +41,8 @@ WRONG_PASSWORD, UNSUPPORTED_LOGIN, CONFLICTING_LOGINS, WRONG_KEY = 40, 42, 43, 4
 NOT_ALLOWED, NOT_FOUND = 50, 70
 
 
-class Inner(NamedTuple):
+class Inner(float):
     """A number that is an element in XML too, and no attribute."""
-
-    number: float
 
 
 def written(content: Content | Failure, form: str) -> bytes:
@@ -71,19 +69,11 @@ def written(content: Content | Failure, form: str) -> bytes:
         status = "ok"
     whole = {"status": status, **ABOUT, **content}
     if form == JSON:
-        return json.dumps({ROOT: _plain(whole)}, ensure_ascii=False, separators=(",", ":")).encode()
+        return json.dumps({ROOT: whole}, ensure_ascii=False, separators=(",", ":")).encode()
     root = ElementTree.Element(ROOT, xmlns=NAMESPACE)
     _fill(root, whole)
     found: bytes = ElementTree.tostring(root, "utf-8", xml_declaration=True)
     return found
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - any part of a content
-    if isinstance(value, Inner):
-        return value.number
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, list) else value
 
 
 def _fill(element: ElementTree.Element, content: Content) -> None:
@@ -91,9 +81,7 @@ def _fill(element: ElementTree.Element, content: Content) -> None:
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, dict):
                 _fill(ElementTree.SubElement(element, name), part)
-            elif isinstance(part, Inner):
-                ElementTree.SubElement(element, name).text = _text(part.number)
-            elif isinstance(value, list):
+            elif isinstance(part, Inner) or isinstance(value, list):
                 ElementTree.SubElement(element, name).text = _text(part)
             else:
                 element.set(name, _text(part))

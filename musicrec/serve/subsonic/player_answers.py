@@ -1,7 +1,7 @@
 """What is answered to each request of a player."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from starlette.requests import Request
@@ -80,9 +80,10 @@ class Asked(NamedTuple):
         except UnknownTrack as e:
             raise Failure(NOT_FOUND, f"no song has the id {track_id[:200]!r}") from e
 
-    def child(self, song: Song) -> Content:
-        """Return what players are told of a song."""
-        return child(song, self.opened.facts.of(song.track_id))
+    def children(self, songs: Sequence[Song]) -> list[Content]:
+        """Return what players are told of songs."""
+        facts = self.opened.facts.of_all([song.track_id for song in songs])
+        return [child(*song) for song in zip(songs, facts, strict=True)]
 
 
 def empty(_: Asked) -> Content:
@@ -121,19 +122,19 @@ def search(asked: Asked) -> Content:
             GENERIC, f"songCount = {count}; expected at most {MOST_SONGS:,}, and songOffset for the next page"
         )
     found = table.search(words, min(count, left), skip) if left else []
-    return {"searchResult3": {"song": [asked.child(song) for song in found]}}
+    return {"searchResult3": {"song": asked.children(found)}}
 
 
 def song(asked: Asked) -> Content:
     """Return a song."""
-    return {"song": asked.child(asked.song("id"))}
+    return {"song": asked.children([asked.song("id")])[0]}
 
 
 def similar(asked: Asked) -> Content:
     """Return the songs most similar to a song, best first."""
     like, count = asked.song("id"), asked.number("count", 10)
     found = asked.opened.table.similar(like.track_id, count)
-    return {"sonicMatch": [_match(asked, song, score) for _, song, score in found]}
+    return _matches(asked, [(song, score) for _, song, score in found])
 
 
 def path(asked: Asked) -> Content:
@@ -146,7 +147,7 @@ def path(asked: Asked) -> Content:
         found = asked.opened.playlists.between(first.track_id, last.track_id, count, is_cut=True)
     except ConfigError as e:
         raise Failure(NOT_FOUND, str(e)) from e
-    return {"sonicMatch": [_match(asked, song, 1.0 if score is None else score) for song, score in found]}
+    return _matches(asked, [(song, 1.0 if score is None else score) for song, score in found])
 
 
 def stream(asked: Asked) -> Response:
@@ -158,8 +159,10 @@ def stream(asked: Asked) -> Response:
         raise Failure(NOT_FOUND if e.reason == Reason.MISSING else GENERIC, e.detail) from e
 
 
-def _match(asked: Asked, song: Song, score: float) -> Content:
-    return {"entry": asked.child(song), "similarity": Inner(min(max(score, 0.0), 1.0))}
+def _matches(asked: Asked, found: Sequence[tuple[Song, float]]) -> Content:
+    similarities = [Inner(min(max(score, 0.0), 1.0)) for _, score in found]
+    entries = asked.children([song for song, _ in found])
+    return {"sonicMatch": [{"entry": e, "similarity": s} for e, s in zip(entries, similarities, strict=True)]}
 
 
 PUBLIC: dict[str, Callable[[Asked], Content]] = {"getOpenSubsonicExtensions": extensions}
