@@ -1,5 +1,6 @@
 """What the catalog says of songs beside the names that stand in the published table, for players."""
 
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cached_property
@@ -85,6 +86,7 @@ class CatalogFacts:
     def _at(self, rows: list[int]) -> list[Facts]:
         columns = {name: self._facts[name].take(pa.array(rows, pa.int64())).to_pylist() for name in Facts._fields}
         columns["genres"] = [genres or [] for genres in columns["genres"]]
+        columns["duration_s"] = [s if s is not None and math.isfinite(s) else None for s in columns["duration_s"]]
         return [Facts(*row) for row in zip(*columns.values(), strict=True)]
 
     def _row(self, track_id: bytes) -> int | None:

@@ -125,6 +125,18 @@ def test_facts_are_those_of_exactly_one_song(family):
         assert family.of(other) is None
 
 
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), None])
+def test_a_length_that_is_no_number_is_not_told(tmp_path, seconds):
+    out = make_out(tmp_path)
+    tracks = [track | {"duration_s": seconds} for track in out.read("tracks").to_pylist()]
+    publish_catalog(out, tracks)
+    with serving(out.out, password="x") as port:
+        found = asked(port, "similar", {"song": ref(5), "count": 5})["matches"]
+        assert not any({"duration", "durationMs"} & match["song"].keys() for match in found)
+        song = json.loads(ask(port, "/rest/getSong?apiKey=x&f=json&id=plain")[1])["subsonic-response"]["song"]
+        assert "duration" not in song
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
