@@ -14,7 +14,9 @@ from benchmarks.extract import extract, memory, second_decoder
 from benchmarks.serve import lookup
 from benchmarks.serve.lookup_peers import sqlite_ids
 from benchmarks.shared import common, results
-from benchmarks.similar import refresh
+from benchmarks.shared.real_vectors import grown, shape
+from benchmarks.similar import neighbours, panel, refresh
+from musicrec.similarity import top_n
 
 
 def test_what_a_benchmark_prints_is_kept_with_its_machine(tmp_path, monkeypatch, capsys):
@@ -244,3 +246,56 @@ def test_a_wrong_value_in_the_lists_of_many_songs_is_seen(column):
 def test_what_a_second_decoder_gives_otherwise_is_seen(change, fault):
     y = np.random.default_rng(0).normal(size=20_000)
     assert second_decoder.compare(change(y), y, 22_050).faults == fault
+
+
+def test_grown_vectors_are_spread_as_those_that_they_grew_from():
+    """The source: three clusters in four of twelve dimensions."""
+    rng = np.random.default_rng(0)
+    real = np.zeros((300, 12), np.float32)
+    real[:, :4] = 4 * rng.normal(size=(3, 4))[np.arange(300) % 3] + rng.normal(size=(300, 4))
+    many = grown(real, 3000)
+    assert np.allclose(np.linalg.norm(many, axis=1), 1, atol=1e-5)
+    assert (many == grown(real, 3000)).all()
+    mine, theirs = shape(many, 300), shape(real, 300)
+    assert mine.dimensions == pytest.approx(theirs.dimensions, rel=0.2)
+    assert mine.nearness < 2 * theirs.nearness
+    apart = shape(rng.normal(size=(300, 12)).astype(np.float32), 300)
+    assert apart.dimensions > 2 * theirs.dimensions
+    assert apart.nearness > 2 * mine.nearness
+
+
+@pytest.mark.parametrize("metric", ["cosine", "inner"])
+def test_brute_force_is_what_lists_are_by_their_definition(metric):
+    vectors = panel.heavy_tails(400)
+    assert (
+        neighbours.differing(top_n(vectors, 7, metric), neighbours.brute_force(vectors, np.arange(400), 7, metric)) == 0
+    )
+    wrong = neighbours.brute_force(vectors[::-1], np.arange(400), 7, metric)
+    assert neighbours.differing(top_n(vectors, 7, metric), wrong) > 390
+
+
+def test_a_night_of_the_panel_has_the_songs_that_it_tells_of():
+    vectors = np.arange(2000, dtype=np.float32).reshape(1000, 2)
+    fresh = -1 - np.arange(16, dtype=np.float32).reshape(8, 2)
+    after, before = panel.night_of(vectors, fresh, np.random.default_rng(0))
+    known = before >= 0
+    assert (len(after), (~known).sum()) == (1004, 6)
+    assert (after[known] != vectors[before[known]]).any(axis=1).sum() == 2
+    assert (np.diff(before[known]) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("figures", "ok"),
+    [
+        ((0.1, [0.02, 0.03, 0.07], 0, 0), True),
+        ((0.1, [0.02, 0.03, 0.07], 1, 0), False),
+        ((0.1, [0.02, 0.03, 0.07], 0, 1), False),
+        ((0.3, [0.02, 0.03, 0.07], 0, 0), False),
+        ((0.1, [0.02, 0.03, 0.09], 0, 0), False),
+    ],
+)
+def test_one_kind_that_misses_a_bar_fails_the_panel_and_is_named(capsys, figures, ok):
+    product, nights, *faults = figures
+    good = panel.Measured(0.01, 1.0, [0.001, 0.001, 0.001], 0, 0)
+    assert panel.judge({"good": good, "odd": panel.Measured(product, 1.0, nights, *faults)}) == ok
+    assert "odd" in capsys.readouterr().out

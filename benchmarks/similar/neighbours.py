@@ -206,17 +206,22 @@ def in_common(ids: Ids, others: Ids) -> float:
     return float(np.mean([np.isin(a, b).mean() for a, b in zip(ids, others, strict=True)]))
 
 
-def brute_force(vectors: Matrix, rows: NDArray[np.int64], n: int) -> Lists:
-    """Return the lists of some rows: cosines in float64, rounded to float32, sorted by score, then by row number."""
+def brute_force(vectors: Matrix, rows: NDArray[np.int64], n: int, metric: str = "cosine") -> Lists:
+    """Return the lists of some rows: scores in float64, rounded to float32, sorted by score, then by row number.
+
+    The metric is ``cosine`` or ``inner``.
+    """
     songs = vectors.astype(np.float64)
     norms = np.sqrt(np.einsum("ij,ij->i", songs, songs))
     found = Lists(np.empty((len(rows), n), np.int32), np.empty((len(rows), n), np.float32))
     for k, row in enumerate(rows):
-        cosines = np.clip(songs @ songs[row] / (norms * norms[row]), -1, 1).astype(np.float32)
-        cosines[row] = -np.inf
-        near = np.flatnonzero(cosines >= np.partition(cosines, -n)[-n])
-        found.ids[k] = near[np.argsort(-cosines[near], kind="stable")[:n]]
-        found.scores[k] = cosines[found.ids[k]]
+        products = songs @ songs[row]
+        exact = np.clip(products / (norms * norms[row]), -1, 1) if metric == "cosine" else products
+        scores = exact.astype(np.float32)
+        scores[row] = -np.inf
+        near = np.flatnonzero(scores >= np.partition(scores, -n)[-n])
+        found.ids[k] = near[np.argsort(-scores[near], kind="stable")[:n]]
+        found.scores[k] = scores[found.ids[k]]
     return found
 
 
