@@ -95,7 +95,7 @@ def recommend(
 ) -> None:
     """Recommend songs similar to the songs you like.
 
-    The liked songs are never recommended, nor are other clips of their recordings. Each recommended song is shown with
+    The liked songs are never recommended, nor are other files of their recordings. Each recommended song is shown with
     the liked song that it is most similar to.
 
     With --histories, recommend to all listeners of the table OUT/histories, and publish the table OUT/recommendations.

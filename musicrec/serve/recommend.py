@@ -21,10 +21,13 @@ from musicrec.errors import ConfigError, SchemaError, UnknownTrack
 from musicrec.files.parquet import read_parquet
 from musicrec.files.paths import AnyPath
 from musicrec.serve.lookup import SimilarTable, Song
+from musicrec.serve.song_facts import sounds_of
 from musicrec.settings import ExtractSettings, TrainSettings, resolve
 from musicrec.similarity import POOLS, Space, Taste, best, medoid, score
+from musicrec.similarity.songs import recording_numbers, songs_of
 from musicrec.store.lineage import read_footer
 from musicrec.store.store import Store
+from musicrec.store.tracks import read_tracks
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
@@ -110,9 +113,10 @@ class Recommender:
     def __init__(self, out: str | PathLike[str] | AnyPath, table: SimilarTable | None = None) -> None:
         self._table = table or SimilarTable(out)
         self._store = Store(out)
-        self._tracks = self._store.read("tracks", [*Song._fields, "recording"]).sort_by("track_id").combine_chunks()
-        clips_of = pc.coalesce(self._tracks["recording"], self._tracks["track_id"])
-        self._recordings = clips_of.combine_chunks().dictionary_encode().indices.to_numpy()
+        columns = [*Song._fields, "recording", "content_hash"]
+        self._tracks = read_tracks(self._store, columns).sort_by("track_id").combine_chunks()
+        facts = {name: self._tracks[name].to_pylist() for name in ("recording", "content_hash")}
+        self._recordings = recording_numbers(songs_of(facts | sounds_of(self._store, self._tracks["track_id"])))
 
     def song(self, name: str) -> Song:
         """Return id, title, artist and genre of a song.
@@ -185,7 +189,8 @@ class Recommender:
     ) -> list[Recommendation]:
         """Return new songs for a listener, best first.
 
-        The liked songs are left out, and so are other clips of their recordings. Only one clip of each recording is
+        The liked songs are left out, and so are other files of their recordings: those that the source calls one
+        recording, equal files, and those that ``musicrec duplicates`` found. Only one file of each recording is
         recommended.
 
         Parameters

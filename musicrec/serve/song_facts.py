@@ -47,11 +47,11 @@ def facts_of(store: Store, vectors: Vectors, rules: Rules) -> Songs:
         if embeddings["probabilities"].null_count == 0:
             probabilities = np.stack(embeddings["probabilities"].to_numpy())
     facts = {name: tracks[name].to_pylist() for name in COLUMNS}
-    return songs_of(facts | _sounds(store, track_ids), probabilities, tag_scores(store, rules, track_ids))
+    return songs_of(facts | sounds_of(store, track_ids), probabilities, tag_scores(store, rules, track_ids))
 
 
-def _sounds(store: Store, track_ids: pa.ChunkedArray) -> dict[str, list[str | None]]:
-    """Return the recording that each song was found to be, if duplicates were looked for."""
+def sounds_of(store: Store, track_ids: pa.Array | pa.ChunkedArray) -> dict[str, list[str | None]]:
+    """Return as ``sound`` the recording that each song was found to be, if duplicates were looked for."""
     if not store.exists("recordings"):
         return {}
     table = store.read("recordings", ["track_id", "recording"])

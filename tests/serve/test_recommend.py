@@ -27,6 +27,7 @@ from musicrec.cli import cli
 from musicrec.errors import ConfigError, SchemaError, UnknownTrack
 from musicrec.models import load
 from musicrec.monitor.text_table import printable
+from musicrec.schemas import RECORDINGS, TRACKS
 from musicrec.serve.explore import Talk
 from musicrec.serve.lookup import SimilarTable
 from musicrec.serve.recommend import Recommender
@@ -264,6 +265,28 @@ def test_more_than_there_is_gives_all_there_is(recommender, tables):
     found = recommender.recommend(["blues.00002"], 10_000)
     assert len(found) == tables.recording.nunique() - 1
     assert [r.rank for r in found] == list(range(1, len(found) + 1))
+
+
+@pytest.mark.parametrize("by_way_of", ["content_hash", "recordings", "both"])
+def test_copies_of_a_liked_song_never_come_back_whoever_found_them(copy, by_way_of):
+    """An equal file; one that sounds the same; and one that sounds the same as an equal file."""
+    like = "jazz.00001"
+    first, second = (song.track_id for _, song, *_ in Recommender(copy.out).recommend([like], 2))
+    tracks = copy.read("tracks")
+    equal = {"content_hash": {like, first}, "recordings": set(), "both": {like, second}}[by_way_of]
+    sound = {"content_hash": set(), "recordings": {like, first}, "both": {first, second}}[by_way_of]
+    rows = [row | {"content_hash": "equal" if row["track_id"] in equal else None} for row in tracks.to_pylist()]
+    sounds = [{"track_id": t, "recording": min(sound) if t in sound else t} for t in tracks["track_id"].to_pylist()]
+    for name, content, how in (
+        ("tracks", pa.Table.from_pylist(rows, TRACKS), CatalogSettings(source="/music")),
+        ("recordings", pa.Table.from_pylist(sounds, RECORDINGS), DuplicatesSettings()),
+    ):
+        version = copy.new_version(name, how, "0" * 16)
+        version.write_part(content)
+        copy.publish(version)
+    found = {line.song.track_id for line in Recommender(copy.out).recommend([like], 100)}
+    assert not found & (equal | sound | {like})
+    assert len(found) > 20
 
 
 def test_who_likes_all_songs_is_told_that_none_is_left(made, tables):

@@ -1,16 +1,15 @@
 """The songs that are recommended, as numbers: their lists, recordings and artists; and the songs that were heard."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from musicrec.serve.song_facts import sounds_of
 from musicrec.similarity.listeners.nearest_to_likes import Catalog
-from musicrec.similarity.songs import CodeSets, songs_of
+from musicrec.similarity.songs import CodeSets, recording_numbers, songs_of
 from musicrec.store.lineage import digest
 from musicrec.store.store import Store
 from musicrec.store.tracks import read_tracks
@@ -53,32 +52,10 @@ def read_song_numbers(store: Store, listed: pa.Array) -> SongNumbers:
     listed = listed.cast(pa.string())
     track_ids = pc.unique(pa.concat_arrays([tracks["track_id"].combine_chunks(), listed])).sort()
     facts = tracks.take(pc.index_in(track_ids, value_set=tracks["track_id"].combine_chunks()))
-    columns = {name: facts[name].to_pylist() for name in FACTS} | _sounds(store, track_ids)
-    songs = songs_of(columns)
-    recording = _one_number([songs.recording, songs.content, songs.sound])
+    songs = songs_of({name: facts[name].to_pylist() for name in FACTS} | sounds_of(store, track_ids))
+    recording = recording_numbers(songs)
     row = pc.fill_null(pc.index_in(track_ids, value_set=listed), -1).to_numpy().astype(np.int32)
     of_table = pc.index_in(listed, value_set=track_ids).to_numpy()
     artist = songs.artist.take(of_table)
     artist = CodeSets(artist.starts, artist.codes.astype(np.int32))
     return SongNumbers(track_ids, row, recording, Catalog(recording[of_table], artist))
-
-
-def _sounds(store: Store, track_ids: pa.Array) -> dict[str, list[Any]]:
-    if not store.exists("recordings"):
-        return {}
-    table = store.read("recordings", ["track_id", "recording"])
-    places = pc.index_in(track_ids, value_set=table["track_id"].combine_chunks())
-    return {"sound": table["recording"].take(places).to_pylist()}
-
-
-def _one_number(codes: list[Int32]) -> Int32:
-    """Return a number that songs share which share any code, by way of others too."""
-    n = len(codes[0])
-    links = [np.empty((2, 0), np.int64)]
-    for of_kind in codes:
-        known = np.flatnonzero(of_kind >= 0)
-        _, first, which = np.unique(of_kind[known], return_index=True, return_inverse=True)
-        links.append(np.stack([known, known[first][which]]))
-    pairs = np.concatenate(links, axis=1)
-    graph = coo_array((np.ones(pairs.shape[1], np.int8), (pairs[0], pairs[1])), shape=(n, n))
-    return np.asarray(connected_components(graph, directed=False)[1], np.int32)
