@@ -332,9 +332,9 @@ RECOMMENDATIONS = pa.schema(
         ("user_id", pa.string()),  # the listener
         ("rank", pa.int16()),  # 1 for the best song
         ("track_id", pa.string()),  # the recommended song
-        ("score", pa.float32()),  # of method max: the score of the song in the list of ``because``
-        ("method", pa.string()),  # how it was found: max
-        ("because", pa.string()),  # the liked song that it is most similar to
+        ("score", pa.float32()),  # what the method ranks by; of popularity, how many listeners like the song
+        ("method", pa.string()),  # max, mean, multi_interest or genre; genre_centres or popularity without enough likes
+        ("because", pa.string()),  # the liked song that it is most similar to; null where no like led to it
     ]
 )
 

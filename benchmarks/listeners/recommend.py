@@ -7,7 +7,8 @@ kernel      CPU time a listener for the n best unheard songs, by `nearest_to_lik
             implicit adds up the scores of a song over the likes, and we take the largest. So the lists differ, and the
             column `in common` says by how much; ours are checked against a plain reference. The time of implicit is
             that of its call for many users, which goes from user to user in Python.
-all in      reading the histories as Parquet, ids to numbers, the kernel, the checks, and writing n rows a listener; as
+all in      reading the histories as Parquet twice, first to count likes, ids to numbers, the kernel, the checks, a key
+            of what each listener's songs depend on, and writing both and n rows a listener; as
             `musicrec recommend --histories` does in each worker, without Ray. CPU time, and the peak memory of the
             process, for two numbers of listeners: it should not grow with them.
 """
@@ -34,7 +35,11 @@ from musicrec.settings import RecommendSettings, SimilarSettings
 from musicrec.similarity import Lists, top_n
 from musicrec.similarity.listeners.nearest_to_likes import Catalog, Listeners, nearest_to_likes
 from musicrec.similarity.songs import CodeSets, as_sets
-from musicrec.stages.recommendations.listener_tasks import COLUMNS, LISTENERS_AT_ONCE, Plan, blocks_of, recommend_to
+from musicrec.stages.recommendations.cold_listeners import cold_start, count_likes
+from musicrec.stages.recommendations.history_blocks import COLUMNS, blocks_of, read_block
+from musicrec.stages.recommendations.kept_listeners import LISTENERS
+from musicrec.stages.recommendations.listener_keys import song_keys
+from musicrec.stages.recommendations.listener_tasks import LISTENERS_AT_ONCE, Plan, Tonight, recommend_to
 from musicrec.stages.recommendations.song_numbers import SongNumbers
 from musicrec.store.table_spec import Table, writing
 
@@ -160,20 +165,30 @@ def recommend_all(folder: Path, lists_file: Path, asked: Any) -> dict[str, float
         lists = Lists(file["ids"], file["scores"])
     track_ids = pa.array([f"song-{i:07d}" for i in range(asked.n_songs)])
     row = np.arange(asked.n_songs, dtype=np.int32)
-    songs = SongNumbers(track_ids, row, row, catalog_of(asked.n_songs))
-    settings = RecommendSettings(n=asked.n)
-    plan = Plan(folder, settings, folder, songs, {}, SimilarSettings(), None)
+    songs = SongNumbers(track_ids, row, row, np.full(asked.n_songs, -1, np.int32), catalog_of(asked.n_songs))
+    plan = Plan(folder, RecommendSettings(n=asked.n), folder, songs, {}, SimilarSettings(), None)
+    given = plan.given(lists, None)
     first = next(iter(sorted(folder.glob("*.parquet"))))
-    recommend_to(pq.read_table(first, columns=COLUMNS)[: asked.n_likes], lists, plan, None)  # compiles
+    few = pq.read_table(first, columns=COLUMNS)[: asked.n_likes]
+    nobody_likes = cold_start(np.zeros(2 * asked.n_songs, np.int64), songs, given)
+    recommend_to(few, given, songs, Tonight(nobody_likes, song_keys(songs, given, nobody_likes), None))  # compiles
 
     def run() -> int:
-        n_rows = 0
+        n_rows, parts = 0, sorted(folder.glob("*.parquet"))
+        n_likes = np.zeros(2 * asked.n_songs, np.int64)
+        for part in parts:
+            for block in blocks_of(pq.read_table(part, columns=COLUMNS), LISTENERS_AT_ONCE):
+                n_likes += count_likes(read_block(block, songs), songs)
+        cold = cold_start(n_likes, songs, given)
+        tonight = Tonight(cold, song_keys(songs, given, cold), None)
         spec = Table("recommendations", RECOMMENDATIONS, 64 * asked.n, dictionaries=("user_id", "method", "because"))
-        for part in sorted(folder.glob("*.parquet")):
-            with writing(folder / f"{part.stem}.recommended", spec) as writer:
+        for part in parts:
+            kept_file, kept_spec = folder / f"{part.stem}.listeners", Table("recommendations", LISTENERS, 64)
+            with writing(folder / f"{part.stem}.recommended", spec) as writer, writing(kept_file, kept_spec) as kept:
                 for block in blocks_of(pq.read_table(part, columns=COLUMNS), LISTENERS_AT_ONCE):
-                    rows, _ = recommend_to(block, lists, plan, None)
+                    rows, listeners, _ = recommend_to(block, given, songs, tonight)
                     writer.write_table(rows)
+                    kept.write_table(listeners)
                     n_rows += len(rows)
         return n_rows
 

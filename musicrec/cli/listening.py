@@ -4,21 +4,34 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import compress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from musicrec.cli.common import example, label, song_called
 from musicrec.cli.options import OUT, Command
-from musicrec.cli.personal import OF_HISTORIES, histories_options, recommend_to_all
+from musicrec.cli.personal import OF_ALL, OF_HISTORIES, histories_options, recommend_to_all
 from musicrec.monitor.text_table import Cell, printable, text_table
+from musicrec.settings import RecommendMethod
 
 if TYPE_CHECKING:
     from musicrec.serve.explore import Page
     from musicrec.serve.lookup import Song
     from musicrec.serve.recommend import Recommendation
 
+FOR_LIKES = ("cosine", "genre")  # methods
 N_FOR_ONE_SONG, N_FOR_SEVERAL = 10, 5  # the defaults of the two reference systems
+
+
+class _Method(click.Choice[str]):
+    """A method of recommendation; those of several words also with hyphens."""
+
+    def __init__(self) -> None:
+        super().__init__(list(dict.fromkeys([*FOR_LIKES, *get_args(RecommendMethod)])))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
+        """Return the name as the settings have it."""
+        return super().convert(value.replace("-", "_"), param, ctx)
 
 
 @click.command(
@@ -29,6 +42,7 @@ N_FOR_ONE_SONG, N_FOR_SEVERAL = 10, 5  # the defaults of the two reference syste
         "recommend OUT --like blues.00002 --like jazz.00005 --method genre -n 5",
         "recommend OUT --genre jazz",
         "recommend OUT --histories -n 20 --max-per-artist 2",
+        "recommend OUT --histories --method multi_interest",
     ),
 )
 @OUT
@@ -55,12 +69,12 @@ N_FOR_ONE_SONG, N_FOR_SEVERAL = 10, 5  # the defaults of the two reference syste
 )
 @click.option(
     "--method",
-    type=click.Choice(["cosine", "genre"]),
-    default="cosine",
-    show_default=True,
+    type=_Method(),
     help="Score: the cosine alone, or the cosine plus --weight times the agreement of the genre probabilities (of "
     "embeddings, so not with --by knn or clustering). For songs that the model was trained on, these largely repeat "
-    "the genres it was given.",
+    "the genres it was given. With --histories: the similarity to the most similar like (max), the mean similarity to "
+    "all likes (mean), that plus the agreement of genres (genre), or the songs most similar to the centre of each "
+    "interest, in turn (multi_interest).  [default: cosine; max with --histories]",
 )
 @click.option(
     "--pool",
@@ -99,8 +113,8 @@ def recommend(
     the liked song that it is most similar to.
 
     With --histories, recommend to all listeners of the table OUT/histories, and publish the table OUT/recommendations.
-    A song is then ranked by its similarity to the most similar like, as --pool max does, and all songs that somebody
-    has heard are left out.
+    A song is then ranked by its similarity to the most similar like, unless --method says otherwise, and all songs that
+    somebody has heard are left out.
     """
     from musicrec.serve.recommend import Recommender
 
@@ -108,10 +122,16 @@ def recommend(
     if of_all.pop("to_all"):
         if likes or genres:
             raise click.UsageError("--histories takes the likes of all listeners; leave out --like and --genre.")
-        recommend_to_all(out, n=n, **of_all)
+        if how["method"] not in (None, *get_args(RecommendMethod)):
+            choices = ", ".join(get_args(RecommendMethod))
+            raise click.UsageError(f"--method {how['method']} is for --like; with --histories say one of {choices}.")
+        recommend_to_all(out, n=n, method=how["method"], weight=how["weight"], **of_all)
         return
-    if of_all["max_per_artist"] is not None:
-        raise click.UsageError("--max-per-artist needs --histories.")
+    if given := [name for name in OF_ALL if of_all[name] is not None]:
+        raise click.UsageError(f"--{given[0].replace('_', '-')} needs --histories.")
+    how["method"] = how["method"] or FOR_LIKES[0]
+    if how["method"] not in FOR_LIKES:
+        raise click.UsageError(f"--method {how['method']} needs --histories.")
     paths = how.pop("paths")
     if not likes and not genres:
         raise click.UsageError("Missing option '--like', '--genre' or '--histories'.")

@@ -10,7 +10,8 @@ from musicrec.files.paths import to_path
 from musicrec.monitor.text_table import text_table
 from musicrec.settings import HistoriesSettings, ListenerEvaluationSettings, RecommendSettings, resolve
 
-OF_HISTORIES = ("to_all", "max_per_artist", "address", "force")
+OF_ALL = tuple(name for name in RecommendSettings.model_fields if name not in ("n", "method", "weight"))
+OF_HISTORIES = ("to_all", *OF_ALL, "address", "force")
 JUDGED = ("of_histories", *(name for name in ListenerEvaluationSettings.model_fields if name != "seed"))
 
 
@@ -53,7 +54,7 @@ def histories_options(function: Function) -> Function:
     function = click.option(
         "--force", is_flag=True, help="With --histories: publish the table even if a rollback has withdrawn it."
     )(address_option(function))
-    function = settings_options(RecommendSettings, leave_out=("n",), from_file=False)(function)
+    function = settings_options(RecommendSettings, leave_out=("n", "method", "weight"), from_file=False)(function)
     return click.option(
         "--histories", "to_all", is_flag=True, help="Recommend to all listeners of OUT/histories; publish the table."
     )(function)

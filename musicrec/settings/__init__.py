@@ -12,6 +12,7 @@ from musicrec.settings.histories import (
     ListenerEvaluationSettings,
     ListenerMethod,
     ListenerSplit,
+    RecommendMethod,
     RecommendSettings,
 )
 from musicrec.settings.layout import MapSettings
@@ -102,6 +103,7 @@ __all__ = [
     "Precision",
     "PretrainedSettings",
     "ReadSpaces",
+    "RecommendMethod",
     "RecommendSettings",
     "Rules",
     "Scaling",

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from musicrec.settings.base import StageSettings
 
+RecommendMethod = Literal["max", "mean", "multi_interest", "genre"]
 ListenerSplit = Literal["time", "last", "random"]
 ListenerMethod = Literal[
     "random", "popularity", "item_knn", "bm25", "als", "bpr", "mean", "max", "multi_interest", "mmr", "genre", "hybrid"
@@ -44,9 +45,23 @@ class RecommendSettings(StageSettings):
     """
 
     stage: ClassVar[str] = "recommend"
+    code_version: ClassVar[int] = 2
     n: int = Field(20, ge=1, le=1000, description="Most songs for a listener.")
+    method: RecommendMethod = Field(
+        "max",
+        description="Rank songs by the similarity to the most similar like (max), by the mean similarity to all likes "
+        "(mean), by that plus the agreement of genres (genre), or take the songs most similar to the centre of each "
+        "interest in turn (multi_interest).",
+    )
+    weight: float = Field(1.0, ge=0, description="With method genre: weight of the agreement of genres.")
+    min_likes: int = Field(
+        1, ge=1, description="Listeners with fewer likes get songs from the centres of their genres, and popular songs."
+    )
     max_per_artist: int = Field(
         0, ge=0, description="Most songs by one artist; the next songs take the places. 0 for any number."
+    )
+    max_per_album: int = Field(
+        0, ge=0, description="Most songs of one album; the next songs take the places. 0 for any number."
     )
 
 

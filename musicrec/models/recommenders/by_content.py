@@ -6,13 +6,19 @@ by the cosine.
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
 from musicrec.models.recommenders.scored import Ids, Rows, Scored, Scores, best_unheard
+from musicrec.similarity.listeners.in_turn import in_turn
+from musicrec.similarity.listeners.nearest_to_likes import Catalog, Listeners
+from musicrec.similarity.search.exact import Lists
+from musicrec.similarity.songs import CodeSets
 from musicrec.similarity.taste import medoid
 
 Matrix = NDArray[np.float64]
 
 MOST_INTERESTS = 5
+MOST_CLUSTERED = 1000  # of more likes, so many are clustered, evenly drawn: all pairs of them are in memory
 POOL = 5  # so many times the songs of a list are looked at to make it more diverse
 
 
@@ -36,10 +42,7 @@ class Mean(_OfVectors):
         return (self._tastes(users) @ self._unit.T).astype(np.float32)
 
     def _tastes(self, users: Rows) -> Matrix:
-        """Return the mean vector of the likes of each listener."""
-        likes = self._likes[users].astype(np.float64)
-        n_likes = np.diff(likes.indptr)[:, None]
-        return np.asarray(likes @ self._unit) / np.maximum(1, n_likes)
+        return tastes(self._likes[users], self._unit)
 
 
 class Genre(Mean):
@@ -59,7 +62,7 @@ class Genre(Mean):
 
     def __init__(self, vectors: ArrayLike, probabilities: ArrayLike, weight: float = 1.0) -> None:
         super().__init__(vectors)
-        self._unit = np.hstack([self._unit, np.sqrt(weight) * np.asarray(probabilities, np.float64)])
+        self._unit = with_genres(self._unit, probabilities, weight)
 
 
 class Max(_OfVectors):
@@ -120,15 +123,16 @@ class MultiInterest(_OfVectors):
     """
 
     def _best(self, users: Rows, n: int) -> Ids:
-        found = np.full((len(users), n), -1, np.int32)
-        for row, user in enumerate(users):
-            liked = self._likes.indices[self._likes.indptr[user] : self._likes.indptr[user + 1]]
-            if len(liked):
-                centres, sizes = interests(self._unit, np.sort(liked))
-                scores = (self._unit[centres] @ self._unit.T).astype(np.float32)
-                heard = self._heard[np.full(len(centres), user)]
-                found[row] = interleaved(best_unheard(scores, heard, n), sizes)
-        return found
+        likes = self._likes[users].sorted_indices()
+        liked = CodeSets(likes.indptr.astype(np.int64), likes.indices.astype(np.int32))
+        centres, sizes = all_interests(self._unit, liked)
+        lists = [self._nearest(user, centres.of(row), n) for row, user in enumerate(users)]
+        return interleaved(np.concatenate([np.empty((0, n), np.int32), *lists]), sizes, centres.starts, len(self._unit))
+
+    def _nearest(self, user: int, centres: NDArray[np.integer], n: int) -> Ids:
+        """Return the unheard items nearest to some centres, int32 [n_centres, n]."""
+        scores = (self._unit[centres] @ self._unit.T).astype(np.float32)
+        return best_unheard(scores, self._heard[np.full(len(centres), user)], n)
 
 
 def interests(unit: Matrix, liked: NDArray[np.integer]) -> tuple[Rows, Rows]:
@@ -149,6 +153,8 @@ def interests(unit: Matrix, liked: NDArray[np.integer]) -> tuple[Rows, Rows]:
     """
     from scipy.cluster import hierarchy  # takes half a second to import
 
+    if len(liked) > MOST_CLUSTERED:
+        liked = liked[np.linspace(0, len(liked) - 1, MOST_CLUSTERED).round().astype(np.int64)]
     numbers = np.ones(1, int)
     if len(liked) > 1:
         numbers = hierarchy.fcluster(hierarchy.linkage(unit[liked], "ward"), MOST_INTERESTS, "maxclust")
@@ -158,44 +164,72 @@ def interests(unit: Matrix, liked: NDArray[np.integer]) -> tuple[Rows, Rows]:
     return np.array(centres, np.int64), np.array(list(map(len, clusters)), np.int64)
 
 
-def interleaved(lists: Ids, sizes: NDArray[np.integer]) -> Ids:
-    """Merge lists into one, so that after each place every list has given about its share; no item twice.
+def interleaved(lists: Ids, sizes: Rows, starts: NDArray[np.int64], n_items: int) -> Ids:
+    """Merge the lists of each user into one, in which no item comes twice; see :func:`in_turn`.
 
     Parameters
     ----------
     lists : numpy.ndarray
         int32 [n_lists, n], -1 after the end.
     sizes : numpy.ndarray
-        int [n_lists], the weight of each list. The next item comes from the list with the largest
-        weight / (2 · items given + 1), which is Sainte-Laguë's method; of equal ones, the first.
+        int [n_lists], the share of each list.
+    starts : numpy.ndarray
+        int64 [n_users + 1], the first list of each user.
+    n_items : int
+        Number of items.
 
     Examples
     --------
     >>> import numpy as np
-    >>> interleaved(np.array([[1, 2, 3], [2, 8, 9]], np.int32), np.array([2, 1])).tolist()
-    [1, 2, 3]
+    >>> lists = np.array([[1, 2, 3], [2, 8, 9]], np.int32)
+    >>> interleaved(lists, np.array([2, 1]), np.array([0, 2]), 10).tolist()
+    [[1, 2, 3]]
     """
-    n_lists, n = lists.shape
-    found = np.full(n, -1, np.int32)
-    waiting = [[int(item) for item in mine if item >= 0] for mine in lists]
-    given = np.zeros(n_lists, int)
-    taken: set[int] = set()
-    for place in range(n):
-        waiting = [_without(mine, taken) for mine in waiting]
-        turn = np.where([len(mine) > 0 for mine in waiting], sizes / (2 * given + 1), -1)
-        which = int(turn.argmax())
-        if not waiting[which]:
-            break
-        found[place] = waiting[which][0]
-        taken.add(waiting[which][0])
-        given[which] += 1
-    return found
+    none = np.empty(0, np.int32)
+    rows = np.arange(max(len(lists), n_items), dtype=np.int32)
+    items = Catalog(rows[:n_items], CodeSets(np.zeros(n_items + 1, np.int64), none))
+    listeners = Listeners(CodeSets(starts, rows[: len(lists)]), CodeSets(np.zeros(len(starts), np.int64), none))
+    found = in_turn(Lists(lists, np.zeros(lists.shape, np.float32)), listeners, sizes, items, lists.shape[1], rows=rows)
+    return found.ids
 
 
-def _without(items: list[int], taken: set[int]) -> list[int]:
-    """Leave out the first items as long as they are taken."""
-    start = next((i for i, item in enumerate(items) if item not in taken), len(items))
-    return items[start:]
+def all_interests(unit: Matrix, likes: CodeSets) -> tuple[CodeSets, Rows]:
+    """Return the centres of the interests of each listener, and how many likes each has; see :func:`interests`."""
+    found = [interests(unit, own) for own in map(likes.of, range(len(likes.starts) - 1)) if len(own)]
+    n_interests = np.zeros(len(likes.starts) - 1, np.int64)
+    n_interests[np.diff(likes.starts) > 0] = [len(centres) for centres, _ in found]
+    nothing = np.empty(0, np.int64)
+    centres, sizes = (np.concatenate([nothing, *of]) for of in zip((nothing, nothing), *found, strict=True))
+    return CodeSets(np.append(0, np.cumsum(n_interests)), centres.astype(np.int32)), sizes.astype(np.int64)
+
+
+def tastes(likes: sparse.csr_array, unit: Matrix) -> Matrix:
+    """Return the mean vector of the likes of each listener, float64 [n_users, d]; zeros without a like.
+
+    Parameters
+    ----------
+    likes : scipy.sparse.csr_array
+        [n_users, n_items], 1 for each like.
+    unit : numpy.ndarray
+        float64 [n_items, d], the items.
+    """
+    ones = likes.astype(np.float64)
+    return np.asarray(ones @ unit) / np.maximum(1, np.diff(ones.indptr)[:, None])
+
+
+def with_genres(unit: Matrix, probabilities: ArrayLike, weight: float) -> Matrix:
+    """Return vectors whose inner product is the cosine plus weight · ⟨p(genre), p(genre)⟩.
+
+    Parameters
+    ----------
+    unit : numpy.ndarray
+        float64 [n_items, d], unit vectors.
+    probabilities : array_like
+        [n_items, n_genres], of each genre.
+    weight : float
+        Not negative.
+    """
+    return np.hstack([unit, np.sqrt(weight) * np.asarray(probabilities, np.float64)])
 
 
 def unit_rows(vectors: ArrayLike) -> Matrix:

@@ -16,7 +16,9 @@ FAULTS = (
 NO_FAULT = -1
 
 
-def fault_of(found: Recommended, listeners: Listeners, catalog: Catalog) -> str | None:
+def fault_of(
+    found: Recommended, listeners: Listeners, catalog: Catalog, *, is_ranked: bool = True, has_because: bool = True
+) -> str | None:
     """Return in words the first thing that is wrong with recommendations; None if nothing is.
 
     Parameters
@@ -27,11 +29,15 @@ def fault_of(found: Recommended, listeners: Listeners, catalog: Catalog) -> str 
         The listeners that they are for.
     catalog : Catalog
         All songs.
+    is_ranked : bool
+        Whether scores may not rise.
+    has_because : bool
+        Whether every song is recommended because of a like.
     """
     codes = (catalog.recording, listeners.heard.codes)
     left_out_for = np.full(1 + max((int(c.max()) for c in codes if len(c)), default=-1), -1, np.int32)
     liked_by = np.full(len(catalog.recording), -1, np.int32)
-    number = _fault(found, listeners, catalog.recording, left_out_for, liked_by)
+    number = _fault(found, listeners, catalog.recording, left_out_for, liked_by, is_ranked, has_because)
     return None if number == NO_FAULT else FAULTS[number]
 
 
@@ -42,6 +48,8 @@ def _fault(
     recording: NDArray[np.int32],
     left_out_for: NDArray[np.int32],
     liked_by: NDArray[np.int32],
+    is_ranked: bool,
+    has_because: bool,
 ) -> int:
     """Return the number of a fault; `left_out_for` and `liked_by` are room for notes, -1 everywhere."""
     likes, heard = listeners
@@ -58,11 +66,11 @@ def _fault(
                 return 0
             if not np.isfinite(score):
                 return 1
-            if place and score > found.scores[listener, place - 1]:
+            if is_ranked and place and score > found.scores[listener, place - 1]:
                 return 2
             if left_out_for[recording[song]] == listener:
                 return 3
             left_out_for[recording[song]] = listener
-            if liked_by[found.because[listener, place]] != listener:
+            if has_because and liked_by[found.because[listener, place]] != listener:
                 return 4
     return NO_FAULT

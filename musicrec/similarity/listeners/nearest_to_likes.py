@@ -46,10 +46,56 @@ class Catalog(NamedTuple):
         int32 [n_songs], from 0; songs with the same number are one recording.
     artist : CodeSets
         Artists of each song, from 0.
+    album : numpy.ndarray, optional
+        int32 [n_songs], from 0; -1 where the album is unknown. By default, all are.
     """
 
     recording: Int32
     artist: CodeSets
+    album: Int32 | None = None
+
+
+class Caps(NamedTuple):
+    """Groups of which a list may hold a few songs only, such as those by an artist.
+
+    Parameters
+    ----------
+    groups : CodeSets
+        Groups of each song, from 0.
+    most : numpy.ndarray
+        int32 [n_groups], how many songs of each.
+    """
+
+    groups: CodeSets
+    most: Int32
+
+
+def caps_of(catalog: Catalog, max_per_artist: int = 0, max_per_album: int = 0) -> Caps:
+    """Return the caps on artists and albums; 0 is none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from musicrec.similarity.songs import as_sets
+    >>> songs = Catalog(np.arange(3, dtype=np.int32), as_sets(np.array([0, 1, 1])), np.array([-1, 0, 0], np.int32))
+    >>> caps = caps_of(songs, max_per_artist=2, max_per_album=1)
+    >>> caps.groups.tolist(), caps.most.tolist()
+    ([[0], [1, 2], [1, 2]], [2, 2, 1])
+    """
+    n_songs = len(catalog.recording)
+    artist = catalog.artist if max_per_artist else CodeSets(np.zeros(n_songs + 1, np.int64), np.empty(0, np.int32))
+    most = np.full(int(artist.codes.max(initial=-1)) + 1, max_per_artist, np.int32)
+    if not max_per_album or catalog.album is None:
+        return Caps(artist, most)
+    has_album = catalog.album >= 0
+    starts = artist.starts + np.append(0, np.cumsum(has_album))
+    codes = np.empty(starts[-1], np.int32)
+    is_album = np.zeros(len(codes), np.bool_)
+    is_album[starts[1:][has_album] - 1] = True
+    codes[is_album] = len(most) + catalog.album[has_album]
+    codes[~is_album] = artist.codes
+    of_albums = np.full(int(catalog.album.max(initial=-1)) + 1, max_per_album, np.int32)
+    return Caps(CodeSets(starts, codes), np.concatenate([most, of_albums]))
 
 
 class Recommended(NamedTuple):
@@ -64,7 +110,7 @@ class Recommended(NamedTuple):
     because : numpy.ndarray
         int32, of the same shape: the row of that like, of several the first; -1 after the end.
     is_exact : numpy.ndarray
-        bool [n_listeners], whether longer lists of the likes would give the same.
+        bool [n_listeners], whether longer lists would give the same.
     """
 
     ids: Int32
@@ -74,7 +120,14 @@ class Recommended(NamedTuple):
 
 
 def nearest_to_likes(
-    lists: Lists, listeners: Listeners, catalog: Catalog, n: int, *, max_per_artist: int = 0, rows: Int32 | None = None
+    lists: Lists,
+    listeners: Listeners,
+    catalog: Catalog,
+    n: int,
+    *,
+    caps: Caps | None = None,
+    rows: Int32 | None = None,
+    whole_at: int | None = None,
 ) -> Recommended:
     """Return for each listener the unheard songs that are most similar to any of the likes.
 
@@ -98,10 +151,12 @@ def nearest_to_likes(
         All songs.
     n : int
         Most songs for a listener.
-    max_per_artist : int
-        Most songs by one artist; 0 for any number.
+    caps : Caps, optional
+        How many songs of a group there may be; any number by default. The next songs take the places.
     rows : numpy.ndarray, optional
         int32 [n_songs], the list of each song; -1 for none. By default, list i is that of song i.
+    whole_at : int, optional
+        The length from which lists hold all songs; by default, the number of songs without the song itself.
 
     Returns
     -------
@@ -120,55 +175,88 @@ def nearest_to_likes(
     >>> found.ids.tolist(), found.because.tolist(), found.is_exact.tolist()
     ([[1]], [[0]], [True])
     """
-    n_listeners = len(listeners.likes.starts) - 1
-    found = Recommended(
+    found = nobody_yet(len(listeners.likes.starts) - 1, n)
+    _nearest_to_likes(*as_read(lists, listeners, catalog, caps, rows, whole_at), found)
+    return found
+
+
+def nobody_yet(n_listeners: int, n: int) -> Recommended:
+    """Return empty lists."""
+    return Recommended(
         np.full((n_listeners, n), -1, np.int32),
         np.full((n_listeners, n), -np.inf, np.float32),
         np.full((n_listeners, n), -1, np.int32),
         np.zeros(n_listeners, np.bool_),
     )
-    own = np.arange(len(catalog.recording), dtype=np.int32) if rows is None else rows
-    _nearest_to_likes(
+
+
+def as_read(
+    lists: Lists, listeners: Listeners, catalog: Catalog, caps: Caps | None, rows: Int32 | None, whole_at: int | None
+) -> tuple[Lists, Int32, Listeners, Int32, Caps, int]:
+    """Return what the kernels read, of the types for which they are compiled."""
+    n_songs = len(catalog.recording)
+    return (
         Lists(np.ascontiguousarray(lists.ids), np.ascontiguousarray(lists.scores)),
-        own,
+        np.arange(n_songs, dtype=np.int32) if rows is None else rows,
         listeners,
-        catalog,
-        found,
-        max_per_artist,
+        catalog.recording,
+        caps or caps_of(catalog),
+        n_songs - 1 if whole_at is None else whole_at,
     )
-    return found
 
 
-class _Room(NamedTuple):
+class Room(NamedTuple):
     """What is known of the current listener; a note that names another listener is an old one."""
+
+    left_out_for: Int32  # [n_recordings], the last listener that has heard it, or was given it
+    group_of: Int32  # [n_groups], the last listener that was given one of its songs
+    given: Int32  # [n_groups], how many
+
+
+class _Heads(NamedTuple):
+    """The lists of the current listener."""
 
     heads: UInt64  # [most likes], the key of the next song of each list
     places: Int32  # [most likes], where it stands in the list
     heap: Int32  # [most likes], numbers of the lists, the one with the best next song first
-    left_out_for: Int32  # [n_recordings], the last listener that has heard it, or was given it
-    artist_of: Int32  # [n_artists], the last listener that was given one of its songs
-    given: Int32  # [n_artists], how many
 
 
 @kernel
 def _nearest_to_likes(
-    lists: Lists, rows: Int32, listeners: Listeners, catalog: Catalog, found: Recommended, max_per_artist: int
+    lists: Lists, rows: Int32, listeners: Listeners, recording: Int32, caps: Caps, whole_at: int, found: Recommended
 ) -> None:
+    most = most_likes(listeners.likes)
+    heap = _Heads(np.empty(most, np.uint64), np.empty(most, np.int32), np.empty(most, np.int32))
+    room = new_room(listeners, recording, caps)
+    for listener in range(len(found.ids)):
+        liked = enter(listener, listeners, room)
+        found.is_exact[listener] = _merge(listener, lists, rows, liked, recording, caps, heap, room, found, whole_at)
+
+
+@inlined_kernel
+def most_likes(likes: CodeSets) -> int:
+    """Return how many likes anybody has."""
+    most = 0
+    for listener in range(len(likes.starts) - 1):
+        most = max(most, int(likes.starts[listener + 1] - likes.starts[listener]))
+    return most
+
+
+@inlined_kernel
+def new_room(listeners: Listeners, recording: Int32, caps: Caps) -> Room:
+    """Return room for notes about one listener after the other."""
+    n_recordings = 1 + max(_largest(recording), _largest(listeners.heard.codes))
+    n_groups = len(caps.most)
+    return Room(np.full(n_recordings, -1, np.int32), np.full(n_groups, -1, np.int32), np.empty(n_groups, np.int32))
+
+
+@inlined_kernel
+def enter(listener: int, listeners: Listeners, room: Room) -> Int32:
+    """Note what a listener has heard; return the likes."""
     likes, heard = listeners
-    n_recordings = 1 + max(_largest(catalog.recording), _largest(heard.codes))
-    n_artists = 1 + _largest(catalog.artist.codes)
-    most = np.int64(0)
-    for listener in range(len(found.ids)):
-        most = max(most, likes.starts[listener + 1] - likes.starts[listener])
-    room = _Room(
-        np.empty(most, np.uint64), np.empty(most, np.int32), np.empty(most, np.int32),
-        np.full(n_recordings, -1, np.int32), np.full(n_artists, -1, np.int32), np.empty(n_artists, np.int32),
-    )  # fmt: skip
-    for listener in range(len(found.ids)):
-        for i in range(heard.starts[listener], heard.starts[listener + 1]):
-            room.left_out_for[heard.codes[i]] = listener
-        liked = likes.codes[likes.starts[listener] : likes.starts[listener + 1]]
-        found.is_exact[listener] = _merge(listener, lists, rows, liked, catalog, room, found, max_per_artist)
+    for i in range(heard.starts[listener], heard.starts[listener + 1]):
+        room.left_out_for[heard.codes[i]] = listener
+    return likes.codes[likes.starts[listener] : likes.starts[listener + 1]]
 
 
 @inlined_kernel
@@ -178,45 +266,45 @@ def _largest(codes: Int32) -> int:
 
 @inlined_kernel
 def _merge(
-    listener: int, lists: Lists, rows: Int32, liked: Int32, catalog: Catalog, room: _Room, found: Recommended,
-    max_per_artist: int,
+    listener: int, lists: Lists, rows: Int32, liked: Int32, recording: Int32, caps: Caps, heap: _Heads, room: Room,
+    found: Recommended, whole_at: int,
 ) -> bool:  # fmt: skip
     """Merge the lists of the likes until enough songs are taken; return whether longer lists would give the same."""
     n, n_taken, key, end = found.ids.shape[1], 0, LAST, LAST
-    is_whole = lists.ids.shape[1] >= len(catalog.recording) - 1
-    n_lists = _open(lists, rows, liked, room)
+    is_whole = lists.ids.shape[1] >= whole_at
+    n_lists = _open(lists, rows, liked, heap)
     while n_lists and n_taken < n:
-        number = room.heap[0]
-        key = room.heads[number]
-        song, row, place = np.int64(key & LOW), rows[liked[number]], room.places[number]
-        if _passes(listener, song, catalog, room, max_per_artist):
+        number = heap.heap[0]
+        key = heap.heads[number]
+        song, row, place = np.int64(key & LOW), rows[liked[number]], heap.places[number]
+        if passes(listener, song, recording, caps, room):
             found.ids[listener, n_taken] = song
             found.scores[listener, n_taken] = lists.scores[row, place]
             found.because[listener, n_taken] = liked[number]
             n_taken += 1
-        room.places[number] = place + 1
-        room.heads[number] = _key_at(lists, row, place + 1)
-        if room.heads[number] == LAST:
+        heap.places[number] = place + 1
+        heap.heads[number] = _key_at(lists, row, place + 1)
+        if heap.heads[number] == LAST:
             if place + 1 == lists.ids.shape[1] and not is_whole:
                 end = min(end, key)
             n_lists -= 1
-            room.heap[0] = room.heap[n_lists]
-        _sift(room.heap, room.heads, 0, n_lists)
+            heap.heap[0] = heap.heap[n_lists]
+        _sift(heap.heap, heap.heads, 0, n_lists)
     return bool((key if n_taken == n else LAST) <= end)
 
 
 @inlined_kernel
-def _open(lists: Lists, rows: Int32, liked: Int32, room: _Room) -> int:
+def _open(lists: Lists, rows: Int32, liked: Int32, heap: _Heads) -> int:
     """Put the lists of the likes into the heap; return how many there are."""
     n_lists = 0
     for number in range(len(liked)):
         row = rows[liked[number]]
         if row >= 0 and lists.ids[row, 0] >= 0:
-            room.places[number], room.heads[number] = 0, _key_at(lists, row, 0)
-            room.heap[n_lists] = number
+            heap.places[number], heap.heads[number] = 0, _key_at(lists, row, 0)
+            heap.heap[n_lists] = number
             n_lists += 1
     for i in range(n_lists // 2 - 1, -1, -1):
-        _sift(room.heap, room.heads, i, n_lists)
+        _sift(heap.heap, heap.heads, i, n_lists)
     return n_lists
 
 
@@ -259,19 +347,18 @@ def _is_before(heads: UInt64, a: int, b: int) -> bool:
 
 
 @inlined_kernel
-def _passes(listener: int, song: int, catalog: Catalog, room: _Room, max_per_artist: int) -> bool:
-    """Return whether a song may be taken; if so, count it for its recording and its artists."""
-    if room.left_out_for[catalog.recording[song]] == listener:
+def passes(listener: int, song: int, recording: Int32, caps: Caps, room: Room) -> bool:
+    """Return whether a song may be taken; if so, count it for its recording and its groups."""
+    if room.left_out_for[recording[song]] == listener:
         return False
-    first, last = catalog.artist.starts[song], catalog.artist.starts[song + 1]
-    if max_per_artist:
-        for i in range(first, last):
-            artist = catalog.artist.codes[i]
-            if room.artist_of[artist] == listener and room.given[artist] >= max_per_artist:
-                return False
-        for i in range(first, last):
-            artist = catalog.artist.codes[i]
-            room.given[artist] = room.given[artist] + 1 if room.artist_of[artist] == listener else 1
-            room.artist_of[artist] = listener
-    room.left_out_for[catalog.recording[song]] = listener
+    first, last = caps.groups.starts[song], caps.groups.starts[song + 1]
+    for i in range(first, last):
+        group = caps.groups.codes[i]
+        if room.group_of[group] == listener and room.given[group] >= caps.most[group]:
+            return False
+    for i in range(first, last):
+        group = caps.groups.codes[i]
+        room.given[group] = room.given[group] + 1 if room.group_of[group] == listener else 1
+        room.group_of[group] = listener
+    room.left_out_for[recording[song]] = listener
     return True

@@ -94,22 +94,3 @@ def _earliest(likes: Likes) -> Likes:
     pairs = np.stack([ordered.user, ordered.item])
     is_first = np.concatenate([np.ones(min(1, len(order)), bool), (pairs[:, 1:] != pairs[:, :-1]).any(axis=0)])
     return ordered.take(is_first)
-
-
-def genre_probabilities(store: Store, items: Items) -> NDArray[np.float64]:
-    """Return the genre probabilities of each item, float64 [n_items, n_genres]; zeros where the model gives none.
-
-    Raises
-    ------
-    ConfigError
-        There are no embeddings, or they have no genre probabilities.
-    """
-    found = store.read("embeddings", ["track_id", "probabilities"]) if store.exists("embeddings") else None
-    given = found.filter(pc.greater(pc.list_value_length(found["probabilities"]), 0)) if found is not None else None
-    if given is None or not len(given):
-        raise ConfigError(
-            f"the method genre needs the genre probabilities of embeddings; run: musicrec embed {store.out}"
-        )
-    rows = np.array(given["probabilities"].to_pylist(), np.float64)
-    place = pc.fill_null(pc.index_in(items.track_ids, value_set=given["track_id"].combine_chunks()), -1).to_numpy()
-    return np.where(place[:, None] >= 0, rows[place], 0)

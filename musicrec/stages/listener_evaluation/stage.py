@@ -20,7 +20,8 @@ from musicrec.models.recommenders.fused import Hybrid
 from musicrec.models.recommenders.scored import Ids, Method
 from musicrec.schemas import LISTENER_SCORES
 from musicrec.settings import ListenerEvaluationSettings, ListenerMethod
-from musicrec.stages.listener_evaluation.listening_data import ListeningData, genre_probabilities, read_listening
+from musicrec.stages.listener_evaluation.listening_data import ListeningData, read_listening
+from musicrec.stages.recommendations.genre_probabilities import genre_probabilities
 from musicrec.store.store import Store
 
 TABLE = "listener_scores"
@@ -154,7 +155,7 @@ def fitted(
         "max": lambda: Max(vectors),
         "multi_interest": lambda: MultiInterest(vectors),
         "mmr": lambda: MMR(vectors),
-        "genre": lambda: Genre(vectors, genre_probabilities(store, data.items)),
+        "genre": lambda: Genre(vectors, genre_probabilities(store, data.items.track_ids)),
     }
     wanted = {*settings.methods, *(_fused_methods(settings) if HYBRID in settings.methods else ())}
     return {name: make().fit(learned, heard) for name, make in made_by.items() if name in wanted}

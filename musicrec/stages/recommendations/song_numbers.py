@@ -14,7 +14,7 @@ from musicrec.store.lineage import digest
 from musicrec.store.store import Store
 from musicrec.store.tracks import read_tracks
 
-FACTS = ["artist_ids", "recording", "content_hash"]
+FACTS = ["artist_ids", "album_id", "recording", "content_hash", "genre"]
 
 Int32 = NDArray[np.int32]
 
@@ -25,18 +25,28 @@ class SongNumbers(NamedTuple):
     track_ids: pa.Array
     row: Int32  # of the table of similar songs; -1 for a song that it does not hold
     recording: Int32  # songs with the same number are one recording
+    genre: Int32  # -1 where it is unknown
     catalog: Catalog  # the songs of the table
+
+    @property
+    def listed(self) -> pa.Array:
+        """Ids of the songs of the table."""
+        return self.track_ids.filter(pa.array(self.row >= 0))
 
     @property
     def fingerprint(self) -> str:
         """What recommendations depend on beside the lists."""
-        artists = [str(codes) for codes in self.catalog.artist.tolist()]
-        own = digest(list(map(str, self.catalog.recording.tolist())), artists)
-        return digest(self.track_ids.to_pylist(), list(map(str, self.recording.tolist()))) + own
+        artists, album = [str(codes) for codes in self.catalog.artist.tolist()], self.catalog.album
+        of_table = digest(artists, _texts(self.catalog.recording), *([] if album is None else [_texts(album)]))
+        return digest(self.track_ids.to_pylist(), _texts(self.recording), _texts(self.genre)) + of_table
+
+
+def _texts(numbers: Int32) -> list[str]:
+    return list(map(str, numbers.tolist()))
 
 
 def read_song_numbers(store: Store, listed: pa.Array) -> SongNumbers:
-    """Read which songs are one recording, and by whom they are.
+    """Read which songs are one recording, and by whom they are, on which album and of which genre.
 
     Songs are one recording if the source says so, if their files are equal, or if their sound is
     (the table ``recordings``).
@@ -58,4 +68,5 @@ def read_song_numbers(store: Store, listed: pa.Array) -> SongNumbers:
     of_table = pc.index_in(listed, value_set=track_ids).to_numpy()
     artist = songs.artist.take(of_table)
     artist = CodeSets(artist.starts, artist.codes.astype(np.int32))
-    return SongNumbers(track_ids, row, recording, Catalog(recording[of_table], artist))
+    catalog = Catalog(recording[of_table], artist, songs.album[of_table])
+    return SongNumbers(track_ids, row, recording, songs.genre, catalog)

@@ -4,22 +4,23 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from musicrec.cluster.tasks import connect
 from musicrec.errors import ConfigError, PublishError
-from musicrec.files.paths import AnyPath, link_or_copy, replacing
+from musicrec.files.parquet import read_parquet
+from musicrec.files.paths import AnyPath, link_or_copy, make_folder, replacing
 from musicrec.schemas import RECOMMENDATIONS
-from musicrec.serve.comparable_songs import read_vectors
 from musicrec.serve.sidecar import Sidecar
 from musicrec.serve.sidecar_cache import local_version
-from musicrec.serve.song_facts import facts_of
 from musicrec.settings import RecommendSettings, SimilarSettings, resolve
-from musicrec.similarity import Songs, is_asked
-from musicrec.stages.recommendations.listener_tasks import TABLE, Plan, counts_of, recommend_on_ray
-from musicrec.stages.recommendations.song_numbers import SongNumbers, read_song_numbers
+from musicrec.stages.recommendations.cold_listeners import cold_start
+from musicrec.stages.recommendations.kept_listeners import FOLDER, Same, figures_of
+from musicrec.stages.recommendations.listener_keys import song_keys
+from musicrec.stages.recommendations.listener_tasks import TABLE, Plan, Tonight, like_counts, n_anew, recommend_on_ray
+from musicrec.stages.recommendations.methods import BY_VECTORS
+from musicrec.stages.recommendations.song_numbers import read_song_numbers
+from musicrec.stages.recommendations.song_vectors import read_song_vectors
 from musicrec.store.lineage import FOOTER_FILE, made_by, to_metadata
 from musicrec.store.store import Store
 
@@ -27,7 +28,9 @@ FIGURES = "listeners"  # in the lineage of the table
 VERSIONS_KEPT = 3  # older versions that stay on disk beside the published one
 SAID = {  # of the figures, what is worth a word when it is not 0
     "without_likes": "without a like that can be compared",
-    "without_songs": "with no song left",
+    "cold": "by centres of genres or popularity",
+    "heard_everything": "with nothing left, as they have heard everything",
+    "without_songs": "with no song left that anybody likes",
     "fewer_songs": "with fewer songs than asked for",
     "deeper_lists": "by longer lists of their likes",
     "by_lists_only": "by lists that may be too short",
@@ -41,19 +44,27 @@ class RecommendCounts:
     listeners: int
     rows: int
     without_likes: int  # none of their likes is in the table of similar songs
-    without_songs: int  # every song that is similar to their likes was heard
+    cold: int  # what they like is not known, or gives no song: centres of their genres, and popular songs
+    heard_everything: int  # no song for them, as they have heard all recordings
+    without_songs: int  # no song for them, as they have heard all that anybody likes
     fewer_songs: int
     deeper_lists: int  # the published lists were too short for them
     by_lists_only: int  # the same, and the vectors of these lists are not published now
     unknown_songs: int  # rows of histories whose song is not in the catalog
     table: str
-    fresh: bool = True
+    anew: int = 0  # for how many listeners songs were computed; those of all others are as they were
+
+    @property
+    def fresh(self) -> bool:
+        """Whether a new table was published."""
+        return self.anew > 0
 
     def __str__(self) -> str:
+        now = "" if self.anew == self.listeners else f" ({f'{self.anew:,}' if self.anew else 'none'} now)"
         listeners = [f"{n:,} {words}" for name, words in SAID.items() if (n := getattr(self, name))]
         unknown = [f"songs heard that are not in the catalog: {self.unknown_songs:,}"] if self.unknown_songs else []
         return "; ".join([
-            f"recommend: {self.rows:,} songs for {self.listeners:,} listeners{'' if self.fresh else ' (none now)'}",
+            f"recommend: {self.rows:,} songs for {self.listeners:,} listeners{now}",
             *([f"listeners: {', '.join(listeners)}"] if listeners else []),
             *unknown,
             self.table,
@@ -65,15 +76,15 @@ def recommend_to_all(
 ) -> RecommendCounts:
     """Publish the table ``recommendations``, unless histories, lists and settings are those of before.
 
-    Songs are ranked by their similarity to the most similar like. Songs that were heard, and other files of their
-    recordings, are never recommended.
+    Songs that were heard, and other files of their recordings, are never recommended. Only listeners for whom anything
+    has changed since the published table are recommended to anew; the table is the same as if all were.
 
     Parameters
     ----------
     store : Store
         OUT, locked by the caller, with ``histories`` and ``similar``.
     settings : RecommendSettings
-        How many songs.
+        How many songs, and by which method.
     address : str, optional
         Ray cluster; embedded by default.
     force : bool
@@ -82,7 +93,7 @@ def recommend_to_all(
     Raises
     ------
     ConfigError
-        There is no table ``histories`` or ``similar``.
+        There is no table ``histories`` or ``similar``, or what the method compares is not published.
     PublishError
         The new table is not whole; the previous one stays published.
     """
@@ -91,65 +102,84 @@ def recommend_to_all(
             raise ConfigError(f"{store.out} has no {table} to recommend from; run: musicrec {command}")
     similar = store.path("similar")
     songs = read_song_numbers(store, Sidecar(local_version(similar)).songs["track_id"].combine_chunks())
-    made_of = {table: store.footer(table)["fingerprint"] for table in ("histories", "similar")}
+    made_of = {table: store.footer(table)["fingerprint"] for table in read_by(settings)}
     fingerprint = settings.fingerprint(*made_of.values(), songs.fingerprint)
     versions = store.versions(TABLE)
     if store.exists(TABLE) and store.footer(TABLE)["fingerprint"] == fingerprint:
         versions.confirm()
-        return _counts(store, fresh=False)
+        return _counts(store)
     withdrawn = versions.withdrawn_as(fingerprint)
     if withdrawn and not force:
-        return _counts(
-            store, fresh=False, note=f"{withdrawn.version} was withdrawn by a rollback; --force publishes it"
-        )
+        return _counts(store, note=f"{withdrawn.version} was withdrawn by a rollback; --force publishes it")
     if withdrawn and withdrawn.version in versions.on_disk():
         store.rollback(TABLE, withdrawn.version)  # forward
-        return _counts(store, fresh=False)
+        return _counts(store)
     connect(address)
     of_lists = resolve(SimilarSettings, store.footer("similar")["settings"])
-    matrix, facts = _vectors(store, of_lists, songs)
+    vectors, facts = read_song_vectors(store, of_lists, songs, settings)
     metadata = to_metadata(made_by(settings, made_of=made_of) | {"fingerprint": fingerprint})
     plan = Plan(store.out, settings, similar, songs, metadata, of_lists, facts)
-    shards = recommend_on_ray(store, store.path("histories"), plan, matrix, fingerprint)
-    _publish(store, settings, fingerprint, shards, made_of)
-    return _counts(store)
+    given = plan.given(plan.lists, vectors)
+    cold = cold_start(like_counts(store, plan), songs, given)
+    keys = song_keys(songs, given, cold)
+    unchanged = {"cold": f"{keys.cold:016x}", "makes_lists": vectors is not None and vectors.makes_lists}
+    tonight = Tonight(cold, keys, _same_as_published(store, settings, made_of, unchanged))
+    shards = recommend_on_ray(store, plan, vectors, tonight, fingerprint)
+    anew = _publish(store, settings, fingerprint, shards, {"made_of": made_of, **unchanged})
+    return _counts(store, anew=anew)
 
 
-def _vectors(
-    store: Store, of_lists: SimilarSettings, songs: SongNumbers
-) -> tuple[NDArray[np.float32] | None, Songs | None]:
-    """Return the vectors of the published lists, and what their rules look at, if longer lists can be made of them.
+def refresh_recommendations(store: Store, *, address: str | None = None) -> RecommendCounts:
+    """Bring the published table up to date with histories and lists, by the settings that it was made with."""
+    return recommend_to_all(store, resolve(RecommendSettings, store.footer(TABLE)["settings"]), address=address)
 
-    That cannot be if the vectors have changed since, if the lists are approximate, or if a method against hubs made
-    them, which depends on their length.
-    """
-    lineage = store.footer("similar")["lineage"]
-    if of_lists.hubness != "none" or lineage.get("compared", {}).get("exact") is False:
-        return None, None
-    try:
-        vectors = read_vectors(store, of_lists.space)
-    except ConfigError:  # the space was removed
-        return None, None
-    listed = songs.track_ids.filter(songs.row >= 0)
-    made_of = lineage.get("made_of", {})
-    same = all(made_of.get(table) == name for table, name in vectors.origin.lineage["made_of"].items())
-    if not same or vectors.names["track_id"].to_pylist() != listed.to_pylist():
-        return None, None
-    return vectors.matrix, facts_of(store, vectors, of_lists) if is_asked(of_lists) else None
+
+def read_by(settings: RecommendSettings) -> tuple[str, ...]:
+    """Return the tables that recommendations are made of, beside ``tracks`` and ``recordings``."""
+    return ("histories", "similar", *(("embeddings",) if settings.method == "genre" else ()))
+
+
+def _same_as_published(
+    store: Store, settings: RecommendSettings, made_of: dict[str, str], unchanged: dict[str, Any]
+) -> Same | None:
+    """Return what has not changed since the published table was made; None if nothing of it can be used."""
+    if not store.exists(TABLE):
+        return None
+    footer = store.footer(TABLE)
+    how = (footer["settings"], footer["algorithm"])
+    if how != (settings.model_dump(mode="json"), f"{settings.stage} {settings.code_version}"):
+        return None
+    before = footer["lineage"]
+    of_lists = {name: value for name, value in made_of.items() if name != "histories"}
+    lists = all(before["made_of"].get(name) == value for name, value in of_lists.items())
+    if settings.method in BY_VECTORS and not lists:
+        return None
+    return Same(
+        store.path(TABLE),
+        lists=lists and before.get("makes_lists") == unchanged["makes_lists"],
+        cold=before.get("cold") == unchanged["cold"],
+    )
 
 
 def _publish(
-    store: Store, settings: RecommendSettings, fingerprint: str, shards: list[AnyPath], made_of: dict[str, str]
-) -> None:
-    """Publish staged shards, each as a part."""
-    figures: Counter[str] = Counter()
-    for shard in shards:
-        figures.update(counts_of(shard))
+    store: Store,
+    settings: RecommendSettings,
+    fingerprint: str,
+    shards: list[tuple[AnyPath, AnyPath]],
+    lineage: dict[str, Any],
+) -> int:
+    """Publish staged shards, each as a part; return for how many listeners they are new."""
+    figures: Counter[str] = Counter(dict.fromkeys(SAID, 0))
+    anew = 0
+    for _, kept in shards:
+        figures += figures_of(read_parquet(kept), settings.n)
+        anew += n_anew(kept)
     try:
-        lineage: dict[str, Any] = {"made_of": made_of, FIGURES: dict(figures)}
-        with store.new_version(TABLE, settings, fingerprint, **lineage) as version:
-            for number, shard in enumerate(shards):
+        with store.new_version(TABLE, settings, fingerprint, **lineage, **{FIGURES: dict(figures)}) as version:
+            folder = make_folder(version.folder / FOLDER)
+            for number, (shard, kept) in enumerate(shards):
                 link_or_copy(shard, version.part(number))
+                link_or_copy(kept, folder / f"{number:05d}.parquet")
             with replacing(version.folder / FOOTER_FILE) as temporary:  # of all parts
                 pq.write_metadata(RECOMMENDATIONS.with_metadata(version.metadata), temporary)
             store.publish(version, keep=VERSIONS_KEPT)
@@ -159,12 +189,12 @@ def _publish(
             f"free space there and run it again"
         ) from e
     store.work.clear(settings.stage)
+    return anew
 
 
-def _counts(store: Store, *, fresh: bool = True, note: str = "") -> RecommendCounts:
+def _counts(store: Store, *, anew: int = 0, note: str = "") -> RecommendCounts:
     """Return the figures in the footer of the published table."""
-    published = store.versions(TABLE).published
-    figures = dict.fromkeys(RecommendCounts.__annotations__.keys() - {"table", "fresh"}, 0)
-    figures |= store.footer(TABLE)["lineage"][FIGURES]
-    table = "; ".join(filter(None, [f"{published} is published", note]))
-    return RecommendCounts(**figures, table=table, fresh=fresh)
+    table = "; ".join(filter(None, [f"{store.versions(TABLE).published} is published", note]))
+    figures: dict[str, int] = store.footer(TABLE)["lineage"][FIGURES]
+    known = {name: figures.get(name, 0) for name in ("listeners", "rows", *SAID, "unknown_songs")}
+    return RecommendCounts(**known, table=table, anew=anew)

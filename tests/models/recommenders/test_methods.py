@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from musicrec.errors import ConfigError
-from musicrec.models.recommenders import collaborative, fused, scored
+from musicrec.models.recommenders import by_content, collaborative, fused, scored
 from musicrec.models.recommenders.by_content import MMR, Genre, Max, Mean, MultiInterest, interests, interleaved
 from musicrec.models.recommenders.collaborative import ALS, BM25, BPR, ItemKNN, Popularity, Random, most_similar
 from musicrec.models.recommenders.fused import Hybrid, fuse
@@ -285,13 +285,15 @@ def test_interests_divide_all_likes_and_their_centres_are_likes():
     assert sorted(sizes, reverse=True) == sizes.tolist()
 
 
-def test_interleaving_gives_each_list_its_share_at_every_place():
-    lists = np.arange(3 * 30, dtype=np.int32).reshape(3, 30)
-    found = interleaved(lists, np.array([5, 3, 2]))
-    for n in (10, 20, 30):
-        given = np.bincount(found[:n] // 30, minlength=3)
-        assert given.tolist() == [n // 2, 3 * n // 10, n // 5]
-    assert interleaved(np.array([[7, 8], [7, -1]], np.int32), np.array([1, 1])).tolist() == [7, 8]
+def test_no_item_comes_twice_when_lists_are_interleaved():
+    lists = np.array([[7, 8], [7, -1], [5, 6]], np.int32)
+    assert interleaved(lists, np.array([1, 1, 4]), np.array([0, 2, 3]), 9).tolist() == [[7, 8], [5, 6]]
+
+
+def test_of_very_many_likes_some_are_clustered(monkeypatch):
+    monkeypatch.setattr(by_content, "MOST_CLUSTERED", 10)
+    centres, sizes = interests(unit(), np.arange(50))
+    assert (len(centres), sizes.sum()) == (5, 10)
 
 
 # --- fusion ---------------------------------------------------------------------------------------------------------

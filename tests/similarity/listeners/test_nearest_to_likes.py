@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musicrec.similarity import Lists, top_n
-from musicrec.similarity.listeners.nearest_to_likes import Catalog, Listeners, nearest_to_likes
+from musicrec.similarity.listeners.nearest_to_likes import Catalog, Listeners, caps_of, nearest_to_likes
 from musicrec.similarity.songs import CodeSets
 
 pytestmark = pytest.mark.thorough  # the kernels are compiled
@@ -81,7 +81,8 @@ def test_whenever_they_are_called_exact_they_are_those_of_the_whole_catalog(case
     every = top_n(vectors, len(vectors))
     similarity = np.full((len(vectors), len(vectors)), -np.inf)
     np.put_along_axis(similarity, every.ids.astype(np.int64), every.scores.astype(np.float64), axis=1)
-    found = nearest_to_likes(lists, listeners_of(catalog, likes, heard), catalog, n, max_per_artist=max_per_artist)
+    caps = caps_of(catalog, max_per_artist)
+    found = nearest_to_likes(lists, listeners_of(catalog, likes, heard), catalog, n, caps=caps)
     for listener, (liked, others) in enumerate(zip(likes, heard, strict=True)):
         if not liked:
             assert shown(found, listener) == ([], [], [])
@@ -146,9 +147,9 @@ def test_a_listener_is_the_same_whoever_else_is_there():
     catalog = catalog_of(rng.integers(0, 40, 60), artists)
     likes = [rng.permutation(60)[:4].tolist() for _ in range(30)]
     lists = top_n(vectors, 12)
-    together = nearest_to_likes(lists, listeners_of(catalog, likes), catalog, 5, max_per_artist=1)
+    together = nearest_to_likes(lists, listeners_of(catalog, likes), catalog, 5, caps=caps_of(catalog, 1))
     for listener, liked in enumerate(likes):
-        alone = nearest_to_likes(lists, listeners_of(catalog, [liked]), catalog, 5, max_per_artist=1)
+        alone = nearest_to_likes(lists, listeners_of(catalog, [liked]), catalog, 5, caps=caps_of(catalog, 1))
         assert shown(alone, 0) == shown(together, listener)
         assert alone.is_exact[0] == together.is_exact[listener]
 

@@ -14,7 +14,7 @@ import pytest
 import listening_files
 from listening_files import START
 from musicrec.errors import ConfigError, PublishError
-from musicrec.schemas import RECOMMENDATIONS, RECORDINGS, TRACKS
+from musicrec.schemas import RECORDINGS, TRACKS
 from musicrec.settings import (
     CatalogSettings,
     DuplicatesSettings,
@@ -24,59 +24,29 @@ from musicrec.settings import (
 )
 from musicrec.stages.histories import tally as tally_module
 from musicrec.stages.histories.stage import histories
-from musicrec.stages.recommendations import deeper_lists, listener_tasks
+from musicrec.stages.recommendations import deeper_lists, listener_tasks, methods
+from musicrec.stages.recommendations.history_blocks import blocks_of
 from musicrec.stages.recommendations.stage import recommend_to_all
 from musicrec.stages.similar.stage import similar
+from recommending import (
+    N_SONGS,
+    N_USERS,
+    N,
+    assert_same,
+    expected,
+    likes_and_heard,
+    parts_of_a_run,
+    publish,
+    publish_histories,
+    publish_tracks,
+    run,
+    song,
+    table,
+    vectors,
+    version,
+)
 
 pytestmark = pytest.mark.usefixtures("ray_session")
-
-N_SONGS, N_USERS, N = 120, 60, 6
-
-
-def song(i):
-    return f"song-{i:03d}"
-
-
-def vectors(seed=0, n=N_SONGS):
-    return np.random.default_rng(seed).normal(size=(n, 8)).astype(np.float32)
-
-
-def publish(store, name, table, settings, fingerprint):
-    version = store.new_version(name, settings, fingerprint)
-    version.write_part(table)
-    store.publish(version)
-
-
-def publish_tracks(store, n=N_SONGS, **columns):
-    rows = [
-        {"track_id": song(i), "uri": f"/{i}", "title": f"t{i}"} | {name: of[i] for name, of in columns.items()}
-        for i in range(n)
-    ]
-    publish(
-        store, "tracks", pa.Table.from_pylist(rows, TRACKS), CatalogSettings(source="/music"), f"{len(columns):016d}"
-    )
-
-
-def likes_and_heard(seed=1):
-    rng = np.random.default_rng(seed)
-    return {
-        f"user-{user:02d}": (rng.permutation(N_SONGS)[: rng.integers(1, 8)].tolist(),
-                             rng.permutation(N_SONGS)[: rng.integers(0, 30)].tolist())
-        for user in range(N_USERS)
-    }  # fmt: skip
-
-
-def publish_histories(store, folder, listeners):
-    """Listens of a minute for likes, and of a second for songs that were only heard."""
-    rows = [
-        {"user_id": user, "track_id": song(i), "timestamp": START, "seconds": seconds}
-        for user, both in listeners.items()
-        for songs, seconds in zip(both, (60.0, 1.0), strict=True)
-        for i in songs
-        if seconds > 1 or i not in both[0]
-    ]
-    pq.write_table(pa.Table.from_pylist(rows), folder / "listens.parquet")
-    histories(store, HistoriesSettings(files=(str(folder / "listens.parquet"),)), now_s=START + 1)
 
 
 @pytest.fixture
@@ -86,54 +56,6 @@ def store(tmp_path, publish_vectors):
     similar(store, SimilarSettings(n=8))
     publish_histories(store, tmp_path, likes_and_heard())
     return store
-
-
-def run(store, **settings):
-    counts = recommend_to_all(store, RecommendSettings(**{"n": N} | settings))
-    rows = store.read("recommendations")
-    assert rows.schema.equals(RECOMMENDATIONS)
-    assert counts.rows == len(rows)
-    assert set(rows["method"].to_pylist()) <= {"max"}
-    return counts
-
-
-def table(store):
-    found = {}
-    for row in store.read("recommendations").to_pylist():
-        mine = found.setdefault(row["user_id"], [])
-        assert row["rank"] == len(mine) + 1
-        mine.append((row["track_id"], row["score"], row["because"]))
-    return found
-
-
-def version(store):
-    return store.versions("recommendations").published
-
-
-def expected(matrix, listeners, n=N, recording=None, artists=None, max_per_artist=0):
-    """The same by a float64 ranking of the whole catalog."""
-    unit = matrix.astype(np.float64)
-    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-    recording = list(range(len(unit))) if recording is None else recording
-    found = {}
-    for user, (liked, heard) in listeners.items():
-        scores = unit @ unit[sorted(liked)].T
-        left_out, given, mine = {recording[i] for i in {*liked, *heard}}, {}, []
-        for i in np.lexsort((np.arange(len(unit)), -scores.max(axis=1))):
-            names = artists[i] if artists else []
-            if recording[i] not in left_out and all(given.get(a, 0) < (max_per_artist or n) for a in names):
-                left_out.add(recording[i])
-                given |= {a: given.get(a, 0) + 1 for a in names}
-                mine.append((song(i), scores[i].max(), song(sorted(liked)[scores[i].argmax()])))
-        found[user] = mine[:n]
-    return found
-
-
-def assert_same(found, wanted):
-    assert found.keys() == {user for user, mine in wanted.items() if mine}
-    for user, mine in found.items():
-        assert [(track, because) for track, _, because in mine] == [(t, b) for t, _, b in wanted[user]], user
-        np.testing.assert_allclose([s for _, s, _ in mine], [s for _, s, _ in wanted[user]], rtol=0, atol=1e-6)
 
 
 def test_they_are_those_of_a_float64_ranking_of_the_whole_catalog(store):
@@ -146,7 +68,7 @@ def test_they_are_those_of_a_float64_ranking_of_the_whole_catalog(store):
         counts
     )
     footer = store.footer("recommendations")
-    assert footer["settings"] == {"n": N, "max_per_artist": 0}
+    assert footer["settings"] == RecommendSettings(n=N).model_dump()
     assert footer["lineage"]["made_of"].keys() == {"histories", "similar"}
     assert footer["lineage"]["listeners"]["deeper_lists"] == counts.deeper_lists
 
@@ -218,33 +140,18 @@ def test_nothing_depends_on_parts_blocks_or_depths(store, tmp_path, monkeypatch)
     run(store)
     assert len(list(store.path("recommendations").glob("parts/*"))) > 5
     assert table(store) == whole
-    plan, lists, matrix = parts_of_a_run(store, monkeypatch)
+    given, songs, tonight = parts_of_a_run(store, monkeypatch)
     rows = store.read("histories").sort_by([("user_id", "ascending"), ("track_id", "ascending")])
     monkeypatch.setattr(deeper_lists, "MOST_CELLS", 100)
     for at_once in (1, 7):
-        blocks = listener_tasks.blocks_of(rows, at_once)
+        blocks = blocks_of(rows, at_once)
         assert len(blocks) == -(-N_USERS // at_once)
-        tables = [listener_tasks.recommend_to(block, lists, plan, matrix)[0] for block in blocks]
+        tables = [listener_tasks.recommend_to(block, given, songs, tonight)[0] for block in blocks]
         found = pa.concat_tables(tables).to_pylist()
         assert (
             found
             == store.read("recommendations").sort_by([("user_id", "ascending"), ("rank", "ascending")]).to_pylist()
         )
-
-
-def parts_of_a_run(store, monkeypatch):
-    """What the tasks of a run get."""
-    from musicrec.serve.sidecar import Sidecar
-    from musicrec.similarity import Lists
-    from musicrec.stages.recommendations import stage as stage_module
-
-    given = []
-    with monkeypatch.context() as patch:
-        patch.setattr(stage_module, "recommend_on_ray", lambda *arguments: given.extend(arguments) or [])
-        patch.setattr(stage_module, "_publish", lambda *arguments: None)
-        recommend_to_all(store, RecommendSettings(n=N, max_per_artist=100))
-    sidecar = Sidecar(store.path("similar"))
-    return given[2]._replace(settings=RecommendSettings(n=N)), Lists(sidecar.neighbours, sidecar.scores), given[3]
 
 
 def test_without_the_vectors_of_the_lists_the_listeners_of_short_lists_are_counted(store, publish_vectors):
@@ -262,8 +169,8 @@ def test_listeners_without_likes_with_nothing_left_and_of_unknown_songs_are_coun
     similar_before = store.versions("similar").published
     counts = run(store)
     assert store.versions("similar").published == similar_before
-    assert (counts.listeners, counts.without_likes, counts.without_songs) == (3, 1, 1)
-    assert table(store).keys() == {"one"}
+    assert (counts.listeners, counts.without_likes, counts.cold, counts.heard_everything) == (3, 1, 1, 1)
+    assert table(store).keys() == {"one", "none"}
 
 
 def test_a_history_of_songs_that_are_gone_is_no_fault(store, publish_vectors):
@@ -276,7 +183,9 @@ def test_a_history_of_songs_that_are_gone_is_no_fault(store, publish_vectors):
     known = {u: ([i for i in liked if i < 100], [i for i in heard if i < 100])
              for u, (liked, heard) in likes_and_heard().items()}  # fmt: skip
     assert counts.without_likes == sum(not liked for liked, _ in known.values())
-    assert_same(table(store), expected(vectors()[:100], {u: both for u, both in known.items() if both[0]}))
+    assert counts.cold == counts.without_likes
+    found = {user: mine for user, mine in table(store).items() if known[user][0]}
+    assert_same(found, expected(vectors()[:100], {u: both for u, both in known.items() if both[0]}))
 
 
 # --- publishing ---------------------------------------------------------------------------------------------------
@@ -314,17 +223,17 @@ def run_again(store):
 def test_a_table_that_is_not_whole_is_not_published(store, monkeypatch):
     run(store)
     published = version(store)
-    plan, lists, matrix = parts_of_a_run(store, monkeypatch)
+    given, songs, tonight = parts_of_a_run(store, monkeypatch)
     rows = store.read("histories")
-    monkeypatch.setattr(listener_tasks, "with_deeper_lists", spoil)
+    monkeypatch.setattr(methods, "with_deeper_lists", spoil)
     with pytest.raises(PublishError, match=r"recommend: a song that was heard.*; the published table is unch"):
-        listener_tasks.recommend_to(rows, lists, plan, matrix)
+        listener_tasks.recommend_to(rows, given, songs, tonight)
     assert version(store) == published
 
 
-def spoil(found, listeners, *_, **__):
-    found.ids[0, 0] = listeners.likes.of(0)[0]
-    return 0
+def spoil(found, read, *_):
+    found.ids[0, 0] = read.of(0)[0]
+    return ~found.is_exact
 
 
 def test_without_histories_or_lists_the_command_says_what_to_run(tmp_path, publish_vectors):
