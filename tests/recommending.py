@@ -27,10 +27,10 @@ def publish(store, name, table, settings, fingerprint):
     store.publish(version)
 
 
-def publish_tracks(store, n=N_SONGS, **columns):
+def publish_tracks(store, n=N_SONGS, songs=None, **columns):
     rows = [
         {"track_id": song(i), "uri": f"/{i}", "title": f"t{i}"} | {name: of[i] for name, of in columns.items()}
-        for i in range(n)
+        for i in (range(n) if songs is None else songs)
     ]
     publish(
         store, "tracks", pa.Table.from_pylist(rows, TRACKS), CatalogSettings(source="/music"), f"{len(columns):016d}"

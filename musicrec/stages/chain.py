@@ -97,7 +97,7 @@ def run(
     settings: ChainSettings,
     *,
     address: str | None = None,
-    show: Callable[[Counts], None] = print,
+    show: Callable[[object], None] = print,
     **how: Any,  # noqa: ANN401
 ) -> AnyPath:
     """Run every stage that is not up to date.
@@ -201,7 +201,7 @@ def stages(
     force: bool = False,
     max_removed_fraction: float = 1.0,
     keep_model: bool = False,
-) -> dict[str, Callable[[], Counts]]:
+) -> dict[str, Callable[[], object]]:
     """Return the stages of the chain by name, in order, as functions to call.
 
     Vectors of files and of pretrained models are among them if the model reads them, similar compares songs by them, or
@@ -218,8 +218,8 @@ def stages(
     keep_model : bool
         Train nothing; the published model stays.
 
-    Duplicates are looked for only if the lists are to leave them out: it takes some milliseconds a song. The map is
-    kept up to date if there is one.
+    Duplicates are looked for only if the lists are to leave them out: it takes some milliseconds a song. The map and
+    what is recommended to listeners are kept up to date if they are there.
     """
     from musicrec.stages import without_genres
     from musicrec.stages.catalog.stage import catalog
@@ -233,7 +233,7 @@ def stages(
         "seconds_per_file": seconds_per_file,
     }
     settings = settings._replace(similar=_with_models(store, settings.similar))
-    chain: dict[str, Callable[[], Counts]] = {
+    chain: dict[str, Callable[[], object]] = {
         "catalog": lambda: catalog(store, settings.catalog, force=force, max_removed_fraction=max_removed_fraction),
         "extract": lambda: _extract(store, settings, keep_model=keep_model, limit=limit, force=force, **how),
         **_stages_of_spaces(store, settings, spaces_of_models(store, settings, keep_model=keep_model), **how),
@@ -251,6 +251,8 @@ def stages(
         del chain["duplicates"]
     if store.exists("map"):
         chain["map"] = lambda: _map(store)
+    if store.exists("histories") and store.exists("recommendations"):
+        chain["recommendations"] = lambda: _recommendations(store, address=address)
     return chain
 
 
@@ -285,6 +287,13 @@ def _map(store: Store) -> Counts:
     from musicrec.stages.map.stage import refresh_map
 
     return refresh_map(store)
+
+
+def _recommendations(store: Store, *, address: str | None) -> object:
+    """Bring what is recommended to listeners up to date with the lists."""
+    from musicrec.stages.recommendations.stage import refresh_recommendations
+
+    return refresh_recommendations(store, address=address)
 
 
 def spaces_of_models(store: Store, settings: ChainSettings, *, keep_model: bool) -> tuple[str, ...]:

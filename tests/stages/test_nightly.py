@@ -21,12 +21,16 @@ from musicrec.settings import (
     DuplicatesSettings,
     EmbedSettings,
     ExtractSettings,
+    HistoriesSettings,
+    RecommendSettings,
     SimilarSettings,
     TrainSettings,
 )
 from musicrec.stages.chain import ChainSettings, refresh
 from musicrec.stages.embed import embed
 from musicrec.stages.extract import stage as extract_stage
+from musicrec.stages.histories.stage import histories
+from musicrec.stages.recommendations.stage import recommend_to_all
 from musicrec.stages.train.stage import train
 from musicrec.store.store import Store
 
@@ -168,6 +172,27 @@ def test_only_what_was_added_or_changed_is_decoded_and_no_model_trained(night):
     assert set(listed.similar_track_id) <= set(now)
     assert 0 < report["gate"]["churn"] < 1
     assert run(store, source)["published"] == {}
+
+
+def test_what_is_recommended_to_listeners_follows_the_songs_once_it_is_published(night, tmp_path):
+    source, store = night
+    songs = store.read("similar", ["track_id"])["track_id"].unique().to_pylist()
+    rows = ["user_id,track_id", *(f"user {i},{song}" for i, song in enumerate(songs))]
+    (tmp_path / "listens.csv").write_text("\n".join(rows))
+    histories(store, HistoriesSettings(files=(str(tmp_path / "listens.csv"),)))
+    assert list(run(store, source)["stages"]) == STAGES  # nobody has asked for recommendations yet
+    recommend_to_all(store, RecommendSettings(n=3, method="multi_interest"))
+    report = run(store, source)
+    assert (list(report["stages"]), report["published"]) == ([*STAGES[:-1], "recommendations", "report"], {})
+    gone = source / songs[0]
+    gone.unlink()
+    report = run(store, source)
+    assert {"similar", "recommendations"} <= set(report["published"])
+    found = store.read("recommendations").to_pylist()
+    assert songs[0] not in {row["track_id"] for row in found}
+    assert {row["user_id"] for row in found} == {f"user {i}" for i in range(len(songs))}
+    assert [row["method"] for row in found if row["user_id"] == "user 0"] == ["popularity"] * 3
+    assert store.footer("recommendations")["settings"]["method"] == "multi_interest"
 
 
 def test_a_song_that_was_renamed_is_not_decoded_again_and_the_night_says_what_has_happened(night):

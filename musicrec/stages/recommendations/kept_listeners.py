@@ -47,7 +47,7 @@ class Same(NamedTuple):
     """Which parts of what listeners depend on are those of the published table."""
 
     folder: AnyPath  # of its version
-    lists: bool  # the lists, and whether longer ones can be made
+    lists: bool  # the lists of all songs, what is known of these, and whether longer lists can be made
     cold: bool  # the centres of genres and the popular songs
 
 

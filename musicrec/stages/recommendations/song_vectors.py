@@ -11,6 +11,10 @@ from musicrec.stages.recommendations.song_numbers import SongNumbers
 from musicrec.store.store import Store
 
 
+class NoVectorsError(ConfigError):
+    """The method needs vectors or genre probabilities, and they are not published."""
+
+
 def read_song_vectors(
     store: Store, of_lists: SimilarSettings, songs: SongNumbers, settings: RecommendSettings
 ) -> tuple[SongVectors | None, Songs | None]:
@@ -21,14 +25,16 @@ def read_song_vectors(
 
     Raises
     ------
+    NoVectorsError
+        The method needs vectors, and those of the lists are not published.
     ConfigError
-        The method needs vectors or genre probabilities, and they are not published.
+        The method needs genre probabilities, and there are none.
     """
     lineage = store.footer("similar")["lineage"]
     vectors = _published(store, of_lists, lineage.get("made_of", {}), songs)
     if vectors is None:
         if settings.method in NEED_VECTORS:
-            raise ConfigError(
+            raise NoVectorsError(
                 f"the method {settings.method} compares vectors, and those of the published lists were changed or "
                 f"removed; run: musicrec similar {store.out}"
             )

@@ -20,7 +20,7 @@ from musicrec.stages.recommendations.listener_keys import song_keys
 from musicrec.stages.recommendations.listener_tasks import TABLE, Plan, Tonight, like_counts, n_anew, recommend_on_ray
 from musicrec.stages.recommendations.methods import BY_VECTORS
 from musicrec.stages.recommendations.song_numbers import read_song_numbers
-from musicrec.stages.recommendations.song_vectors import read_song_vectors
+from musicrec.stages.recommendations.song_vectors import NoVectorsError, read_song_vectors
 from musicrec.store.lineage import FOOTER_FILE, made_by, to_metadata
 from musicrec.store.store import Store
 
@@ -122,7 +122,8 @@ def recommend_to_all(
     given = plan.given(plan.lists, vectors)
     cold = cold_start(like_counts(store, plan), songs, given)
     keys = song_keys(songs, given, cold)
-    unchanged = {"cold": f"{keys.cold:016x}", "makes_lists": vectors is not None and vectors.makes_lists}
+    makes_lists = vectors is not None and vectors.makes_lists
+    unchanged = {"songs": songs.fingerprint, "cold": f"{keys.cold:016x}", "makes_lists": makes_lists}
     tonight = Tonight(cold, keys, _same_as_published(store, settings, made_of, unchanged))
     shards = recommend_on_ray(store, plan, vectors, tonight, fingerprint)
     anew = _publish(store, settings, fingerprint, shards, {"made_of": made_of, **unchanged})
@@ -130,8 +131,14 @@ def recommend_to_all(
 
 
 def refresh_recommendations(store: Store, *, address: str | None = None) -> RecommendCounts:
-    """Bring the published table up to date with histories and lists, by the settings that it was made with."""
-    return recommend_to_all(store, resolve(RecommendSettings, store.footer(TABLE)["settings"]), address=address)
+    """Bring the published table up to date with histories and lists, by the settings that it was made with.
+
+    If the lists are of vectors that were replaced since, as after a rollback, and the method needs these, it stays.
+    """
+    try:
+        return recommend_to_all(store, resolve(RecommendSettings, store.footer(TABLE)["settings"]), address=address)
+    except NoVectorsError as e:
+        return _counts(store, note=str(e))
 
 
 def read_by(settings: RecommendSettings) -> tuple[str, ...]:
@@ -152,13 +159,10 @@ def _same_as_published(
     before = footer["lineage"]
     of_lists = {name: value for name, value in made_of.items() if name != "histories"}
     lists = all(before["made_of"].get(name) == value for name, value in of_lists.items())
-    if settings.method in BY_VECTORS and not lists:
+    lists &= all(before.get(name) == unchanged[name] for name in ("songs", "makes_lists"))
+    if settings.method in BY_VECTORS and not lists:  # any song may be in any list
         return None
-    return Same(
-        store.path(TABLE),
-        lists=lists and before.get("makes_lists") == unchanged["makes_lists"],
-        cold=before.get("cold") == unchanged["cold"],
-    )
+    return Same(store.path(TABLE), lists=lists, cold=before.get("cold") == unchanged["cold"])
 
 
 def _publish(
