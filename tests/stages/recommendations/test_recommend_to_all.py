@@ -1,10 +1,6 @@
 """Recommendations for all listeners: exact, the same for any parts and blocks, and published as similar is."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pyarrow as pa
@@ -203,23 +199,6 @@ def test_nothing_is_done_while_all_stays_the_same_and_a_new_history_gives_a_new_
     assert_same(table(store), expected(vectors(), likes_and_heard(seed=5)))
 
 
-def test_what_a_rollback_withdrew_stays_withdrawn_unless_forced(store):
-    run(store, n=3)
-    first = version(store)
-    run(store)
-    second = version(store)
-    store.rollback("recommendations")
-    counts = run_again(store)
-    assert version(store) == first
-    assert f"{second} was withdrawn by a rollback" in str(counts)
-    assert recommend_to_all(store, RecommendSettings(n=N), force=True)
-    assert version(store) == second
-
-
-def run_again(store):
-    return recommend_to_all(store, RecommendSettings(n=N))
-
-
 def test_a_table_that_is_not_whole_is_not_published(store, monkeypatch):
     run(store)
     published = version(store)
@@ -259,21 +238,3 @@ def test_the_command_and_the_job_publish_the_table(store, command):
     ):
         code, _, complaint = command("recommend", store.out, *arguments)
         assert (code, told in complaint) == (2, True)
-
-
-def test_a_batch_that_is_killed_leaves_the_published_table_and_the_next_completes(store):
-    run(store, n=3)
-    published, before = version(store), table(store)
-    for wait_s in (4.0, 9.0):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "musicrec", "recommend", store.out, "--histories", "-n", str(N)],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        time.sleep(wait_s)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        if version(store) == published:
-            assert table(store) == before
-    run(store)
-    assert_same(table(store), expected(vectors(), likes_and_heard()))
-    assert len(store.versions("recommendations").on_disk()) <= 4
