@@ -21,7 +21,9 @@ from musicrec.similarity.songs import CodeSets, as_sets
 Matrix = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
+MOST_POWERS = 20  # of two: for shorter vectors, float32 would have no room
 DEEPER = 4  # each next lists are so many times as long
+MOST_LISTENERS = 0.9  # share for whom the first lists are long enough if all songs that were heard are in them
 MOST_CELLS = 8_000_000  # songs in all lists of some listeners at once
 
 
@@ -67,7 +69,7 @@ def nearest_to_tastes(
     found = nobody_yet(len(tastes), n)
     n_songs = len(songs) if among is None else len(among)
     todo = np.arange(len(tastes))
-    depth = 2 * n + int(np.median(np.diff(heard.starts))) if len(todo) else 0
+    depth = n + min(DEEPER * n, int(np.quantile(np.diff(heard.starts), MOST_LISTENERS))) if len(todo) else 0
     while len(todo) and n_songs:
         depth = min(depth, n_songs)
         for some in np.array_split(todo, -(-len(todo) * depth // MOST_CELLS)):
@@ -84,9 +86,17 @@ def nearest_to_tastes(
 
 
 def _lists_of(tastes: Matrix, songs: Matrix, depth: int, among: Rows | None) -> Lists:
+    """Return the best songs for each listener.
+
+    The means of scattered likes are short, and codes of one step are coarse for them. So they are brought to about the
+    length of songs by a power of two, which changes no digit of a score.
+    """
     rows = np.arange(len(songs), len(songs) + len(tastes))
     among = np.arange(len(songs)) if among is None else among
-    return top_n(np.concatenate([songs, tastes]), depth, "inner", rows=rows, among=among)
+    powers = -np.frexp(np.linalg.norm(tastes, axis=1))[1].clip(-MOST_POWERS, MOST_POWERS)
+    scaled = np.ldexp(tastes, powers[:, None])
+    lists = top_n(np.concatenate([songs, scaled]), depth, "inner", rows=rows, among=among)
+    return Lists(lists.ids, np.ldexp(lists.scores, -powers[:, None]))
 
 
 def most_similar_like(found: Recommended, likes: CodeSets, songs: Matrix) -> None:

@@ -263,7 +263,7 @@ def _without(likes: CodeSets, is_left_out: NDArray[np.bool_]) -> CodeSets:
 def _heard_all(n_songs: NDArray[np.int64], listeners: Listeners, given: Given) -> NDArray[np.bool_]:
     """Return which of the listeners without a song have heard all recordings."""
     found, recordings = np.zeros(len(n_songs), np.bool_), np.unique(given.catalog.recording)
-    for listener in np.flatnonzero(n_songs == 0):
+    for listener in np.flatnonzero((n_songs == 0) & (np.diff(listeners.heard.starts) >= len(recordings))):
         found[listener] = np.isin(recordings, listeners.heard.of(int(listener))).all()
     return found
 
