@@ -121,19 +121,20 @@ def measure(kind: Kind, n_songs: int, n: int, repeats: int, n_nights: int) -> Me
     n_inexact = differing(Lists(lists.ids[rows], lists.scores[rows]), exact)
     full_s, n_unlike = median(run.seconds for run in runs), 0
     last, shares = full(vectors, n, kind.metric), []
-    everybody = np.arange(n_songs)
     for night in range(n_nights + len(OTHER)):
         if night < n_nights:
             fresh = pool[night * n_fresh :][:n_fresh]
-            vectors, before = night_of(vectors, fresh, rng)
-        else:
+            after, before = night_of(vectors, fresh, rng)
+        else:  # each after a full run, which leaves places for new songs
+            last = full(vectors, n, kind.metric)
             fresh = other_catalog(int(OTHER[night - n_nights] * n_songs), vectors.shape[1], length)
-            everybody = np.arange(len(vectors))
-            vectors, before = with_new(vectors, fresh, everybody, rng)
-        last, took = cpu(partial(refreshed, last, vectors, before, n, kind.metric))
+            after, before = with_new(vectors, fresh, np.arange(len(vectors)), rng)
+        last, took = cpu(partial(refreshed, last, after, before, n, kind.metric))
         shares.append(took / full_s)
-        expected = top_n(vectors, n, kind.metric)
+        expected = top_n(after, n, kind.metric)
         n_unlike += any(a.tobytes() != b.tobytes() for a, b in zip(last.lists, expected, strict=True))
+        if night < n_nights:
+            vectors = after
     ordinary = median(shares[:n_nights])
     return Measured(median(run.ratio for run in runs), full_s, [ordinary, *shares[n_nights:]], n_inexact, n_unlike)
 
