@@ -1,13 +1,17 @@
 """The report page: assembles the sections and writes ``OUT/report.html``."""
 
+import base64
 import datetime
+import hashlib
 import shlex
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pandas as pd
 import pyarrow.compute as pc
+from markupsafe import Markup
 
 from musicrec.files.paths import AnyPath, write_atomic
 from musicrec.report import sections, tuning_section
@@ -16,11 +20,12 @@ from musicrec.report.listener_scores_section import listener_scores
 from musicrec.schemas import Reason
 from musicrec.store.store import Store
 
+PLACE = files("musicrec.report")
 TEMPLATE = "report.html.jinja"
 
 
 def write_report(store: Store) -> AnyPath:
-    """Write ``report.html``: one page that needs no other file, no network and no JavaScript.
+    """Write ``report.html``: one page that needs no other file and no network; its script only sorts tables.
 
     If the table of a section does not exist yet, the section shows the command that makes it. Apart from the time of
     writing, the same tables give the same page.
@@ -61,7 +66,12 @@ def _content(store: Store) -> dict[str, Any]:
     model = sections.read_model(store)
     listed = sections.listed_ids(store)
     source = str(store.settings.recorded("catalog").get("source", ""))
+    style, script = (Markup((PLACE / file).read_text("utf-8")) for file in ("page.css", "page.js"))
     return {
+        "style": style,
+        "script": script,
+        "policy": _policy(script),
+        "explore": f"musicrec explore {shlex.quote(str(store.out))}",
         "out": str(store.out),
         "source": source,
         "state": store.state(),
@@ -82,6 +92,12 @@ def _content(store: Store) -> dict[str, Any]:
         "table": sections.recommendations(store, listed, model),
         "examples": sections.examples(store, listed, genres, sections.unseen_songs(store, model)),
     }
+
+
+def _policy(script: str) -> str:
+    """Return the page's Content-Security-Policy: it runs this script and no other, and loads nothing from outside."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
 
 
 def _commands(store: Store) -> dict[str, str]:
