@@ -18,6 +18,7 @@ from musicrec.models import read_card
 from musicrec.report import figures, numbers
 from musicrec.report.clusters_section import clusters
 from musicrec.report.figures import data_uri
+from musicrec.report.lists_section import changes, hubs_and_orphans
 from musicrec.report.numbers import NO_GENRE, SEED
 from musicrec.schemas import OK
 from musicrec.serve.known_artists import n_without_artist
@@ -214,6 +215,8 @@ def recommendations(store: Store, ids: "pd.Index[str] | None", description: Cont
         "spaces": spaces,
         "beside": footer["lineage"].get("beside_features"),
         "other_model": description is not None and not spaces and not _made_by(store, description),
+        "lists": hubs_and_orphans(store, ids, counts),
+        "changes": changes(store),
         "occurrences": data_uri(figures.occurrence_histogram(counts, float(counts.mean()))) if len(ids) else None,
     }
 
