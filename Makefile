@@ -4,7 +4,7 @@ PYTHON ?=
 WEIGHTS ?=
 FAST ?=
 BIN := .venv/bin
-PROCESSES ?= 2
+PROCESSES ?= 3
 FILES ?= 1000
 SEED ?= 0
 ARGS ?=
@@ -22,7 +22,8 @@ demo: setup
 	$(BIN)/musicrec demo demo-out
 
 # A file's tests run in one process, which makes what they share once. FAST=1: the quick ones, which start no Ray, TensorFlow or server.
-# A process that crashes ends the run: what it had left would be waited for for ever.
+# A process that crashes ends the run: what it had left would be waited for for ever. Tests wait for servers and for processes that start, so
+# three processes fill two cores.
 test: setup
 	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 $(if $(FAST),--fast)
 
