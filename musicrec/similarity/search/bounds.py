@@ -127,6 +127,26 @@ def _with_step(projection: Projection, sample: Matrix) -> Projection:
     return projection._replace(axes=axes, step=float(max(step, size / MOST_STEPS)))
 
 
+def lie_outside(projection: Projection, some: Vectors, given: Vectors) -> NDArray[np.bool_]:
+    """Return which of some songs lie mostly on axes that the codes leave out, unlike the songs `given`."""
+    sample = given.rows(
+        np.linspace(0, len(given.values) - 1, min(len(given.values), SAMPLE_ROWS // 4)).astype(np.int64)
+    )
+    typical = float(np.sqrt(np.square(project(projection.about_centre(sample)[0], projection.axes)[1]).mean()))
+    centred, _ = projection.about_centre(some)
+    _, left = project(centred, projection.axes)
+    outside: NDArray[np.bool_] = left > np.maximum(0.5 * np.linalg.norm(centred, axis=1), 2 * typical)
+    return outside
+
+
+def widened(projection: Projection, given: Vectors) -> Projection:
+    """Return a projection whose codes leave out no axis, fitted to some songs."""
+    d = len(projection.axes)
+    sample = given.rows(np.linspace(0, len(given.values) - 1, min(len(given.values), SAMPLE_ROWS)).astype(np.int64))
+    wide = projection._replace(axes=np.eye(d, dtype=np.float32), width=_widths(d, projection.screen)[-1])
+    return _with_step(wide, wide.about_centre(sample)[0])
+
+
 def project(vectors: Matrix, axes: Matrix) -> tuple[Matrix, Matrix]:
     """Return coordinates [N, p] of centred vectors on the axes, and the lengths [N] of their residuals, rounded up."""
     on_axes = vectors @ axes

@@ -114,14 +114,22 @@ def refresh(kept: Kept, vectors: ArrayLike, before: Rows, metric: str = "cosine"
     to_come = np.concatenate([change.places, change.free])
     lists.limits[to_come], lists.floors[to_come], lists.counts[to_come] = candidates.MOST, candidates.CLOSED, 0
     counts, floors = lists.counts.copy(), lists.floors.copy()
-    _make_lists(projection, lists, lists, given, change.places)
+    outside = bounds.lie_outside(projection, given, _songs_of(projection, lists))
+    near, far = np.flatnonzero(~outside), np.flatnonzero(outside)
+    _make_lists(projection, lists, lists, given.rows(near), change.places[near])
+    if len(far):
+        wide, on_all_axes = _on_all_axes(projection, lists, to_come)
+        met = change.places[near]  # their lists have met all songs, and a song must not enter twice
+        floors_met, lists.floors[met] = lists.floors[met], candidates.CLOSED
+        _make_lists(wide, on_all_axes, on_all_axes, given.rows(far), change.places[far])
+        lists.floors[met] = floors_met
     candidates.put_in_order_again(lists, counts, floors)
     short = np.flatnonzero((lists.counts < n) & (lists.songs >= 0))
     _make_lists(
         projection,
         lists,
         closed(lists),
-        Vectors(lists.vectors[short], lists.inverse_norms[short], projection.unit),
+        _songs_of(projection, lists).rows(short),
         short,
     )
     done = as_lists(lists, len(matrix), n)
@@ -191,6 +199,30 @@ def _write_songs(projection: Projection, lists: CandidateLists, given: Vectors, 
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------
+
+
+def _songs_of(projection: Projection, lists: CandidateLists) -> Vectors:
+    """Return the vectors of the songs in all places."""
+    return Vectors(lists.vectors, lists.inverse_norms, projection.unit)
+
+
+def _on_all_axes(projection: Projection, lists: CandidateLists, to_come: Rows) -> tuple[Projection, CandidateLists]:
+    """Return the same lists with codes that leave out no axis; those in the places `to_come` take nothing.
+
+    A song of another catalog may lie on axes on which no other song does. Codes leave these out, and then hardly any
+    pair is below its bound.
+    """
+    songs = _songs_of(projection, lists)
+    wide = bounds.widened(projection, songs)
+    encoded = bounds.encode(wide, songs)
+    panels, limits = codes.panels_of(encoded.codes, len(lists.songs)), lists.limits.copy()
+    on_all_axes = lists._replace(**encoded._asdict(), panels=panels, limits=limits)
+    candidates.set_limits(wide.scale, on_all_axes)
+    limits[to_come] = candidates.MOST  # of a list that is closed: a kernel must not find room in it
+    vacant = np.flatnonzero(lists.songs < 0)
+    encoded.offsets[vacant] = encoded.starts[vacant] = 2 * candidates.NO_LIMIT
+    limits[vacant] = candidates.MOST
+    return wide, on_all_axes
 
 
 def _make_lists(

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musicrec.similarity import top_n
+from musicrec.similarity.search import bounds, starting_limits
 from musicrec.similarity.search import refresh as refreshing
-from musicrec.similarity.search import starting_limits
 from musicrec.similarity.search.approximate import recall, top_n_approximate
 from musicrec.similarity.search.exact import BLOCK_ROWS
 from musicrec.similarity.search.refresh import full, refresh
@@ -50,6 +50,37 @@ def test_five_nights_of_refreshing_are_five_full_runs(metric):
         last = refresh(last.kept, vectors, before, metric)
         assert_same(last.lists, top_n(vectors, 10, metric))
         assert last.n_changed == 23
+
+
+@pytest.mark.parametrize("screen", available())
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(("n_songs", "n"), [(3000, 10), (400, 300)])
+def test_songs_of_another_catalog_come_and_change_and_go(n_songs, n, metric, screen, monkeypatch):
+    """They lie on axes on which no other song does, and which the codes leave out.
+
+    Where lists are nearly as long as the catalog, they hold songs of both.
+    """
+    widened, seen = bounds.widened, []
+    monkeypatch.setattr(bounds, "widened", lambda *a: (seen.append(1), widened(*a))[1])
+    rng = np.random.default_rng(1)
+    d = 200
+
+    def own(k):
+        some = clumps(max(k, 50), rng)[:k]
+        return np.hstack([some, 0.01 * rng.normal(size=(k, d - some.shape[1]))]).astype(np.float32)
+
+    def others(k):
+        return np.hstack([own(k)[:, :20] * 0.1, rng.normal(size=(k, d - 20)) * 0.3]).astype(np.float32)
+
+    vectors = own(n_songs)
+    last = full(vectors, n, metric, screen=screen)
+    for night, fresh in enumerate([own, others, lambda k: np.concatenate([own(k - k // 2), others(k // 2)]), own]):
+        vectors, before = next_night(vectors, rng, 12, 9, 6, fresh)
+        last = refresh(last.kept, vectors, before, metric)
+        assert last is not None
+        assert_same(last.lists, top_n(vectors, n, metric))
+        assert 19 <= last.n_changed <= 21  # one that has changed may be gone the same night
+        assert len(seen) == (0, 1, 2, 2)[night]
 
 
 @pytest.mark.parametrize("n", [300, 700])
