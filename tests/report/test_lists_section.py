@@ -11,6 +11,8 @@ from musicrec.settings import CatalogSettings, SimilarSettings
 from musicrec.store.store import Store
 from report_page import page_of
 
+pytestmark = pytest.mark.thorough
+
 FIRST = [[1], [0], [0], [0]]  # song 0 is in three lists, 1 in one, 2 and 3 in none
 SECOND = [[1], [2], [0], [0]]
 
@@ -57,7 +59,15 @@ def test_one_version_has_nothing_to_be_compared_with(tmp_path):
     assert "Nothing to compare: only one version is on disk." in page_of(store_of(tmp_path, FIRST)).text
 
 
-@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"?"), lambda path: path.unlink()])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b"?"),
+        lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+        lambda path: path.unlink(),
+    ],
+    ids=["overwritten", "half copied", "lost"],
+)
 def test_a_damaged_older_version_stops_no_report(tmp_path, damage):
     store = store_of(tmp_path, FIRST, SECOND)
     versions = store.versions("similar")
