@@ -6,11 +6,13 @@ compared. An encoder that empties the highest band moves `spectral_contrast` mos
 that have little there; the values are right all the same: they are librosa's for that file.
 
 --write keeps what `--space features` needs of this, musicrec/features/codec_noise.csv: the root mean square change of
-each column over all copies, and the floor of its logarithm.
+each column over all copies, and the floor of its logarithm. With --set, the lines of other columns stay as they are.
 """
 
 import csv
 import io
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,13 +56,15 @@ def _vorbis(quality: float) -> Distortion:
     return distort
 
 
-def measured(clips: list[Path], names: list[str]) -> dict[str, Array]:
+def measured(clips: list[Path], sets: Sequence[str]) -> dict[str, Array]:
     """Return the features of the clips, [n_clips, n_columns], as they are and by kind of copy."""
+    names = features.feature_names(sets)
     rows: dict[str, list[list[float]]] = {}
-    for clip in clips:
+    for number, clip in enumerate(clips, start=1):
+        print(f"clip {number} of {len(clips)}", end="\r", file=sys.stderr)
         y = audio.load(str(clip), sample_rate=RATE)
         for kind, copy in {"original": lambda y: y, **copies()}.items():
-            values = features.evaluate(features.analyse(copy(y), RATE), SETS)
+            values = features.evaluate(features.analyse(copy(y), RATE), sets)
             rows.setdefault(kind, []).append([values[name] for name in names])
     return {kind: np.array(of_kind) for kind, of_kind in rows.items()}
 
@@ -79,20 +83,36 @@ def changes(found: dict[str, Array], floor: list[float | None]) -> tuple[dict[st
     return {kind: values - original for kind, values in compared.items()}, np.where(spread > 0, spread, 1.0)
 
 
+def write(file: Path, names: Sequence[str], floor: Sequence[float | None], noise: Array) -> None:
+    """Write a line for each column, in the order of the sets; lines of columns that are not among the names stay."""
+    lines = {}
+    if file.exists():
+        with file.open(newline="", encoding="utf-8") as before:
+            lines = {row[0]: row for row in list(csv.reader(before))[1:]}
+    for name, low, value in zip(names, floor, noise, strict=True):
+        lines[name] = [name, "" if low is None else f"{low:.4g}", f"{value:.4g}"]
+    with file.open("w", newline="", encoding="utf-8") as after:
+        rows = csv.writer(after, lineterminator="\n")
+        rows.writerow(("column", "floor", "noise"))
+        rows.writerows(lines[name] for name in features.feature_names(SETS) if name in lines)
+
+
 def main() -> None:
     """Print a table for each set, and write the file if asked to."""
     p = parser(__doc__, "python -m benchmarks.extract.codecs --clips 34")
     p.add_argument("--clips", type=int, help="at most so many clips (default all 100)")
+    p.add_argument("--set", action="append", choices=SETS, help="measure this set only; may be repeated (default all)")
     p.add_argument("--write", action="store_true", help="write musicrec/features/codec_noise.csv")
     options = p.parse_args()
     one_thread()
     clips = evenly(audio_files(options.data / "gtzan"), options.clips)
     print_machine("av", "soundfile", "librosa")
-    names = features.feature_names(SETS)
-    found = measured(clips, names)
+    sets = options.set or SETS
+    names = features.feature_names(sets)
+    found = measured(clips, sets)
     floor = floors(names, found)
     change, spread = changes(found, floor)
-    for feature_set in SETS:
+    for feature_set in sets:
         columns = [names.index(name) for name in features.feature_names(feature_set)]
         typical = {kind: np.median(np.abs(of_kind), axis=0) / spread for kind, of_kind in change.items()}
         worst = sorted(columns, key=lambda column: -max(of_kind[column] for of_kind in typical.values()))[:SHOWN]
@@ -103,11 +123,7 @@ def main() -> None:
         print_table(("column", *typical), rows)
     if options.write:
         noise = np.sqrt(np.mean([np.square(of_kind).mean(axis=0) for of_kind in change.values()], axis=0))
-        with FILE.open("w", newline="", encoding="utf-8") as file:
-            rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(("column", "floor", "noise"))
-            for name, low, value in zip(names, floor, noise, strict=True):
-                rows.writerow((name, "" if low is None else f"{low:.4g}", f"{value:.4g}"))
+        write(FILE, names, floor, noise)
 
 
 if __name__ == "__main__":

@@ -5,17 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.extract.codecs import copies
+from benchmarks.extract.codecs import copies, write
 from benchmarks.similar.distortions import RATE
 from musicrec import audio, features
 from musicrec.features import FEATURE_SETS
-from musicrec.features.codec_noise import _columns, compared, reliability
+from musicrec.features.codec_noise import FILE, _columns, compared, reliability
 
 NAMES = features.feature_names(list(FEATURE_SETS))
 
 
 def test_every_feature_of_every_set_was_measured():
-    assert list(_columns()) == NAMES, "measure a new set: python -m benchmarks.extract.codecs --write"
+    assert list(_columns()) == NAMES, "measure a new set: python -m benchmarks.extract.codecs --set NAME --write"
     assert all(column.noise >= 0 and (column.floor is None or column.floor > 0) for column in _columns().values())
 
 
@@ -60,3 +60,14 @@ def test_an_mp3_lies_nearer_to_its_song_than_the_bare_features_say(data):
     bare = cosine(songs, mp3, lambda deviation: 1.0)
     robust = cosine(compared(songs, names), compared(mp3, names), lambda deviation: reliability(names, deviation))
     assert np.mean(1 - robust) < 0.6 * np.mean(1 - bare)
+
+
+def test_a_set_that_is_measured_alone_leaves_the_lines_of_others_as_they_are(tmp_path):
+    file = tmp_path / "codec_noise.csv"
+    file.write_bytes(FILE.read_bytes())
+    before = file.read_text().splitlines()
+    name = features.feature_names("iiitd41")[3]
+    write(file, [name], [None], np.array([0.25]))
+    after = file.read_text().splitlines()
+    assert [b for a, b in zip(before, after, strict=True) if a != b] == [f"{name},,0.25"]
+    assert [line.split(",")[0] for line in before] == [line.split(",")[0] for line in after]

@@ -297,6 +297,7 @@ def test_a_playlist_downloads_and_its_songs_are_there(page, address, tmp_path, f
     assert len(wanted) == 3
     assert text.index("Artist") < len(text)
     page.reload()  # the list stays
+    page.locator("#list-songs li").nth(2).wait_for()
     assert page.locator("#list-songs a").all_inner_texts() == wanted
 
 
