@@ -52,6 +52,7 @@ def test_five_nights_of_refreshing_are_five_full_runs(metric):
         assert last.n_changed == 23
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("screen", available())
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize(("n_songs", "n"), [(3000, 10), (400, 300)])
