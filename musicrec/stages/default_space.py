@@ -9,7 +9,7 @@ from musicrec.settings import OWN_SPACES, TAGS, SimilarSettings, weights_of
 from musicrec.store.store import Store
 
 SPACE = ("features=0.25", "musicnn=1", "tags/musicnn=1")  # benchmarks/models/default_space.py shows why
-CPU_S = 0.1  # that the model takes for a song
+CPU_S = 0.05  # that the model takes for a song
 
 
 def default_space(store: Store) -> tuple[str, ...]:

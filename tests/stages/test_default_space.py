@@ -43,7 +43,7 @@ def test_a_new_out_takes_the_model_and_says_what_it_costs(store, musicnn, capsys
     tell_default(store, settings.similar)
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        "songs are compared by features + musicnn + tags/musicnn: about 0.1 s of CPU time a song; "
+        "songs are compared by features + musicnn + tags/musicnn: about 0.05 s of CPU time a song; "
         "to compare them by the trained model instead: --space embeddings"
     )
 
