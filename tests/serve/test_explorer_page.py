@@ -180,7 +180,7 @@ def test_one_walks_from_song_to_song_and_back(page, address, out):
     page.locator("#title", has_text=name).wait_for()
     page.reload()
     page.locator("#title", has_text=name).wait_for()
-    assert page.locator("#trail a").count() == 2
+    until(page, "document.querySelectorAll('#trail a').length === 2")
     page.get_by_role("link", name="musicrec", exact=True).click()
     page.get_by_role("heading", name="Where do you want to begin?").wait_for()
 
@@ -206,7 +206,7 @@ def test_the_map_shows_the_chosen_song_and_chooses_songs(page, address):
     until(page, "document.activeElement.id === 'title'")
     page.get_by_text("On the map: ").wait_for()
     assert page.url != song(address, 7)
-    assert page.locator("#trail a").count() == 2
+    until(page, "document.querySelectorAll('#trail a').length === 2")
 
 
 def test_a_song_and_its_neighbours_play_and_seek(page, address):
@@ -261,17 +261,17 @@ def test_five_likes_give_five_songs_by_each_method(page, address):
     for i in range(5):
         hearts.nth(i).click()
     hearts.nth(5).click()
-    assert "Five songs are liked already" in page.locator("#said").inner_text()
-    assert page.locator("#likes li").count() == 5
+    page.locator("#said", has_text="Five songs are liked already").wait_for(state="attached")
+    until(page, "document.querySelectorAll('#likes li').length === 5")
     for method in ("table", "method-1", "method-2"):
         rows = page.locator(f"[data-method={method}] li")
         rows.nth(4).wait_for()
         until(page, f"document.querySelectorAll('[data-method={method}] li').length === 5")
-        assert "as you like" in rows.first.inner_text()
+        rows.first.filter(has_text="as you like").wait_for()
     for method in ("knn", "clustering"):
-        assert "Not here: " in page.locator(f"[data-method={method}]").inner_text()
+        page.locator(f"[data-method={method}]", has_text="Not here: ").wait_for()
     page.locator("#likes button").first.click()
-    assert page.locator("#likes li").count() == 4
+    until(page, "document.querySelectorAll('#likes li').length === 4")
 
 
 @pytest.mark.parametrize("form", ["m3u8", "xspf"])
@@ -280,7 +280,7 @@ def test_a_playlist_downloads_and_its_songs_are_there(page, address, tmp_path, f
     page.locator("#song > .does .list").click()
     for i in range(3):
         page.locator("#song .songs .list").nth(i).click()
-    assert page.locator("#list-songs li").count() == 4
+    until(page, "document.querySelectorAll('#list-songs li').length === 4")
     page.get_by_role("button", name="Remove Song 07").click()
     page.locator("#list-songs").get_by_role("button", name=re.compile("^Move up")).first.click()
     wanted = page.locator("#list-songs a").all_inner_texts()
