@@ -24,7 +24,7 @@ def test_what_a_benchmark_prints_is_kept_with_its_machine(tmp_path, monkeypatch,
     monkeypatch.setattr(results, "FOLDER", tmp_path / "results")
     monkeypatch.setattr(results.atexit, "register", saved.append)
     monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__spec__=SimpleNamespace(name="benchmarks.room.name")))
-    monkeypatch.setattr(sys, "argv", ["name.py", "--n", "5"])
+    monkeypatch.setattr(sys, "argv", ["name.py", "--n", "5", "--out", "/home/somebody/out"])
     monkeypatch.setattr(sys, "stdout", sys.stdout)  # which `record` replaces
     monkeypatch.setattr(results, "_recorder", None)
     results.record({"processor": "a chip", "versions": {"numpy": "2"}})
@@ -36,7 +36,7 @@ def test_what_a_benchmark_prints_is_kept_with_its_machine(tmp_path, monkeypatch,
     assert kept.pop("date")[:2] == "20"
     assert kept == {
         "benchmark": "benchmarks.room.name",
-        "arguments": ["--n", "5"],
+        "arguments": ["--n", "5", "--out", "out"],
         "processor": "a chip",
         "versions": {"numpy": "2"},
         "tables": [{"head": ["what", "×"], "rows": [["fast", 2.5]]}],

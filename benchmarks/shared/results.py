@@ -53,7 +53,8 @@ def record(machine: Mapping[str, Any]) -> None:
     if _recorder or spec is None or not spec.name.startswith("benchmarks."):
         return
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    head = {"benchmark": spec.name, "arguments": sys.argv[1:], "date": today, **machine}
+    arguments = [Path(text).name if Path(text).is_absolute() else text for text in sys.argv[1:]]  # not where it ran
+    head = {"benchmark": spec.name, "arguments": arguments, "date": today, **machine}
     _recorder = _Recorder(sys.stdout, head, FOLDER / f"{spec.name.removeprefix('benchmarks.')}.json")
     sys.stdout = _recorder  # type: ignore[assignment]
     atexit.register(_recorder.save)
