@@ -1,7 +1,7 @@
 """The songs with the largest inner product with a vector of each listener, exact over the whole catalog.
 
-Listeners are rows beside the songs in the search of :mod:`musicrec.similarity.search.exact`, which screens pairs by
-short codes and scores the rest in float64.
+Listeners are queries of the search of :mod:`musicrec.similarity.search.queries`, which screens pairs by short codes and
+scores the rest in float64.
 """
 
 import numpy as np
@@ -15,27 +15,17 @@ from musicrec.similarity.listeners.nearest_to_likes import (
     nearest_to_likes,
     nobody_yet,
 )
-from musicrec.similarity.search.exact import Lists, top_n
+from musicrec.similarity.search.queries import Prepared, nearest
 from musicrec.similarity.songs import CodeSets, as_sets
 
 Matrix = NDArray[np.float64]
-Rows = NDArray[np.int64]
-
-MOST_POWERS = 20  # of two: for shorter vectors, float32 would have no room
 DEEPER = 4  # each next lists are so many times as long
 MOST_LISTENERS = 0.9  # share for whom the first lists are long enough if all songs that were heard are in them
 MOST_CELLS = 8_000_000  # songs in all lists of some listeners at once
 
 
 def nearest_to_tastes(
-    tastes: Matrix,
-    songs: Matrix,
-    heard: CodeSets,
-    catalog: Catalog,
-    n: int,
-    *,
-    caps: Caps | None = None,
-    among: Rows | None = None,
+    tastes: Matrix, songs: Prepared, heard: CodeSets, catalog: Catalog, n: int, *, caps: Caps | None = None
 ) -> Recommended:
     """Return for each listener the unheard songs with the largest inner product with the listener's vector.
 
@@ -43,14 +33,12 @@ def nearest_to_tastes(
     ----------
     tastes : numpy.ndarray
         float64 [n_listeners, d], finite.
-    songs : numpy.ndarray
-        float64 [n_songs, d], finite.
+    songs : Prepared
+        Songs that may be recommended, by :func:`musicrec.similarity.search.queries.prepare_songs`.
     heard : CodeSets
         Recordings that each listener has heard; none of them is recommended.
     catalog, n, caps
         As for :func:`musicrec.similarity.listeners.nearest_to_likes.nearest_to_likes`.
-    among : numpy.ndarray, optional
-        Rows of the songs that may be recommended; all by default.
 
     Returns
     -------
@@ -60,20 +48,21 @@ def nearest_to_tastes(
     Examples
     --------
     >>> import numpy as np
-    >>> songs = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+    >>> from musicrec.similarity.search.queries import prepare_songs
+    >>> songs = prepare_songs([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], 3)
     >>> catalog = Catalog(np.arange(3, dtype=np.int32), as_sets(np.full(3, -1, np.int32)))
     >>> heard = as_sets(np.array([0], np.int32))
     >>> nearest_to_tastes(np.array([[1.0, 0.0]]), songs, heard, catalog, 3).ids.tolist()
     [[1, 2, -1]]
     """
     found = nobody_yet(len(tastes), n)
-    n_songs = len(songs) if among is None else len(among)
+    n_songs = len(songs.lists.songs)
     todo = np.arange(len(tastes))
     depth = n + min(DEEPER * n, int(np.quantile(np.diff(heard.starts), MOST_LISTENERS))) if len(todo) else 0
     while len(todo) and n_songs:
         depth = min(depth, n_songs)
         for some in np.array_split(todo, -(-len(todo) * depth // MOST_CELLS)):
-            lists = _lists_of(tastes[some], songs, depth, among)
+            lists = nearest(songs, tastes[some], depth)
             listeners = Listeners(as_sets(np.arange(len(some), dtype=np.int32)), heard.take(some))
             rows = np.arange(len(some), dtype=np.int32)
             anew = nearest_to_likes(lists, listeners, catalog, n, caps=caps, rows=rows, whole_at=n_songs)
@@ -83,20 +72,6 @@ def nearest_to_tastes(
     found.because[:] = -1
     found.is_exact[:] = True
     return found
-
-
-def _lists_of(tastes: Matrix, songs: Matrix, depth: int, among: Rows | None) -> Lists:
-    """Return the best songs for each listener.
-
-    The means of scattered likes are short, and codes of one step are coarse for them. So they are brought to about the
-    length of songs by a power of two, which changes no digit of a score.
-    """
-    rows = np.arange(len(songs), len(songs) + len(tastes))
-    among = np.arange(len(songs)) if among is None else among
-    powers = -np.frexp(np.linalg.norm(tastes, axis=1))[1].clip(-MOST_POWERS, MOST_POWERS)
-    scaled = np.ldexp(tastes, powers[:, None])
-    lists = top_n(np.concatenate([songs, scaled]), depth, "inner", rows=rows, among=among)
-    return Lists(lists.ids, np.ldexp(lists.scores, -powers[:, None]))
 
 
 def most_similar_like(found: Recommended, likes: CodeSets, songs: Matrix) -> None:

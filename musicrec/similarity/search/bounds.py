@@ -75,7 +75,7 @@ class Projection(NamedTuple):
         return coordinates
 
 
-def fit(given: Vectors, metric: int, n: int, screen: str) -> Projection:
+def fit(given: Vectors, metric: int, n: int, screen: str, *, typical: Vectors | None = None) -> Projection:
     """Find axes, step and number of coordinates for some vectors, from a sample of them.
 
     Parameters
@@ -88,6 +88,8 @@ def fit(given: Vectors, metric: int, n: int, screen: str) -> Projection:
         Length of the lists that are to be found.
     screen : str
         One of screens.available().
+    typical : Vectors, optional
+        Some vectors like those whose lists are to be found; by default those are the lists of the vectors themselves.
     """
     n_songs, d = given.values.shape
     chosen = given.rows(np.linspace(0, n_songs - 1, min(n_songs, SAMPLE_ROWS)).astype(np.int64))
@@ -97,7 +99,8 @@ def fit(given: Vectors, metric: int, n: int, screen: str) -> Projection:
     projection = projection._replace(longest=max(longest(projection, given), float(np.finfo(np.float32).tiny)))
     sample, own = projection.about_centre(chosen)
     axes = np.linalg.eigh(sample.T @ sample.astype(np.float64))[1][:, ::-1].astype(np.float32)
-    expected = _Expected(sample, axes, own if metric == EUCLIDEAN else np.zeros(len(own)), n / n_songs)
+    lists = sample if typical is None else projection.about_centre(typical)[0]
+    expected = _Expected(sample, lists, axes, own if metric == EUCLIDEAN else np.zeros(len(own)), n / n_songs)
     width = min(_widths(d, screen), key=lambda width: expected.ns_per_pair(width, screen))
     return _with_step(projection._replace(axes=axes, width=width), sample)
 
@@ -123,8 +126,13 @@ def _with_step(projection: Projection, sample: Matrix) -> Projection:
     else:
         on_axes, rest = project(sample, axes)
         step = max(float(np.quantile(np.abs(on_axes), 1 - CLIPPED)), float(rest.max())) / LARGEST_CODE
-    size = np.sqrt(projection.longest * (projection.longest + float(np.linalg.norm(projection.centre))))
-    return projection._replace(axes=axes, step=float(max(step, size / MOST_STEPS)))
+    return for_vectors_of(projection.longest, projection._replace(axes=axes, step=step))
+
+
+def for_vectors_of(longest: float, projection: Projection) -> Projection:
+    """Return a projection whose codes fit vectors up to so far from the centre."""
+    size = np.sqrt(longest * (longest + float(np.linalg.norm(projection.centre))))
+    return projection._replace(longest=longest, step=float(max(projection.step, size / MOST_STEPS)))
 
 
 def lie_outside(projection: Projection, some: Vectors, given: Vectors) -> NDArray[np.bool_]:
@@ -164,6 +172,8 @@ class _Expected:
     ----------
     sample : numpy.ndarray
         [S, d] centred vectors.
+    lists : numpy.ndarray
+        [L, d] centred vectors whose lists are to be found.
     axes : numpy.ndarray
         [d, d], the principal ones first.
     own : numpy.ndarray
@@ -172,10 +182,10 @@ class _Expected:
         Share of all songs that a list holds.
     """
 
-    def __init__(self, sample: Matrix, axes: Matrix, own: NDArray[np.float64], share: float) -> None:
+    def __init__(self, sample: Matrix, lists: Matrix, axes: Matrix, own: NDArray[np.float64], share: float) -> None:
         self._songs = sample @ axes
-        self._lists = self._songs[:: max(1, len(sample) // SAMPLE_LISTS)]
-        self._own = own[:: max(1, len(sample) // SAMPLE_LISTS), None] + own
+        self._lists = lists[:: max(1, len(lists) // SAMPLE_LISTS)] @ axes
+        self._own = own  # the term of the list itself changes nothing: its limit has it too
         exact = self._lists @ self._songs.T + self._own
         kept = min(len(sample), max(2, round(share * len(sample)) + 1))  # each song is in its own list here
         self._limits = np.partition(exact, -kept, axis=1)[:, -kept]

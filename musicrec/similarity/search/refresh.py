@@ -15,25 +15,19 @@ from musicrec.similarity.search import bounds, candidates, codes
 from musicrec.similarity.search.bounds import Projection, Vectors
 from musicrec.similarity.search.candidates import CandidateLists, closed
 from musicrec.similarity.search.exact import (
-    BLOCK_ROWS,
     METRICS,
-    Block,
     Lists,
     all_pairs,
     as_lists,
     check,
-    compare_blocks,
-    new_lists,
     padded,
     prepare,
-    slices,
 )
-from musicrec.similarity.search.starting_limits import guess_from_sample
+from musicrec.similarity.search.queries import nearest_to
 
 Rows = NDArray[np.int64]
 
 SPARES = 25
-ROWS_AT_ONCE = 4 * BLOCK_ROWS  # their codes fit into the L2 cache, and the catalog's codes are read less often
 LARGEST_SHARE = 0.2  # where more songs changed, a full run is as cheap
 
 
@@ -125,13 +119,7 @@ def refresh(kept: Kept, vectors: ArrayLike, before: Rows, metric: str = "cosine"
         lists.floors[met] = floors_met
     candidates.put_in_order_again(lists, counts, floors)
     short = np.flatnonzero((lists.counts < n) & (lists.songs >= 0))
-    _make_lists(
-        projection,
-        lists,
-        closed(lists),
-        _songs_of(projection, lists).rows(short),
-        short,
-    )
+    _make_lists(projection, lists, closed(lists), _songs_of(projection, lists).rows(short), short)
     done = as_lists(lists, len(matrix), n)
     return Refreshed(done, Kept(projection, lists, n), len(change.rows), len(short))
 
@@ -226,26 +214,10 @@ def _on_all_axes(projection: Projection, lists: CandidateLists, to_come: Rows) -
 
 
 def _make_lists(
-    projection: Projection,
-    lists: CandidateLists,
-    others: CandidateLists,
-    given: Vectors,
-    places: Rows,
-    *,
-    may_guess: bool = True,
+    projection: Projection, lists: CandidateLists, others: CandidateLists, given: Vectors, places: Rows
 ) -> None:
     """Compute the lists of the songs in some places again from all `others`, and offer these songs to their lists."""
-    if len(places) == 0:
-        return
-    new = new_lists(projection, given, lists.songs[places], lists.depth)
-    guessed = guess_from_sample(projection, new, lists) if may_guess else new.limits.copy()
-    compare_blocks(
-        projection, new, others, (Block(*rows, 0, len(lists.songs)) for rows in slices(0, len(places), ROWS_AT_ONCE))
-    )
-    candidates.put_in_order(projection.scale, new)
-    lists.keys[places, : lists.depth] = new.keys[:, : lists.depth]
-    lists.counts[places], lists.floors[places] = new.counts, new.floors
-    candidates.set_limits(projection.scale, new)
-    lacking = np.flatnonzero((new.limits < guessed)[: len(places)])
-    if len(lacking):
-        _make_lists(projection, lists, closed(others), given.rows(lacking), places[lacking], may_guess=False)
+    if len(places):
+        new = nearest_to(projection, others, given, lists.songs[places], lists.depth)
+        lists.keys[places, : lists.depth] = new.keys[:, : lists.depth]
+        lists.counts[places], lists.floors[places] = new.counts, new.floors

@@ -4,7 +4,7 @@
 and what the genres add are those of :mod:`musicrec.models.recommenders`, which ``musicrec evaluate`` judges.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from musicrec.similarity.listeners.nearest_to_likes import (
     nobody_yet,
 )
 from musicrec.similarity.listeners.nearest_to_tastes import most_similar_like, nearest_to_tastes
+from musicrec.similarity.search.queries import Prepared, prepare_songs
 from musicrec.similarity.songs import CodeSets, Songs
 from musicrec.similarity.tag_rules import allowed
 from musicrec.stages.recommendations.deeper_lists import ListSource, Merge, Rows, with_deeper_lists
@@ -50,7 +51,8 @@ class SongVectors:
         return unit_rows(self.matrix)
 
 
-class Given(NamedTuple):
+@dataclass(frozen=True)
+class Given:
     """What all methods recommend from."""
 
     settings: RecommendSettings
@@ -60,6 +62,22 @@ class Given(NamedTuple):
     vectors: SongVectors | None  # None if they are not published now
     catalog: Catalog
     caps: Caps
+    made: list[Prepared] = field(default_factory=list)
+
+    @cached_property
+    def scored(self) -> NDArray[np.float64]:
+        """Vectors of all songs whose inner product with that of a listener is a song's score."""
+        assert self.vectors is not None
+        if self.settings.method == "genre" and self.vectors.probabilities is not None:
+            return with_genres(self.vectors.unit, self.vectors.probabilities, self.settings.weight)
+        return self.vectors.unit
+
+    def prepared(self, typical: NDArray[np.float64]) -> Prepared:
+        """Return the songs that may be recommended, ready for vectors of listeners; made once, for those like these."""
+        if not self.made:
+            among = None if self.facts is None else allowed(self.facts, self.of_lists)
+            self.made.append(prepare_songs(self.scored, self.settings.n, typical=typical, among=among))
+        return self.made[0]
 
 
 class Found(NamedTuple):
@@ -124,18 +142,15 @@ def _merge(given: Given, read: CodeSets, heard: CodeSets, shares: CodeSets | Non
 
 def _by_vectors(given: Given, listeners: Listeners) -> Recommended:
     """Recommend the songs with the largest mean similarity to all likes, with method ``genre`` by genres too."""
-    unit = songs = _unit(given)
-    if given.settings.method == "genre" and given.vectors and given.vectors.probabilities is not None:
-        songs = with_genres(unit, given.vectors.probabilities, given.settings.weight)
-    starts, codes = listeners.likes
+    songs, (starts, codes) = given.scored, listeners.likes
     likes = sparse.csr_array((np.ones(len(codes)), codes, starts), shape=(len(starts) - 1, len(songs)))
     has_likes = np.flatnonzero(np.diff(starts))
-    among = None if given.facts is None else allowed(given.facts, given.of_lists)
+    of_likes = tastes(likes[has_likes], songs)
     of_those = nearest_to_tastes(
-        tastes(likes[has_likes], songs), songs, listeners.heard.take(has_likes), given.catalog, given.settings.n,
-        caps=given.caps, among=among,
+        of_likes, given.prepared(of_likes), listeners.heard.take(has_likes), given.catalog,
+        given.settings.n, caps=given.caps,
     )  # fmt: skip
-    most_similar_like(of_those, listeners.likes.take(has_likes), unit)
+    most_similar_like(of_those, listeners.likes.take(has_likes), _unit(given))
     found = nobody_yet(len(starts) - 1, given.settings.n)
     for every, own in zip(found, of_those, strict=True):
         every[has_likes] = own

@@ -9,6 +9,7 @@ from musicrec.similarity import Lists, top_n
 from musicrec.similarity.listeners.in_turn import in_turn
 from musicrec.similarity.listeners.nearest_to_likes import Catalog, Listeners, caps_of
 from musicrec.similarity.listeners.nearest_to_tastes import most_similar_like, nearest_to_tastes
+from musicrec.similarity.search.queries import prepare_songs
 from musicrec.similarity.songs import CodeSets
 
 pytestmark = pytest.mark.thorough  # the kernels are compiled
@@ -106,7 +107,8 @@ def test_the_nearest_to_a_vector_are_those_of_a_float64_ranking_of_all_songs(cas
     songs = vectors.astype(np.float64)
     tastes = np.array([songs[liked].sum(axis=0) if liked else np.zeros(songs.shape[1]) for liked in likes])
     among = np.arange(0, len(songs), 2) if some_only else None
-    found = nearest_to_tastes(tastes, songs, sets(heard), catalog, n, caps=caps_of(catalog, *most), among=among)
+    prepared = prepare_songs(songs, n, among=among)
+    found = nearest_to_tastes(tastes, prepared, sets(heard), catalog, n, caps=caps_of(catalog, *most))
     assert found.is_exact.all()
     for listener, taste in enumerate(tastes):
         scores = np.array([sum(a * b for a, b in zip(song, taste, strict=True)) for song in songs]).astype(np.float32)
@@ -124,7 +126,7 @@ def test_the_like_that_a_song_is_most_similar_to_is_named():
     likes = [[3, 7, 20], [], [49]]
     tastes = np.array([songs[liked].sum(axis=0) for liked in likes])
     catalog = Catalog(np.arange(50, dtype=np.int32), sets([[]] * 50))
-    found = nearest_to_tastes(tastes, songs, sets(likes), catalog, 6)
+    found = nearest_to_tastes(tastes, prepare_songs(songs, 6), sets(likes), catalog, 6)
     found.ids[1] = -1
     most_similar_like(found, sets(likes), songs)
     for listener, liked in enumerate(likes):

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musicrec.similarity import top_n
-from musicrec.similarity.search import bounds, starting_limits
-from musicrec.similarity.search import refresh as refreshing
+from musicrec.similarity.search import bounds, queries, starting_limits
 from musicrec.similarity.search.approximate import recall, top_n_approximate
 from musicrec.similarity.search.exact import BLOCK_ROWS
 from musicrec.similarity.search.refresh import full, refresh
@@ -94,7 +93,7 @@ def test_lists_may_be_longer_than_what_is_looked_at_first(n):
 
 @pytest.mark.parametrize("screen", available())
 def test_more_songs_may_change_than_meet_others_at_once(screen, monkeypatch):
-    monkeypatch.setattr(refreshing, "ROWS_AT_ONCE", BLOCK_ROWS + 64)
+    monkeypatch.setattr(queries, "ROWS_AT_ONCE", BLOCK_ROWS + 64)
     rng = np.random.default_rng(0)
     vectors = clumps(6000, rng)
     last = full(vectors, 10, screen=screen)
