@@ -14,7 +14,8 @@ from musicrec.similarity.taste import POOLS, Taste, best, medoid, score
 if TYPE_CHECKING:
     from musicrec.similarity.hubness import METHODS, rerank, statistics
     from musicrec.similarity.rules import is_asked, pool_depth, refine, score_range
-    from musicrec.similarity.search.exact import METRICS, Lists, top_n
+    from musicrec.similarity.search.blocks import METRICS, Lists
+    from musicrec.similarity.search.exact import top_n
     from musicrec.similarity.songs import Songs, songs_of
 
 __all__ = [
@@ -43,7 +44,8 @@ __all__ = [
 ]
 
 COMPILED = {
-    **dict.fromkeys(("METRICS", "Lists", "top_n"), "search.exact"),
+    **dict.fromkeys(("METRICS", "Lists"), "search.blocks"),
+    "top_n": "search.exact",
     **dict.fromkeys(("Songs", "songs_of"), "songs"),
     **dict.fromkeys(("METHODS", "rerank", "statistics"), "hubness"),
     **dict.fromkeys(("is_asked", "pool_depth", "refine", "score_range"), "rules"),

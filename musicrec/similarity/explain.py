@@ -13,7 +13,8 @@ from musicrec.similarity.filters import Cap, agreement, caps_of, limits_of, long
 from musicrec.similarity.hubness import rescored
 from musicrec.similarity.ranking import ranked
 from musicrec.similarity.rules import DEEPER, pool_depth, statistics_of
-from musicrec.similarity.search.exact import Lists, top_n
+from musicrec.similarity.search.blocks import Lists
+from musicrec.similarity.search.exact import top_n
 from musicrec.similarity.songs import Songs
 from musicrec.similarity.tag_rules import allowed, broken
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from musicrec.settings import Rules
 from musicrec.simd.lanes import inlined_kernel, kernel
 from musicrec.similarity.list_quality import SCORE_RANGE
-from musicrec.similarity.search.exact import Lists
+from musicrec.similarity.search.blocks import Lists
 from musicrec.similarity.songs import Codes, CodeSets, Songs, as_sets
 
 Rows = NDArray[np.integer]

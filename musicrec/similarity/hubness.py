@@ -24,7 +24,7 @@ from musicrec.errors import ConfigError
 from musicrec.similarity.feature_spaces import moments as moments_of_rows
 from musicrec.similarity.list_quality import SCORE_RANGE
 from musicrec.similarity.ranking import ranked
-from musicrec.similarity.search.exact import Lists
+from musicrec.similarity.search.blocks import Lists
 
 Ids = NDArray[np.int32]
 Scores = NDArray[np.float32]

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from musicrec.similarity.search.exact import Lists
+from musicrec.similarity.search.blocks import Lists
 
 
 def ranked(ids: NDArray[np.int32], scores: NDArray[np.float32], n: int | None = None) -> Lists:

@@ -19,7 +19,8 @@ from musicrec.similarity.filters import agreement, limits_of, longest, most_agre
 from musicrec.similarity.hubness import NEIGHBOURS, Statistics, rescored, statistics
 from musicrec.similarity.list_quality import SCORE_RANGE
 from musicrec.similarity.ranking import ranked
-from musicrec.similarity.search.exact import Lists, top_n
+from musicrec.similarity.search.blocks import Lists
+from musicrec.similarity.search.exact import top_n
 from musicrec.similarity.songs import Songs
 from musicrec.similarity.tag_rules import allowed
 

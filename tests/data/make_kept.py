@@ -56,7 +56,9 @@ def main(folder: Path) -> None:
     for model in (*OTHER_MODELS, "svm"):
         train(store, TrainSettings(model=model))
     embed(store, EmbedSettings(model="svm"))
-    with mock.patch("musicrec.similarity.search.exact.available", return_value=("product",)):  # which every machine has
+    with mock.patch(
+        "musicrec.similarity.search.blocks.available", return_value=("product",)
+    ):  # which every machine has
         similar(store, SimilarSettings(n=5))
     for name in (".lock", "_work"):
         if (path := folder / "out" / name).is_dir():

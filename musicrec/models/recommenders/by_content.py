@@ -11,7 +11,7 @@ from scipy import sparse
 from musicrec.models.recommenders.scored import Ids, Rows, Scored, Scores, best_unheard
 from musicrec.similarity.listeners.in_turn import in_turn
 from musicrec.similarity.listeners.nearest_to_likes import Catalog, Listeners
-from musicrec.similarity.search.exact import Lists
+from musicrec.similarity.search.blocks import Lists
 from musicrec.similarity.songs import CodeSets
 from musicrec.similarity.taste import medoid
 

@@ -19,7 +19,7 @@ from musicrec.similarity.listeners.nearest_to_likes import (
     nobody_yet,
     passes,
 )
-from musicrec.similarity.search.exact import Lists
+from musicrec.similarity.search.blocks import Lists
 
 
 def in_turn(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicrec.simd.lanes import inlined_kernel, kernel
-from musicrec.similarity.search.exact import Lists
+from musicrec.similarity.search.blocks import Lists
 from musicrec.similarity.songs import CodeSets
 
 Int32 = NDArray[np.int32]

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from musicrec.similarity.search import bounds
+from musicrec.similarity.search.blocks import METRICS, Lists, as_lists, check, empty, new_lists, prepare, slices
 from musicrec.similarity.search.clusters import cluster
-from musicrec.similarity.search.exact import METRICS, Lists, as_lists, check, empty, new_lists, prepare, slices, top_n
+from musicrec.similarity.search.exact import top_n
 from musicrec.similarity.search.shards import Part, lists_of_places, take_places
 
 PROBES = 32

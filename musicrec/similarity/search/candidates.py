@@ -277,6 +277,36 @@ def read_out(lists, songs, scores):
 
 
 @kernel
+def read_scores(keys, scores):
+    """Write the scores in keys, minus infinity for no key."""
+    for i in range(keys.size):
+        scores[i] = score_of(keys[i]) if keys[i] else -np.inf
+
+
+@kernel
+def rescale(keys, factors, new):
+    """Write keys of the same songs with scores times factors, powers of two."""
+    for i in range(keys.size):
+        if keys[i]:
+            new[i] = key_of(np.float32(score_of(keys[i]) * factors[i]), song_of(keys[i]))
+
+
+@kernel
+def offer(scale, lists, rows, found, factors):
+    """Offer to the lists in some rows what other lists hold, with scores times factors, powers of two."""
+    for k in range(rows.size):
+        i = rows[k]
+        for rank in range(found.counts[k]):
+            key = found.keys[k, rank]
+            key = key_of(np.float32(score_of(key) * factors[k]), song_of(key))
+            if key > lists.floors[i]:
+                lists.keys[i, lists.counts[i]] = key
+                lists.counts[i] += 1
+                if lists.counts[i] == lists.keys.shape[1]:
+                    keep_best(scale, lists, i)
+
+
+@kernel
 def renumber(lists, row_of, bound_of):
     """Give the songs in lists new numbers, in the same order, and remove those that have none.
 

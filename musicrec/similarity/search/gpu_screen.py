@@ -29,7 +29,7 @@ def compare_on_gpu(
     *,
     is_same: bool,
 ) -> None:
-    """Compare rows of `a` with columns of `b`, as :func:`musicrec.similarity.search.exact.compare_blocks` does.
+    """Compare rows of `a` with columns of `b`, as :func:`musicrec.similarity.search.blocks.compare_blocks` does.
 
     Parameters
     ----------

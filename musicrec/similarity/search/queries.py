@@ -10,10 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from musicrec.similarity.search import bounds, candidates
-from musicrec.similarity.search.bounds import Projection, Vectors
-from musicrec.similarity.search.candidates import CandidateLists, closed
-from musicrec.similarity.search.clusters import cluster
-from musicrec.similarity.search.exact import (
+from musicrec.similarity.search.blocks import (
     BLOCK_ROWS,
     Block,
     Lists,
@@ -25,6 +22,9 @@ from musicrec.similarity.search.exact import (
     prepare,
     slices,
 )
+from musicrec.similarity.search.bounds import Projection, Vectors
+from musicrec.similarity.search.candidates import CandidateLists, closed
+from musicrec.similarity.search.clusters import cluster
 from musicrec.similarity.search.starting_limits import guess_from_sample
 
 ROWS_AT_ONCE = 4 * BLOCK_ROWS  # their codes fit into the L2 cache, and the catalog's codes are read less often
@@ -71,19 +71,42 @@ def prepare_songs(
         `vectors` is not a matrix, or it holds NaN or infinite values.
     """
     given = prepare(vectors, "inner")
-    power = int(np.log2(given.unit))
-    given = given._replace(unit=1.0)
     rows = np.arange(len(given.values)) if among is None else np.asarray(among, np.int64)
-    chosen = given if among is None else given.rows(rows)
-    longest = float(np.linalg.norm(chosen.values, axis=1).max(initial=0.0))
-    fitted = chosen if len(rows) else Vectors(given.values[:1] * 0, np.ones(1), 1.0)
-    screen = check(1, "inner", screen)
+    chosen, power = given.rows(rows)._replace(unit=1.0), int(np.log2(given.unit))
+    longest = length_of_longest(chosen)
     some = None if typical is None else _as_queries(longest, typical, given.values.dtype)[0]
-    projection = bounds.fit(fitted, candidates.INNER, min(n, len(fitted.values)), screen, typical=some)
-    reach = longest + float(np.linalg.norm(projection.centre))  # of a query from the centre
+    return Prepared(*codes_of(chosen, rows, n, check(1, "inner", screen), typical=some), longest, power)
+
+
+def codes_of(
+    given: Vectors, numbers: NDArray[np.int64], n: int, screen: str, *, typical: Vectors | None = None
+) -> tuple[Projection, CandidateLists]:
+    """Make codes of songs for queries no longer than the longest song.
+
+    Parameters
+    ----------
+    given : Vectors
+        [N, d].
+    numbers : numpy.ndarray
+        int64 [N], number of each song.
+    n : int
+        Length of the lists of queries.
+    screen : str
+        One of screens.available().
+    typical : Vectors, optional
+        Some of the queries, by default the songs.
+    """
+    fitted = given if len(numbers) else Vectors(np.zeros((1, given.values.shape[1]), np.float32), np.ones(1), 1.0)
+    projection = bounds.fit(fitted, candidates.INNER, min(n, len(fitted.values)), screen, typical=typical)
+    reach = length_of_longest(given) + float(np.linalg.norm(projection.centre))  # of a query from the centre
     projection = bounds.for_vectors_of(max(projection.longest, reach), projection)
-    order = cluster(projection, chosen).order if len(rows) else rows
-    return Prepared(projection, new_lists(projection, chosen.rows(order), rows[order], 0), longest, power)
+    order = cluster(projection, given).order if len(numbers) else numbers
+    return projection._replace(unit=given.unit), new_lists(projection, given.rows(order), numbers[order], 0)
+
+
+def length_of_longest(given: Vectors) -> float:
+    """Return the length of the longest vector; 0 if there is none."""
+    return float(np.linalg.norm(given.values, axis=1).max(initial=0.0))
 
 
 def nearest(songs: Prepared, queries: ArrayLike, n: int) -> Lists:
@@ -139,7 +162,14 @@ def _as_queries(longest: float, queries: ArrayLike, kind: np.dtype[Any]) -> tupl
 
 
 def nearest_to(
-    projection: Projection, others: CandidateLists, given: Vectors, numbers: NDArray[np.int64], depth: int
+    projection: Projection,
+    others: CandidateLists,
+    given: Vectors,
+    numbers: NDArray[np.int64],
+    depth: int,
+    *,
+    floors: NDArray[np.uint64] | None = None,
+    may_guess: bool = True,
 ) -> CandidateLists:
     """Return sorted lists of some vectors from all `others`, and offer the vectors to the lists of these.
 
@@ -155,16 +185,38 @@ def nearest_to(
         int64 [V], number of each vector; no list holds its own.
     depth : int
         Length of the lists.
+    floors : numpy.ndarray, optional
+        uint64 [V], keys that songs must exceed to enter a list; by default all may enter.
+    may_guess : bool
+        Guess limits from a sample. It does not pay where the floors are near to what lists will end with.
     """
-    new = new_lists(projection, given, numbers, depth)
-    guessed = guess_from_sample(projection, new, others)
+    new = _new_lists(projection, given, numbers, depth, floors)
+    guessed = new.limits.copy()
+    if may_guess:
+        guess_from_sample(projection, new, others)
+        guessed = np.maximum(new.limits, guessed, out=new.limits).copy()
     _compare_with_all(projection, new, others)
     candidates.set_limits(projection.scale, new)
     lacking = np.flatnonzero((new.limits < guessed)[: len(numbers)])
     if len(lacking):
-        anew = new_lists(projection, given.rows(lacking), numbers[lacking], depth)
+        of_those = None if floors is None else floors[lacking]
+        anew = _new_lists(projection, given.rows(lacking), numbers[lacking], depth, of_those)
         _compare_with_all(projection, anew, closed(others))
         new.keys[lacking], new.counts[lacking], new.floors[lacking] = anew.keys, anew.counts, anew.floors
+    return new
+
+
+def _new_lists(
+    projection: Projection,
+    given: Vectors,
+    numbers: NDArray[np.int64],
+    depth: int,
+    floors: NDArray[np.uint64] | None,
+) -> CandidateLists:
+    new = new_lists(projection, given, numbers, depth)
+    if floors is not None and depth:
+        new.floors[:] = floors
+        candidates.set_limits(projection.scale, new)
     return new
 
 

@@ -12,17 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from musicrec.similarity.search import bounds, candidates, codes
+from musicrec.similarity.search.blocks import METRICS, Lists, as_lists, check, padded, prepare
 from musicrec.similarity.search.bounds import Projection, Vectors
 from musicrec.similarity.search.candidates import CandidateLists, closed
-from musicrec.similarity.search.exact import (
-    METRICS,
-    Lists,
-    all_pairs,
-    as_lists,
-    check,
-    padded,
-    prepare,
-)
+from musicrec.similarity.search.exact import all_pairs
 from musicrec.similarity.search.queries import nearest_to
 
 Rows = NDArray[np.int64]

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from musicrec.similarity.search import candidates
+from musicrec.similarity.search.blocks import BLOCK_ROWS, Block, compare_blocks, slices
 from musicrec.similarity.search.bounds import Projection
 from musicrec.similarity.search.candidates import CandidateLists
 from musicrec.similarity.search.clusters import Clusters
-from musicrec.similarity.search.exact import BLOCK_ROWS, Block, compare_blocks, slices
 from musicrec.similarity.search.screens import PANEL, TILE_ROWS
 from musicrec.similarity.search.starting_limits import start_from_clusters
 

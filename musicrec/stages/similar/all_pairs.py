@@ -31,10 +31,11 @@ from musicrec.similarity.hubness import Statistics
 from musicrec.similarity.rules import is_asked, pool_depth, refine, statistics_of
 from musicrec.similarity.search import bounds, candidates
 from musicrec.similarity.search.approximate import n_clusters, recall
+from musicrec.similarity.search.blocks import METRICS, Lists, as_lists, check, new_lists, prepare, slices
 from musicrec.similarity.search.bounds import Projection
 from musicrec.similarity.search.candidates import CandidateLists, as_read
 from musicrec.similarity.search.clusters import Clusters, cluster
-from musicrec.similarity.search.exact import METRICS, Lists, as_lists, check, new_lists, prepare, slices, with_room
+from musicrec.similarity.search.exact import with_room
 from musicrec.similarity.search.refresh import SPARES, Kept, full, refresh
 from musicrec.similarity.search.screens import DEVICE
 from musicrec.similarity.search.shards import Part, lists_of_places, take_places

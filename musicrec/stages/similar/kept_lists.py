@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from musicrec.files.paths import AnyPath, local_copy, read_bytes, write_folder
+from musicrec.similarity.search.blocks import Lists
 from musicrec.similarity.search.bounds import Projection
 from musicrec.similarity.search.candidates import CandidateLists, room
-from musicrec.similarity.search.exact import Lists
 from musicrec.similarity.search.refresh import Kept
 from musicrec.similarity.search.screens import available
 

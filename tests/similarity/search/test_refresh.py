@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from musicrec.similarity import top_n
 from musicrec.similarity.search import bounds, queries, starting_limits
 from musicrec.similarity.search.approximate import recall, top_n_approximate
-from musicrec.similarity.search.exact import BLOCK_ROWS
+from musicrec.similarity.search.blocks import BLOCK_ROWS
 from musicrec.similarity.search.refresh import full, refresh
 from musicrec.similarity.search.screens import available
 

@@ -17,7 +17,7 @@ from musicrec.serve.lookup import SimilarTable
 from musicrec.serve.status import versions_of
 from musicrec.settings import SimilarSettings
 from musicrec.similarity import refine, songs_of, top_n
-from musicrec.similarity.search.exact import Lists
+from musicrec.similarity.search.blocks import Lists
 from musicrec.similarity.search.refresh import full
 from musicrec.stages.similar import all_pairs
 from musicrec.stages.similar.kept_lists import load, save

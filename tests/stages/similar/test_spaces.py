@@ -14,7 +14,7 @@ from musicrec.serve.status import versions_of
 from musicrec.settings import ExtractSettings, SimilarSettings, VectorsSettings
 from musicrec.similarity import top_n
 from musicrec.similarity.joined_spaces import join
-from musicrec.similarity.search.exact import Lists
+from musicrec.similarity.search.blocks import Lists
 from musicrec.stages.chain import ChainSettings, chain_settings, stages
 from musicrec.stages.similar.kept_lists import FOLDER, load
 from musicrec.stages.similar.stage import similar
