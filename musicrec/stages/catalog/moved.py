@@ -9,7 +9,7 @@ from typing import Any
 
 from musicrec.audio import is_remote, local_path
 from musicrec.stages.catalog.layouts import Listing, Track
-from musicrec.stages.catalog.unread import problem_of
+from musicrec.stages.catalog.unread import out_of_sight, problem_of
 
 Row = dict[str, Any]
 
@@ -40,6 +40,7 @@ def keep_ids(listing: Listing, before: Mapping[str, Row], content_hash: Callable
     moved = _match(new, [row for track_id, row in gone.items() if track_id not in stay], content_hash)
     for track in new:
         track.track_id = moved.get(track.uri, track.track_id)
+    unread |= {track_id for track_id in gone.keys() - moved.values() if out_of_sight(gone[track_id]["uri"])}
     _make_unique(listing, [track for track in new if track.uri not in moved], unread)
     return len(moved)
 

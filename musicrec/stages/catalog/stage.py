@@ -30,7 +30,7 @@ from musicrec.stages.catalog.genre_source import Taken, take, use
 from musicrec.stages.catalog.layouts import Listing, Track, list_source
 from musicrec.stages.catalog.moved import keep_ids
 from musicrec.stages.catalog.servers import server_info
-from musicrec.stages.catalog.unread import lines_of, not_gone
+from musicrec.stages.catalog.unread import lines_of, not_gone, out_of_sight
 from musicrec.stages.finish import finish
 from musicrec.store.lineage import digest, made_by
 from musicrec.store.outcomes import Counts, Outcome, outcomes_table
@@ -239,14 +239,21 @@ def _read(track: Track, before: dict[str, Any] | None, separators: Sequence[str]
         if before and known_hash and alike and _said_before(before, track.facts):
             return Read(before | row, False)
         content_hash = known_hash or _content_hash(track.path)
-    except OSError as e:
-        if is_gone(e):  # listed, but not there: extract reports it
-            return Read(row | columns_of(Tags(), track.facts, name, separators), False)
-        problem = DecodeError(Reason.UNREADABLE, f"the file cannot be read: {e.strerror or e}")
+    except (OSError, ValueError) as e:  # ValueError: a manifest's path contains a zero byte
+        as_named = row | columns_of(Tags(), track.facts, name, separators)
         known = before if before and before["uri"] == track.uri else None
-        return Read(known or row | columns_of(Tags(), track.facts, name, separators), False, problem)
+        problem = _problem_of(track, e, was_read=bool(known and known["content_hash"]))
+        return Read(known if known and problem else as_named, False, problem)
     row |= columns_of(read_tags(track.path), track.facts, name, separators)
     return Read(row | {"content_hash": content_hash}, known_hash is None)
+
+
+def _problem_of(track: Track, error: OSError | ValueError, *, was_read: bool) -> DecodeError | None:
+    """Return why a file that is listed cannot be read; None if it is not there, which extract reports."""
+    if isinstance(error, OSError) and not is_gone(error):
+        return DecodeError(Reason.UNREADABLE, f"the file cannot be read: {error.strerror or error}")
+    unseen = out_of_sight(track.uri, is_named=True) if was_read else None
+    return DecodeError(Reason.UNREADABLE, unseen) if unseen else None
 
 
 def _said_before(before: dict[str, Any], facts: dict[str, str | None]) -> bool:

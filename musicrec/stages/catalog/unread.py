@@ -24,8 +24,8 @@ NOTHING_UNREAD: Mapping[AnyPath, str] = MappingProxyType({})
 def not_gone(listing: Listing, before: Mapping[str, Row]) -> list[tuple[Row, DecodeError]]:
     """Return the rows of songs that are not listed, but not gone either, each with the reason.
 
-    A song is gone if its file or object is not there, the folders above it could be listed, and none is a broken link.
-    A song that a manifest no longer names is gone too.
+    A song is gone if its file or object is not there, the folders above it could be listed, none is a broken link, and
+    none has lost all that it held. A song that a manifest no longer names is gone too.
     """
     if listing.kind == "manifest":
         return []
@@ -33,7 +33,9 @@ def not_gone(listing: Listing, before: Mapping[str, Row]) -> list[tuple[Row, Dec
     uris = {track.uri for track in listing.tracks}
     missing = [row for track_id, row in before.items() if track_id not in listed and row["uri"] not in uris]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        problems = list(pool.map(lambda row: problem_of(row["uri"], listing.unread), missing))
+        problems = list(
+            pool.map(lambda row: problem_of(row["uri"], listing.unread) or out_of_sight(row["uri"]), missing)
+        )
     return [
         (row, DecodeError(Reason.UNREADABLE, problem))
         for row, problem in zip(missing, problems, strict=True)
@@ -56,11 +58,48 @@ def problem_of(uri: str, unread: Mapping[AnyPath, str]) -> str | None:
     return None  # it is there, but under another name, hidden, or beside the source
 
 
+def out_of_sight(uri: str, *, is_named: bool = False) -> str | None:
+    """Return why a file that is not there may come back; None if it is there, or gone.
+
+    A disk that is not mounted leaves an empty folder, or none.
+
+    Parameters
+    ----------
+    uri : str
+        The song.
+    is_named : bool
+        The source still names the song: as a link, or in a manifest. Then a folder that is not there is enough; else
+        the folder must have lost folders with songs, since one whose own songs are deleted is empty too.
+    """
+    if is_remote(uri) or (path := Path(local_path(uri))).exists():
+        return None
+    if problem := _broken_link(path):
+        return problem
+    lost = _lost(path)
+    if (is_named or lost != path) and _is_empty(lost.parent):
+        return f"{lost.parent} is empty, as a disk that is not mounted is; if its songs are gone, remove it"
+    return f"{lost} is not there" if is_named and lost != path else None
+
+
+def _lost(path: Path) -> Path:
+    """Return the first part of a path that is not there."""
+    return next((part for part in (path, *path.parents) if part.parent.exists()), path)
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return not any(folder.iterdir())
+    except OSError:  # a file lies there now, or the folder may not be listed
+        return False
+
+
 def _broken_link(path: Path) -> str | None:
-    """Return which folder above a file is a link to what is not there, such as a disk that is not mounted."""
-    for folder in path.parents:
-        if folder.is_symlink() and not folder.exists():
-            return f"{folder} is a link to {folder.readlink()}, which is not there"
+    """Return which part of a path is a link to what is not there, such as a disk that is not mounted."""
+    if path.is_symlink() and not path.exists():
+        return f"it is a link, and {_lost(path.parent / path.readlink())} is not there"
+    for part in path.parents:
+        if part.is_symlink() and not part.exists():
+            return f"{part} is a link to {part.readlink()}, which is not there"
     return None
 
 

@@ -76,7 +76,9 @@ def _walk(source: Path, exclude: AnyPath) -> Iterator[tuple[Path, str, None]]:
         subfolders[:] = [s for s in links_last if enter(Path(folder) / s)]
         for name in sorted(names):
             yield Path(folder) / name, "", None
-    yield from ((Path(e.filename), e.strerror or str(e), None) for e in problems if not is_gone(e))
+    for e in problems:
+        if not is_gone(e) or Path(e.filename).is_dir():  # one that was away for a moment was not listed either
+            yield Path(e.filename), e.strerror or str(e), None
 
 
 def _objects(source: "UPath", exclude: AnyPath) -> Iterator[tuple["UPath", str, dict[str, Any]]]:

@@ -130,6 +130,120 @@ def test_a_broken_link_that_no_song_lay_behind_is_nothing_to_report(store, sourc
     assert run(store, source).unread == ()
 
 
+@pytest.fixture
+def linked_files(source, tmp_path) -> list[Path]:
+    """Songs that are links to files on a disk, each beside others."""
+    links = [source / "pop/x.wav", source / "y.wav"]
+    for i, link in enumerate(links):
+        song(tmp_path / "disk" / link.name, 20 + i)
+        link.symlink_to(tmp_path / "disk" / link.name)
+    return links
+
+
+def test_songs_that_are_links_to_a_disk_that_is_not_mounted_keep_their_rows(store, source, tmp_path, linked_files):
+    run(store, source)
+    known = table(store)
+    (tmp_path / "disk").rename(tmp_path / "away")
+    (source / "never.wav").symlink_to(tmp_path / "nowhere.wav")
+    counts = run(store, source)
+    pd.testing.assert_frame_equal(table(store).drop("never.wav"), known, check_dtype=False)
+    assert reasons(store) == {"pop/x.wav": "unreadable", "y.wav": "unreadable"}
+    cause = f"it is a link, and {tmp_path}/disk is not there"
+    assert counts.unread == (f"2 songs could not be read: {cause}; for example pop/x.wav",)
+    (tmp_path / "away").rename(tmp_path / "disk")
+    linked_files[1].unlink()
+    counts = run(store, source)
+    assert (counts.fresh, counts.unread) == (0, ())
+    assert list(table(store).index) == sorted([*NAMES, "never.wav", "pop/x.wav"])
+
+
+def mount(place: Path, disk: Path, *, is_mounted: bool) -> None:
+    """Let the content of a disk appear in a folder, or leave it empty."""
+    (disk if is_mounted else place).rename(place if is_mounted else disk)
+    if not is_mounted:
+        place.mkdir()
+
+
+def test_songs_of_a_mount_point_that_is_empty_tonight_keep_their_rows(store, source, tmp_path):
+    for i, name in enumerate(("nas/a/x.wav", "nas/b/y.wav")):
+        song(source / name, 30 + i)
+    run(store, source)
+    known = table(store)
+    mount(source / "nas", tmp_path / "disk", is_mounted=False)
+    counts = run(store, source, max_removed_fraction=0)
+    pd.testing.assert_frame_equal(table(store), known)
+    said = "is empty, as a disk that is not mounted is; if its songs are gone, remove it"
+    assert counts.unread == (f"2 songs could not be read: {source}/nas {said}; for example nas/a/x.wav",)
+    mount(source / "nas", tmp_path / "disk", is_mounted=True)
+    assert (counts := run(store, source)).unread == ()
+    assert counts.fresh == 0
+    mount(source / "nas", tmp_path / "disk", is_mounted=False)
+    (source / "nas").rmdir()
+    assert run(store, source).unread == ()
+    assert list(table(store).index) == sorted(NAMES)
+
+
+def test_songs_that_left_an_empty_folder_have_moved_or_are_gone(store, source):
+    """All songs of a folder are deleted, and a whole tree goes elsewhere: nothing of that is a disk."""
+    for i, name in enumerate(("nas/a/x.wav", "nas/b/y.wav")):
+        song(source / name, 30 + i)
+    run(store, source)
+    for name in ("pop/c.wav", "pop/d.wav"):
+        (source / name).unlink()
+    for name in ("a", "b"):
+        (source / "nas" / name).rename(source / "rock" / name)
+    counts = run(store, source)
+    assert (counts.moved, counts.unread) == (2, ())
+    assert set(table(store).index) == {"e.wav", "nas/a/x.wav", "nas/b/y.wav", "rock/a.wav", "rock/live/b.wav"}
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_songs_that_a_manifest_names_on_a_disk_that_is_not_mounted_keep_their_rows(store, source, tmp_path, is_empty):
+    (tmp_path / "songs.csv").write_text("path\n" + "\n".join(f"songs/{name}" for name in NAMES))
+    (source / "pop/d.wav").unlink()  # it never was there: one that is missing
+    run(store, tmp_path / "songs.csv")
+    known = table(store)
+    mount(source, tmp_path / "disk", is_mounted=False)
+    if not is_empty:
+        source.rmdir()
+    counts = run(store, tmp_path / "songs.csv")
+    pd.testing.assert_frame_equal(table(store), known)
+    assert set(reasons(store)) == {f"songs/{name}" for name in NAMES if name != "pop/d.wav"}
+    assert len(counts.unread) == 1
+    if not is_empty:
+        source.mkdir()
+    mount(source, tmp_path / "disk", is_mounted=True)
+    (source / "e.wav").unlink()  # beside others: it is gone
+    assert run(store, tmp_path / "songs.csv").unread == ()
+    assert table(store).content_hash.isna().to_dict() == {f"songs/{n}": n in ("pop/d.wav", "e.wav") for n in NAMES}
+
+
+def test_a_folder_that_has_become_a_file_is_gone(store, source):
+    song(source / "nas/a/x.wav", 30)
+    run(store, source)
+    shutil.rmtree(source / "nas")
+    (source / "nas").write_text("a note")
+    assert run(store, source).unread == ()
+    assert list(table(store).index) == sorted(NAMES)
+
+
+def test_a_path_that_cannot_be_one_is_a_song_that_is_missing(store, source, tmp_path):
+    (tmp_path / "songs.csv").write_bytes(b"path\nsongs/e.wav\nsongs/a\0b.wav\n")
+    counts = run(store, tmp_path / "songs.csv")
+    assert (counts.total, counts.unread) == (2, ())
+    assert table(store).content_hash.isna().tolist() == [True, False]
+
+
+def test_a_folder_that_was_away_while_it_was_listed_is_not_gone(store, source, monkeypatch):
+    """Another program has put it aside for a moment."""
+    run(store, source)
+    known = table(store)
+    break_listing(monkeypatch, source / "rock", errno.ENOENT)
+    counts = run(store, source)
+    pd.testing.assert_frame_equal(table(store), known)
+    assert len(counts.unread) == 1
+
+
 def test_songs_that_are_really_removed_are_gone(store, source):
     run(store, source)
     shutil.rmtree(source / "rock")
