@@ -4,6 +4,7 @@ Folders may be genres, but also artists, albums or years. What they are is judge
 of the folders on the way to a song, and by its tags.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 
 from musicrec.files.paths import AnyPath
 from musicrec.settings import GenreSource
+from musicrec.stages.catalog.album_folders import album_depth
 from musicrec.stages.catalog.file_tags.fields import Tags
 from musicrec.stages.catalog.file_tags.read import read_tags
 from musicrec.stages.catalog.file_tags.text import GENRES, genres_of, name_key
@@ -25,6 +27,8 @@ MOST_OF = 1 / 3  # share of the songs whose folders must look alike to decide
 SUBFOLDERS = 3  # a genre has as many artists; an artist has fewer albums, as a rule
 GROWN = 2  # a catalog that has so many times the songs is judged again
 KNOWN_GENRES = frozenset(map(name_key, GENRES))
+END = r"(\w|\d{2,4})"  # of a range, such as A-C or 1990-99
+INITIALS_OR_YEARS = re.compile(rf"\W|\w|\d+|\d{{2,4}}'?(s|er)|{END} ?[-–] ?{END}", re.IGNORECASE)
 OF_KIND = {"gtzan": "file names", "fma": "tracks.csv", "manifest": "the manifest"}
 
 
@@ -73,7 +77,8 @@ def take(asked: GenreSource, listing: Listing, source: AnyPath, before: Mapping[
         if has_genres or listing.kind == "gtzan":
             return Taken("folder", f"the layout is {listing.kind}", n_songs)
         return Taken("tags", f"{OF_KIND[listing.kind]} gives none", n_songs)
-    return Taken(*judge(_sample(listing, source)), n_songs)
+    paths = [relative_id(track.path, source).split("/") for track in listing.tracks if track.path]
+    return Taken(*judge(_sample(listing, source), paths), n_songs)
 
 
 def use(taken: Taken, listing: Listing) -> None:
@@ -85,8 +90,15 @@ def use(taken: Taken, listing: Listing) -> None:
             track.facts["genre"] = None
 
 
-def judge(songs: Iterable[Place]) -> tuple[GenreSource, str]:
+def judge(songs: Iterable[Place], paths: Iterable[Sequence[str]] = ()) -> tuple[GenreSource, str]:
     """Return where to take the genre of songs from, and why.
+
+    Parameters
+    ----------
+    songs : iterable of (sequence of str, Tags)
+        A sample of the songs: the folders on the way to each, and its tags.
+    paths : iterable of sequence of str
+        The folders on the way to each song of the source, and the name of its file.
 
     Examples
     --------
@@ -94,13 +106,19 @@ def judge(songs: Iterable[Place]) -> tuple[GenreSource, str]:
     ('folder', 'folders look like genres')
     >>> judge([(["Ada", "First"], Tags([[("ARTIST", "Ada")]])), (["Ben"], Tags([[("ARTIST", "Ben")]]))])
     ('tags', 'folders look like artists')
+    >>> judge([], [["Ada", "1998 - First", "one.mp3"], ["Ben", "2001 - Second", "two.mp3"]])
+    ('tags', 'folders look like artists, by the albums in them')
     """
+    songs = list(songs)
+    return _by_sample(songs) or _by_shape(list(paths) or [[*folders, ""] for folders, _ in songs])
+
+
+def _by_sample(songs: Sequence[Place]) -> tuple[GenreSource, str] | None:
+    """Judge by the names of folders and the tags; return None if they do not tell."""
     by_top: dict[str, list[Place]] = defaultdict(list)
     for folders, tags in songs:
         if folders:
             by_top[folders[0]].append((folders[1:], tags))
-    if not by_top:
-        return "tags", "no song lies in a folder"
     n_songs = sum(map(len, by_top.values()))
     looks = Counter[str]()
     for top, below in by_top.items():
@@ -109,11 +127,24 @@ def judge(songs: Iterable[Place]) -> tuple[GenreSource, str]:
     for look, n in looks.most_common(1):
         if n >= MOST_OF * n_songs:
             return ("folder" if look == "genres" else "tags"), f"folders look like {look}"
+    return None
+
+
+def _by_shape(paths: Sequence[Sequence[str]]) -> tuple[GenreSource, str]:
+    """Judge by how folders lie in one another, and how albums are named."""
+    by_top: dict[str, list[Sequence[str]]] = defaultdict(list)
+    for top, *below in paths:
+        if below:
+            by_top[top].append(below[:-1])
+    if not by_top:
+        return "tags", "no song lies in a folder"
     if len(by_top) == 1:
         return "tags", f"all songs lie in one folder, {next(iter(by_top))}"
-    deep = [below for below in by_top.values() if sum(bool(folders) for folders, _ in below) > len(below) / 2]
-    n_subfolders = sum(len({folders[0] for folders, _ in below if folders}) for below in deep)
-    if len(deep) > len(by_top) / 2 and n_subfolders < SUBFOLDERS * len(deep):
+    if (depth := album_depth(paths)) in (1, 2):
+        return "tags", "folders look like albums" if depth == 1 else "folders look like artists, by the albums in them"
+    deep = [below for below in by_top.values() if sum(map(bool, below)) > len(below) / 2]
+    n_subfolders = sum(len({folders[0] for folders in below if folders}) for below in deep)
+    if depth is None and len(deep) > len(by_top) / 2 and n_subfolders < SUBFOLDERS * len(deep):
         return "tags", "folders lie two deep and hold few others, as those of artists do"
     return "folder", "nothing says that folders are artists or albums"
 
@@ -121,7 +152,7 @@ def judge(songs: Iterable[Place]) -> tuple[GenreSource, str]:
 def _look(name: str, songs: Sequence[Place]) -> str | None:
     """Return what a folder with these songs looks like; None if nothing tells."""
     key = name_key(name)
-    if len(key) == 1 or key.isdecimal():
+    if INITIALS_OR_YEARS.fullmatch(name):
         return "initials or years"
     artists = [_keys(tags, "artist", "artists", "album_artist") for _, tags in songs]
     if _agree(artists, lambda keys: key in keys):
@@ -129,7 +160,8 @@ def _look(name: str, songs: Sequence[Place]) -> str | None:
     if _agree([_keys(tags, "album") for _, tags in songs], lambda keys: any(album in key for album in keys)):
         return "albums"
     genres = [{name_key(genre) for text in tags.of("genre") for genre in genres_of(text)} for _, tags in songs]
-    if key in KNOWN_GENRES or _agree(genres, lambda keys: key in keys):
+    parts = {key, *(name_key(part) for part in re.split(" [-–] ", name))}  # Electronic - House
+    if parts & KNOWN_GENRES or _agree(genres, lambda keys: key in keys):
         return "genres"
     return None
 

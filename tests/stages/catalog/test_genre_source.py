@@ -1,5 +1,6 @@
 """Where genres come from: folders only where they look like genres, and what was decided is said and stays."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +164,45 @@ def test_folders_are_judged_by_names_tags_and_depth(songs, source, why):
     found = judge(songs)
     assert found[0] == source
     assert why in found[1]
+
+
+def tree(*folders: str, file: str = "{}.wav", n: int = 3) -> list:
+    """Paths of `n` songs in each folder; a|b/1|2 stands for all combinations."""
+    found = []
+    for pattern in folders:
+        parts = [part.split("|") for part in pattern.split("/")]
+        found += [[*names, file.format(i)] for names in itertools.product(*parts) for i in range(1, n + 1)]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("paths", "source", "why"),
+    [
+        (tree("Ada|Ben|Cem/1998 - First|2001 - Second|(2004) Third|1999_Fourth"), "tags", "artists, by the albums"),
+        (tree("Ada|Ben|Cem/First (1998)|Second [2001]|Third (2004)"), "tags", "artists, by the albums"),
+        (tree("Ada|Ben|Cem/First|Second|Third|Fourth/CD1|Disc 2"), "tags", "artists, by the albums"),
+        (tree("Ada|Ben|Cem/First|Second|Third|Fourth", file="{:02d} - One"), "tags", "artists, by the albums"),
+        (tree("Ada|Ben|Cem/First|Second|Third|Fourth", file="1-{:02d} One"), "tags", "artists, by the albums"),
+        (tree("First|Second|Third|Fourth/CD 1|CD 2|cd3"), "tags", "look like albums"),
+        (tree("Ada - First|Ben – Second|1998 - Third"), "tags", "look like albums"),
+        (tree("schlager|marsch/Ada|Ben|Cem/1998 - First|2001 - Second"), "folder", "nothing says"),
+        (tree("schlager|marsch/Ada - First (1998)|Ben - Second (2001)|Cem - Third"), "folder", "nothing says"),
+        (tree("schlager|marsch/Ada|Ben|Cem/First|Second", file="{:02d} - One"), "folder", "nothing says"),
+        (tree("schlager|marsch", file="{:02d} - One"), "folder", "nothing says"),
+        (tree("schlager|marsch/Ada|Ben|Cem", file="{:05d}"), "folder", "nothing says"),
+        (tree("Jazz|Rock/1998 - First|2001 - Second"), "folder", "look like genres"),
+        (tree("Electronic - House|Rock - Indie"), "folder", "look like genres"),
+        (tree("A-C|D–F|0-9/Ada|Ben|Cem"), "tags", "look like initials or years"),
+        (tree("80s|1990s|2000er|#/Ada|Ben|Cem"), "tags", "look like initials or years"),
+    ],
+)
+def test_folders_are_judged_by_the_albums_in_them(paths, source, why):
+    found = judge([(path[:-1], Tags()) for path in paths], paths)
+    assert found[0] == source
+    assert why in found[1]
+
+
+def test_all_folders_are_counted_and_not_those_of_a_sample():
+    """Of so many genres, a sample sees one or two artists each."""
+    paths = tree("|".join(f"genre {i}x" for i in range(99)) + "/Ada|Ben|Cem", n=1)
+    assert judge([(path[:-1], Tags()) for path in paths[::3]], paths)[0] == "folder"
