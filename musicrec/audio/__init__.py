@@ -140,7 +140,8 @@ def _reading(path: Path, limits: Limits) -> Iterator[tuple[Iterator[Samples], in
     """Read a file from its start as :func:`load` would read it."""
     with _parts(path, limits) as parts:
         if parts:
-            yield blocks_of_parts(parts, limits)
+            blocks, rate = blocks_of_parts(parts, limits)
+            yield (_else_by_ffmpeg(blocks, path, limits) if ogg.is_one_link(path) else blocks), rate
             return
     with _by_one_decoder(path, limits) as blocks_and_rate:
         yield blocks_and_rate
@@ -163,21 +164,22 @@ def _by_one_decoder(path: Path, limits: Limits) -> AbstractContextManager[tuple[
 @contextmanager
 def _by_libsndfile(path: Path, limits: Limits) -> Iterator[tuple[Iterator[Samples], int]]:
     """Read a file by libsndfile; from where that stops at damage, by FFmpeg, which knows whether it is the end."""
+    with libsndfile.reading(path, limits) as (blocks, rate):
+        yield _else_by_ffmpeg(blocks, path, limits), rate
 
-    def blocks() -> Iterator[Samples]:
-        n = 0
-        try:
-            for block in by_libsndfile:
-                n += len(block)
-                yield block
-        except DecodeError as e:
-            if e.reason not in FOR_FFMPEG:
-                raise
-            with ffmpeg.reading(path, limits) as (others, _):
-                yield from skip(others, n)
 
-    with libsndfile.reading(path, limits) as (by_libsndfile, rate):
-        yield blocks(), rate
+def _else_by_ffmpeg(blocks: Iterator[Samples], path: Path, limits: Limits) -> Iterator[Samples]:
+    """Yield the blocks of a song; from where its decoder stops at damage, those that FFmpeg decodes."""
+    n = 0
+    try:
+        for block in blocks:
+            n += len(block)
+            yield block
+    except DecodeError as e:
+        if e.reason not in FOR_FFMPEG:
+            raise
+        with ffmpeg.reading(path, limits) as (others, _):
+            yield from skip(others, n)
 
 
 def _checked(blocks: Iterable[Samples], rate: int, limits: Limits, path: Path) -> Iterator[Samples]:
@@ -208,7 +210,7 @@ def _decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> t
     """Decode the clip at the file's own rate: by libsndfile, which is faster, or FFmpeg, which reads more formats."""
     with _parts(path, limits) as parts:
         if parts:
-            return clip_of_parts(parts, offset_s, duration_s, limits)
+            return _clip_of_parts(path, parts, offset_s, duration_s, limits)
     try:
         clip, rate = libsndfile.decode(path, offset_s, duration_s, limits)
     except DecodeError as e:
@@ -219,3 +221,15 @@ def _decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> t
         with suppress(DecodeError):
             return ffmpeg.decode(path, offset_s, duration_s, limits)
     return clip, rate
+
+
+def _clip_of_parts(
+    path: Path, parts: Iterable[Part], offset_s: float, duration_s: float, limits: Limits
+) -> tuple[Samples, int]:
+    """Decode the clip of a song that consists of parts; if that is an Ogg file of one link, else by FFmpeg."""
+    try:
+        return clip_of_parts(parts, offset_s, duration_s, limits)
+    except DecodeError as e:
+        if e.reason not in FOR_FFMPEG or not ogg.is_one_link(path):
+            raise
+        return ffmpeg.decode(path, offset_s, duration_s, limits)

@@ -12,6 +12,7 @@ import io
 import mmap
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import BinaryIO, cast
 
 from musicrec.audio import ffmpeg, libsndfile
@@ -48,6 +49,16 @@ def parts(content: mmap.mmap, limits: Limits) -> Iterator[Part] | None:
         return None
     bounds = zip(starts, [*starts[1:], len(content)], patches, strict=True)
     return (_part(_Link(content, start, stop, patch), limits) for start, stop, patch in bounds)
+
+
+def is_one_link(path: Path) -> bool:
+    """Return whether a file is an Ogg file that is no chain, which FFmpeg decodes as a whole.
+
+    libsndfile takes an Opus file for malformed where a page counts some samples more than there are until then, as in
+    files that FFmpeg has cut.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content[:4] == CAPTURE and len(_links(content)) == 1
 
 
 class _Link(io.RawIOBase):

@@ -160,3 +160,29 @@ def crc(page: bytes) -> int:
         if remainder >> bit & 1:
             remainder ^= 0x104C11DB7 << bit - 32
     return remainder
+
+
+def ahead_of_its_time(opus: bytes, n: int = 278) -> bytes:
+    """Opus of which one page counts `n` samples more than there are until then, as FFmpeg writes it after a cut."""
+    starts = [at for at in range(len(opus)) if opus[at : at + 4] == b"OggS"]
+    pages = [bytearray(opus[start:stop]) for start, stop in pairwise([*starts, len(opus)])]
+    for page in pages[4:5]:
+        page[6:14] = (int.from_bytes(page[6:14], "little") + n).to_bytes(8, "little")
+        page[22:26] = bytes(4)
+        page[22:26] = crc(page).to_bytes(4, "little")
+    return b"".join(pages)
+
+
+@pytest.mark.parametrize("rate", [RATE, 24_000])
+def test_opus_that_counts_more_samples_than_it_holds_is_heard(tmp_path, rate):
+    """As a clip and as a stream, it is what FFmpeg decodes; libsndfile takes it for malformed."""
+    path = with_rate(ahead_of_its_time(LINKS["opus"]), rate, tmp_path / "song.opus")
+    with pytest.raises(sf.LibsndfileError, match="malformed"):
+        sf.read(path)
+    with av.open(io.BytesIO(LINKS["opus"])) as file:
+        whole = np.concatenate([frame.to_ndarray() for frame in file.decode(audio=0)], axis=1).mean(axis=0)
+    clip = audio.load(str(path), sample_rate=RATE, offset_s=0, duration_s=100)
+    streamed = np.concatenate(list(audio.stream(str(path), sample_rate=RATE)))
+    for heard in (clip, streamed):
+        assert len(heard) == 8 * RATE
+        np.testing.assert_allclose(heard, whole, atol=2e-3)
