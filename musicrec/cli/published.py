@@ -72,7 +72,8 @@ def status(out: str, max_age: datetime.timedelta | None, as_json: bool) -> None:
     wrong = complaint(store, "similar", max_age)
     if as_json:
         tables = [{**t.version._asdict(), "up_to_date": t.is_up_to_date, "why_not": t.why_not} for t in found.tables]
-        content = {"out": found.out, "complaint": wrong, "tables": tables, "problems": found.problems}
+        content: dict[str, Any] = {"out": found.out, "complaint": wrong, "tables": tables}
+        content |= {"problems": found.problems, "broken_off": found.broken_off}
         click.echo(json.dumps(content, ensure_ascii=False, indent=2))
     else:
         _show(found)
@@ -86,6 +87,11 @@ def _show(found: Any) -> None:  # noqa: ANN401 - Status, whose module is importe
     if found.problems:
         rows = [[p["stage"], p["status"], p["reason"] or "", f"{p['tracks']:,}"] for p in found.problems]
         click.echo("\n" + text_table(["stage", "status", "reason", "tracks"], rows))
+    if run := found.broken_off:
+        when = run["ended_at"][:16].replace("T", " ")
+        click.echo(
+            f"\nthe last run, {run['command']}, ended at {when} with exit code {run['exit_code']}: {run['error']}"
+        )
     for table in found.tables:
         if table.version.versions:
             versions = f"rows that different versions made stand side by side: {table.version.versions}"

@@ -18,6 +18,8 @@ from musicrec.store.store import Store
 
 Figures = dict[str, Any]
 
+REPORTED = ("command", "ended_at", "exit_code", "error")
+RUNS = "_runs"  # folder of the reports of runs
 CLOCKS_APART = datetime.timedelta(minutes=10)  # a time that is further in the future is a mistake
 
 
@@ -52,12 +54,26 @@ class Status(NamedTuple):
     out: str
     tables: list[TableStatus]
     problems: list[Figures]  # stage, status, reason, tracks: of tracks that did not come through
+    broken_off: Figures | None = None  # command, ended_at, exit_code, error: of the last run, if that was not done
 
 
 def status(store: Store) -> Status:
     """Return what is published, whether it is up to date, and why tracks did not come through."""
     tables = [_table_status(store, name) for name in store.published()]
-    return Status(str(store.out), tables, problems(store))
+    return Status(str(store.out), tables, problems(store), broken_off(store))
+
+
+def broken_off(store: Store) -> Figures | None:
+    """Return what its report says of the last run, if it did not end with 0; None if it did, or left no report.
+
+    ``ray job submit`` ends with 0 for a job that was stopped.
+    """
+    reports = children(store.out / RUNS, "*.json")
+    try:
+        run = json.loads(reports[-1].read_text())
+        return {name: run[name] for name in REPORTED} if run["exit_code"] else None
+    except (OSError, ValueError, LookupError, TypeError):  # none, half a report, or one that is just being removed
+        return None
 
 
 def complaint(store: Store, name: str, max_age: datetime.timedelta | None) -> str | None:

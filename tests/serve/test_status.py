@@ -273,6 +273,27 @@ def test_json_says_the_same_for_machines(store, command):
     assert abs(datetime.datetime.now(datetime.UTC) - created) < datetime.timedelta(minutes=5)
 
 
+@pytest.mark.parametrize("last", ["stopped", "done", "half", "other"])
+def test_a_run_that_was_stopped_is_told_until_another_is_done(store, command, last):
+    """Ray ends with 0 for a job that was stopped."""
+    stopped = {
+        "command": "refresh",
+        "ended_at": "2026-11-30T02:00:00+00:00",
+        "exit_code": 1,
+        "error": "stopped: told to",
+    }
+    runs = store.out / "_runs"
+    runs.mkdir()
+    (runs / "20261130T010000.000000Z.json").write_text(json.dumps(stopped))
+    text = {"stopped": json.dumps(stopped), "done": json.dumps(stopped | {"exit_code": 0}), "half": "{", "other": "[]"}
+    (runs / "20261130T020000.000000Z.json").write_text(text[last])
+    code, told, _ = command("status", store.out)
+    line = "the last run, refresh, ended at 2026-11-30 02:00 with exit code 1: stopped: told to"
+    assert (code, line in told) == (0, last == "stopped")
+    _, told, _ = command("status", store.out, "--json")
+    assert json.loads(told)["broken_off"] == (stopped if last == "stopped" else None)
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(1, "1 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (129_600, "36 h"), (172_800, "2 d")],
