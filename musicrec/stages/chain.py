@@ -11,6 +11,7 @@ from musicrec.cluster.resources import is_embedded
 from musicrec.cluster.watchdog import SECONDS_PER_FILE
 from musicrec.errors import ConfigError
 from musicrec.files.paths import AnyPath, read_bytes, to_path
+from musicrec.monitor.log import log_event
 from musicrec.schemas import OK
 from musicrec.serve.tag_scores import models_of, published_tags, with_models
 from musicrec.settings import (
@@ -28,7 +29,14 @@ from musicrec.settings import (
 )
 from musicrec.stages.default_model import default_model, tell_default_model
 from musicrec.stages.default_space import default_space, tell_default
-from musicrec.stages.run_report import RunReport, describe_changes, describe_failures, failures, reported
+from musicrec.stages.run_report import (
+    FAILURES_NAMED,
+    RunReport,
+    describe_changes,
+    describe_failures,
+    failures,
+    reported,
+)
 from musicrec.store.outcomes import Counts
 from musicrec.store.spaces import require_spaces, table_of
 from musicrec.store.store import Store
@@ -124,8 +132,10 @@ def run(
     tell_default(store, settings.similar)
     store.set_parts_apart()
     with reported(store, "run", on_cluster=not is_embedded(address)) as done:
+        failed_before = failures(store)
         for name, stage in stages(store, settings, address=address, **how).items():
             show(done.stage(name, stage))
+        _tell_failures(failures(store) - failed_before, show)
         return done.stage("report", lambda: report(store))
 
 
@@ -176,12 +186,19 @@ def refresh(
             show(f"{done.stage(name, stage)}; {_seconds(done.report, name)}")
             if name == "catalog":
                 show(describe_changes(done.report.songs))
-        if line := describe_failures(failures(store) - failed_before):
-            show(line)
+                log_event("songs", "", **done.report.songs)
+        _tell_failures(failures(store) - failed_before, show)
         check_deadline()
         page = done.stage("report", lambda: report(store))
         show(f"report: {page}; {_seconds(done.report, 'report')}")
     return done.path
+
+
+def _tell_failures(new: set[tuple[str, str]], show: Callable[[str], None]) -> None:
+    """Tell which songs have failed now, and not before."""
+    if line := describe_failures(new):
+        show(line)
+        log_event("failed", songs=dict(sorted(new)[:FAILURES_NAMED]), total=len(new))
 
 
 def _seconds(done: RunReport, stage: str) -> str:

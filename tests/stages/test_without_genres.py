@@ -1,5 +1,6 @@
 """A collection whose genres no model can learn ends with a table all the same, and what will not work is said first."""
 
+import json
 import shutil
 
 import pytest
@@ -24,7 +25,7 @@ def chain_of(out, source, **settings):
     store.create()
     told = []
     run(store, chain_settings(store, {"catalog": {"source": str(source)}, **settings}), show=told.append)
-    return store, {counts.stage: counts for counts in told}
+    return store, {counts.stage: counts for counts in told if not isinstance(counts, str)}
 
 
 @pytest.mark.parametrize(("n", "subfolder"), [(1, ""), (2, "jazz"), (3, ""), (5, "jazz")])
@@ -45,6 +46,22 @@ def test_the_chain_ends_with_a_table_whatever_the_genres(synthetic, tmp_path, ca
     assert "no model is trained, and songs are compared by features" in said
     assert ("its list stays empty" in said) == (n == 1)
     assert (store.out / "report.html").exists()
+
+
+def test_a_run_names_the_songs_that_have_failed_once(synthetic, tmp_path, monkeypatch, capsys):
+    source = source_of(synthetic, tmp_path / "songs", 1)
+    (source / "broken.wav").write_bytes(b"RIFF")
+    store, told = Store(tmp_path / "out"), []
+    store.create()
+    monkeypatch.setenv("MUSICREC_LOG", "json")
+    for chain in (run, refresh):
+        chain(store, chain_settings(store, {"catalog": {"source": str(source)}}), show=told.append)
+    events = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith('{"time"')]
+    (failed,) = (event for event in events if event["event"] == "failed")
+    assert (failed["total"], failed["songs"]) == (1, {"broken.wav": "undecodable"})
+    assert [event["added"] for event in events if event["event"] == "songs"] == [0]
+    failures = [line for line in told if isinstance(line, str) and line.startswith("failed:")]
+    assert failures == ["failed: broken.wav (undecodable)"]
 
 
 def test_a_second_run_changes_nothing_and_a_song_more_is_added(synthetic, tmp_path):
