@@ -75,6 +75,18 @@ def test_a_second_run_changes_nothing_and_a_song_more_is_added(synthetic, tmp_pa
     assert len(store.read("similar")) == 2
 
 
+@pytest.mark.parametrize("model", ["kmeans", "birch", "dbscan"])
+def test_clusters_are_found_without_genres(synthetic, tmp_path, model):
+    """And the second time, nothing is left to do."""
+    source = source_of(synthetic, tmp_path / "songs", 5)
+    store, told = chain_of(tmp_path / "out", source, train={"model": model}, embed={"model": model})
+    assert (told["train"].ok, told["train"].fresh) == (5, 5)
+    before = store.path(f"models/{model}").resolve()
+    refresh(store, chain_settings(store), show=lambda line: None)
+    assert store.path(f"models/{model}").resolve() == before
+    assert len(SimilarTable(store.out)) == 5
+
+
 def test_two_songs_are_too_few_for_clusters_but_not_for_a_table(synthetic, tmp_path):
     source = source_of(synthetic, tmp_path / "songs", 2)
     store, told = chain_of(tmp_path / "out", source, train={"model": "kmeans"}, embed={"model": "kmeans"})

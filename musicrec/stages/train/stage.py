@@ -85,7 +85,7 @@ def train(
     songs = load_training_set(store, full, needs_genres=full.model not in CLUSTERINGS)
     model_id = full.fingerprint(
         *fingerprints(store, full),
-        digest(songs.track_ids, songs.groups, songs.genres),
+        digest(songs.track_ids, songs.groups, *filter(None, [songs.genres])),  # none of clusters without genres
     )
     name = f"models/{full.model}"
     is_current = _published_id(store, name) == model_id
