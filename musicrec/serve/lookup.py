@@ -18,7 +18,7 @@ from musicrec.schemas import SIMILAR, TRACKS
 from musicrec.serve.first_problem import first_problem
 from musicrec.serve.sidecar import SIDECAR, SIDECAR_COLUMNS, Float32, Int32, Sidecar
 from musicrec.serve.sidecar_cache import local_version
-from musicrec.serve.song_names import at_file, closest, find_track, with_words
+from musicrec.serve.song_names import at_file, closest, find_track, in_full, with_words
 from musicrec.serve.song_search import SongSearch
 from musicrec.serve.song_texts import Rows
 from musicrec.serve.space_shares import read_shares
@@ -447,7 +447,7 @@ class SimilarTable:
         """Return the error for a name that no song has; it offers songs that may be meant."""
         nobody = f"no song {name!r} in {self.where}"
         if rows := with_words(name, self._sidecar.songs):
-            maybe = [self.track_id(row) for row in rows]
+            maybe = [self.track_id(row) for row in in_full(name, self._sidecar.songs, rows) or rows]
             more = f", and {len(maybe) - MOST_OFFERED:,} more" if len(maybe) > MOST_OFFERED else ""
             return UnknownTrack(f"{nobody}; its words are in: {', '.join(maybe[:MOST_OFFERED])}{more}", maybe)
         close = closest(name, self._sidecar.songs)

@@ -104,6 +104,24 @@ def with_words(text: str, songs: pa.Table) -> list[int]:
     return found
 
 
+def in_full(text: str, songs: pa.Table, rows: list[int]) -> list[int]:
+    """Return those of some songs whose artist and title, as lists show them, are all of a text.
+
+    Parameters
+    ----------
+    text : str
+        Such as ``Artist – Title``.
+    songs : pyarrow.Table
+        The columns ``track_id``, ``artist`` and ``title``.
+    rows : list of int
+        The songs in question, such as those that :func:`with_words` has found.
+    """
+    _, wanted = words_of(text)
+    named = songs.select(WORDS_OF).take(rows).to_pylist()
+    shown = [f"{song['artist'] or ''} – {title_of(song['track_id'], song['title'])}" for song in named]
+    return [row for row, name in zip(rows, shown, strict=True) if words_of(name)[1] == wanted]
+
+
 def searchable(songs: pa.Table) -> pa.ChunkedArray:
     """Return id, artist and title of each song as one text in which words are found, without case and accents."""
     import pyarrow.compute as pc

@@ -23,7 +23,7 @@ from musicrec.errors import ConfigError, SchemaError, UnknownTrack
 from musicrec.schemas import SIMILAR, TRACKS
 from musicrec.serve.lookup import SimilarTable, Song
 from musicrec.serve.sidecar import SIDECAR, SIDECAR_COLUMNS, HashIndex, Sidecar, write_sidecar
-from musicrec.serve.song_names import names_of, with_words
+from musicrec.serve.song_names import in_full, names_of, with_words
 from musicrec.serve.table_writer import write_table
 from musicrec.settings import CatalogSettings, SimilarSettings
 from musicrec.similarity import top_n
@@ -588,6 +588,21 @@ def test_words_that_one_song_has_are_enough_for_people_and_said(lookup):
     code, text, complaint = lookup("the b")
     assert (code, text) == (1, "")
     assert complaint.endswith(f"; its words are in: {IDS[3]}, {IDS[4]}\n")
+
+
+@pytest.mark.parametrize("name", ["Muddy – One", "muddy - one", "Múddy One"])
+def test_artist_and_title_as_lists_show_them_are_a_song_though_others_have_the_words_too(name):
+    songs = pa.table(
+        {
+            "track_id": ["one/01 Muddy.wav", "one/02 Muddy.wav", "three"],
+            "artist": ["Muddy", "Muddy", None],
+            "title": ["One", "One more", "Muddy one"],
+        }
+    )
+    rows = with_words(name, songs)
+    assert rows == [0, 1, 2]
+    assert in_full(name, songs, rows[:2]) == [0]
+    assert in_full("muddy", songs, rows) == []
 
 
 @pytest.mark.parametrize("form", ["--json", "--csv"])
