@@ -23,7 +23,7 @@ from musicrec.cli.options import (
 )
 from musicrec.cli.personal import JUDGED, evaluate_listeners, judging_options
 from musicrec.cli.tables import lookup
-from musicrec.files.paths import to_path
+from musicrec.files.paths import real_path, to_path
 from musicrec.settings import (
     OWN_SPACES,
     CatalogSettings,
@@ -99,7 +99,7 @@ def chain_settings(store: Store, settings_file: Path | None, options: dict[str, 
 def _catalog_settings(store: Store, settings_file: Path | None, options: dict[str, Any]) -> CatalogSettings:
     """Return the settings, with the source as an absolute path without symbolic links."""
     settings = settings_of(CatalogSettings, store, settings_file, options)
-    return settings.model_copy(update={"source": str(to_path(settings.source).resolve())})
+    return settings.model_copy(update={"source": real_path(to_path(settings.source))})
 
 
 @click.command(

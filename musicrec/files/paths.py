@@ -66,6 +66,11 @@ def to_path(address: str | os.PathLike[str] | AnyPath) -> AnyPath:
         raise ConfigError(f"{text} cannot hold tables; expected a folder or s3://bucket/prefix") from e
 
 
+def real_path(path: AnyPath) -> str:
+    """Return a path without symbolic links, as far as there is one: links in a circle stay as they are."""
+    return os.path.realpath(path) if isinstance(path, Path) else str(path.resolve())
+
+
 def path_string(path: AnyPath) -> str:
     """Return the name of a path in its file system."""
     return str(path) if isinstance(path, Path) else path.path

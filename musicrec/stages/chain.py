@@ -10,7 +10,7 @@ from musicrec.cluster.deadline import check_deadline, deadline
 from musicrec.cluster.resources import is_embedded
 from musicrec.cluster.watchdog import SECONDS_PER_FILE
 from musicrec.errors import ConfigError
-from musicrec.files.paths import AnyPath, read_bytes, to_path
+from musicrec.files.paths import AnyPath, read_bytes, real_path, to_path
 from musicrec.monitor.log import log_event
 from musicrec.schemas import OK
 from musicrec.serve.tag_scores import models_of, published_tags, with_models
@@ -96,7 +96,7 @@ def chain_settings(store: Store, *layers: Mapping[str, Mapping[str, Any]]) -> Ch
         resolve(cls, *(layer.get(name, {}) for layer in (*layers, {name: store.settings.recorded(name)}, defaults)))
         for name, cls in stages.items()
     )
-    source = str(to_path(catalog.source).resolve())  # the same path from every working folder and link
+    source = real_path(to_path(catalog.source))  # the same path from every working folder and link
     return ChainSettings(catalog.model_copy(update={"source": source}), *others)
 
 
