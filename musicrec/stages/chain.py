@@ -135,7 +135,7 @@ def run(
         failed_before = failures(store)
         for name, stage in stages(store, settings, address=address, **how).items():
             show(done.stage(name, stage))
-        _tell_failures(failures(store) - failed_before, show)
+        _tell_failures(failures(store) - failed_before)
         return done.stage("report", lambda: report(store))
 
 
@@ -194,11 +194,12 @@ def refresh(
     return done.path
 
 
-def _tell_failures(new: set[tuple[str, str]], show: Callable[[str], None]) -> None:
-    """Tell which songs have failed now, and not before."""
+def _tell_failures(new: set[tuple[str, str]], show: Callable[[str], None] | None = None) -> None:
+    """Tell which songs have failed now, and not before: by `show`, else in the log."""
     if line := describe_failures(new):
-        show(line)
-        log_event("failed", songs=dict(sorted(new)[:FAILURES_NAMED]), total=len(new))
+        if show:
+            show(line)
+        log_event("failed", "" if show else line, songs=dict(sorted(new)[:FAILURES_NAMED]), total=len(new))
 
 
 def _seconds(done: RunReport, stage: str) -> str:

@@ -49,19 +49,24 @@ def test_the_chain_ends_with_a_table_whatever_the_genres(synthetic, tmp_path, ca
 
 
 def test_a_run_names_the_songs_that_have_failed_once(synthetic, tmp_path, monkeypatch, capsys):
-    source = source_of(synthetic, tmp_path / "songs", 1)
+    source = source_of(synthetic, tmp_path / "songs", 4)
     (source / "broken.wav").write_bytes(b"RIFF")
     store, told = Store(tmp_path / "out"), []
     store.create()
     monkeypatch.setenv("MUSICREC_LOG", "json")
-    for chain in (run, refresh):
-        chain(store, chain_settings(store, {"catalog": {"source": str(source)}}), show=told.append)
-    events = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith('{"time"')]
-    (failed,) = (event for event in events if event["event"] == "failed")
-    assert (failed["total"], failed["songs"]) == (1, {"broken.wav": "undecodable"})
-    assert [event["added"] for event in events if event["event"] == "songs"] == [0]
-    failures = [line for line in told if isinstance(line, str) and line.startswith("failed:")]
-    assert failures == ["failed: broken.wav (undecodable)"]
+    run(store, chain_settings(store, {"catalog": {"source": str(source)}}), show=told.append)
+    (source / "worse.wav").write_bytes(b"RIFFRIFF")
+    refresh(store, chain_settings(store), show=told.append)
+    monkeypatch.delenv("MUSICREC_LOG")
+    (source / "worst.wav").write_bytes(b"RIFFRIFFRIFF")
+    run(store, chain_settings(store), show=told.append)
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if line.startswith("failed:")] == ["failed: worst.wav (undecodable)"]
+    assert [line for line in told if str(line).startswith("failed:")] == ["failed: worse.wav (undecodable)"]
+    events = [json.loads(line) for line in said if line.startswith('{"time"')]
+    failed = [(event["total"], event["songs"]) for event in events if event["event"] == "failed"]
+    assert failed == [(1, {"broken.wav": "undecodable"}), (1, {"worse.wav": "undecodable"})]
+    assert [event["added"] for event in events if event["event"] == "songs"] == [1]
 
 
 def test_a_second_run_changes_nothing_and_a_song_more_is_added(synthetic, tmp_path):
