@@ -24,7 +24,7 @@ os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 os.environ.pop("RAY_ADDRESS", None)  # tests never run on somebody's cluster
 
 
-pytest_plugins = ["s3.fixtures"]
+pytest_plugins = ["browsing", "s3.fixtures"]
 
 hypothesis.settings.register_profile("musicrec", deadline=None)  # a busy machine is no fault; --timeout ends what hangs
 hypothesis.settings.load_profile("musicrec")

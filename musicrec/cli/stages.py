@@ -1,5 +1,6 @@
 """Commands that run stages: each opens OUT, reads its settings and calls a stage."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,7 @@ def _run_chain(store: Store, settings_file: Path | None, options: dict[str, Any]
     settings = chain_settings(store, settings_file, options).with_what_the_model_reads()
     how = ("address", "workers", "retry_failed", "max_failed_fraction", "seconds_per_file", "limit", "force")
     report = run(store, settings, **{name: options[name] for name in how if name in options}, show=show)
-    click.echo(f"tables: {store.out}\nreport: {report}")
+    click.echo(f"tables: {store.out}\nreport: {report}\nlisten: musicrec explore {shlex.quote(str(store.out))}")
 
 
 def chain_settings(store: Store, settings_file: Path | None, options: dict[str, Any]) -> "ChainSettings":
@@ -389,7 +390,7 @@ def report(out: str) -> None:
     from musicrec.report import write_report
 
     with open_run(out) as run:
-        click.echo(f"report: {run.stage('report', lambda: write_report(run.store))}")
+        click.echo(f"report: {run.stage('report', lambda: write_report(run.store, run.so_far))}")
 
 
 @click.command(cls=Command, epilog=example("demo", "demo /tmp/musicrec-demo"))

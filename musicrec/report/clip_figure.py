@@ -6,10 +6,12 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from musicrec.features import HOP_LENGTH
-from musicrec.features.images import COLOUR_MAP, LOWEST_DB, envelope
+from musicrec.features.images import LOWEST_DB, envelope
 from musicrec.report.figures import ACCENT, WIDTH_IN, styled
 
 COLUMNS = 900  # columns of the waveform: one for every pixel or two
+MOST_FRAMES = 450  # columns of the spectrogram: more would be most of the page's bytes
+COLOUR_MAP = "magma_r"  # loud is dark, as ink is: a dark page inverts both
 OCTAVES_HZ = 250 * 2 ** np.arange(10)
 
 
@@ -39,7 +41,8 @@ def clip_figure(y: npt.NDArray[np.float32], sample_rate: int, mel_db: npt.NDArra
     hop_s = HOP_LENGTH / sample_rate
     top_mel = librosa.hz_to_mel(sample_rate / 2)
     image = spectrogram.imshow(
-        mel_db.astype(np.float32), origin="lower", aspect="auto", cmap=COLOUR_MAP, vmin=LOWEST_DB, vmax=0,
+        _fewer_frames(mel_db.astype(np.float32)), origin="lower", aspect="auto", interpolation="none",
+        cmap=COLOUR_MAP, vmin=LOWEST_DB, vmax=0,
         extent=(-hop_s / 2, (n_frames - 0.5) * hop_s, *_outer_mels(n_mels, top_mel)),
     )  # fmt: skip
     ticks_hz = OCTAVES_HZ[sample_rate / 2 > OCTAVES_HZ]
@@ -48,6 +51,16 @@ def clip_figure(y: npt.NDArray[np.float32], sample_rate: int, mel_db: npt.NDArra
     bar = figure.colorbar(image, ax=spectrogram, label="level (dB)", aspect=24, pad=0.02)
     bar.outline.set_visible(False)
     return figure
+
+
+def _fewer_frames(mel_db: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return at most `MOST_FRAMES` columns, each the mean of its frames in dB."""
+    n_frames = mel_db.shape[1]
+    if n_frames <= MOST_FRAMES:
+        return mel_db
+    starts = np.linspace(0, n_frames, MOST_FRAMES, endpoint=False).astype(int)
+    means = np.add.reduceat(mel_db, starts, axis=1) / np.diff(np.append(starts, n_frames))
+    return means.astype(np.float32)
 
 
 def _outer_mels(n_mels: int, top_mel: float) -> tuple[float, float]:

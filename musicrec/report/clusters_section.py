@@ -54,7 +54,7 @@ def cluster_map(points: npt.NDArray[np.float32], found: "pd.Series[int]") -> Fig
     digits = len(str(max(found.max() + 1, 1)))
     names = ("cluster " + (found + 1).astype(str).str.zfill(digits)).where(found >= 0, figures.NO_CLUSTER)
     folded = figures.fold_rare(names, figures.MAX_GENRES - 1).replace(figures.OTHER, figures.OTHER_CLUSTERS)
-    return figures.embedding_map(points, folded)
+    return figures.song_map(points, folded)
 
 
 @styled

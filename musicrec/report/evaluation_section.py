@@ -49,7 +49,7 @@ def evaluation(store: Store) -> Content | None:
         "folds": store.footer("evaluation")["lineage"].get("folds"),
         **_table_of_models(scores, models, split),
         "pairs": _pairs(answers[answers["model"].isin(heard)], groups, heard),
-        "best": _best_model(store, scores, groups, (heard or models)[0], split),
+        "each": [_of_model(store, scores, groups, model, split) for model in heard or models],
         "curves": list(_curves(store, split)),
         "shuffles": list(_shuffles(answers, groups, models)),
         "source": _source(scores, split),
@@ -126,10 +126,10 @@ def p_text(p: float) -> str:
     return text.replace(" ", "\u00a0")
 
 
-# --- the best model -------------------------------------------------------------------------------------------------
+# --- each model -------------------------------------------------------------------------------------------------------
 
 
-def _best_model(store: Store, scores: pd.DataFrame, groups: pd.Series, model: str, split: str) -> Content:
+def _of_model(store: Store, scores: pd.DataFrame, groups: pd.Series, model: str, split: str) -> Content:
     wanted = (pc.field("split") == split) & (pc.field("model") == model)
     rows = store.read("evaluation", filter=wanted).to_pandas()
     classes = store.footer("evaluation")["lineage"].get("classes") or sorted(set(rows["genre"]))

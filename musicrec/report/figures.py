@@ -163,7 +163,7 @@ def _curve(ax: Axes, history: pd.DataFrame, quantity: str, **style: Any) -> None
 
 
 @styled
-def embedding_map(points: npt.NDArray[np.float32], genres: pd.Series) -> Figure:
+def song_map(points: npt.NDArray[np.float32], genres: pd.Series, shares: tuple[float, float] | None = None) -> Figure:
     """Draw the songs on a plane, one colour and marker per genre.
 
     Parameters
@@ -171,6 +171,8 @@ def embedding_map(points: npt.NDArray[np.float32], genres: pd.Series) -> Figure:
     points : ndarray, shape (n, 2)
     genres : pandas.Series
         Genre of each point.
+    shares : tuple of float, optional
+        Share of the variance that lies along each axis, if the axes are principal components.
     """
     figure = Figure(figsize=(WIDTH_IN, 5.8))
     ax = figure.add_subplot()
@@ -187,6 +189,9 @@ def embedding_map(points: npt.NDArray[np.float32], genres: pd.Series) -> Figure:
     names = [label(name).replace("_", " ", 1).lstrip() for name, *_ in styles]  # matplotlib hides "_names"
     ax.legend(handles, names, loc="center left", bbox_to_anchor=(1.0, 0.5), labelspacing=0.7)
     ax.set(xticks=[], yticks=[])
+    if shares:
+        ax.set_xlabel(f"first principal component, {shares[0]:.0%} of the variance".replace("%", " %"))
+        ax.set_ylabel(f"second, {shares[1]:.0%}".replace("%", " %"))
     ax.spines[:].set_visible(True)
     ax.spines[:].set_color(RULE)
     return figure

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -131,6 +132,54 @@ def project(vectors: npt.NDArray[np.float32], metric: Metric) -> npt.NDArray[np.
     with threadpool_limits(1):  # on busy cores, OpenMP threads that wait for each other cost seconds and gain little
         points: npt.NDArray[np.float32] = tsne.fit_transform(vectors)
     return points
+
+
+class Plane(NamedTuple):
+    """Songs in the plane of their first two principal components."""
+
+    points: npt.NDArray[np.float32]  # [n, 2]
+    shares: tuple[float, float]  # of the variance that each component holds
+
+
+def principal_plane(vectors: npt.NDArray[np.floating]) -> Plane:
+    """Project vectors onto their first two principal components.
+
+    Parameters
+    ----------
+    vectors : ndarray, shape (n, d), n >= 2
+        Finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plane = principal_plane(np.array([[-3.0, 1.0, 0.0], [3.0, 1.0, 0.0], [0.0, 1.0, 0.0]]))
+    >>> np.abs(plane.points[:, 0]).tolist(), plane.shares
+    ([3.0, 3.0, 0.0], (1.0, 0.0))
+    """
+    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
+    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    sizes = np.pad(sizes, (0, 2))
+    points = np.pad(left, ((0, 0), (0, 2)))[:, :2] * sizes[:2]
+    signs = np.sign(points[np.abs(points).argmax(axis=0), [0, 1]])  # else the sign would differ by machine
+    shares = sizes[:2] ** 2 / max((sizes**2).sum(), np.finfo(np.float64).tiny)
+    return Plane((points * signs).astype(np.float32) + 0.0, (float(shares[0]), float(shares[1])))
+
+
+def directions(vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Return vectors [n, d] at length 1, so that near ones are those of a large cosine; one of zeros stays."""
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    return vectors / np.where(lengths == 0, 1, lengths)
+
+
+def standardised(features: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Return features [n, d] with mean 0 and deviation 1; what is not finite becomes the mean, a constant stays 0."""
+    values = features.to_numpy(np.float64)
+    values = np.where(np.isfinite(values), values, np.nan)
+    is_known = np.isfinite(values).any(axis=0)
+    values = values[:, is_known]
+    deviations = np.nanstd(values, axis=0)
+    scaled = (values - np.nanmean(values, axis=0)) / np.where(deviations == 0, 1, deviations)
+    return np.nan_to_num(scaled)
 
 
 def count_occurrences(ids: "pd.Index[str]", recommended: Iterable["pd.Series[str]"]) -> npt.NDArray[np.int64]:

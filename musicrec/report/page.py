@@ -15,8 +15,11 @@ from markupsafe import Markup
 
 from musicrec.files.paths import AnyPath, write_atomic
 from musicrec.report import sections, tuning_section
+from musicrec.report.clips_section import clips
 from musicrec.report.evaluation_section import evaluation
 from musicrec.report.listener_scores_section import listener_scores
+from musicrec.report.map_section import maps
+from musicrec.report.times_section import Figures, times
 from musicrec.schemas import Reason
 from musicrec.store.store import Store
 
@@ -24,7 +27,7 @@ PLACE = files("musicrec.report")
 TEMPLATE = "report.html.jinja"
 
 
-def write_report(store: Store) -> AnyPath:
+def write_report(store: Store, now: tuple[str, Figures] | None = None) -> AnyPath:
     """Write ``report.html``: one page that needs no other file and no network; its script only sorts tables.
 
     If the table of a section does not exist yet, the section shows the command that makes it. Apart from the time of
@@ -33,6 +36,8 @@ def write_report(store: Store) -> AnyPath:
     Parameters
     ----------
     store : Store
+    now : tuple, optional
+        When the run began that asks for the page, ISO 8601, and the figures of its stages so far.
 
     Returns
     -------
@@ -55,13 +60,13 @@ def write_report(store: Store) -> AnyPath:
         lstrip_blocks=True,
     )
     environment.filters |= {"count": _count, "percent": _percent, "fixed": _fixed, "moment": _moment}
-    page = environment.get_template(TEMPLATE).render(_content(store))
+    page = environment.get_template(TEMPLATE).render(_content(store, now))
     path = store.out / "report.html"
     write_atomic(path, page.encode("utf-8"))
     return path
 
 
-def _content(store: Store) -> dict[str, Any]:
+def _content(store: Store, now: tuple[str, Figures] | None) -> dict[str, Any]:
     genres = sections.read_genres(store)
     model = sections.read_model(store)
     listed = sections.listed_ids(store)
@@ -84,11 +89,14 @@ def _content(store: Store) -> dict[str, Any]:
         "accounting": sections.accounting(store, genres),
         "genres": sections.genre_counts(store, genres),
         "model": sections.model(store, model),
+        "other_models": sections.other_models(store),
         "evaluation": evaluation(store),
         "listener_scores": listener_scores(store),
         "tuning": tuning_section.section(store),
-        "embedding": sections.embedding_space(store, genres),
-        "features": sections.features(store, model["input"].get("feature_names") if model else None),
+        "embedding": maps(store, genres),
+        "clips": clips(store),
+        "features": sections.features(store, model["input"].get("feature_names") if model else None, genres),
+        "times": times(store, now),
         "table": sections.recommendations(store, listed, model),
         "examples": sections.examples(store, listed, genres, sections.unseen_songs(store, model)),
     }

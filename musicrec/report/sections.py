@@ -6,11 +6,11 @@ A function returns None if its table does not exist yet.
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from musicrec.errors import MusicrecError
 from musicrec.evaluate.proportion import wilson
 from musicrec.evaluate.summary import extremes
 from musicrec.files.parquet import read_parquet
@@ -19,7 +19,9 @@ from musicrec.report import figures, numbers
 from musicrec.report.clusters_section import clusters
 from musicrec.report.figures import data_uri
 from musicrec.report.lists_section import changes, hubs_and_orphans
+from musicrec.report.map_section import MAX_MAPPED, genres_of
 from musicrec.report.numbers import NO_GENRE, SEED
+from musicrec.report.samples import sampled
 from musicrec.schemas import OK
 from musicrec.serve.known_artists import n_without_artist
 from musicrec.serve.status import versions_of
@@ -29,7 +31,6 @@ from musicrec.store.store import Store
 Content = dict[str, Any]
 Genres = pd.Series  # genre by track id; null if it is not known
 
-MAX_MAPPED = 1000  # a t-SNE of more songs shows no more, and would take most of the time of a small refresh
 MAX_FEATURE_ROWS = 20_000
 MAX_QUERIES = 20_000
 SMALL_TEST = 300  # with fewer songs, the 95 % interval of an accuracy is wider than about ten points
@@ -104,19 +105,29 @@ def read_model(store: Store) -> Content | None:
     return read_card(store.path(model_name(store)))
 
 
-def read_predictions(store: Store) -> pd.DataFrame:
-    """Read the model's predictions for the songs whose genre is known."""
-    file = store.path(model_name(store)) / "predictions.parquet"
+def read_predictions(store: Store, name: str) -> pd.DataFrame:
+    """Read the predictions of ``models/NAME`` for the songs whose genre is known."""
+    file = store.path(name) / "predictions.parquet"
     predictions = read_parquet(file, ["track_id", "split", "genre", "predicted"]).to_pandas()
     return predictions.dropna(subset=["genre", "predicted"])
 
 
-def model(store: Store, description: Content | None) -> Content | None:
-    """Return how well the model predicts the genre of songs that it was not trained on."""
+def model(store: Store, description: Content | None, name: str = "") -> Content | None:
+    """Return how well a model predicts the genre of songs that it was not trained on.
+
+    Parameters
+    ----------
+    store : Store
+    description : dict or None
+        Content of its ``model.json``.
+    name : str
+        ``models/NAME``; that of the page's model by default.
+    """
     if description is None:
         return None
-    predictions = read_predictions(store)
-    history = read_parquet(store.path(model_name(store)) / "history.parquet").to_pandas()
+    folder = store.path(name or model_name(store))
+    predictions = read_predictions(store, name or model_name(store))
+    history = read_parquet(folder / "history.parquet").to_pandas()
     test = predictions[predictions["split"] == "test"]
     return {
         **description,
@@ -124,8 +135,27 @@ def model(store: Store, description: Content | None) -> Content | None:
         "small": len(test) < SMALL_TEST,
         "shown": figures.MAX_GENRES,
         "test": _test_scores(test) if len(test) else None,
-        "clusters": clusters(store.path(model_name(store)), description),
+        "clusters": clusters(folder, description),
     }
+
+
+def other_models(store: Store) -> list[Content]:
+    """Return the same of each other model of OUT, best first, or why it cannot be read."""
+    found: list[Content] = []
+    for name in store.published():
+        if not name.startswith("models/") or name == model_name(store):
+            continue
+        try:
+            about = model(store, read_card(store.path(name)), name)
+            found.append({"name": name.removeprefix("models/"), "about": about, "why_not": None})
+        except (MusicrecError, OSError, ValueError, KeyError) as e:  # the other sections do not need it
+            found.append({"name": name.removeprefix("models/"), "about": None, "why_not": " ".join(str(e).split())})
+    return sorted(found, key=_by_accuracy)
+
+
+def _by_accuracy(other: Content) -> tuple[float, str]:
+    test = other["about"] and other["about"]["test"]
+    return -test["accuracy"] if test else 0.0, other["name"]
 
 
 def _test_scores(test: pd.DataFrame) -> Content:
@@ -147,36 +177,23 @@ def _test_scores(test: pd.DataFrame) -> Content:
     }
 
 
-def embedding_space(store: Store, genres: Genres | None) -> Content | None:
-    """Map the songs by their embeddings."""
-    if not store.exists("embeddings"):
-        return None
-    table, songs = _sample(store, "embeddings", ["track_id", "embedding"], MAX_MAPPED)
-    content: Content = {"songs": songs, "mapped": len(table), "map": None}
-    if len(table) < 5:
-        return content
-    metric = store.settings.recorded("similar").get("metric", "cosine")
-    vectors = pc.list_flatten(table["embedding"]).to_numpy().reshape(len(table), -1)
-    named = _genres_of(table["track_id"].to_pandas(), genres).fillna(NO_GENRE)
-    figure = figures.embedding_map(numbers.project(vectors, metric), named)
-    return {**content, "dimensions": vectors.shape[1], "metric": metric, "map": data_uri(figure)}
-
-
-def features(store: Store, names: list[str] | None) -> Content | None:
-    """Show how the features are distributed and correlated.
+def features(store: Store, names: list[str] | None, genres: Genres | None) -> Content | None:
+    """Show how the features are distributed and correlated, and map the songs by their principal components.
 
     Parameters
     ----------
     store : Store
     names : list of str or None
         Features of the model's set; all features of the table if there is no model.
+    genres : pandas.Series or None
+        Genre by track id.
     """
     if not store.exists("features"):
         return None
     held = [name for name in store.dataset("features").schema.names if name != "track_id"]
     shown = [name for name in names or () if name in held] or held
-    table, songs = _sample(store, "features", shown, MAX_FEATURE_ROWS)
-    frame = table.to_pandas()
+    table, songs = sampled(store, "features", ["track_id", *shown], MAX_FEATURE_ROWS)
+    frame = table.to_pandas().set_index("track_id")
     content: Content = {"songs": songs, "sampled": len(frame), "features": frame.shape[1], "histograms": None}
     if len(frame) < 2 or frame.shape[1] < 1:
         return content
@@ -184,7 +201,15 @@ def features(store: Store, names: list[str] | None) -> Content | None:
         **content,
         "histograms": data_uri(figures.feature_histograms(frame)),
         "correlations": data_uri(figures.feature_correlations(frame)),
+        **_feature_map(frame, genres),
     }
+
+
+def _feature_map(frame: pd.DataFrame, genres: Genres | None) -> Content:
+    mapped = frame.sample(min(MAX_MAPPED, len(frame)), random_state=SEED)
+    plane = numbers.principal_plane(numbers.standardised(mapped))
+    named = genres_of(mapped.index.to_series(), genres).fillna(NO_GENRE)
+    return {"mapped": len(mapped), "principal": data_uri(figures.song_map(plane.points, named, plane.shares))}
 
 
 def listed_ids(store: Store) -> "pd.Index[str] | None":
@@ -230,7 +255,7 @@ def unseen_songs(store: Store, description: Content | None) -> set[str]:
     """Return the songs that the model of the recommendation table was not trained on; none if that model is gone."""
     if description is None or not store.exists("similar") or not _made_by(store, description):
         return set()
-    predictions = read_predictions(store)
+    predictions = read_predictions(store, model_name(store))
     return set(predictions.loc[predictions["split"] == "test", "track_id"])
 
 
@@ -283,8 +308,8 @@ def _lists(store: Store, ids: list[str], genres: Genres) -> pd.DataFrame:
     """Read the first ranks of the lists of `ids`, with the genres of both songs."""
     wanted = pc.field("track_id").isin(pa.array(ids, pa.string())) & (pc.field("rank") <= EXAMPLE_RANKS)
     pairs = store.read("similar", filter=wanted).to_pandas().sort_values(["track_id", "rank"], ignore_index=True)
-    pairs["genre"] = _genres_of(pairs["track_id"], genres)
-    pairs["similar_genre"] = _genres_of(pairs["similar_track_id"], genres)
+    pairs["genre"] = genres_of(pairs["track_id"], genres)
+    pairs["similar_genre"] = genres_of(pairs["similar_track_id"], genres)
     return pairs
 
 
@@ -304,17 +329,3 @@ def _example(track_id: str, pairs: pd.DataFrame, songs: dict[str, Content]) -> C
         for other, rank, score in zip(rows["similar_track_id"], rows["rank"], rows["score"], strict=True)
     ]
     return {"track_id": track_id, **songs.get(track_id, unknown), "similar": similar}
-
-
-def _genres_of(ids: pd.Series, genres: Genres | None) -> pd.Series:
-    return pd.Series(NO_GENRE, ids.index) if genres is None else ids.map(genres)
-
-
-def _sample(store: Store, name: str, columns: list[str], most: int) -> tuple[pa.Table, int]:
-    """Return at most `most` rows of a table, always the same ones, and how many rows the table has."""
-    dataset = store.dataset(name)
-    rows = dataset.count_rows()
-    if rows <= most:
-        return dataset.to_table(columns=columns), rows
-    chosen: npt.NDArray[np.int64] = np.sort(np.random.default_rng(SEED).choice(rows, most, replace=False))
-    return dataset.take(pa.array(chosen), columns=columns), rows

@@ -43,6 +43,7 @@ from musicrec.store.store import Store
 
 if TYPE_CHECKING:
     from musicrec.models.pretrained.card import Card
+    from musicrec.report.times_section import Figures
 
 
 class ChainSettings(NamedTuple):
@@ -136,7 +137,7 @@ def run(
         for name, stage in stages(store, settings, address=address, **how).items():
             show(done.stage(name, stage))
         _tell_failures(failures(store) - failed_before)
-        return done.stage("report", lambda: report(store))
+        return done.stage("report", lambda: report(store, done.so_far))
 
 
 def refresh(
@@ -189,7 +190,7 @@ def refresh(
                 log_event("songs", "", **done.report.songs)
         _tell_failures(failures(store) - failed_before, show)
         check_deadline()
-        page = done.stage("report", lambda: report(store))
+        page = done.stage("report", lambda: report(store, done.so_far))
         show(f"report: {page}; {_seconds(done.report, 'report')}")
     return done.path
 
@@ -384,11 +385,18 @@ def _names(models: Sequence["Card"]) -> set[str]:
     return {card.name for card in models} | {f"{TAGS}{card.name}" for card in models if card.tags}
 
 
-def report(store: Store) -> AnyPath:
-    """Return the path of the report; write it first if it is missing or does not match the published tables."""
+def report(store: Store, so_far: "tuple[str, Figures] | None" = None) -> AnyPath:
+    """Return the path of the report; write it first if it is missing or does not match the published tables.
+
+    Parameters
+    ----------
+    store : Store
+    so_far : tuple, optional
+        As for :func:`musicrec.report.write_report`.
+    """
     path = store.out / "report.html"
     if not path.exists() or store.state() not in read_bytes(path).decode():
         from musicrec.report import write_report
 
-        write_report(store)
+        write_report(store, so_far)
     return path

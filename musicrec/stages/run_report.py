@@ -70,6 +70,11 @@ class Run:
         started = datetime.datetime.fromisoformat(self.report.started_at)
         return self.store.out / FOLDER / f"{started:%Y%m%dT%H%M%S.%fZ}.json"
 
+    @property
+    def so_far(self) -> tuple[str, dict[str, dict[str, Any]]]:
+        """When the run began, and the figures of its stages so far."""
+        return self.report.started_at, self.report.stages
+
     def stage(self, name: str, function: Callable[[], Result]) -> Result:
         """Call a stage; record its time, even if it fails, and its counts."""
         figures = self.report.stages[name] = {}

@@ -13,7 +13,7 @@ from scipy import stats
 from musicrec import schemas
 from musicrec.errors import ConfigError
 from musicrec.evaluate.proportion import wilson
-from musicrec.report import figures, numbers, sections, write_report
+from musicrec.report import figures, map_section, numbers, sections, write_report
 from musicrec.settings import EmbedSettings, SimilarSettings
 from musicrec.store.store import Store
 from report_catalog import GENRES, HOSTILE, N_SIMILAR, Catalog
@@ -255,7 +255,7 @@ def test_vectors_that_are_all_alike(tmp_path):
 
 @pytest.mark.thorough
 def test_large_tables_are_sampled_and_the_page_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(sections, "MAX_MAPPED", 10)
+    monkeypatch.setattr(map_section, "MAX_MAPPED", 10)
     monkeypatch.setattr(sections, "MAX_FEATURE_ROWS", 12)
     monkeypatch.setattr(sections, "MAX_QUERIES", 14)
     page = page_of(Catalog(tmp_path).everything().store)
@@ -316,6 +316,6 @@ def test_figures_draw_any_genre_name():
     for figure in (
         figures.genre_bars(genres),
         figures.confusion_matrix(genres, genres[::-1].reset_index(drop=True)),
-        figures.embedding_map(np.zeros((len(genres), 2), np.float32), genres),
+        figures.song_map(np.zeros((len(genres), 2), np.float32), genres),
     ):
         ET.fromstring(base64.b64decode(figures.data_uri(figure).partition(",")[2]))  # well-formed
