@@ -40,7 +40,7 @@ test-readers: setup .readers/installed  # reads every table by every tool of doc
 	touch $@
 
 test-players: setup .venv/players-installed plugin  # plays songs by a client that others wrote, and runs the plug-in for Navidrome
-	$(BIN)/pytest tests/serve/test_opensonic.py tests/serve/test_navidrome_plugin.py
+	$(BIN)/pytest tests/serve/test_opensonic.py tests/serve/test_navidrome_plugin.py tests/serve/test_playlists_in_players.py
 
 plugin: setup .venv/players-installed  # for Navidrome, into deploy/navidrome/musicrec.ndp
 	$(BIN)/python deploy/navidrome/build.py deploy/navidrome/musicrec.ndp

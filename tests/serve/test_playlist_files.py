@@ -8,14 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from awkward_names import AWKWARD
 from musicrec.errors import ConfigError
 from musicrec.serve.playlist_files import FORMATS, Entry, playlist_file
 
-AWKWARD = [
-    "#1 hit.mp3", "100% pure.mp3", "a&b <live>.flac", "what?.ogg", "semi;colon, comma.mp3", " leading space.mp3",
-    "Ä é ς 夜.opus", "'quotes' \"double\".mp3", "back\\slash.mp3", "a:b.mp3", "tab\there.mp3", "#EXTINF:1,x.mp3",
-    "http:name.mp3", "\ttab first.mp3",
-]  # fmt: skip
 MBID = "b1a9c0e9-d987-4042-ae91-78d6a3267d69"
 
 
