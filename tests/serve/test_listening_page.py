@@ -1,7 +1,6 @@
 """The page of a listening test in a browser: it plays, keeps answers over a reload, and what it downloads is scored."""
 
 import json
-import shutil
 import time
 
 import pytest
@@ -14,8 +13,6 @@ from musicrec.serve.listening_test.scored_answers import score_answers
 from musicrec.serve.listening_test.site import build_test
 
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(240)]
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright drives the browser: pip install playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 N_CLIPS = 17
 SECONDS = 2.0
 
@@ -28,36 +25,17 @@ def test_folder(tmp_path_factory):
     return build_test(store, likes, folder / "test", Plan(), seed=3, seconds=SECONDS).folder
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if not CHROMIUM:
-        pytest.skip("there is no chromium on this machine")
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--autoplay-policy=no-user-gesture-required"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def open_page(browser, test_folder):
+def open_page(new_page, test_folder):
     """Open a participant's page from the disk; any error or refusal of the browser fails the test."""
-    contexts, faults = [], []
 
     def open_page(turn=0, **options):
         code = list(read_key(test_folder / "key.json").clips)[turn]
-        context = browser.new_context(accept_downloads=True, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-        page.on("request", lambda request: faults.append(request.url) if not request.url.startswith(LOCAL) else None)
+        page = new_page(*LOCAL, accept_downloads=True, **options)
         page.goto((test_folder / "site" / f"{code}.html").as_uri())
         return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert faults == []
+    return open_page
 
 
 LOCAL = ("file:", "blob:", "data:")

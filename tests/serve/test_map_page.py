@@ -1,7 +1,6 @@
 """The map in a browser: it is drawn, pointing finds songs, and choosing one tells the page, with WebGL and without."""
 
 import math
-import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +13,7 @@ from musicrec.settings import CatalogSettings, MapSettings, SimilarSettings
 from musicrec.store.store import Store
 
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(240)]
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright drives the browser: pip install playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+BROWSER_FLAGS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
 HTML = "<img src=x onerror=alert(1)>"
 SIDE = 5  # songs stand on a grid of so many by so many
 N = SIDE * SIDE
@@ -60,31 +58,14 @@ def address(out):
         yield address
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from benchmarks.serve.map_in_browser import FLAGS
-
-    if not CHROMIUM:
-        pytest.skip("there is no Chromium on this machine")
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture(params=["", "?flat"], ids=["WebGL2", "canvas"])
-def page(browser, address, request):
+def page(new_page, address, request):
     """The page with the map; an error of the browser fails the test."""
-    faults = []
-    page = browser.new_page(viewport={"width": 900, "height": 800})
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page = new_page(address, "data:", viewport={"width": 900, "height": 800})
     page.goto(f"{address}/page{request.param}")
     page.wait_for_function("window.ready")
     page.evaluate("window.chosen = []; document.addEventListener('song-chosen', (e) => chosen.push(e.detail.id))")
-    yield page
-    page.close()
-    assert faults == []
+    return page
 
 
 def at(page, song):
@@ -188,5 +169,5 @@ def test_without_a_map_the_page_says_which_command_draws_one(browser, tmp_path):
         page = browser.new_page()
         page.goto(f"{address}/page")
         page.wait_for_function("window.ready")
-        assert page.inner_text("#map") == f"{store.out} has no map; draw one: musicrec map {store.out}"
+        assert page.inner_text("#map") == "OUT has no map; draw one: musicrec map OUT"
         page.close()

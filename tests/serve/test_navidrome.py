@@ -13,17 +13,6 @@ from serving import ask, serving
 pytestmark = pytest.mark.thorough  # starts a server
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return make_out(tmp_path_factory.mktemp("navidrome"))
-
-
-@pytest.fixture(scope="module")
-def port(store):
-    with serving(store.out) as port:
-        yield port
-
-
 def ref(i, **changed):
     """What Navidrome says of a song; its ids are its own."""
     return {
@@ -38,8 +27,8 @@ def asked(port, name, content, status=200, **headers):
     return json.loads(found)
 
 
-def test_similar_songs_are_told_in_navidromes_words(port):
-    found = asked(port, "similar", {"song": ref(5), "count": 5})["matches"]
+def test_similar_songs_are_told_in_navidromes_words(navidrome_port):
+    found = asked(navidrome_port, "similar", {"song": ref(5), "count": 5})["matches"]
     best = sorted((4, 6), key=lambda j: -COSINES[5, j])
     assert {match["song"]["id"] for match in found} == {IDS[j] for j in best}
     assert [match["similarity"] for match in found] == pytest.approx([COSINES[5, j] for j in best], abs=1e-6)
@@ -48,20 +37,20 @@ def test_similar_songs_are_told_in_navidromes_words(port):
         "id": IDS[4], "name": TITLES[4], "artist": "Artist 4", "album": "Album 4", "duration": pytest.approx(65.6),
         "durationMs": 65600, "mbid": "00000000-0000-0000-0000-000000000004", "isrc": "DEAAA2600004",
     }  # fmt: skip
-    assert len(asked(port, "similar", {"song": ref(5), "count": 1})["matches"]) == 1
-    assert asked(port, "mix", ref(5, count=5)) == {"songs": [match["song"] for match in found]}
+    assert len(asked(navidrome_port, "similar", {"song": ref(5), "count": 1})["matches"]) == 1
+    assert asked(navidrome_port, "mix", ref(5, count=5)) == {"songs": [match["song"] for match in found]}
 
 
-def test_a_path_keeps_both_ends(port):
-    found = asked(port, "path", {"startSong": ref(0), "endSong": ref(7), "count": 4})["matches"]
+def test_a_path_keeps_both_ends(navidrome_port):
+    found = asked(navidrome_port, "path", {"startSong": ref(0), "endSong": ref(7), "count": 4})["matches"]
     assert [match["song"]["id"] for match in found] == [IDS[0], IDS[2], IDS[5], IDS[7]]
     assert found[0]["similarity"] == 1
     steps = [COSINES[0, 2], max(0, COSINES[2, 5]), COSINES[5, 7]]
     assert [match["similarity"] for match in found[1:]] == pytest.approx(steps, abs=1e-6)
 
 
-def test_a_song_without_title_has_the_name_of_its_file(port):
-    found = asked(port, "similar", {"song": ref(1), "count": 5})["matches"]
+def test_a_song_without_title_has_the_name_of_its_file(navidrome_port):
+    found = asked(navidrome_port, "similar", {"song": ref(1), "count": 5})["matches"]
     assert {match["song"]["name"] for match in found} == {TITLES[0], "100%"}
 
 
@@ -145,40 +134,42 @@ def test_a_length_that_is_no_number_is_not_told(tmp_path, seconds):
         ({"duration": "3:20"}, "duration of a song"), ({"durationMs": True}, "duration of a song"),
     ],
 )  # fmt: skip
-def test_what_is_no_song_is_told(port, content, said):
+def test_what_is_no_song_is_told(navidrome_port, content, said):
     with pytest.raises(BadRequest, match=said):
         read_ref(content)
     for name, request in (("similar", {"song": content}), ("path", {"startSong": ref(0), "endSong": content})):
-        assert said in asked(port, name, {**request, "count": 5}, 400)["error"]
+        assert said in asked(navidrome_port, name, {**request, "count": 5}, 400)["error"]
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, "5", None, True])
-def test_a_wrong_count_is_told(port, count):
+def test_a_wrong_count_is_told(navidrome_port, count):
     requests = {"similar": {"song": ref(5)}, "path": {"startSong": ref(0), "endSong": ref(7)}, "mix": ref(5)}
     for name, request in requests.items():
-        assert "count; expected" in asked(port, name, {**request, "count": count}, 400)["error"]
+        assert "count; expected" in asked(navidrome_port, name, {**request, "count": count}, 400)["error"]
 
 
-def test_a_large_count_brings_the_whole_list(port):
-    assert len(asked(port, "similar", {"song": ref(5), "count": 10**12})["matches"]) == 2
+def test_a_large_count_brings_the_whole_list(navidrome_port):
+    assert len(asked(navidrome_port, "similar", {"song": ref(5), "count": 10**12})["matches"]) == 2
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"[" * 100_000, b"5" * ((1 << 20) + 1)])
-def test_what_is_no_request_is_one_line(port, body):
-    assert "expected" in asked(port, "similar", body, 400)["error"]
+def test_what_is_no_request_is_one_line(navidrome_port, body):
+    assert "expected" in asked(navidrome_port, "similar", body, 400)["error"]
 
 
-def test_an_unknown_song_is_not_found(port):
-    error = asked(port, "similar", {"song": ref(5, name="<b>\n", artist="x" * 3000), "count": 5}, 404)["error"]
+def test_an_unknown_song_is_not_found(navidrome_port):
+    error = asked(navidrome_port, "similar", {"song": ref(5, name="<b>\n", artist="x" * 3000), "count": 5}, 404)[
+        "error"
+    ]
     assert "no song is '<b>\\n' by 'xxx" in error
     assert len(error) < 400
     ends = {"startSong": ref(0, artist="Ann"), "endSong": ref(7), "count": 5}
-    assert "no song is" in asked(port, "path", ends, 404)["error"]
+    assert "no song is" in asked(navidrome_port, "path", ends, 404)["error"]
 
 
-def test_navidrome_needs_the_token_too(store):
+def test_navidrome_needs_the_token_too(navidrome_out):
     content = {"song": ref(5), "count": 5}
-    with serving(store.out, "secret") as port:
+    with serving(navidrome_out.out, "secret") as port:
         assert "token" in asked(port, "similar", content, 401)["error"]
         assert asked(port, "similar", content, Authorization="Bearer secret")["matches"]
 

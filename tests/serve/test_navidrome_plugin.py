@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from musicrec import __version__
-from player_catalog import COSINES, IDS, TITLES, make_out
+from player_catalog import COSINES, IDS, TITLES
 from serving import ask, serving
 
 extism = pytest.importorskip("extism", reason="no Extism, which runs the plug-in: `make test-players` adds it")
@@ -37,17 +37,6 @@ def package(tmp_path_factory):
     path = tmp_path_factory.mktemp("plugin") / "musicrec.ndp"
     subprocess.run([sys.executable, BUILD, path], check=True)
     return path
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return make_out(tmp_path_factory.mktemp("navidrome"))
-
-
-@pytest.fixture(scope="module")
-def port(store):
-    with serving(store.out) as port:
-        yield port
 
 
 def sent(request):
@@ -107,10 +96,10 @@ def test_the_same_sources_make_the_same_package(package, tmp_path):
     assert (tmp_path / "again.ndp").read_bytes() == package.read_bytes()
 
 
-def test_what_the_service_answers_comes_through(run, port):
-    url = f"http://127.0.0.1:{port}"
+def test_what_the_service_answers_comes_through(run, navidrome_port):
+    url = f"http://127.0.0.1:{navidrome_port}"
     found = run("similar", {"song": ref(5), "count": 5}, url=url)
-    assert found == direct(port, "similar", {"song": ref(5), "count": 5})
+    assert found == direct(navidrome_port, "similar", {"song": ref(5), "count": 5})
     best = sorted((4, 6), key=lambda j: -COSINES[5, j])
     assert [match["similarity"] for match in found["matches"]] == pytest.approx([COSINES[5, j] for j in best], abs=1e-6)
     ends = {"startSong": ref(0), "endSong": ref(7), "count": 4}
@@ -120,13 +109,13 @@ def test_what_the_service_answers_comes_through(run, port):
 
 
 @pytest.mark.parametrize("i", range(len(TITLES)))
-def test_no_name_is_too_awkward(run, port, i):
+def test_no_name_is_too_awkward(run, navidrome_port, i):
     for content in (
         {"song": ref(i), "count": 5},
         {"song": ref(i, mbid=f"00000000-0000-0000-0000-00000000000{i}"), "count": 5},
     ):
         if content["song"]["name"] or "mbid" in content["song"]:
-            assert len(run("similar", content, url=f"http://127.0.0.1:{port}")["matches"]) == 2
+            assert len(run("similar", content, url=f"http://127.0.0.1:{navidrome_port}")["matches"]) == 2
 
 
 @pytest.mark.parametrize("n", [*range(17), 100_000, 1_000_000])
@@ -144,9 +133,9 @@ def test_texts_of_any_length_go_to_and_fro(run, n):
 
 
 @pytest.mark.parametrize("token", ["secret", 'of "mine" \\ ü', " spaces "])
-def test_the_token_is_brought_along(run, store, token):
+def test_the_token_is_brought_along(run, navidrome_out, token):
     content = {"song": ref(5), "count": 5}
-    with serving(store.out, token.strip()) as port:
+    with serving(navidrome_out.out, token.strip()) as port:
         url = f"http://127.0.0.1:{port}"
         with pytest.raises(extism.Error, match=r"musicrec: .*a token is needed"):
             run("similar", content, url=url)
@@ -156,8 +145,8 @@ def test_the_token_is_brought_along(run, store, token):
     assert run.requests[-1]["headers"]["Authorization"] == f"Bearer {token.strip()}"
 
 
-def test_why_there_is_no_answer_is_told(run, port):
-    url = f"http://127.0.0.1:{port}"
+def test_why_there_is_no_answer_is_told(run, navidrome_port):
+    url = f"http://127.0.0.1:{navidrome_port}"
     with pytest.raises(extism.Error, match=r"musicrec: .*no song is 'Nobody' by 'Artist 5'"):
         run("similar", {"song": ref(5, name="Nobody"), "count": 5}, url=url)
     with pytest.raises(extism.Error, match=r"musicrec: .*count; expected"):
