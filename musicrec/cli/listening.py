@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from musicrec.cli.common import example, label, song_called
-from musicrec.cli.options import OUT, Command
+from musicrec.cli.options import OUT, Command, Range
 from musicrec.cli.personal import OF_ALL, OF_HISTORIES, histories_options, recommend_to_all
 from musicrec.monitor.text_table import Cell, printable, text_table
 from musicrec.settings import RecommendMethod
@@ -85,7 +85,7 @@ class _Method(click.Choice[str]):
 )
 @click.option(
     "--weight",
-    type=click.FloatRange(0),
+    type=Range(0),
     default=1.0,
     show_default=True,
     help="Weight of the genre agreement with --method genre.",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from musicrec.cli.common import example
-from musicrec.cli.options import OUT, Command, Commands
+from musicrec.cli.options import OUT, Command, Commands, Range
 from musicrec.monitor.text_table import printable
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def listening_test() -> None:
     help="How many of them are recommended; with --design methods, by each method.",
 )
 @click.option("--repeats", type=click.IntRange(0), default=2, show_default=True, help="Songs that are heard twice.")
-@click.option("--seconds", type=click.FloatRange(1, 120), default=30, show_default=True, help="Length of a clip.")
+@click.option("--seconds", type=Range(1, 120), default=30, show_default=True, help="Length of a clip.")
 @click.option("--seed", type=click.IntRange(0), help="Seed of all that is drawn; keep it secret.  [default: a new one]")
 def build(
     out: str,

@@ -11,6 +11,7 @@ from musicrec.cli.common import example, open_out
 from musicrec.cli.options import (
     OUT,
     Command,
+    Range,
     address_option,
     duration,
     failure_options,
@@ -36,7 +37,7 @@ from musicrec.store.store import Store
 )
 @click.option(
     "--max-removed-fraction",
-    type=click.FloatRange(0, 1),
+    type=Range(0, 1),
     default=0.5,
     show_default=True,
     help="Fail, and change nothing, if more than this share of the songs is gone from the source.",

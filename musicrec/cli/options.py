@@ -62,6 +62,17 @@ class Commands(click.Group):
         return list(self.commands)
 
 
+class Range(click.FloatRange):
+    """Numbers between bounds; what is no number is refused, which compares as if it were between any."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Return the number, as click asks for it."""
+        number = super().convert(value, param, ctx)
+        if number != number:  # noqa: PLR0124 - NaN
+            self.fail(f"{value} is no number; expected {self._describe_range()}.", param, ctx)
+        return number
+
+
 def duration(text: str) -> datetime.timedelta:
     """Return the time that a text such as 36h, 2d, 90m or 45s stands for.
 
@@ -197,7 +208,7 @@ workers_option = click.option(
 gpu_option = click.option("--gpu", is_flag=True, help="Give every worker a GPU.")
 checkpoint_option = click.option(
     "--checkpoint-s",
-    type=click.FloatRange(0),
+    type=Range(0),
     default=CHECKPOINT_S,
     show_default=True,
     help="Seconds between checkpoints of a network in training.",
@@ -214,14 +225,14 @@ def failure_options(function: Function) -> Function:
     """Add the options for when a song has failed, and for how failed songs are treated."""
     function = click.option(
         "--seconds-per-file",
-        type=click.FloatRange(0, min_open=True),
+        type=Range(0, min_open=True),
         default=SECONDS_PER_FILE,
         show_default=True,
         help="A song fails if fetching, decoding and computing take longer than this.",
     )(function)
     function = click.option(
         "--max-failed-fraction",
-        type=click.FloatRange(0, 1),
+        type=Range(0, 1),
         default=0.5,
         show_default=True,
         help="Fail if more than this share of the songs failed.",
