@@ -164,10 +164,10 @@ def test_a_file_that_shrank_has_its_new_length(port, folder):
 @pytest.mark.parametrize(
     ("spoil", "status", "said"),
     [
-        (lambda path: path.unlink(), 404, "no file"),
-        (lambda path: path.write_bytes(b""), 503, "no bytes"),
-        (lambda path: (path.unlink(), path.mkdir()), 503, "not a regular file"),
-        (lambda path: (path.unlink(), os.mkfifo(path)), 503, "not a regular file"),
+        (lambda path: path.unlink(), 404, "missing: there is no such file"),
+        (lambda path: path.write_bytes(b""), 503, "empty: no bytes"),
+        (lambda path: (path.unlink(), path.mkdir()), 503, "unreadable: permission denied, not a regular file"),
+        (lambda path: (path.unlink(), os.mkfifo(path)), 503, "unreadable: permission denied, not a regular file"),
     ],
 )
 def test_a_file_that_is_gone_or_no_file_is_one_line(port, folder, spoil, status, said):
@@ -177,6 +177,7 @@ def test_a_file_that_is_gone_or_no_file_is_one_line(port, folder, spoil, status,
     assert code == status
     assert said in json.loads(content)["error"]
     assert "\n" not in json.loads(content)["error"]
+    assert str(folder) not in json.loads(content)["error"]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +218,7 @@ def test_a_song_of_a_bucket_is_sent_in_parts(tmp_path, s3):
         s3.filesystem().rm_file(f"{bucket}/a b.mp3")
         status, said, _ = audio(port, "long")
     assert status == 404
-    assert "no object" in json.loads(said)["error"]
+    assert json.loads(said)["error"] == "missing: there is no such file or object"
 
 
 # --- songs --------------------------------------------------------------------------------------------------------
@@ -342,6 +343,9 @@ def test_a_playlist_finds_its_songs_from_wherever_it_is_saved(port, form):
         ({"songs": [1]}, 400, "expected the ids"),
         ({"songs": "long"}, 400, "expected the ids"),
         ({"songs": ["nobody"]}, 404, "no song 'nobody'"),
+        ({"name": "\ud800"}, 400, "holds '\\ud800', half a character"),
+        ({"songs": ["long", "\udfff x"]}, 400, "half a character"),
+        (b'{"name": "\xed\xa0\x80", "format": "m3u8", "songs": ["long"]}', 400, "half a character"),
         (b"no JSON", 400, "expected a JSON object"),
         (b"[1]", 400, "expected a JSON object"),
         (b"x" * ((1 << 20) + 1), 400, "over 1,048,576 bytes"),
@@ -368,7 +372,7 @@ def test_a_browser_gets_a_cookie_for_the_token_and_nothing_without_it(folder):
         assert ask(port, "/login", "POST", {"token": 7})[0] == 401
         assert ask(port, "/login", "POST", b"no JSON")[0] == 400
         assert ask(port, "/login", "POST", b"[" * 200_000)[0] == 400
-        assert ask(port, "/login", "POST", b'{"token": "\\ud800"}')[0] == 401
+        assert ask(port, "/login", "POST", b'{"token": "\\ud800"}')[0] == 400
         status, _, headers = ask(port, "/login", "POST", {"token": "geheim ü"})
         cookie, *marks = headers["set-cookie"].split("; ")
         assert status == 204

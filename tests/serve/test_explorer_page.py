@@ -1,8 +1,8 @@
 """The explorer's page in a browser: what people do there, by mouse, keyboard, screen reader and telephone."""
 
+import json
 import re
 import shutil
-import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from browsing import SCHEMES, WIDTHS, until, violations
 from musicrec.audio.encode import encode
 from musicrec.schemas import EMBEDDINGS, MAP, TRACKS
 from musicrec.serve.explorer import PAGE
@@ -20,21 +21,15 @@ from musicrec.settings import CatalogSettings, EmbedSettings, MapSettings, Pretr
 from musicrec.store.outcomes import outcomes_table
 from musicrec.store.spaces import PublishedSpace, SpaceCard, publish_space
 from musicrec.store.store import Store
-from serving import most_similar, serving
+from serving import ask, most_similar, serving
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs pip install playwright axe-playwright-python")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.thorough,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium; on Debian: apt install chromium"),
-]
+pytestmark = pytest.mark.thorough
 
 N_SONGS = 24
 HTML = "<img src=x onerror=alert(1)><b>bold</b>"
 TITLES = {1: HTML, 2: "שיר אחד (live)", 3: "x" * 2000, 4: "Very long " * 200, 5: "Ärger & Ünfug"}
 SPACE = PublishedSpace("musicnn", "0123456789abcdef", 6, SpaceCard(model="musicnn", weights="3f9a", licence="ISC"))
 SPACES = {"embeddings": {"weight": 1.0, "id": "89abcdef"}, "musicnn": {"weight": 1.0, "id": "01234567"}}
-WIDTHS = (360, 1280)
 
 
 @pytest.fixture(scope="module")
@@ -93,39 +88,14 @@ def address(out):
         yield f"http://127.0.0.1:{port}/explore/"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        options = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def page(browser):
+def page(new_page):
     """A page that must not complain."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    wrong = []
-    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda request: request.url.startswith("http://127.0.0.1") or wrong.append(request.url))
-    page.wrong = wrong
-    yield page
-    page.close()
-    assert wrong == []
+    return new_page("http://127.0.0.1", "blob:")
 
 
 def song(address, i):
     return f"{address}#song={quote(f'a b/{i:02d}?.wav', safe='')}"
-
-
-def until(page, condition):
-    """Wait for a condition; the page's own policy keeps Playwright from doing so in the page."""
-    end = time.monotonic() + 20
-    while not page.evaluate(condition):
-        assert time.monotonic() < end, condition
-        page.wait_for_timeout(50)
 
 
 def title(page):
@@ -155,6 +125,56 @@ def test_a_song_is_found_by_keyboard_and_opened(page, address):
     assert page.locator("#song .songs > li:visible").count() == 10
     page.get_by_role("button", name="Show all 15").click()
     assert page.locator("#song .songs > li:visible").count() == 15
+
+
+def test_lists_of_two_collections_at_one_address_are_kept_apart(page, address, out, tmp_path):
+    page.goto(song(address, 7))
+    page.locator("#song > .does .list").click()
+    page.locator("#song > .does .likes").click()
+    port = int(address.split(":")[2].split("/")[0])
+    collection = json.loads(ask(port, "/status")[1])["collection"]
+    kept = "JSON.parse(localStorage.getItem('{} {}')).map(song => song.track_id)"
+    for what in ("list", "likes"):
+        assert page.evaluate(kept.format(what, collection)) == ["a b/07?.wav"]
+    other = {"list": "[]", "likes": "nonsense"}
+    for what, songs in other.items():  # of another collection, and what is no list
+        page.evaluate("([place, songs]) => localStorage.setItem(place, songs)", [f"{what} 0123", songs])
+    page.evaluate("place => localStorage.setItem(place, '{\"track_id\": 3}')", f"likes {collection}")
+    page.reload()
+    page.locator("#list-songs li").wait_for()
+    assert page.locator("#list-songs li").count() == 1
+    assert not page.locator("#likes").is_visible()
+    assert {what: page.evaluate("place => localStorage.getItem(place)", f"{what} 0123") for what in other} == other
+    shutil.copytree(out.out, tmp_path / "other", symlinks=True)
+    with serving(tmp_path / "other") as another:
+        assert json.loads(ask(another, "/status")[1])["collection"] != collection
+
+
+def test_newer_lists_bring_a_newer_map(page, address, out):
+    """The rows of songs may have changed with the version, so the page is loaded anew, at the same song."""
+    page.goto(song(address, 7))
+    page.get_by_text("On the map: Artist 2 – Song 07").wait_for()
+    page.evaluate("globalThis.isOld = true")
+    before = out.path("similar").name
+    vectors = np.random.default_rng(1).normal(size=(N_SONGS, 6)).astype(np.float32)
+    with out.new_version("similar", SimilarSettings(), "76543210") as version:
+        write_table(version, out.read("tracks", list(SIDECAR_COLUMNS)), *most_similar(vectors, 15))
+        out.publish(version)
+    try:
+        until(page, f"fetch('../status').then(answer => answer.json()).then(({{version}}) => version !== '{before}')")
+        page.locator("#map canvas").focus()
+        page.keyboard.press("Enter")
+        until(page, "globalThis.isOld === undefined")
+        page.get_by_text("On the map: Artist 2 – Song 07").wait_for()
+        assert page.url == song(address, 7)
+        page.locator("#map canvas").focus()
+        page.keyboard.press("Enter")
+        until(page, "document.activeElement.id === 'title'")
+        assert page.url != song(address, 7)
+    finally:
+        out.rollback("similar", before)
+        until(page, f"fetch('../status').then(answer => answer.json()).then(({{version}}) => version === '{before}')")
+        page.complaints[:] = [said for said in page.complaints if "409" not in said]
 
 
 def test_words_that_nobody_has_and_escape(page, address):
@@ -313,7 +333,7 @@ def test_a_file_that_is_gone_or_cannot_be_played_is_one_line(browser, address, o
         uri.unlink()
         page.reload()
         page.get_by_role("button", name="Play Song 11").click()
-        page.locator("#player-wrong", has_text="no file").wait_for()
+        page.locator("#player-wrong", has_text="no such file").wait_for()
     finally:
         uri.write_bytes(content)
         page.close()
@@ -351,19 +371,14 @@ def test_the_token_is_asked_for_once(browser, out):
         page.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_nothing_is_in_the_way_of_anybody(page, address, width, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python").Axe()
-
-    def violations():
-        return [(v["id"], v["nodes"][0]["html"][:200]) for v in axe.run(page).response["violations"]]
-
     page.set_viewport_size({"width": width, "height": 800})
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     page.goto(address)
     page.locator("#starts li").first.wait_for()
-    assert violations() == []
+    assert violations(page) == []
     page.goto(song(address, 7))
     page.locator("#song .songs a").first.click()
     page.locator("#trail").wait_for()
@@ -376,5 +391,5 @@ def test_nothing_is_in_the_way_of_anybody(page, address, width, scheme):
     page.get_by_label("Search for a song").fill("song")
     page.locator("#found li").nth(3).wait_for()
     page.keyboard.press("ArrowDown")
-    assert violations() == []
+    assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -123,7 +123,7 @@ def test_all_points_are_those_of_the_table_in_the_order_of_its_rows(out):
 def test_without_a_map_one_line_names_the_command(out):
     status, _, body = get(application(out.out), "/map")
     said = json.loads(body)["error"]
-    assert (status, said) == (404, f"{out.out} has no map; draw one: musicrec map {out.out}")
+    assert (status, said) == (404, "OUT has no map; draw one: musicrec map OUT")
 
 
 def test_a_damaged_map_is_told_in_one_line(out):

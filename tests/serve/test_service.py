@@ -185,6 +185,7 @@ def test_a_wrong_request_gets_one_line_that_says_why(unchanging, path, status, s
     assert code == status
     assert said in found["error"]
     assert "\n" not in found["error"]
+    assert not re.search(r"(?<![\w.])/\w", found["error"])  # no path of the machine that serves
 
 
 def test_a_version_that_the_client_has_is_not_sent_again(unchanging):

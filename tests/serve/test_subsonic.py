@@ -399,10 +399,10 @@ def test_a_file_that_is_gone_is_not_found(port, folder):
     content = path.read_bytes()
     path.unlink()
     try:
-        assert "no file" in failed(port, "stream", 70, id="plain")
+        assert failed(port, "stream", 70, id="plain") == "missing: there is no such file or object"
         assert found(port, "getSong", id="plain")["song"]["id"] == "plain"
         path.write_bytes(b"")
-        assert "no bytes" in failed(port, "stream", 0, id="plain")
+        assert failed(port, "stream", 0, id="plain") == "empty: no bytes, or no samples"
     finally:
         path.write_bytes(content)
 
@@ -417,7 +417,7 @@ def test_a_song_of_a_bucket_is_streamed_in_parts(tmp_path, s3):
         assert streamed(port, "plain")[:2] == (200, content)
         assert streamed(port, "plain", Range="bytes=1048570-1100000")[:2] == (206, content[1048570:1100001])
         s3.filesystem().rm_file(f"{bucket}/a b.mp3")
-        assert "no object" in failed(port, "stream", 70, id="plain")
+        assert failed(port, "stream", 70, id="plain") == "missing: there is no such file or object"
 
 
 # --- publication and the command ----------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ async def login(request: Request, token: str | None) -> Response:
     given = (await content(request)).get("token", "")
     if token is None:
         return Response(status_code=204)
-    if not isinstance(given, str) or not secrets.compare_digest(given.encode(errors="replace"), token.encode()):
+    if not isinstance(given, str) or not secrets.compare_digest(given.encode(), token.encode()):
         return JSONResponse({"error": "this is not the token"}, 401)
     response = Response(status_code=204)
     response.set_cookie(
@@ -55,7 +55,7 @@ async def content(request: Request) -> dict[str, object]:
     Raises
     ------
     BadRequest
-        It sends none, or one that is too large.
+        It sends none, or one that is too large, or a text that is not Unicode.
     """
     try:
         found = json.loads(await body(request))
@@ -63,6 +63,10 @@ async def content(request: Request) -> dict[str, object]:
         raise BadRequest("expected a JSON object") from e
     if not isinstance(found, dict):
         raise BadRequest("expected a JSON object")
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError as e:  # JSON can spell half a character, which no answer and no file can hold
+        raise BadRequest(f"the text holds {e.object[e.start]!a}, half a character; expected Unicode") from e
     return found
 
 

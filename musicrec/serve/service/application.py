@@ -97,7 +97,8 @@ def application(
     def status(opened: OpenVersion, _: Request) -> dict[str, Any]:
         return {
             "version": opened.version, "created_at": opened.created_at, "songs": len(opened.table),
-            "musicrec": __version__, "problem": followed.problem, "has_map": followed.store.exists("map"),
+            "collection": followed.collection, "musicrec": __version__, "problem": followed.problem,
+            "has_map": followed.store.exists("map"),
         }  # fmt: skip
 
     def metrics(opened: OpenVersion, _: Request) -> Response:
@@ -145,11 +146,11 @@ async def _answered(opened: OpenVersion, request: Request, answer: Answer, *, is
             request.state.content = await content(request)
         found = await run_in_threadpool(answer, opened, request) if is_slow else answer(opened, request)
     except (UnknownTrack, UnknownListener) as e:
-        return _error(404, str(e))
+        return _error(404, opened.told(e))
     except (BadRequest, ConfigError) as e:
-        return _error(400, str(e))
+        return _error(400, opened.told(e))
     except MusicrecError as e:
-        return _error(503, str(e))
+        return _error(503, opened.told(e))
     return found if isinstance(found, Response) else JSONResponse(found)
 
 

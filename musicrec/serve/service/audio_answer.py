@@ -10,6 +10,7 @@ from musicrec.audio.original import original
 from musicrec.errors import DecodeError
 from musicrec.schemas import Reason
 from musicrec.serve.service.followed_table import OpenVersion
+from musicrec.serve.service.told_errors import told_of_file
 
 RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 TYPES = {  # by the end of the name
@@ -30,7 +31,7 @@ def audio(opened: OpenVersion, request: Request) -> Response:
     try:
         return file_answer(opened.uri(request.path_params["id"]), request)
     except DecodeError as e:
-        return JSONResponse({"error": e.detail}, 404 if e.reason == Reason.MISSING else 503)
+        return JSONResponse({"error": told_of_file(e)}, 404 if e.reason == Reason.MISSING else 503)
 
 
 def file_answer(uri: str, request: Request) -> Response:

@@ -1,5 +1,6 @@
 """The published table of similar songs, followed from version to version."""
 
+import hashlib
 import threading
 from contextlib import suppress
 from functools import cached_property
@@ -17,6 +18,7 @@ from musicrec.serve.catalog_facts import CatalogFacts
 from musicrec.serve.lookup import SimilarTable
 from musicrec.serve.playlist_songs import Playlists
 from musicrec.serve.recommend import Recommender
+from musicrec.serve.service.told_errors import told
 from musicrec.serve.status import version_status
 from musicrec.store.store import Store
 
@@ -74,6 +76,10 @@ class OpenVersion:
             raise UnknownTrack(f"no song has the id {track_id!r} in {self._store.out / 'tracks'}")
         return str(found[0].as_py())
 
+    def told(self, error: Exception) -> str:
+        """Return what clients are told of an error."""
+        return told(error, self._store)
+
     @cached_property
     def created_at(self) -> str | None:
         """When it was made; ISO 8601, in UTC."""
@@ -106,6 +112,11 @@ class FollowedTable:
         self.problem: str | None = None  # why a newer version could not be opened
         self._stopped = threading.Event()
 
+    @property
+    def collection(self) -> str:
+        """Hexadecimal digits that differ from OUT to OUT, by which a browser keeps its lists apart."""
+        return hashlib.blake2b(str(self.store.out).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
     def follow(self) -> None:
         """Begin to look which version is published, some times a second, until :meth:`stop`."""
         self._stopped.clear()
@@ -123,7 +134,7 @@ class FollowedTable:
                 self.current = self._open(published)
             self.problem = None
         except (MusicrecError, OSError) as e:
-            self.problem = " ".join(str(e).split())
+            self.problem = told(e, self.store)
 
     def _open(self, version: str) -> OpenVersion:
         opened = OpenVersion(self.store, version)

@@ -61,8 +61,7 @@ class SongMap:
         """Return the places of all songs of a version of the table."""
         published = self._store.versions("map").published
         if published is None:
-            out = self._store.out
-            return JSONResponse({"error": f"{out} has no map; draw one: musicrec map {out}"}, 404)
+            return JSONResponse({"error": "OUT has no map; draw one: musicrec map OUT"}, 404)
         tag = f'"{opened.version}+{published}+{self._store.versions("recordings").published}"'
         how = {"etag": tag, "cache-control": "no-cache"}
         if tag in request.headers.get("if-none-match", ""):

@@ -12,6 +12,7 @@ from musicrec.schemas import Reason
 from musicrec.serve.lookup import Song
 from musicrec.serve.service.audio_answer import file_answer
 from musicrec.serve.service.followed_table import OpenVersion
+from musicrec.serve.service.told_errors import told_of_file
 from musicrec.serve.subsonic.child import child
 from musicrec.serve.subsonic.envelope import GENERIC, NOT_FOUND, PARAMETER_MISSING, Content, Failure, Inner
 
@@ -146,7 +147,7 @@ def path(asked: Asked) -> Content:
     try:
         found = asked.opened.playlists.between(first.track_id, last.track_id, count, is_cut=True)
     except ConfigError as e:
-        raise Failure(NOT_FOUND, str(e)) from e
+        raise Failure(NOT_FOUND, asked.opened.told(e)) from e
     return _matches(asked, [(song, 1.0 if score is None else score) for song, score in found])
 
 
@@ -156,7 +157,7 @@ def stream(asked: Asked) -> Response:
     try:
         return file_answer(asked.opened.uri(wanted.track_id), asked.request)
     except DecodeError as e:
-        raise Failure(NOT_FOUND if e.reason == Reason.MISSING else GENERIC, e.detail) from e
+        raise Failure(NOT_FOUND if e.reason == Reason.MISSING else GENERIC, told_of_file(e)) from e
 
 
 def _matches(asked: Asked, found: Sequence[tuple[Song, float]]) -> Content:

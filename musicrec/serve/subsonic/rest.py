@@ -93,9 +93,9 @@ async def _found(
     try:
         return await run_in_threadpool(ANSWERS[name], Asked(opened, parameters, request))
     except UnknownTrack as e:
-        raise Failure(NOT_FOUND, str(e)) from e
+        raise Failure(NOT_FOUND, opened.told(e)) from e
     except MusicrecError as e:
-        raise Failure(GENERIC, str(e)) from e
+        raise Failure(GENERIC, opened.told(e)) from e
 
 
 def _response(found: Content | Failure, form: str) -> Response:

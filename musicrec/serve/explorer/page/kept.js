@@ -1,16 +1,18 @@
-// Songs that somebody has put on the list, or likes. They stay in this browser.
+// Songs that somebody has put on the list, or likes. They stay in this browser, those of each collection apart.
 
 import { icon, make, say, shortNameOf } from "./dom.js";
 
 class Kept extends EventTarget {
   constructor(key, most, icons, words) {
     super();
-    Object.assign(this, { key, most, icons, words });
-    try {
-      this.songs = JSON.parse(localStorage.getItem(key)) ?? [];
-    } catch {
-      this.songs = []; // none is kept, or the browser keeps nothing
-    }
+    Object.assign(this, { key, most, icons, words, place: null, songs: [] });
+  }
+
+  /** Take up what is kept of a collection; another may have been explored at the same address. */
+  open(collection) {
+    this.place = `${this.key} ${collection}`;
+    this.songs = kept(this.place).slice(0, this.most);
+    this.tell();
   }
 
   has(song) {
@@ -30,10 +32,14 @@ class Kept extends EventTarget {
   set(songs) {
     this.songs = songs;
     try {
-      localStorage.setItem(this.key, JSON.stringify(songs));
+      localStorage.setItem(this.place, JSON.stringify(songs));
     } catch {
       // then they stay as long as the page
     }
+    this.tell();
+  }
+
+  tell() {
     document.querySelectorAll(`button.${this.key}`).forEach((button) => this.draw(button));
     this.dispatchEvent(new Event("change"));
   }
@@ -52,6 +58,14 @@ class Kept extends EventTarget {
     button.setAttribute("aria-label", `${this.words.do} ${shortNameOf(button.song)}`);
     button.title = this.words.do.replace(":", "");
     button.replaceChildren(icon(this.icons[Number(isIn)]));
+  }
+}
+
+function kept(place) {
+  try {
+    return JSON.parse(localStorage.getItem(place)).filter((song) => typeof song.track_id === "string");
+  } catch {
+    return []; // none is kept, or the browser keeps nothing, or what it keeps is something else
   }
 }
 

@@ -3,6 +3,7 @@
 import { choose, chosen, goHome } from "./choice.js";
 import { showComparison } from "./compare.js";
 import { at, plural } from "./dom.js";
+import { likes, list } from "./kept.js";
 import { enter } from "./login.js";
 import { showList } from "./playlist.js";
 import { read } from "./service.js";
@@ -32,12 +33,13 @@ at("skip").addEventListener("click", (event) => {
 });
 
 await enter();
+const about = await read("status").catch(() => null); // each part says itself that nothing answers
+for (const songs of [list, likes]) songs.open(about?.collection ?? "");
 follow();
 showList();
 showComparison();
-const { songs, version, musicrec, has_map: hasMap } = await read("status");
-at("about").textContent = `${plural(songs, "song", "songs")} · table ${version} · musicrec ${musicrec}`;
-if (hasMap) {
+if (about) at("about").textContent = `${plural(about.songs, "song", "songs")} · table ${about.version} · musicrec ${about.musicrec}`;
+if (about?.has_map) {
   const { start } = await import("./map.js");
   await start(at("map"));
   if (chosen() !== null) choose(chosen()); // the map has not heard of it
