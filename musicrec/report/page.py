@@ -10,7 +10,6 @@ from typing import Any
 
 import jinja2
 import pandas as pd
-import pyarrow.compute as pc
 from markupsafe import Markup
 
 from musicrec.files.paths import AnyPath, write_atomic
@@ -20,7 +19,7 @@ from musicrec.report.evaluation_section import evaluation
 from musicrec.report.listener_scores_section import listener_scores
 from musicrec.report.map_section import maps
 from musicrec.report.times_section import Figures, times
-from musicrec.schemas import Reason
+from musicrec.serve.no_model import why_no_model
 from musicrec.store.store import Store
 
 PLACE = files("musicrec.report")
@@ -125,13 +124,10 @@ def _commands(store: Store) -> dict[str, str]:
 
 def _why_not(store: Store) -> dict[str, str]:
     """Return why no command makes what a section shows: songs without genres get neither model nor embeddings."""
-    if not store.exists("outcomes"):
+    why = why_no_model(store)
+    if why is None:
         return {}
-    is_why = (pc.field("stage") == "train") & (pc.field("reason") == Reason.TOO_FEW_GENRES)
-    details = store.read("outcomes", ["detail"], is_why)["detail"]
-    if not len(details):
-        return {}
-    return {"model": f"There is none: {details[0]}.", "embedding": "There is no model that embeds the songs."}
+    return {"model": f"There is none: {why}.", "embedding": "There is no model that embeds the songs."}
 
 
 def _is_synthetic(source: str, genres: pd.Series | None) -> bool:

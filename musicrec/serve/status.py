@@ -14,7 +14,7 @@ from musicrec.serve.lookup import SimilarTable
 from musicrec.settings import STAGES
 from musicrec.store.made_with import side_by_side
 from musicrec.store.pointer import parts_of
-from musicrec.store.store import Store
+from musicrec.store.store import Store, maker_of
 
 Figures = dict[str, Any]
 
@@ -83,7 +83,7 @@ def complaint(store: Store, name: str, max_age: datetime.timedelta | None) -> st
     are in the future.
     """
     if not store.exists(name):
-        return f"{store.out} has no {name} yet; run the stage that makes it (musicrec --help)"
+        return f"{store.out} has no {name} yet; run: musicrec {maker_of(name)} {store.out}"
     version = version_status(store, name, str(store.versions(name).published))
     damage = version.damage or (_sidecar_damage(store) if name == "similar" else None)
     if damage:

@@ -35,6 +35,14 @@ if TYPE_CHECKING:
 
 Opened = TypeVar("Opened")
 
+MAKERS = {  # the command that makes a table
+    "tracks": "catalog", "features": "extract", "mel": "extract", "mel96": "extract --mel96",
+    "images": "extract --images", "segments": "extract --segment-s 5", "embeddings": "embed",
+    "vectors": "vectors run", "tags": "vectors run", "similar": "similar", "map": "map",
+    "fingerprints": "duplicates", "recordings": "duplicates", "histories": "histories",
+    "recommendations": "recommend --histories", "listener_scores": "evaluate --histories",
+    "evaluation": "evaluate", "scores": "evaluate", "curves": "evaluate", "tuning": "tune",
+}  # fmt: skip
 GROUPS = ("models", "vectors", "tags")  # their members are published one by one, as group/name
 
 
@@ -181,7 +189,7 @@ class Store:
         versions = self.versions(name)
         published = versions.published
         if not published:
-            raise SchemaError(f"{self.out} has no {name} yet; run the stage that makes it (musicrec --help)")
+            raise SchemaError(f"{self.out} has no {name} yet; run: musicrec {maker_of(name)} {self.out}")
         return versions.root / published
 
     def exists(self, name: str) -> bool:
@@ -449,6 +457,20 @@ class Store:
         versions = self.versions(name)
         self.footer(name, versions.find(to))
         return versions.rollback(to)
+
+
+def maker_of(name: str) -> str:
+    """Return the command that makes a table or a model; ``run`` makes all that nobody has to ask for.
+
+    Examples
+    --------
+    >>> maker_of("embeddings"), maker_of("models/knn"), maker_of("vectors/musicnn"), maker_of("outcomes")
+    ('embed', 'train --model knn', 'vectors run', 'run')
+    """
+    group, _, member = name.partition("/")
+    if group == "models":
+        return f"train --model {member}"
+    return MAKERS.get(group, "run")
 
 
 @contextmanager

@@ -122,6 +122,20 @@ def test_every_option_is_described():
             assert isinstance(option, click.Argument) or option.help
 
 
+@pytest.mark.parametrize("path", paths())
+def test_no_option_between_bounds_takes_what_is_no_number(path):
+    """It is below no bound and above none, so click alone would let it in."""
+    command, *member = path.split()
+    found = cli.commands[command]
+    for name in member:
+        found = found.commands[name]
+    for option in found.params:
+        if isinstance(option.type, click.FloatRange):
+            for value in ("nan", "-nan"):
+                with pytest.raises(click.BadParameter, match="nan is no number; expected"):
+                    option.type.convert(value, option, None)
+
+
 def test_help_says_what_is_not_asked_for_by_default(run):
     shown = " ".join(run("similar", "--help")[1].split())
     assert "--no-same-artist / --same-artist Leave out songs by the song's own artist. [default: same-artist]" in shown
@@ -267,7 +281,7 @@ def test_what_does_not_fit_is_exit_code_2_and_one_line(run, out, arguments, said
         ("catalog NEW --source nowhere", ["nowhere does not exist", "give the folder that holds the songs"]),
         ("catalog NEW --source empty", ["empty"]),
         ("catalog NEW --source ftp.csv", ["ftp.csv, row 1", "ftp://host", "expected a path", "s3://"]),
-        ("lookup OUT x", ["OUT has no similar yet", "run the stage that makes it"]),
+        ("lookup OUT x", ["OUT has no similar yet", "run: musicrec similar "]),
     ],
 )
 def test_what_cannot_be_done_is_exit_code_1_and_one_line(run, out, tmp_path, arguments, said):

@@ -237,6 +237,17 @@ def test_tiny_catalogs(tmp_path, n):
 
 
 @pytest.mark.thorough
+def test_ten_thousand_genres_are_counted_and_the_largest_are_drawn(tmp_path):
+    page = page_of(Catalog(tmp_path, 10_002, [f"genre {i:05d}" for i in range(10_000)]).everything().store)
+    assert "10,002 songs in 10,000 genres" in page.text
+    assert "The chart shows the 20 largest" in page.text
+    assert len(page.html.encode()) < 15e6
+    drawn = [base64.b64decode(a.partition(",")[2]).decode() for a in page.addresses if a.startswith("data:")]
+    assert max(svg.count("<!-- genre ") for svg in drawn) <= 2 * 21  # in rows and in columns
+    assert any("<!-- other genres -->" in svg for svg in drawn)
+
+
+@pytest.mark.thorough
 def test_songs_without_a_genre(tmp_path):
     catalog = Catalog(tmp_path, genres=[None])
     for make in (catalog.tracks, catalog.outcomes, catalog.features, catalog.embeddings, catalog.similar):

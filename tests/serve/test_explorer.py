@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from musicrec.schemas import EMBEDDINGS, TRACKS
+from musicrec.schemas import EMBEDDINGS, OUTCOMES, TRACKS
 from musicrec.serve.service.audio_answer import RangeOutside, byte_range
 from musicrec.serve.sidecar import SIDECAR_COLUMNS
 from musicrec.serve.space_shares import write_shares
@@ -306,6 +306,19 @@ def test_a_wrong_request_gets_one_line(port, path, status, said):
     code, content, _ = ask(port, path)
     assert code == status
     assert said in json.loads(content)["error"]
+
+
+def test_where_genres_are_too_few_for_a_model_it_says_so(tmp_path):
+    out = make_out(tmp_path)
+    out.versions("embeddings").remove()
+    why = "a genre model needs at least two genres of two songs each"
+    skipped = {"track_id": "long", "stage": "train", "status": "skipped", "reason": "too_few_genres", "detail": why}
+    publish(out, "outcomes", CatalogSettings(source="/music"), pa.Table.from_pylist([skipped], OUTCOMES))
+    with serving(out.out, is_explored=True) as port:
+        for method in ("method-1", "method-2"):
+            assert json.loads(ask(port, f"/methods/{method}?like=long")[1]) == {"recommended": [], "why_not": why}
+        said = json.loads(ask(port, "/methods/knn?like=long")[1])["why_not"]
+    assert said == "OUT has no features yet; run: musicrec extract OUT"
 
 
 # --- playlists ----------------------------------------------------------------------------------------------------

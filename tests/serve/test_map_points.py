@@ -120,6 +120,25 @@ def test_all_points_are_those_of_the_table_in_the_order_of_its_rows(out):
     assert flags[N - 1] == IS_ORPHAN
 
 
+def test_of_ten_thousand_genres_the_largest_have_a_colour_of_their_own(store):
+    store.settings.record(CatalogSettings(source="/music"))
+    songs = [{"track_id": f"{i:05d}", "title": None, "artist": None, "genre": f"genre {max(i - 3, 0):05d}"}
+             for i in range(10_003)]  # fmt: skip
+    names = pa.Table.from_pylist(songs, pa.schema([TRACKS.field(name) for name in SIDECAR_COLUMNS]))
+    near = (np.arange(len(songs), dtype=np.int32)[:, None] + 1) % len(songs)
+    with store.new_version("similar", SimilarSettings(), "1" * 16) as version:
+        write_table(version, names, near, np.full(near.shape, 0.5, np.float32))
+        store.publish(version)
+    publish_map(store, [song["track_id"] for song in songs])
+    head, _, codes, _ = unpack(get(application(store.out), "/map")[2])
+    assert len(head["genres"]) == 12
+    assert head["genres"][0] == {"name": "genre 00000", "songs": 4}
+    assert head["genres"][10] == {"name": "other genres", "songs": 9_990}
+    assert codes.count(10) == 9_990
+    status, _, found = get(application(store.out), "/songs?q=09999&n=5")
+    assert (status, [song["track_id"] for song in json.loads(found)]) == (HTTPStatus.OK, ["09999"])
+
+
 def test_without_a_map_one_line_names_the_command(out):
     status, _, body = get(application(out.out), "/map")
     said = json.loads(body)["error"]

@@ -271,6 +271,50 @@ def test_no_request_fails_or_mixes_versions_while_tables_are_published_and_rolle
     assert get(port, "/status")[1]["version"] == Store(out.out).path("similar").name
 
 
+@pytest.mark.parametrize("n_requests", [100, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_every_kind_of_request_is_answered_from_one_version_meanwhile(out, serve, n_requests):
+    """Searches, songs and the songs of the map; `similar` has answers of its own, see above."""
+    port, asked, stop = serve(out), [0], threading.Event()
+    paths = (
+        "/songs?q=vibe",
+        "/songs/blues.00002",
+        "/songs/blues.00002/similar?n=4",
+        "/map/songs?rows=2",
+        "/songs?q=ann",
+    )
+    wrong, versions = [], set()
+
+    def ask():
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            while not stop.is_set():
+                for path in paths:
+                    connection.request("GET", path)
+                    response = connection.getresponse()
+                    found, version = json.loads(response.read()), response.headers["etag"]
+                    songs = found if isinstance(found, list) else [found]
+                    number = int(version.strip('"').partition("-")[2]) if response.status == 200 else -1
+                    said = [f" {number}" if number else song["title"][-2:] for song in songs]
+                    if not songs or said != [song["title"][-2:] for song in songs]:
+                        wrong.append((path, version, found))
+                    versions.add(version)
+                    asked[0] += 1
+
+    clients = [threading.Thread(target=ask) for _ in range(2)]
+    for client in clients:
+        client.start()
+    for turn in range(6):
+        out.rollback("similar") if turn % 3 == 2 else publish_table(out, turn + 1)
+        time.sleep(0.5)
+        while asked[0] < (turn + 1) * n_requests / 6 and any(client.is_alive() for client in clients):
+            time.sleep(0.1)
+    stop.set()
+    for client in clients:
+        client.join()
+    assert wrong == []
+    assert asked[0] >= n_requests
+    assert len(versions) >= 5
+
+
 def test_a_new_version_that_cannot_be_opened_leaves_the_last_one_open_and_is_told(out, serve, monkeypatch):
     port = serve(out)
     version = get(port, "/status")[1]["version"]

@@ -92,7 +92,7 @@ def by_method(opened: OpenVersion, request: Request) -> dict[str, Any]:
     try:
         found = opened.recommender.recommend(likes, n, **METHODS[name].how)
     except (SchemaError, ConfigError) as e:  # a table or a space that this way reads is not there
-        return {"recommended": [], "why_not": opened.told(e)}
+        return {"recommended": [], "why_not": opened.why_no_vectors(METHODS[name].how["by"]) or opened.told(e)}
     recommended = [
         {"rank": rank, **song._asdict(), "score": score, "because": because._asdict()}
         for rank, song, score, because in found

@@ -16,6 +16,7 @@ from musicrec.errors import MusicrecError, UnknownTrack
 from musicrec.files.paths import AnyPath
 from musicrec.serve.catalog_facts import CatalogFacts
 from musicrec.serve.lookup import SimilarTable
+from musicrec.serve.no_model import why_no_model
 from musicrec.serve.playlist_songs import Playlists
 from musicrec.serve.recommend import Recommender
 from musicrec.serve.service.told_errors import told
@@ -75,6 +76,10 @@ class OpenVersion:
         if not len(found):
             raise UnknownTrack(f"no song has the id {track_id!r} in {self._store.out / 'tracks'}")
         return str(found[0].as_py())
+
+    def why_no_vectors(self, by: str) -> str | None:
+        """Return why there is no model whose vectors a way to recommend could compare; None if there is one."""
+        return None if by != "embedding" or self._store.exists("embeddings") else why_no_model(self._store)
 
     def told(self, error: Exception) -> str:
         """Return what clients are told of an error."""

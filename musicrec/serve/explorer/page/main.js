@@ -43,4 +43,4 @@ if (about?.has_map) {
   const { start } = await import("./map.js");
   await start(at("map"));
   if (chosen() !== null) choose(chosen()); // the map has not heard of it
-}
+} else if (about) at("about").textContent += " · for a map of all songs: musicrec map OUT";
