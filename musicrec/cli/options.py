@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from musicrec.cluster.resources import at_most
 from musicrec.cluster.watchdog import SECONDS_PER_FILE
+from musicrec.files.paths import is_unicode
 from musicrec.settings import CHECKPOINT_S, StageSettings, resolve
 from musicrec.store.settings_file import read_toml
 from musicrec.store.store import Store
@@ -71,6 +72,17 @@ class Range(click.FloatRange):
         if number != number:  # noqa: PLR0124 - NaN
             self.fail(f"{value} is no number; expected {self._describe_range()}.", param, ctx)
         return number
+
+
+class Text(click.types.StringParamType):
+    """Text that a table or a file can hold: an argument may have bytes that are no characters."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Return the text, as click asks for it."""
+        text = super().convert(value, param, ctx)
+        if not is_unicode(text):
+            self.fail(f"{text!a} holds bytes that are no characters; expected text in UTF-8.", param, ctx)
+        return text
 
 
 def duration(text: str) -> datetime.timedelta:

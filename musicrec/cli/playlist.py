@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from musicrec.cli.common import example, label, song_called
-from musicrec.cli.options import OUT, Command
+from musicrec.cli.options import OUT, Command, Text
 from musicrec.monitor.text_table import text_table
 
 if TYPE_CHECKING:
@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 )
 @click.option("--dislike", "dislikes", multiple=True, help="And unlike this one; goes with --like.")
 @click.option("--path", "ends", nargs=2, metavar="FIRST LAST", help="From one song to another in small steps.")
-@click.option("--genre", help="The songs of a genre, the most typical first.")
-@click.option("--tag", help="The songs to which a pretrained model gives this tag with the highest scores.")
-@click.option("--user", help="What is recommended to this listener in OUT/recommendations.")
+@click.option("--genre", type=Text(), help="The songs of a genre, the most typical first.")
+@click.option(
+    "--tag", type=Text(), help="The songs to which a pretrained model gives this tag with the highest scores."
+)
+@click.option("--user", type=Text(), help="What is recommended to this listener in OUT/recommendations.")
 @click.option(
     "-n", "n", type=click.IntRange(1), default=50, show_default=True, help="Number of songs; for --path, the most."
 )
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="File to write: .m3u8, .xspf or .jspf.  [default: none]",
 )
-@click.option("--name", help="Name of the playlist.  [default: name of the file]")
+@click.option("--name", type=Text(), help="Name of the playlist.  [default: name of the file]")
 @click.option("--paths", is_flag=True, help="Show ids, which are mostly paths, instead of artists and titles.")
 def playlist(out: str, file: Path | None, name: str | None, paths: bool, **how: Any) -> None:  # noqa: ANN401
     """Make a playlist that your player reads.

@@ -159,6 +159,21 @@ def make_folder(path: AnyPath) -> AnyPath:
     return path
 
 
+def is_unicode(text: str) -> bool:
+    r"""Return whether a text can be written: names of files and arguments may hold bytes that are no characters.
+
+    Examples
+    --------
+    >>> is_unicode("Ä 夜"), is_unicode("caf\udce9")
+    (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def children(folder: AnyPath, pattern: str = "*") -> list[AnyPath]:
     """Return the files and folders in a folder whose names match, sorted; none if there is no folder."""
     if isinstance(folder, Path):

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 import pyarrow.compute as pc
 
+from musicrec.files.paths import is_unicode
 from musicrec.schemas import FAILED, SKIPPED, Reason
 from musicrec.store.store import Store
 
@@ -13,6 +14,8 @@ NOT_THE_CAUSE = (Reason.NO_GENRE, Reason.NO_FEATURES, Reason.NEWER_THAN_MODEL)
 
 def first_problem(store: Store, track_id: str) -> str | None:
     """Return stage, status, reason and detail in one line; None if no stage that the table needs had a problem."""
+    if not is_unicode(track_id):
+        return None  # no table holds it
     made_of = store.footer("similar")["lineage"].get("made_of", {})
     rows = store.read("outcomes", filter=pc.field("track_id") == track_id).to_pylist()
     outcomes = {row["stage"]: row for row in rows if row["status"] in (FAILED, SKIPPED)}

@@ -14,6 +14,7 @@ from musicrec.errors import ConfigError
 RECORDING = "https://musicbrainz.org/recording/"
 XSPF = "http://xspf.org/ns/0/"
 LINE_BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
+HALF_CHARACTERS = re.compile("[\ud800-\udfff]")
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -61,6 +62,7 @@ def playlist_file(path: Path, name: str, songs: Sequence[Entry], *, is_placed: b
     """
     if path.suffix not in FORMATS:
         raise ConfigError(f"playlist {path}: unknown ending {path.suffix!r}; expected {', '.join(FORMATS)}")
+    name = HALF_CHARACTERS.sub("\ufffd", name)  # of a file's name that is not Unicode
     return FORMATS[path.suffix](name, songs, path.parent.resolve() if is_placed else None)
 
 

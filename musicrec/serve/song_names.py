@@ -163,6 +163,7 @@ def rows_with_words(text: str, songs: pa.ChunkedArray, *, best_first: bool = Fal
 
 def words_of(text: str) -> tuple[str, list[str]]:
     """Return a text in the form that :func:`searchable` gives to names, and its words."""
+    text = text.encode(errors="surrogatepass").decode(errors="replace")  # bytes that are no characters are in no name
     text = _folded(pa.scalar(_without_accents(text).strip())).as_py()
     return text, [word for word in text.split() if any(map(str.isalnum, word))]
 

@@ -29,6 +29,14 @@ def places(path):
     return [Path(os.fsdecode(unquote_to_bytes(urlsplit(urljoin(path.as_uri(), place)).path))) for place in found]
 
 
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_list_whose_name_is_no_text_is_written_all_the_same(tmp_path, suffix):
+    """Without a name of its own it has that of its file, which may be any bytes."""
+    file = tmp_path / os.fsdecode(b"caf\xe9" + suffix.encode())
+    content = write(file, [Entry(str(tmp_path / "a.mp3"))], file.stem).read_bytes().decode()
+    assert "caf\ufffd" in content
+
+
 def write(path, songs, name="Mine"):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(playlist_file(path, name, songs))

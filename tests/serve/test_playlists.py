@@ -161,6 +161,14 @@ def test_the_command_writes_a_playlist_and_shows_one(out, tmp_path, command):
     assert [line.split("  ")[1].split(" – ")[1] for line in said.splitlines()[1:]] == shown
 
 
+@pytest.mark.parametrize("options", [["--like", "so\udcffng"], ["--path", "song-01", "so\udcffng"]])
+def test_a_name_that_is_no_text_is_no_song(out, command, options):
+    code, _, error = command("playlist", out, *options)
+    assert code == 1
+    assert error.startswith("musicrec: no song ")
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -169,6 +177,10 @@ def test_the_command_writes_a_playlist_and_shows_one(out, tmp_path, command):
         (["--genre", "jazz", "--dislike", "song-01"], "--dislike goes with --like"),
         (["--tag", "slow", "--with-likes"], "--with-likes goes with --like"),
         (["--genre", "jazz", "--out", "x.pls"], "unknown ending '.pls'"),
+        (["--genre", "ja\udcff"], "'ja\\udcff' holds bytes that are no characters"),
+        (["--user", "\udcff"], "holds bytes that are no characters"),
+        (["--tag", "\udcff"], "holds bytes that are no characters"),
+        (["--like", "song-01", "--name", "\udcff"], "holds bytes that are no characters"),
     ],
 )
 def test_options_that_do_not_go_together_are_wrong_usage(out, command, options, said):
