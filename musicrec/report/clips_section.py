@@ -12,7 +12,7 @@ from musicrec.errors import DecodeError
 from musicrec.report.clip_figure import clip_figure
 from musicrec.report.figures import data_uri
 from musicrec.report.numbers import NO_GENRE, SEED
-from musicrec.schemas import OK
+from musicrec.schemas import OK, Reason
 from musicrec.settings import ExtractSettings
 from musicrec.store.store import Store
 
@@ -41,6 +41,8 @@ def clips(store: Store) -> Content | None:
             shown.append(song | {"image": _image(song["uri"], settings)})
         except DecodeError as e:
             problems.append(e.detail)
+            if e.reason == Reason.UNREADABLE and audio.is_remote(song["uri"]):
+                break  # its server does not answer, and each song would be waited for
         if len(shown) == N_CLIPS:
             break
     return {"seed": SEED, "songs": shown, "problems": problems, "duration_s": settings.duration_s}

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pytest
 
 from musicrec.audio.encode import encode
+from musicrec.errors import DecodeError
 from musicrec.report.clips_section import N_CLIPS, clips
-from musicrec.schemas import TRACKS
+from musicrec.schemas import TRACKS, Reason
 from report_catalog import Catalog
 from report_page import page_of
 
@@ -71,6 +72,23 @@ def test_songs_that_are_gone_leave_their_place_to_others(catalog):
 def test_where_all_files_are_gone_the_page_says_so(catalog):
     text = page_of(catalog.sound(gone=catalog.ids).store).text
     assert "4 songs that were drawn cannot be decoded now" in text
+
+
+@pytest.mark.parametrize(("reason", "tried"), [(Reason.UNREADABLE, 1), (Reason.MISSING, 4)])
+def test_a_server_that_does_not_answer_is_asked_once(catalog, monkeypatch, reason, tried):
+    asked = []
+
+    def load(uri, **_):
+        asked.append(uri)
+        raise DecodeError(reason, "the server does not answer")
+
+    monkeypatch.setattr("musicrec.report.clips_section.audio.load", load)
+    catalog.sound()
+    tracks = catalog.store.read("tracks").to_pylist()
+    tracks = [{**track, "uri": f"https://example.org/{i}.mp3"} for i, track in enumerate(tracks)]
+    catalog.put("tracks", pa.Table.from_pylist(tracks, TRACKS), catalog.catalog)
+    assert clips(catalog.store)["songs"] == []
+    assert len(asked) == tried
 
 
 def test_before_a_song_is_decoded_there_is_no_section(catalog):
