@@ -9,15 +9,18 @@ A recording that is at most ``CLIP_SLACK_S`` seconds longer than the clip is use
 """
 
 import mmap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from musicrec.audio import ffmpeg, flac, libsndfile, mpeg, ogg
 from musicrec.audio.clip import CLIP_SLACK_S, Samples, clip_window, skip
 from musicrec.audio.limits import DEFAULT_LIMITS, Limits
+from musicrec.audio.mpeg_frames import after_tags
 from musicrec.audio.parts import Part, blocks_of_parts, clip_of_parts
 from musicrec.audio.resampling import resample, resample_blocks
 from musicrec.audio.uris import is_remote, local_file, local_path
@@ -125,29 +128,41 @@ def stream(uri: str, *, sample_rate: int = 22050, limits: Limits = DEFAULT_LIMIT
         yield from resample_blocks(_checked(blocks, rate, limits, path), rate, sample_rate)
 
 
+class _Look(NamedTuple):
+    """What the bytes of a file tell."""
+
+    parts: Iterable[Part] | None  # of a song that decoders would take for less than it is
+    is_length_true: bool  # whether a tag states it, and no part has to be found
+
+
 @contextmanager
-def _parts(path: Path, limits: Limits) -> Iterator[Iterable[Part] | None]:
-    """Yield the parts of a song that decoders would take for less than it is; None for any other."""
+def _look(path: Path, limits: Limits, *, believes_tags: bool = True) -> Iterator[_Look]:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content[:4] == b"OggS":
-            yield ogg.parts(content, limits)
+        start = after_tags(content, 0, len(content))
+        if believes_tags and mpeg.has_true_tag(content, start):
+            yield _Look(None, is_length_true=True)
+        elif content[start : start + 4] == b"OggS":
+            yield _Look(ogg.parts(content, start, limits), is_length_true=False)
         else:
-            yield flac.parts(content) or mpeg.parts(content)
+            yield _Look(flac.parts(content, start) or mpeg.parts(content, start), is_length_true=False)
 
 
 @contextmanager
 def _reading(path: Path, limits: Limits) -> Iterator[tuple[Iterator[Samples], int]]:
     """Read a file from its start as :func:`load` would read it."""
-    with _parts(path, limits) as parts:
+    with _look(path, limits) as (parts, is_length_true):
         if parts:
             blocks, rate = blocks_of_parts(parts, limits)
-            yield (_else_by_ffmpeg(blocks, path, limits) if ogg.is_one_link(path) else blocks), rate
+            by_ffmpeg = partial(ffmpeg.reading, path, limits)
+            yield (_or_else(blocks, by_ffmpeg) if ogg.is_one_link(path) else blocks), rate
             return
-    with _by_one_decoder(path, limits) as blocks_and_rate:
+    with _by_one_decoder(path, limits, is_length_true=is_length_true) as blocks_and_rate:
         yield blocks_and_rate
 
 
-def _by_one_decoder(path: Path, limits: Limits) -> AbstractContextManager[tuple[Iterator[Samples], int]]:
+def _by_one_decoder(
+    path: Path, limits: Limits, *, is_length_true: bool
+) -> AbstractContextManager[tuple[Iterator[Samples], int]]:
     try:
         with libsndfile.reading(path, limits) as (blocks, _):
             is_empty = next(blocks, None) is None
@@ -158,18 +173,21 @@ def _by_one_decoder(path: Path, limits: Limits) -> AbstractContextManager[tuple[
     if is_empty:  # as the header says, after a crash of the recorder
         with suppress(DecodeError), ffmpeg.reading(path, limits):
             return ffmpeg.reading(path, limits)
-    return _by_libsndfile(path, limits)
+    return _by_libsndfile(path, limits, is_length_true=is_length_true)
 
 
 @contextmanager
-def _by_libsndfile(path: Path, limits: Limits) -> Iterator[tuple[Iterator[Samples], int]]:
-    """Read a file by libsndfile; from where that stops at damage, by FFmpeg, which knows whether it is the end."""
-    with libsndfile.reading(path, limits) as (blocks, rate):
-        yield _else_by_ffmpeg(blocks, path, limits), rate
+def _by_libsndfile(path: Path, limits: Limits, *, is_length_true: bool) -> Iterator[tuple[Iterator[Samples], int]]:
+    """Read a file by libsndfile; from where that stops at damage, by its parts, or by FFmpeg."""
+    despite_damage = partial(_despite_damage, path, limits, is_length_true=is_length_true)
+    with libsndfile.reading(path, limits, is_length_true=is_length_true) as (blocks, rate):
+        yield _or_else(blocks, despite_damage), rate
 
 
-def _else_by_ffmpeg(blocks: Iterator[Samples], path: Path, limits: Limits) -> Iterator[Samples]:
-    """Yield the blocks of a song; from where its decoder stops at damage, those that FFmpeg decodes."""
+def _or_else(
+    blocks: Iterator[Samples], read_otherwise: Callable[[], AbstractContextManager[tuple[Iterator[Samples], int]]]
+) -> Iterator[Samples]:
+    """Yield the blocks of a song; from where its decoder stops at damage, those of another way to read it."""
     n = 0
     try:
         for block in blocks:
@@ -178,8 +196,20 @@ def _else_by_ffmpeg(blocks: Iterator[Samples], path: Path, limits: Limits) -> It
     except DecodeError as e:
         if e.reason not in FOR_FFMPEG:
             raise
-        with ffmpeg.reading(path, limits) as (others, _):
+        with read_otherwise() as (others, _):
             yield from skip(others, n)
+
+
+@contextmanager
+def _despite_damage(path: Path, limits: Limits, *, is_length_true: bool) -> Iterator[tuple[Iterator[Samples], int]]:
+    """Read from its start a file at whose damage libsndfile stops; FFmpeg knows whether that is the end."""
+    if is_length_true:
+        with _look(path, limits, believes_tags=False) as (parts, _):
+            if parts:
+                yield blocks_of_parts(parts, limits)
+                return
+    with ffmpeg.reading(path, limits) as blocks_and_rate:
+        yield blocks_and_rate
 
 
 def _checked(blocks: Iterable[Samples], rate: int, limits: Limits, path: Path) -> Iterator[Samples]:
@@ -208,14 +238,18 @@ def _no_samples(path: Path) -> DecodeError:
 
 def _decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tuple[Samples, int]:
     """Decode the clip at the file's own rate: by libsndfile, which is faster, or FFmpeg, which reads more formats."""
-    with _parts(path, limits) as parts:
+    with _look(path, limits) as (parts, is_length_true):
         if parts:
             return _clip_of_parts(path, parts, offset_s, duration_s, limits)
     try:
-        clip, rate = libsndfile.decode(path, offset_s, duration_s, limits)
+        clip, rate = libsndfile.decode(path, offset_s, duration_s, limits, is_length_true=is_length_true)
     except DecodeError as e:
         if e.reason not in FOR_FFMPEG:
             raise
+        if is_length_true:
+            with _look(path, limits, believes_tags=False) as (parts, _):
+                if parts:
+                    return clip_of_parts(parts, offset_s, duration_s, limits)
         return ffmpeg.decode(path, offset_s, duration_s, limits)
     if not len(clip):  # after a crash of the recorder the header says 0 samples, but they are there
         with suppress(DecodeError):

@@ -21,6 +21,7 @@ import numpy as np
 from musicrec.audio import formats, musepack
 from musicrec.audio.clip import BLOCK_FRAMES, PREROLL_S, Samples, clip_window, mix_down, read_through, settling_length
 from musicrec.audio.limits import Limits
+from musicrec.audio.mpeg_frames import after_id3
 from musicrec.audio.pcm import check_sound
 from musicrec.audio.resampling import resample_blocks
 from musicrec.errors import DecodeError
@@ -63,7 +64,7 @@ def reading(source: Path | BinaryIO, limits: Limits) -> Iterator[tuple[Iterator[
         blocks = _mono_blocks(chain([first], frames))
         if container.format.name in musepack.DEMUXERS:
             head = _head(source)
-            blocks = musepack.music_of(blocks, _head(source, _after_id3(head)) if _has_id3(head) else head)
+            blocks = musepack.music_of(blocks, _head(source, after_id3(head)))
         yield blocks, first.sample_rate
 
 
@@ -95,9 +96,9 @@ def _open(source: Path | BinaryIO) -> Iterator[tuple["InputContainer", "AudioStr
         try:
             container = av.open(name, container_options=options, **any_tags)
         except av.FFmpegError:
-            if not _has_id3(head):
+            if not after_id3(head):
                 raise
-            options["skip_initial_bytes"] = str(_after_id3(head))  # FFmpeg 7 and later fail before APE and Musepack
+            options["skip_initial_bytes"] = str(after_id3(head))  # FFmpeg 7 and later fail before APE and Musepack
             container = av.open(name, container_options=options, **any_tags)
     except av.FFmpegError as e:
         raise _undecodable(head) from e
@@ -136,15 +137,6 @@ def _head(source: Path | BinaryIO, at: int = 0) -> bytes:
     with source.open("rb") as file:
         file.seek(at)
         return file.read(formats.HEAD_BYTES)
-
-
-def _has_id3(head: bytes) -> bool:
-    return head[:3] == b"ID3"
-
-
-def _after_id3(head: bytes) -> int:
-    """Return where the ID3 tag at the start of a file ends."""
-    return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
 
 
 def _read_by_seeking(

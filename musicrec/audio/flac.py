@@ -1,9 +1,9 @@
 """Decode a FLAC whose frames are not what its header leads one to expect (RFC 9639, section 9.1).
 
-Sample rate or channels may change midway, two files may have been joined, and the frames of a stretch cut out of a song
-are numbered on from there. libsndfile plays the first at the wrong speed, ends where the second begins, and seeks to a
-wrong place in the third. Some frames of every FLAC are looked at, which takes 0.5 ms. Where they are not as expected,
-all are found by their headers, and those of the clip are decoded, one by one, by FFmpeg.
+Sample rate, channels or bits may change midway, two files may have been joined, and the frames of a stretch cut out of
+a song are numbered on from there. libsndfile plays the first at the wrong speed, ends where the second begins, and
+seeks to a wrong place in the third. Some frames of every FLAC are looked at, which takes 0.5 ms. Where they are not as
+expected, all are found by their headers, and those of the clip are decoded, one by one, by FFmpeg.
 """
 
 import mmap
@@ -29,8 +29,18 @@ SHORTEST_HEADER = 6
 RATES = (0, 88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
 SIZES = (0, 192, 576, 1152, 2304, 4608, 0, 0, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768)  # samples
 CHANNELS = (1, 2, 3, 4, 5, 6, 7, 8, 2, 2, 2)
+BITS = (0, 8, 12, 0, 16, 20, 24, 32)
 SYNC = re.compile(rb"\xff[\xf8\xf9]")
-STREAM_INFO = slice(8, 42)
+INFO_AT, INFO_BYTES = 8, 34  # of the file's first block of metadata
+STATED_AT = 10  # in it: rate, channels, bits, number of samples
+
+
+class Kind(NamedTuple):
+    """What the frames of a run have in common."""
+
+    rate: int
+    n_channels: int
+    bits: int  # of a sample
 
 
 class Header(NamedTuple):
@@ -38,8 +48,7 @@ class Header(NamedTuple):
 
     number: int  # of the frame, or of its first sample
     n_samples: int
-    rate: int
-    n_channels: int
+    kind: Kind
     is_variable: bool
 
     @property
@@ -50,64 +59,65 @@ class Header(NamedTuple):
 
 @dataclass
 class _Run:
-    """Frames of one rate and number of channels: where each starts and ends, in bytes, and its samples before it."""
+    """Frames of one kind: where each starts and ends, in bytes, and its samples before it."""
 
-    header: Header
+    kind: Kind
     bounds: list[tuple[int, int]] = field(default_factory=list)
     firsts: list[int] = field(default_factory=lambda: [0])
 
 
-def parts(content: mmap.mmap) -> list[Part] | None:
+def parts(content: mmap.mmap, start: int) -> list[Part] | None:
     """Return the parts of a FLAC; None where libsndfile by itself is right.
 
     Parameters
     ----------
     content : mmap.mmap
         The file.
+    start : int
+        Where the FLAC starts in it, behind a tag of another kind.
     """
-    if content[:4] != b"fLaC" or len(content) <= STREAM_INFO.stop:
+    if content[start : start + 4] != b"fLaC" or len(content) <= start + INFO_AT + INFO_BYTES:
         return None
-    stated = int.from_bytes(content[18:26])  # rate, channels, bits, number of samples
-    rate, n_channels, n_samples = stated >> 44, (stated >> 41 & 7) + 1, stated & (1 << 36) - 1
-    if _is_plain(content, rate, n_channels, n_samples):
+    info = content[start + INFO_AT : start + INFO_AT + INFO_BYTES]
+    stated = int.from_bytes(info[STATED_AT : STATED_AT + 8])
+    kind = Kind(stated >> 44, (stated >> 41 & 7) + 1, (stated >> 36 & 31) + 1)
+    first = _first_frame(content, start)
+    if _is_plain(content, first, kind, stated & (1 << 36) - 1):
         return None
-    info = content[STREAM_INFO]
-    runs = _runs(content, rate)
     return [
-        Part(run.firsts[-1], run.header.rate, run.header.n_channels, partial(_decode, content, info, run))
-        for run in runs
+        Part(run.firsts[-1], run.kind.rate, run.kind.n_channels, partial(_decode, content, info, run))
+        for run in _runs(content, first, kind)
     ]
 
 
-def _is_plain(content: mmap.mmap, rate: int, n_channels: int, n_samples: int) -> bool:
-    """Return whether the frames looked at are numbered from 0 to the end, and have the stated rate and channels."""
-    first = _first_frame(content)
+def _is_plain(content: mmap.mmap, first: int, kind: Kind, n_samples: int) -> bool:
+    """Return whether the frames looked at are numbered from 0 to the end, and are of the stated kind."""
     even = [first + i * (len(content) - first) // N_LOOKS for i in range(N_LOOKS)]
     places = sorted([*even, max(first, len(content) - LOOK_BYTES)])
-    found = [next(_headers(content, at, at + LOOK_BYTES, rate), None) for at in places]
+    found = [next(_headers(content, at, at + LOOK_BYTES, kind), None) for at in places]
     headers = [header for _, header in filter(None, found)]
     if not headers:
         return True
     last, size = headers[-1], 1 if headers[0].is_variable else headers[0].n_samples
     return (
         headers[0].number == 0
-        and all((header.rate, header.n_channels) == (rate, n_channels) for header in headers)
+        and all(header.kind == kind for header in headers)
         and all(a.number <= b.number for a, b in pairwise(headers))
         and (not n_samples or last.number * size < n_samples)
     )
 
 
-def _runs(content: mmap.mmap, rate: int) -> list[_Run]:
+def _runs(content: mmap.mmap, first: int, kind: Kind) -> list[_Run]:
     """Return the runs that the frames make. A frame is known by its number: the next one, or 0 in a joined file."""
     runs: list[_Run] = []
     last: Header | None = None
-    for at, header in _headers(content, _first_frame(content), len(content), rate):
+    for at, header in _headers(content, first, len(content), kind):
         if last and header.number not in (0, last.following):
             continue
         if last:
             runs[-1].bounds[-1] = runs[-1].bounds[-1][0], at
-        if last is None or (header.rate, header.n_channels) != (last.rate, last.n_channels):
-            runs.append(_Run(header))
+        if last is None or header.kind != last.kind:
+            runs.append(_Run(header.kind))
         runs[-1].bounds.append((at, len(content)))
         runs[-1].firsts.append(runs[-1].firsts[-1] + header.n_samples)
         last = header
@@ -120,7 +130,7 @@ def _decode(content: mmap.mmap, info: bytes, run: _Run, start: int, stop: int) -
 
     codec = av.CodecContext.create("flac", "r")
     assert isinstance(codec, av.AudioCodecContext)
-    codec.extradata, codec.options = info, {"err_detect": "crccheck+explode"}
+    codec.extradata, codec.options = _with_bits(info, run.kind.bits), {"err_detect": "crccheck+explode"}
     to_float = av.AudioResampler(format="flt")
     first, last = bisect_right(run.firsts, start) - 1, bisect_left(run.firsts, stop)
     out = np.empty(run.firsts[last] - run.firsts[first], np.float32)
@@ -137,9 +147,16 @@ def _decode(content: mmap.mmap, info: bytes, run: _Run, start: int, stop: int) -
     return out[:at][start - run.firsts[first] : stop - run.firsts[first]]
 
 
-def _first_frame(content: mmap.mmap) -> int:
+def _with_bits(info: bytes, bits: int) -> bytes:
+    """Return the file's first block of metadata with another number of bits; FFmpeg takes no frame that has others."""
+    at = slice(STATED_AT, STATED_AT + 8)
+    stated = int.from_bytes(info[at]) & ~(31 << 36) | bits - 1 << 36
+    return info[: at.start] + stated.to_bytes(8) + info[at.stop :]
+
+
+def _first_frame(content: mmap.mmap, start: int) -> int:
     """Return where the blocks of metadata end."""
-    at = 4
+    at = start + 4
     while at + 4 <= len(content):
         head = content[at : at + 4]
         at += 4 + int.from_bytes(head[1:])
@@ -148,15 +165,15 @@ def _first_frame(content: mmap.mmap) -> int:
     return min(at, len(content))
 
 
-def _headers(content: mmap.mmap, at: int, stop: int, rate: int) -> Iterator[tuple[int, Header]]:
+def _headers(content: mmap.mmap, at: int, stop: int, stated: Kind) -> Iterator[tuple[int, Header]]:
     """Yield what looks like the header of a frame, and where: its checksum is right."""
     for match in SYNC.finditer(content, at, min(stop, len(content))):
-        header = _header(content[match.start() : match.start() + LONGEST_HEADER], rate)
+        header = _header(content[match.start() : match.start() + LONGEST_HEADER], stated)
         if header:
             yield match.start(), header
 
 
-def _header(head: bytes, stated_rate: int) -> Header | None:
+def _header(head: bytes, stated: Kind) -> Header | None:
     """Return what the header of a frame says; None if it is none."""
     if len(head) < SHORTEST_HEADER or head[3] & 1 or 0x80 <= head[4] < 0xC0 or head[4] == 0xFF:
         return None
@@ -173,8 +190,9 @@ def _header(head: bytes, stated_rate: int) -> Header | None:
     at += n_size + n_rate
     if at >= len(head) or _crc8(head[:at]) != head[at]:
         return None
-    rate = rate * {12: 1000, 13: 1, 14: 10}[rate_code] if n_rate else RATES[rate_code] or stated_rate
-    return Header(number, size + 1 if n_size else SIZES[size_code], rate, CHANNELS[channel_code], head[1] == 0xF9)
+    rate = rate * {12: 1000, 13: 1, 14: 10}[rate_code] if n_rate else RATES[rate_code] or stated.rate
+    kind = Kind(rate, CHANNELS[channel_code], BITS[head[3] >> 1 & 7] or stated.bits)
+    return Header(number, size + 1 if n_size else SIZES[size_code], kind, head[1] == 0xF9)
 
 
 def _crc8(head: bytes) -> int:

@@ -18,7 +18,9 @@ from musicrec.schemas import Reason
 SUBTYPE_BITS = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 
 
-def decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tuple[Samples, int]:
+def decode(
+    path: Path, offset_s: float, duration_s: float, limits: Limits, *, is_length_true: bool = False
+) -> tuple[Samples, int]:
     """Return the clip of a file at the file's own rate.
 
     Parameters
@@ -29,6 +31,8 @@ def decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tu
         Start and length of the clip, in seconds; see :func:`musicrec.audio.load`.
     limits : Limits
         Beyond these, a file is refused.
+    is_length_true : bool
+        Whether a file that gives less than libsndfile expects is damaged, and not just cut off.
 
     Returns
     -------
@@ -45,7 +49,10 @@ def decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tu
     """
     with _open(path, limits) as file:
         rate, n_stated = file.samplerate, file.frames
-        clip = _read_by_seeking(file, offset_s, duration_s)
+        start, stop = clip_window(max(n_stated, 0), rate, offset_s, duration_s)
+        clip = _read_by_seeking(file, start, stop)
+    if is_length_true and (clip is None or len(clip) < stop - start):
+        raise _ends_early()
     if clip is None:
         with reading(path, limits) as (blocks, _):
             clip = read_through(blocks, rate, offset_s, duration_s, limits)
@@ -55,8 +62,8 @@ def decode(path: Path, offset_s: float, duration_s: float, limits: Limits) -> tu
 
 
 @contextmanager
-def reading(path: Path, limits: Limits) -> Iterator[tuple[Iterator[Samples], int]]:
-    """Read a file from its start, in a ``with`` statement.
+def reading(path: Path, limits: Limits, *, is_length_true: bool = False) -> Iterator[tuple[Iterator[Samples], int]]:
+    """Read a file from its start, in a ``with`` statement. The parameters are those of :func:`decode`.
 
     Yields
     ------
@@ -71,7 +78,7 @@ def reading(path: Path, limits: Limits) -> Iterator[tuple[Iterator[Samples], int
         As :func:`decode`; also the blocks raise it.
     """
     with _open(path, limits) as file:
-        yield _mono_blocks(file), file.samplerate
+        yield _mono_blocks(file, file.frames if is_length_true else 0), file.samplerate
 
 
 def decode_head(content: int, n: int) -> Samples:
@@ -144,15 +151,19 @@ def _open(path: Path, limits: Limits) -> Iterator[_Stream]:
         limits.check_format(file.samplerate, file.channels)
         if file.format == "VOC":  # the headers of its blocks become samples
             raise _undecodable()
-        if file.format in ("WAV", "WAVEX", "RF64"):
-            file.gain = _gain(file, path)
+        if file.format in ("WAV", "WAVEX", "RF64", "W64"):
+            file.gain = _gain(file, pcm.wav_format(path))
         yield file
 
 
-def _gain(file: _Stream, path: Path) -> float:
+def _gain(file: _Stream, form: pcm.WavFormat | None) -> float:
     """Return what samples must be multiplied by; the file is read from its start to the first that tells."""
-    bits, n_used = pcm.container(path) or (0, 0)
-    if bits <= n_used or file.subtype not in SUBTYPE_BITS:
+    if form is None or file.subtype not in SUBTYPE_BITS:
+        return 1.0
+    if form.is_float:  # libsndfile takes those of Wave64 for integers, if its format chunk is the extensible one
+        raise _undecodable()
+    bits, n_used = form.container_bits, form.bits
+    if bits <= n_used:
         return 1.0
     if bits != SUBTYPE_BITS[file.subtype]:
         raise DecodeError(Reason.UNSUPPORTED, f"samples of {n_used} bits in {bits // 8} bytes")
@@ -163,9 +174,8 @@ def _gain(file: _Stream, path: Path) -> float:
     return float(1 << bits - n_used) if is_wrong else 1.0
 
 
-def _read_by_seeking(file: _Stream, offset_s: float, duration_s: float) -> Samples | None:
-    """Return the clip at the file's own rate; None if the file ends before its header says, so the clip may move."""
-    start, stop = clip_window(max(file.frames, 0), file.samplerate, offset_s, duration_s)
+def _read_by_seeking(file: _Stream, start: int, stop: int) -> Samples | None:
+    """Return frames `start` … `stop` - 1; None if the file ends before its header says, so the clip may move."""
     preroll = min(start, round(PREROLL_S * file.samplerate))
     clip = np.empty(stop - start + preroll, np.float32)
     try:
@@ -177,18 +187,24 @@ def _read_by_seeking(file: _Stream, offset_s: float, duration_s: float) -> Sampl
     return clip[preroll:n] if n == len(clip) or is_all else None
 
 
-def _mono_blocks(file: _Stream) -> Iterator[Samples]:
-    reason = Reason.UNDECODABLE
+def _mono_blocks(file: _Stream, n_true: int) -> Iterator[Samples]:
+    reason, n_read = Reason.UNDECODABLE, 0
     while True:
         block = np.empty(BLOCK_FRAMES, np.float32)
         try:
             n = _read_mono(file, block)
         except sf.LibsndfileError as e:
             raise DecodeError(reason, f"libsndfile stopped: {e.error_string.strip()}") from e
+        if not n and n_read < n_true:
+            raise _ends_early()
         if not n:
             return
         yield block[:n]
-        reason = Reason.CORRUPT
+        reason, n_read = Reason.CORRUPT, n_read + n
+
+
+def _ends_early() -> DecodeError:
+    return DecodeError(Reason.CORRUPT, "libsndfile stopped before the end that the file states")
 
 
 def _read_mono(file: _Stream, out: Samples) -> int:

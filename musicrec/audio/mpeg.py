@@ -1,8 +1,10 @@
 """Decode an MPEG audio stream (mp3, mp2, mp1) that does not say how long it is, or that changes midway.
 
-A file with a true Xing or Info tag is left to libsndfile. Any other is scanned for its frames, once; this takes about
-3 ms a minute of sound. Each run of frames of one kind is then a part of the song. Only the frames of the clip are
-decoded, and some before them.
+A file with a true Xing or Info tag is left to libsndfile, unless that gives less than the tag states. Any other is
+scanned for its frames, once; this takes about 3 ms a minute of sound. Each run of frames of one kind is then a part of
+the song. Only the frames of the clip are decoded, and some before them.
+
+A WAV may hold MPEG audio too; libsndfile guesses its length, so it is always scanned.
 
 A tag also says what the encoder added before and after the music. That is dropped, in each part that has a tag: two
 files joined to one sound like one after the other.
@@ -16,7 +18,7 @@ import numpy as np
 
 from musicrec.audio import libsndfile
 from musicrec.audio.clip import PREROLL_S, Samples, mix_down
-from musicrec.audio.mpeg_frames import Frames, Run, first_frame, scan, true_tag
+from musicrec.audio.mpeg_frames import Frames, Run, data_of_wav, first_frame, scan, true_tag
 from musicrec.audio.parts import Part
 from musicrec.errors import DecodeError
 from musicrec.schemas import Reason
@@ -26,16 +28,24 @@ FEWEST_FRAMES = 2  # fewer may be anything
 ROOM = 1 << 12  # bytes for each frame of a file that says nothing of its length: libsndfile guesses one from its size
 
 
-def parts(content: mmap.mmap) -> list[Part] | None:
-    """Return the parts of a stream; None where the file is none, or libsndfile by itself is right.
+def has_true_tag(content: mmap.mmap, start: int) -> bool:
+    """Return whether the file that starts at `start` is an MPEG stream with a tag that states its length."""
+    at = first_frame(content, start)
+    return at is not None and true_tag(content, at) is not None
+
+
+def parts(content: mmap.mmap, start: int) -> list[Part] | None:
+    """Return the parts of a stream; None where the file is none.
 
     Parameters
     ----------
     content : mmap.mmap
         The file.
+    start : int
+        Where it starts, behind its tags.
     """
-    at = first_frame(content)
-    if at is None or true_tag(content, at):
+    at = first_frame(content, data_of_wav(content, start) or start)
+    if at is None:
         return None
     frames = scan(content, at)
     if len(frames.starts) < FEWEST_FRAMES:

@@ -25,6 +25,7 @@ RATES = (44_100, 48_000, 32_000)
 DECODER_DELAY = 529  # samples by which every layer III decoder is late
 MONO = 3
 TAG_NAMES = (b"Xing", b"Info")
+WAV_TAGS = (b"\x50\0", b"\x55\0")  # formats of a WAV that is no PCM: layers I and II, and layer III
 
 
 class Header(NamedTuple):
@@ -34,6 +35,7 @@ class Header(NamedTuple):
     layer: int
     rate: int
     samples: int
+    bit_rate: int  # bits a second; 0 in free format
     size: int  # bytes; 0 in free format
     padding: int  # bytes
 
@@ -93,25 +95,46 @@ def header_of(second: int, third: int) -> Header | None:
     samples = 384 if layer == 1 else 576 if layer == 3 and family == 2 else 1152
     slot = 4 if layer == 1 else 1
     padding = slot * (third >> 1 & 1)
-    bits = BIT_RATES[family, layer][bit_rate] * 1000 * samples // 8
-    return Header(family, layer, hertz, samples, bits // hertz // slot * slot + padding if bits else 0, padding)
+    bits = BIT_RATES[family, layer][bit_rate] * 1000
+    size = bits * samples // 8 // hertz // slot * slot + padding if bits else 0
+    return Header(family, layer, hertz, samples, bits, size, padding)
 
 
-def first_frame(content: mmap.mmap) -> int | None:
-    """Return where the first frame starts, behind tags and zeros; None if the file does not begin as an MPEG stream."""
-    at = _after_tags(content, 0, len(content))
-    while at and content[at : at + 1] == b"\0":
-        at += 1
+def first_frame(content: mmap.mmap, at: int) -> int | None:
+    """Return where the first frame starts, behind tags and zeros; None if no MPEG stream begins at `at`."""
+    before = -1
+    while at != before:
+        before = at
+        at = after_tags(content, at, len(content))
+        while at and content[at : at + 1] == b"\0":
+            at += 1
     return at if _is_frame(content, at, len(content)) else None
 
 
-def true_tag(content: mmap.mmap, at: int) -> bool:
-    """Return whether the frame at `at` is a tag that states the length of this very file."""
+def data_of_wav(content: mmap.mmap, at: int) -> int | None:
+    """Return where the data of a WAV start that holds MPEG audio instead of samples; None for any other file."""
+    is_mpeg = False
+    if content[at : at + 4] not in (b"RIFF", b"RF64") or content[at + 8 : at + 12] != b"WAVE":
+        return None
+    at += 12
+    while at + 8 <= len(content):
+        name, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8], "little")
+        at += 8
+        if name == b"fmt ":
+            is_mpeg = content[at : at + 2] in WAV_TAGS
+        elif name == b"data":
+            return at if is_mpeg else None
+        at += size + size % 2
+    return None
+
+
+def true_tag(content: mmap.mmap, at: int) -> Tag | None:
+    """Return the tag in place of the frame at `at` if it states the length of this very file."""
     header = header_of(content[at + 1], content[at + 2])
-    tag = _tag(content, at, header) if header else None
+    tag = tag_of(content, at, header) if header else None
     if header is None or tag is None or not tag.is_xing or not tag.frames or not tag.bytes:
-        return False
-    return abs(_end_of_audio(content, len(content)) - at - tag.bytes) < max(header.size, 1)
+        return None
+    return tag if abs(end_of_audio(content, len(content)) - at - tag.bytes) < max(header.size, 1) else None
 
 
 def scan(content: mmap.mmap, at: int) -> Frames:
@@ -128,14 +151,14 @@ def scan(content: mmap.mmap, at: int) -> Frames:
         if not size or content[at + tag_at : at + tag_at + 4] in TAG_NAMES:
             header = _header_at(content, at, last)
             if header is None:
-                following = _next_frame(content, max(_after_tags(content, at, end), at + 1), end)
+                following = next_frame(content, max(after_tags(content, at, end), at + 1), end)
                 if following is None:
                     break
                 at, last, free, sizes = following, b"", 0, {}
                 continue
             free = free or (0 if header.size else _free_size(content, at, end))
             size, last, tag_at = header.size or free + header.padding, head, _tag_at(header, head)
-            if _begins_run(frames, header, head, tag := _tag(content, at, header)):
+            if _begins_run(frames, header, head, tag := tag_of(content, at, header)):
                 frames.begin_run(header, _n_channels(head), tag)
                 sizes = {}
             sizes[head] = size
@@ -179,7 +202,7 @@ def _is_frame(content: mmap.mmap, at: int, end: int) -> bool:
         return False
     size = header.size or _free_size(content, at, end)
     following = content[at + size : at + size + HEAD]
-    is_last = at + size == end or _after_tags(content, at + size, end) != at + size
+    is_last = at + size == end or after_tags(content, at + size, end) != at + size
     return bool(size) and (is_last or _are_alike(head, following))
 
 
@@ -190,7 +213,7 @@ def _are_alike(head: bytes, other: bytes) -> bool:
     return header_of(other[1], other[2]) is not None and (head[2] < 0x10) == (other[2] < 0x10)
 
 
-def _next_frame(content: mmap.mmap, at: int, end: int) -> int | None:
+def next_frame(content: mmap.mmap, at: int, end: int) -> int | None:
     """Return where the next frame starts."""
     while (at := content.find(b"\xff", at, end)) >= 0:
         if content[at + 2 : at + 3] >= b"\x10" and _is_frame(content, at, end):  # free format may be anything
@@ -214,7 +237,7 @@ def _free_size(content: mmap.mmap, at: int, end: int) -> int:
 # --- tags ---------------------------------------------------------------------------------------------------------
 
 
-def _tag(content: mmap.mmap, at: int, header: Header) -> Tag | None:
+def tag_of(content: mmap.mmap, at: int, header: Header) -> Tag | None:
     """Return the tag that stands in place of this frame, if one does."""
     if header.layer != 3:
         return None
@@ -244,13 +267,20 @@ def _xing(tag: bytes) -> Tag:
     return Tag(counts[0], counts[1], delay + DECODER_DELAY, max(padding - DECODER_DELAY, 0), is_xing=True)
 
 
-def _after_tags(content: mmap.mmap, at: int, end: int) -> int:
-    """Return where the ID3 and APE tags that stand here end."""
+def after_id3(head: bytes) -> int:
+    """Return how long the ID3 tag is that starts with these 10 bytes; 0 if none does."""
+    if head[:3] != b"ID3" or len(head) < 10:
+        return 0
+    footer = 10 * (head[5] >> 4 & 1)
+    return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True)) + footer
+
+
+def after_tags(content: mmap.mmap, at: int, end: int) -> int:
+    """Return where the ID3 and APE tags that stand here end, whatever follows them."""
     while True:
         head = content[at : at + 32]
-        if head[:3] == b"ID3" and len(head) >= 10:
-            size = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-            size += 10 * (head[5] >> 4 & 1)  # a footer
+        if size := after_id3(head):
+            pass
         elif head[:3] == b"TAG":
             size = 128
         elif head[:8] == b"APETAGEX":
@@ -260,7 +290,7 @@ def _after_tags(content: mmap.mmap, at: int, end: int) -> int:
         at += size
 
 
-def _end_of_audio(content: mmap.mmap, end: int) -> int:
+def end_of_audio(content: mmap.mmap, end: int) -> int:
     """Return where the tags at the end of the file begin."""
     if content[max(end - 128, 0) : end][:3] == b"TAG":
         end -= 128

@@ -31,19 +31,21 @@ CRC_AT = 22  # in the header of a page
 CRC_POLYNOMIAL = 0x104C11DB7
 
 
-def parts(content: mmap.mmap, limits: Limits) -> Iterator[Part] | None:
+def parts(content: mmap.mmap, start: int, limits: Limits) -> Iterator[Part] | None:
     """Return the parts of an Ogg file; None where libsndfile by itself is right.
 
     Parameters
     ----------
     content : mmap.mmap
         The file.
+    start : int
+        Where its first page starts, behind a tag of another kind.
     limits : Limits
         For what is decoded to know its length.
     """
-    if len(content) < LEAST_BYTES:
+    if len(content) - start < LEAST_BYTES:
         return None
-    starts = _links(content)
+    starts = _links(content, start)
     patches = [_at_48_khz(content, start) for start in starts]
     if len(starts) == 1 and not patches[0]:
         return None
@@ -91,9 +93,9 @@ class _Link(io.RawIOBase):
         return len(taken)
 
 
-def _links(content: mmap.mmap) -> list[int]:
+def _links(content: mmap.mmap, at: int) -> list[int]:
     """Return where each link of the chain starts: a first page of a stream, behind a page that is none."""
-    starts, at, was_first = [], 0, False
+    starts, first, was_first = [], at, False
     while at >= 0 and at + HEAD <= len(content):
         if content[at : at + 4] != CAPTURE:
             at = content.find(CAPTURE, at)
@@ -102,7 +104,7 @@ def _links(content: mmap.mmap) -> list[int]:
         if is_first and not was_first:
             starts.append(at)
         was_first, at = is_first, _after_page(content, at)
-    return starts or [0]
+    return starts or [first]
 
 
 def _after_page(content: mmap.mmap, at: int) -> int:

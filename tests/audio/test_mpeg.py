@@ -35,7 +35,7 @@ def music(seconds: float, rate: int = RATE, n_channels: int = 2):
 def encode(path: Path, samples, rate: int = RATE, *, tag: bool = False, codec: str = "libmp3lame", **options) -> Path:
     """Write samples [n, n_channels] by FFmpeg; with a Xing or Info tag, or without."""
     layout = LAYOUTS[samples.shape[1]]
-    container = {"container_options": {"write_xing": str(int(tag))}} if codec == "libmp3lame" else {}
+    container = {"container_options": {"write_xing": str(int(tag))}} if path.suffix == ".mp3" else {}
     with av.open(path, "w", **container) as file:
         stream = file.add_stream(codec, rate=rate, layout=layout, options={"compression_level": "9"} | options)
         for start in range(0, len(samples), 4096):
@@ -104,6 +104,39 @@ def test_a_length_that_is_a_guess_is_not_believed(songs, name, offset_s):
     whole = every_frame(path, rate)
     start, stop = audio.clip_window(len(whole), rate, offset_s, 10)
     np.testing.assert_allclose(clip(path, offset_s, rate=rate), whole[start:stop], atol=5e-5)
+
+
+@pytest.mark.parametrize("codec", ["libmp3lame", "mp2"])
+@pytest.mark.parametrize("tag", [b"", b"ID3\4\0\0\0\0\x10\0" + bytes(2048)])
+def test_mpeg_audio_in_a_wav_is_every_frame(tmp_path, codec, tag):
+    path = encode(tmp_path / "song.wav", music(20), codec=codec, **(VBR if codec == "libmp3lame" else {"b": "192000"}))
+    whole = every_frame(path)
+    if codec == "libmp3lame":
+        assert sf.info(path).frames < 17 * RATE, "libsndfile guesses right: the test shows nothing"
+    path.write_bytes(tag + path.read_bytes() + b"LIST" + bytes(100))
+    for offset_s in (0, 7, 19.5):
+        start, stop = audio.clip_window(len(whole), RATE, offset_s, 10)
+        np.testing.assert_allclose(clip(path, offset_s), whole[start:stop], atol=5e-5)
+
+
+@pytest.mark.parametrize("before", [bytes(70_000), b"ID3\4\0\0\0\0\x10\0" + bytes(2048 + 70_000)])
+def test_tags_and_zeros_in_any_order_are_no_music(songs, tmp_path, before):
+    path = tmp_path / "song.mp3"
+    path.write_bytes(b"ID3\4\0\0\0\0\x10\0" + bytes(2048) + before + songs["vbr"].read_bytes())
+    np.testing.assert_allclose(clip(path, 7), every_frame(songs["vbr"])[7 * RATE : 17 * RATE], atol=5e-5)
+
+
+@pytest.mark.parametrize("extra", [0, 35, 430])
+def test_damage_does_not_end_a_song_whose_tag_has_the_right_size(songs, tmp_path, extra):
+    """Two files cut and joined so that the bytes of the first one's tag are those of the file, to less than a frame."""
+    path, content = tmp_path / "song.mp3", songs["tagged"].read_bytes()
+    path.write_bytes(content[:16_634] + songs["vbr"].read_bytes()[16_634 - extra :])
+    n = sum(frame.samples for frame in frames_of(path))
+    whole = clip(path, 0, 1000)
+    assert abs(len(whole) - n) <= 4 * 1152
+    np.testing.assert_allclose(clip(path, 12, 3), whole[12 * RATE : 15 * RATE], atol=5e-5)
+    stretch = np.concatenate(list(audio.stream(str(path), sample_rate=RATE)))
+    np.testing.assert_allclose(stretch[12 * RATE : 15 * RATE], whole[12 * RATE : 15 * RATE], atol=5e-5)
 
 
 def test_a_true_tag_saves_the_scan(songs, monkeypatch):

@@ -50,9 +50,9 @@ def refusal(path: Path, content: bytes) -> DecodeError:
 # --- a change midway ----------------------------------------------------------------------------------------------
 
 
-def flac(samples, rate: int = RATE) -> bytes:
+def flac(samples, rate: int = RATE, subtype: str = "PCM_16") -> bytes:
     content = io.BytesIO()
-    sf.write(content, samples, rate, format="FLAC", subtype="PCM_16")
+    sf.write(content, samples, rate, format="FLAC", subtype=subtype)
     return content.getvalue()
 
 
@@ -82,6 +82,17 @@ def test_a_flac_that_changes_midway_is_decoded_on(tmp_path, rate, n_channels):
     assert len(clip) == len(whole)
     np.testing.assert_allclose(clip, whole, atol=2e-3)
     np.testing.assert_allclose(load(path, offset_s=9, duration_s=4), whole[9 * RATE : 13 * RATE], atol=2e-3)
+
+
+@pytest.mark.parametrize("subtypes", [("PCM_16", "PCM_24"), ("PCM_24", "PCM_16"), ("PCM_16", "PCM_16")])
+@pytest.mark.parametrize("tag", [b"", b"ID3\4\0\0\0\0\x10\0" + bytes(2048)])
+def test_joined_flacs_of_any_bits_behind_tags_are_decoded_on(tmp_path, subtypes, tag):
+    samples = [music(6), music(6, seed=1)]
+    parts = [tag + flac(own, RATE, subtype) for own, subtype in zip(samples, subtypes, strict=True)]
+    whole = np.concatenate(samples).mean(axis=1)
+    path = tmp_path / "song.flac"
+    np.testing.assert_allclose(load(path, b"".join(parts)), whole, atol=1e-4)
+    np.testing.assert_allclose(load(path, offset_s=5, duration_s=4), whole[5 * RATE : 9 * RATE], atol=1e-4)
 
 
 @pytest.mark.parametrize(("rate", "n_channels"), CHANGES)
@@ -132,6 +143,17 @@ def test_spdif_in_wider_words_and_behind_music_is_refused(tmp_path, subtype):
     sf.write(path, behind.astype(np.int32) << 16, 48_000, subtype=subtype)
     with pytest.raises(DecodeError, match=r"undecodable: .*S/PDIF"):
         load(path, offset_s=7, duration_s=5)
+
+
+@pytest.mark.parametrize("at", [0, 2])
+def test_spdif_in_two_of_four_channels_is_refused(tmp_path, at):
+    _, words = spdif()
+    wide = np.zeros((len(words), 4), np.int16)
+    wide[:, at : at + 2] = words
+    path = tmp_path / "song.flac"
+    sf.write(path, wide, 48_000, subtype="PCM_16")
+    with pytest.raises(DecodeError, match=r"undecodable: .*S/PDIF"):
+        load(path)
 
 
 def test_dts_in_pcm_is_refused_or_decoded(tmp_path):
@@ -190,6 +212,30 @@ def test_samples_are_as_loud_wherever_they_stand_in_their_bytes(tmp_path, n_byte
     np.testing.assert_allclose(clip, samples.mean(axis=1), atol=2.0 ** (1 - bits))
 
 
+@pytest.mark.parametrize("kind", [b"RIFF", b"RF64"])
+def test_samples_are_as_loud_behind_a_long_chunk(tmp_path, kind):
+    samples = music(5)
+    content = wav(samples, 4, 24, extensible=True, right=True)
+    at = content.rindex(b"data") + 4
+    n_bytes = len(content) - at - 4
+    long = b"JUNK" + struct.pack("<I", 9000) + bytes(9000)
+    if kind == b"RF64":
+        long = struct.pack("<4sIQQQI", b"ds64", 28, len(content) + 9036, n_bytes, len(samples), 0) + long
+        content = content[:at] + b"\xff" * 4 + content[at + 4 :]
+    content = kind + content[4:12] + long + content[12:]
+    np.testing.assert_allclose(load(tmp_path / "song.wav", content), samples.mean(axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize(("codec", "form"), [("pcm_f32le", "flt"), ("pcm_s24le", "s32"), ("pcm_s16le", "s16")])
+def test_a_wave64_of_any_samples_is_its_samples(tmp_path, codec, form):
+    """FFmpeg writes the extensible format, of which libsndfile takes floats for integers."""
+    samples = music(5)
+    scaled = {"flt": samples, "s16": samples * 2.0**15, "s32": samples.astype(float) * 2.0**31}[form]
+    scaled = scaled.astype({"flt": np.float32, "s16": np.int16, "s32": np.int32}[form])
+    content = by_ffmpeg(scaled, RATE, codec, "w64", form=form)
+    np.testing.assert_allclose(load(tmp_path / "song.w64", content), samples.mean(axis=1), atol=1e-4)
+
+
 @pytest.mark.parametrize("n_channels", [1, 2])
 def test_a_voc_of_many_blocks_is_its_samples(tmp_path, n_channels):
     samples = (music(5, n_channels=n_channels) * 2**15).astype(np.int16)
@@ -197,7 +243,8 @@ def test_a_voc_of_many_blocks_is_its_samples(tmp_path, n_channels):
     np.testing.assert_allclose(load(tmp_path / "song.voc", content), samples.mean(axis=1) / 2**15, atol=1e-4)
 
 
-def test_a_flac_cut_out_of_another_is_not_sought_by_its_numbers(tmp_path):
+@pytest.mark.parametrize("tag", [b"", b"ID3\4\0\0\0\0\x10\0" + bytes(2048)])
+def test_a_flac_cut_out_of_another_is_not_sought_by_its_numbers(tmp_path, tag):
     samples = music(12)
     content = flac(samples)
     head, frames = content[: -len(frames_of(content))], frames_of(content)
@@ -208,6 +255,7 @@ def test_a_flac_cut_out_of_another_is_not_sought_by_its_numbers(tmp_path):
         decoded = np.concatenate([frame.to_ndarray().reshape(-1, 2) for frame in file.decode(audio=0)])
     whole = decoded.mean(axis=1) / 2**15
     assert 6 * RATE < len(whole) < 10 * RATE
+    path.write_bytes(tag + path.read_bytes())
     np.testing.assert_allclose(load(path, offset_s=2, duration_s=3), whole[2 * RATE : 5 * RATE], atol=1e-4)
 
 

@@ -86,6 +86,16 @@ def test_each_link_of_a_chain_is_heard(tmp_path, names, offset_s):
     np.testing.assert_allclose(clip[:n], whole[start : start + n], atol=0.01)  # one sample off gives 0.05
 
 
+@pytest.mark.parametrize("names", [("jingle", "other rate"), ("flac", "jingle")])
+def test_a_tag_before_a_chain_does_not_hide_it(tmp_path, names):
+    path = tmp_path / "chain.ogg"
+    path.write_bytes(b"ID3\4\0\0\0\0\x10\0" + bytes(2048) + b"".join(LINKS[name] for name in names))
+    whole, rate = one_after_another(names)
+    clip = audio.load(str(path), sample_rate=rate, offset_s=0, duration_s=100)
+    assert abs(len(clip) - len(whole)) <= 1
+    np.testing.assert_allclose(clip[: 8 * rate], whole[: 8 * rate], atol=0.01)
+
+
 def test_a_chain_of_equal_serial_numbers_is_a_chain(tmp_path):
     path = tmp_path / "twice.ogg"
     path.write_bytes(2 * LINKS["song"])
