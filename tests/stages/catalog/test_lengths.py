@@ -4,6 +4,8 @@ import av
 import numpy as np
 import pytest
 
+from made_files import WAYS, written
+from made_music import music as made_music
 from musicrec.stages.catalog.file_tags.read import read_tags
 from tagged_files import id3, music, text_frame
 
@@ -54,6 +56,11 @@ FORMS = {
     "au": ("au", "pcm_s16be", {}),
     "mka": ("matroska", "flac", {}),
     "flac in ogg": ("oga", "flac", {}),
+    "aiff": ("aiff", "pcm_s16be", {}),
+    "aiff of ADPCM": ("aiff", "adpcm_ima_qt", {}),
+    "wav of ADPCM": ("wav", "adpcm_ima_wav", {}),
+    "w64": ("w64", "pcm_s16le", {}),
+    "mp3 in wav": ("wav", "libmp3lame", {"global_quality": str(4 * 118), "flags": "+qscale"}),
 }
 
 
@@ -73,6 +80,60 @@ def test_a_wav_from_a_pipe_is_as_long_as_its_file(tmp_path):
     for size in (b"\xff\xff\xff\xff", b"\0\0\0\0", b"\xff\xff\xff\x7f"):
         (tmp_path / "x.wav").write_bytes(data[: at + 4] + size + data[at + 8 :])
         assert read_tags(tmp_path / "x.wav").duration_s == pytest.approx(3.0, abs=0.01)
+
+
+@pytest.mark.parametrize("form", ["wav", "w64", "aiff"])
+def test_a_head_without_a_size_is_as_long_as_its_file(tmp_path, form):
+    path = song(form, tmp_path / "x", "pcm_s16be" if form == "aiff" else "pcm_s16le", 3.0)
+    content, place = path.read_bytes(), {"wav": b"data", "w64": b"data\xf3\xac", "aiff": b"COMM"}[form]
+    at = content.index(place) + {"wav": 4, "w64": 16, "aiff": 10}[form]
+    path.write_bytes(content[:at] + bytes(4) + content[at + 4 :])
+    assert read_tags(path).duration_s == pytest.approx(3.0, abs=0.01)
+
+
+@pytest.mark.parametrize("way", ["mpc", "lame free", "sph", "au g721", "aiff ima", "wav ima", "wav gsm", "mp3 low"])
+def test_lengths_are_those_of_the_music_in_files_of_other_makers(tmp_path, way):
+    if not WAYS[way].is_here():
+        pytest.skip(f"no encoder here writes {way}")
+    path = tmp_path / "x"
+    path.write_bytes(written(made_music(6.0, WAYS[way].rate, WAYS[way].n_channels), WAYS[way]))
+    assert read_tags(path).duration_s == pytest.approx(6.0, abs=0.06)
+
+
+def test_a_tag_that_counts_other_frames_is_not_believed(tmp_path):
+    one = song("mp3", tmp_path / "x.mp3", "libmp3lame", 5.0, b="128k").read_bytes()
+    (tmp_path / "x.mp3").write_bytes(one + one)
+    assert read_tags(tmp_path / "x.mp3").duration_s == pytest.approx(10.0, abs=0.06)
+    (tmp_path / "x.mp3").write_bytes(one[: len(one) // 2])
+    assert read_tags(tmp_path / "x.mp3").duration_s == pytest.approx(2.5, abs=0.1)
+
+
+def test_joined_aac_of_two_rates_is_as_long_as_both(tmp_path):
+    parts = [song("adts", tmp_path / "x.aac", "aac", 4.0, rate).read_bytes() for rate in (44_100, 22_050)]
+    (tmp_path / "x.aac").write_bytes(b"".join(parts))
+    assert read_tags(tmp_path / "x.aac").duration_s == pytest.approx(8.0, abs=0.2)
+
+
+@pytest.mark.parametrize("stated", [1 << 35, 1 << 12])
+def test_a_number_of_samples_that_no_flac_of_its_size_has_is_not_believed(tmp_path, stated):
+    path = song("flac", tmp_path / "x.flac", "flac", 7.3)
+    data, expected = path.read_bytes(), decoded_s(path)
+    head = int.from_bytes(data[18:26]) >> 36 << 36 | stated
+    path.write_bytes(data[:18] + head.to_bytes(8) + data[26:])
+    assert read_tags(path).duration_s == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(("form", "codec", "rate"), [("ogg", "libopus", 48_000), ("oga", "flac", RATE)])
+def test_a_recording_that_joins_a_stream_on_the_air_is_no_longer_than_its_music(tmp_path, form, codec, rate):
+    path = song(form, tmp_path / "x.ogg", codec, 20.0, rate=rate)
+    content, at, expected = bytearray(path.read_bytes()), 0, decoded_s(path)
+    while at < len(content):
+        position = int.from_bytes(content[at + 6 : at + 14], "little")
+        if position:
+            content[at + 6 : at + 14] = (position + 3600 * rate).to_bytes(8, "little")
+        at += 27 + content[at + 26] + sum(content[at + 27 : at + 27 + content[at + 26]])
+    path.write_bytes(content)
+    assert read_tags(path).duration_s == pytest.approx(expected, abs=6.0)  # the first page, at most
 
 
 def test_tags_are_no_music(tmp_path):
