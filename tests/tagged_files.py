@@ -210,6 +210,45 @@ def m4a(path: Path, *items: bytes, seed: int = 0) -> Path:
     return path
 
 
+# --- Windows Media ------------------------------------------------------------------------------------------------
+
+ASF = {
+    "header": "3026b2758e66cf11a6d900aa0062ce6c", "fixed": "3326b2758e66cf11a6d900aa0062ce6c",
+    "extended": "40a4d0d207e3d21197f000a0c95ea850", "extension": "b503bf5f2ea9cf118ee300c00c205365",
+    "library": "941c23449894d149a1411d134e457054", "properties": "a1dcab8c47a9cf118ee400c00c205365",
+}  # fmt: skip
+
+
+def asf(path: Path, author: str, pairs: Pairs = (), library: Pairs = ()) -> Path:
+    """The header of an ASF file: its library of metadata stands before the author, as mutagen writes it."""
+
+    def part(name: str, *content: bytes) -> bytes:
+        body = b"".join(content)
+        return bytes.fromhex(ASF[name]) + struct.pack("<Q", 24 + len(body)) + body
+
+    def text(value: str) -> bytes:
+        return value.encode("utf-16-le") + b"\0\0"
+
+    def newer(name: str, value: str) -> bytes:
+        return struct.pack("<4xHHI", len(text(name)), 0, len(text(value))) + text(name) + text(value)
+
+    def older(name: str, value: str) -> bytes:
+        is_flag = name == "WM/IsCompilation"
+        kind, data = (2, le(int(value))) if is_flag else (0, text(value))
+        return struct.pack("<H", len(text(name))) + text(name) + struct.pack("<HH", kind, len(data)) + data
+
+    listed = part("library", struct.pack("<H", len(library)), *(newer(*pair) for pair in library))
+    length = bytes(40) + struct.pack("<QQQ", 5 * 10**7, 5 * 10**7, 3000)  # 5 s, of which 3 s are buffered before
+    parts = [
+        part("properties", length[:64] + bytes(16)),
+        part("extension", bytes(18), le(len(listed)), listed),
+        part("fixed", struct.pack("<5H", 0, len(text(author)), 0, 0, 0), text(author)),
+        part("extended", struct.pack("<H", len(pairs)), *(older(*pair) for pair in pairs)),
+    ]
+    path.write_bytes(part("header", le(len(parts)), b"\1\2", *parts) + bytes(200))
+    return path
+
+
 # --- Matroska -----------------------------------------------------------------------------------------------------
 
 

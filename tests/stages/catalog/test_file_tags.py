@@ -15,6 +15,7 @@ from musicrec.store.store import Store
 from tagged_files import (
     aiff,
     ape,
+    asf,
     atom,
     be,
     chunk,
@@ -97,6 +98,10 @@ SEVERAL = {
     "APEv2 before ID3v1": lambda p: mp3(p, after=ape([("ARTIST", t) for t in BOTH]) + id3v1(artist=b"Ada")),
     "wav with ID3": lambda p: wav(p, info(IART="Ada"), chunk(b"id3 ", id3(text_frame("TPE1", *BOTH)))),
     "aiff with ID3": lambda p: aiff(p, chunk(b"ID3 ", id3(text_frame("TPE1", *BOTH)), ">")),
+    "Windows Media": lambda p: asf(p, "Ada", library=[("Author", BOTH[1])]),
+    "the attribute of MusicBrainz in Windows Media": lambda p: asf(
+        p, "Ada feat. Ben & Söhne", library=[("WM/ARTISTS", text) for text in BOTH]
+    ),
     "Matroska": lambda p: matroska(p, simple_tags(TWO)),
     "two tags of Matroska": lambda p: matroska(p, *(simple_tags([pair]) for pair in TWO)),
 }
@@ -192,6 +197,7 @@ FORMATS = {
         simple_tags([("TITLE", "A Song"), ("ARTIST", "Ada"), ("GENRE", "Folk")], element(0x68CA, b"\x1e")),
         simple_tags([("TITLE", "A Chapter")], element(0x63C4, b"\x07")),
     ),
+    "wma": lambda p: asf(p, "Ada", [("Title", "A Song"), ("WM/AlbumTitle", "An Album"), ("WM/Genre", "Folk")]),
     "m4a": lambda p: m4a(
         p, item("©nam", "A Song"), item("©ART", "Ada"), item("©alb", "An Album"), item("©gen", "Folk")
     ),
@@ -287,6 +293,8 @@ def test_a_guest_leaves_a_song_on_its_album(tmp_path):
         lambda p: written(p, b"MAC " + ape([("Album", "X"), ("Artist", "Ada"), ("Compilation", "1")])),
         lambda p: written(p, b"MAC " + ape([("Album", "X"), ("Artist", "Ada"), ("Album Artist", "Various Artists")])),
         lambda p: matroska(p, simple_tags([("ALBUM", "X"), ("ARTIST", "Ada"), ("ALBUM_ARTIST", "Various Artists")])),
+        lambda p: asf(p, "Ada", [("WM/AlbumTitle", "X"), ("WM/IsCompilation", "1")]),
+        lambda p: flac(p, [("ALBUM", "X"), ("ARTIST", "Ada"), ("ALBUMARTIST", "V.A.")]),
     ],
 )
 def test_compilations_are_known_in_every_tag_system(tmp_path, made):
@@ -348,6 +356,11 @@ def test_a_remix_has_the_genre_beside_it(tmp_path):
     assert columns(mp3(tmp_path / "x", id3(text_frame("TCON", "RX"))))["genre"] is None
 
 
+def test_a_genre_that_stands_twice_keeps_its_first_place_and_spelling(tmp_path):
+    found = columns(mp3(tmp_path / "x", id3(text_frame("TCON", "17", "Own", "(RX)", "9", "rock", "ROCK"))))
+    assert (found["genres"], found["genre"]) == (["Rock", "Own", "Remix", "Metal"], "Rock")
+
+
 @pytest.mark.parametrize("number", [1, 18, 140, 155, 192])
 def test_the_numbers_of_mp4_begin_with_one(tmp_path, number):
     path = m4a(tmp_path / "x", atom("gnre", atom("data", be(0), be(0), number.to_bytes(2, "big"))))
@@ -404,6 +417,10 @@ NAMED = {
         b"MAC " + ape([("MUSICBRAINZ_TRACKID", RECORDING), ("MUSICBRAINZ_RELEASETRACKID", TRACK),
                        ("MUSICBRAINZ_ALBUMID", ALBUM), ("ISRC", "GBAYE6700001")]),
     ),
+    "wma": lambda p: asf(
+        p, "Ada", library=[("MusicBrainz/Track Id", RECORDING), ("MusicBrainz/Release Track Id", TRACK),
+                           ("MusicBrainz/Album Id", ALBUM), ("WM/ISRC", "GB AYE 67 00001")],
+    ),
     "mka": lambda p: matroska(
         p,
         simple_tags([("MUSICBRAINZ_TRACKID", RECORDING), ("MUSICBRAINZ_RELEASETRACKID", TRACK),
@@ -452,6 +469,10 @@ def test_a_large_picture_is_stepped_over(tmp_path):
 
 def test_the_length_of_matroska_is_read(tmp_path):
     assert read_tags(matroska(tmp_path / "x", simple_tags(FIELDS))).duration_s == pytest.approx(2.5)
+
+
+def test_the_length_of_windows_media_leaves_out_what_is_buffered(tmp_path):
+    assert read_tags(asf(tmp_path / "x", "Ada")).duration_s == pytest.approx(2.0)
 
 
 def test_a_cluster_of_unknown_length_is_looked_through(tmp_path):

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 YES = frozenset({"1", "true", "yes", "y"})
 VARIOUS = "various artists"
-VARIOUS_NAMES = frozenset({VARIOUS, "various", "va", "v a"})
+VARIOUS_NAMES = frozenset({VARIOUS, "various artist", "various", "va", "v a", "v.a.", "v. a."})
 MBID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 ISRC = re.compile(r"[A-Z]{2}[A-Z0-9]{3}\d{7}")
 
@@ -48,7 +48,7 @@ def columns_of(
         "genre": genre_of(genres),
         "genres": genres,
         "duration_s": tags.duration_s,
-        "isrc": _first(code for text in tags.of("isrc") if ISRC.fullmatch(code := text.upper().replace("-", ""))),
+        "isrc": _first(code for text in tags.of("isrc") if ISRC.fullmatch(code := re.sub(r"[\s-]", "", text.upper()))),
         **{field: _mbid(tags.of(field)) for field in ("recording_mbid", "track_mbid", "album_mbid")},
     }
 
@@ -125,7 +125,10 @@ def _album_id(album: str | None, tags: Tags, artist_ids: Sequence[str]) -> str |
 
 def _genres(tags: Tags) -> list[str]:
     found = [genre for text in tags.of("genre") for genre in genres_of(text)]
-    return list({_genre_key(genre): genre for genre in reversed(found)}.values())[::-1]
+    first: dict[str, str] = {}
+    for genre in found:
+        first.setdefault(_genre_key(genre), genre)
+    return list(first.values())
 
 
 def _mbid(texts: Iterable[str]) -> str | None:

@@ -1,13 +1,12 @@
 """Read the tags of a file, by the reader that its first bytes call for, and its length."""
 
 import struct
-import warnings
 from pathlib import Path
 from typing import BinaryIO
 
-from tinytag import TinyTag, TinyTagException
-
 from musicrec.stages.catalog.file_tags.ape import read_ape
+from musicrec.stages.catalog.file_tags.asf import HEADER as ASF
+from musicrec.stages.catalog.file_tags.asf import read_asf
 from musicrec.stages.catalog.file_tags.chunks import read_aiff, read_au, read_caf, read_dsf, read_riff, read_w64
 from musicrec.stages.catalog.file_tags.fields import Tags, Values
 from musicrec.stages.catalog.file_tags.id3 import music_start, read_v1, read_v2
@@ -17,9 +16,9 @@ from musicrec.stages.catalog.file_tags.mp4 import read_mp4
 from musicrec.stages.catalog.file_tags.vorbis import read_flac, read_ogg
 
 MAX_CREDIBLE_DURATION_S = 7 * 24 * 3600.0
-EBML, ASF = b"\x1a\x45\xdf\xa3", bytes.fromhex("3026b2758e66cf11")
+EBML = b"\x1a\x45\xdf\xa3"
 ATOMS = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
-PROBLEMS = (TinyTagException, OSError, ValueError, ArithmeticError, LookupError, TypeError, struct.error)
+PROBLEMS = (OSError, ValueError, ArithmeticError, LookupError, TypeError, struct.error)
 
 
 def read_tags(path: Path) -> Tags:
@@ -38,10 +37,6 @@ def read_tags(path: Path) -> Tags:
     except PROBLEMS:
         pass
     duration_s = exact_s or found.duration_s
-    if not (duration_s and found.sources):
-        known = _by_tinytag(path, tags=not found.sources)
-        found = found if found.sources or not known else Tags([_fields(known)])
-        duration_s = duration_s or (known.duration if known else None)
     return Tags(found.sources, duration_s if duration_s and 0 < duration_s < MAX_CREDIBLE_DURATION_S else None)
 
 
@@ -52,7 +47,7 @@ def _read(file: BinaryIO) -> Tags:
     if head[4:8] in ATOMS:
         return read_mp4(file)
     if head.startswith(ASF):
-        return Tags()  # read by tinytag
+        return read_asf(file)
     file.seek(0)
     by_head = {
         b"fLaC": read_flac, b"OggS": read_ogg, b"RIFF": read_riff, b"RF64": read_riff, b"BW64": read_riff,
@@ -68,20 +63,3 @@ def _around_the_music(file: BinaryIO) -> list[Values]:
     before = read_v2(file)
     own = read_flac(file)[0] if before and file.read(4) == b"fLaC" and file.seek(-4, 1) else []
     return [own, before, read_ape(file), read_v1(file)]
-
-
-def _by_tinytag(path: Path, *, tags: bool) -> TinyTag | None:
-    """Return what tinytag reads: the length of AIFF, WMA and wav that is compressed, and the tags of WMA."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return TinyTag.get(path, tags=tags)
-    except PROBLEMS:
-        return None
-
-
-def _fields(tag: TinyTag) -> Values:
-    common = {"title": tag.title, "artist": tag.artist, "album": tag.album, "genre": tag.genre}
-    named = [(name, text) for name, text in {**common, "albumartist": tag.albumartist}.items() if text]
-    named += [(name, text) for name, texts in tag.other.items() for text in texts]
-    return [("WM/ISCOMPILATION" if name == "iscompilation" else name, text) for name, text in named]
