@@ -1,11 +1,14 @@
 """One list of formats: what the catalog takes for audio is what a decoder gets, under any name."""
 
 import io
+import shutil
+import subprocess
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
+import soundfile as sf
 
 from musicrec import audio
 from musicrec.audio import formats
@@ -22,6 +25,7 @@ OTHERS = {  # ending: FFmpeg's muxer and encoder
         "voc": ("voc", "pcm_s16le"),
     },
     **{"eac3": ("eac3", "eac3"), "flv": ("flv", "aac"), "ts": ("mpegts", "aac"), "mpg": ("vob", "ac3")},
+    **{"latm": ("latm", "aac"), "rm": ("rm", "ac3")},
     **{"mp2": ("mp2", "mp2"), "avi": ("avi", "pcm_s16le"), "aiff": ("aiff", "pcm_s16be"), "spx.oga": ("oga", "flac")},
 }
 
@@ -59,6 +63,20 @@ def test_a_file_is_listed_and_decoded_with_its_ending_and_without(tmp_path, endi
     assert listed == {named.name, "bare"}, is_plain_sync
     for name in listed:
         assert abs(len(audio.load(str(tmp_path / name), sample_rate=RATE)) / RATE - 2) < 0.1
+
+
+@pytest.mark.parametrize(("ending", "codec"), [("mlp", "mlp"), ("thd", "truehd")])
+def test_a_lossless_stream_is_listed_and_is_its_samples(tmp_path, ending, codec):
+    if not shutil.which("ffmpeg"):
+        pytest.skip("the program ffmpeg is not installed; PyAV has no encoder of it")
+    sf.write(tmp_path / "song.flac", music(), RATE, subtype="PCM_16")
+    encode_it = f"ffmpeg -v error -i song.flac -c:a {codec} -strict -2 -f {codec} bare"
+    subprocess.run(encode_it.split(), cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / f"named.{ending}").write_bytes((tmp_path / "bare").read_bytes())
+    listed = {track.track_id for track in list_source(tmp_path, "folder", exclude=tmp_path / "OUT").tracks}
+    assert listed == {"song.flac", "bare", f"named.{ending}"}
+    own = audio.load(str(tmp_path / "song.flac"), sample_rate=RATE)
+    np.testing.assert_allclose(audio.load(str(tmp_path / "bare"), sample_rate=RATE)[: len(own)], own, atol=1e-6)
 
 
 def test_the_decoder_gets_every_format_of_the_list():
