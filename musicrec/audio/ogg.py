@@ -100,17 +100,13 @@ def _links(content: mmap.mmap, at: int) -> list[int]:
         if content[at : at + 4] != CAPTURE:
             at = content.find(CAPTURE, at)
             continue
-        is_first = bool(content[at + 5] & IS_FIRST)
+        end = at + _page_size(content, at)
+        is_whole = end == len(content) or content[end : end + 4] == CAPTURE  # else it was cut, and another file follows
+        is_first = is_whole and bool(content[at + 5] & IS_FIRST)
         if is_first and not was_first:
             starts.append(at)
-        was_first, at = is_first, _after_page(content, at)
+        was_first, at = is_first, end if is_whole else at + len(CAPTURE)
     return starts or [first]
-
-
-def _after_page(content: mmap.mmap, at: int) -> int:
-    """Return where the next page may start: behind this one, or within it if it was cut and another file follows."""
-    end = at + _page_size(content, at)
-    return end if end == len(content) or content[end : end + 4] == CAPTURE else at + HEAD
 
 
 def _page_size(content: mmap.mmap, at: int) -> int:

@@ -6,6 +6,7 @@ from itertools import islice
 import av
 import numpy as np
 import pytest
+import soundfile as sf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,7 @@ LATE = {  # samples by which the music is late in what a file gives, and nothing
 ENDS_WHERE_IT_SAYS = ("au", "au g721")  # FFmpeg reads on
 WHOLE = 10_000.0  # s
 ADDED_S = 0.2  # what encoders add at both ends of each part, and a frame that was cut
+LONG_FRAMES = {"flac variable": 0.4}  # s; FFmpeg decodes one that was cut, whose checksum is wrong
 QUICK = settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 LONG = settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 DEEP = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -123,9 +125,13 @@ def check_no_less(path, name: str, content: bytes) -> None:
         clip = load(path, rate, 3.0, 1.0)
     except DecodeError:
         return
-    assert name in ENDS_WHERE_IT_SAYS or len(whole) / rate >= sequential_s(path) - ADDED_S
+    assert name in ENDS_WHERE_IT_SAYS or len(whole) / rate >= sequential_s(path) - max(
+        ADDED_S, LONG_FRAMES.get(name, 0)
+    )
     start, stop = audio.clip_window(len(whole), rate, 3.0, 1.0)
     assert len(clip) == stop - start
+    if name.startswith("flac") and len(whole) < sf.info(path).frames:
+        return  # frames are missing, and the others have the numbers by which the clip was sought
     check_equal(path, clip, whole[start:stop])
 
 

@@ -130,6 +130,16 @@ def test_a_link_that_is_cut_within_a_page_does_not_hide_the_next(tmp_path, name,
     np.testing.assert_allclose(whole[n_cut:], alone(LINKS["song"])[0], atol=1e-3)
 
 
+@pytest.mark.parametrize("n_bytes", [1, 4, 5, 6, 26, 27, 40])
+def test_a_link_that_is_cut_within_the_head_of_a_page_does_not_hide_the_next(tmp_path, n_bytes):
+    content, path = LINKS["song"], tmp_path / "cut.ogg"
+    cut = content[: content.index(b"OggS", len(content) // 2) + n_bytes]
+    path.write_bytes(cut + LINKS["jingle"])
+    whole = audio.load(str(path), sample_rate=RATE, offset_s=0, duration_s=100)
+    assert len(whole) == len(alone(cut)[0]) + 3 * RATE
+    np.testing.assert_allclose(whole[-3 * RATE :], alone(LINKS["jingle"])[0], atol=1e-3)
+
+
 def test_an_ogg_file_of_one_link_is_left_to_libsndfile(tmp_path, monkeypatch):
     monkeypatch.setattr("musicrec.audio.clip_of_parts", lambda *_: pytest.fail("it was taken apart"))
     for name in ("song", "opus"):
