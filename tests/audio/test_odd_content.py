@@ -226,14 +226,15 @@ def test_samples_are_as_loud_behind_a_long_chunk(tmp_path, kind):
     np.testing.assert_allclose(load(tmp_path / "song.wav", content), samples.mean(axis=1), atol=1e-6)
 
 
+@pytest.mark.parametrize("rate", [RATE, 96_000])
 @pytest.mark.parametrize(("codec", "form"), [("pcm_f32le", "flt"), ("pcm_s24le", "s32"), ("pcm_s16le", "s16")])
-def test_a_wave64_of_any_samples_is_its_samples(tmp_path, codec, form):
-    """FFmpeg writes the extensible format, of which libsndfile takes floats for integers."""
-    samples = music(5)
+def test_a_wave64_of_any_samples_is_its_samples(tmp_path, rate, codec, form):
+    """Above 48 kHz FFmpeg writes the extensible format, of which libsndfile takes floats for integers."""
+    samples = music(5, rate)
     scaled = {"flt": samples, "s16": samples * 2.0**15, "s32": samples.astype(float) * 2.0**31}[form]
     scaled = scaled.astype({"flt": np.float32, "s16": np.int16, "s32": np.int32}[form])
-    content = by_ffmpeg(scaled, RATE, codec, "w64", form=form)
-    np.testing.assert_allclose(load(tmp_path / "song.w64", content), samples.mean(axis=1), atol=1e-4)
+    content = by_ffmpeg(scaled, rate, codec, "w64", form=form)
+    np.testing.assert_allclose(load(tmp_path / "song.w64", content, rate=rate), samples.mean(axis=1), atol=1e-4)
 
 
 @pytest.mark.parametrize("n_channels", [1, 2])
