@@ -24,6 +24,7 @@ from musicrec.schemas import Reason
 
 N_LOOKS = 16
 LOOK_BYTES = 1 << 16  # a frame rarely has more
+N_AHEAD = 4  # headers that are looked at; some are none
 LONGEST_HEADER = 16
 SHORTEST_HEADER = 6
 RATES = (0, 88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
@@ -108,12 +109,18 @@ def _is_plain(content: mmap.mmap, first: int, kind: Kind, n_samples: int) -> boo
 
 
 def _runs(content: mmap.mmap, first: int, kind: Kind) -> list[_Run]:
-    """Return the runs that the frames make. A frame is known by its number: the next one, or 0 in a joined file."""
+    """Return the runs that the frames make. A frame is known by its number: the next one, or 0 in a joined file.
+
+    Another number is that of a frame if the number after it follows: what was joined had lost its beginning.
+    """
     runs: list[_Run] = []
     last: Header | None = None
-    for at, header in _headers(content, first, len(content), kind):
+    found = list(_headers(content, first, len(content), kind))
+    for i, (at, header) in enumerate(found):
         if last and header.number not in (0, last.following):
-            continue
+            following = [other.number for _, other in found[i + 1 : i + 1 + N_AHEAD]]
+            if header.following not in following or last.following in following:
+                continue
         if last:
             runs[-1].bounds[-1] = runs[-1].bounds[-1][0], at
         if last is None or header.kind != last.kind:

@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 import soundfile as sf
+from av.container import InputContainer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +26,7 @@ LATE = {  # samples by which the music is late in what a file gives, and nothing
 ENDS_WHERE_IT_SAYS = ("au", "au g721")  # FFmpeg reads on
 WHOLE = 10_000.0  # s
 ADDED_S = 0.2  # what encoders add at both ends of each part, and a frame that was cut
+ANY_TAGS = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}  # PyAV 18 needs it
 LONG_FRAMES = {"flac variable": 0.4}  # s; FFmpeg decodes one that was cut, whose checksum is wrong
 QUICK = settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 LONG = settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
@@ -106,7 +108,7 @@ def sequential_s(path) -> float:
     """The length of what FFmpeg gives, packet by packet from the first on, whatever it has to leave out."""
     seconds = 0.0
     try:
-        with av.open(path) as file:
+        with av.open(path, **ANY_TAGS) as file:
             for packet in islice(file.demux(audio=0), 1_000_000):
                 try:
                     seconds += sum(frame.samples / frame.sample_rate for frame in packet.decode())
@@ -130,7 +132,7 @@ def check_no_less(path, name: str, content: bytes) -> None:
     )
     start, stop = audio.clip_window(len(whole), rate, 3.0, 1.0)
     assert len(clip) == stop - start
-    if name.startswith("flac") and len(whole) < sf.info(path).frames:
+    if path.suffix == ".flac" and len(whole) < sf.info(path).frames:
         return  # frames are missing, and the others have the numbers by which the clip was sought
     check_equal(path, clip, whole[start:stop])
 

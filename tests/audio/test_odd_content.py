@@ -95,6 +95,17 @@ def test_joined_flacs_of_any_bits_behind_tags_are_decoded_on(tmp_path, subtypes,
     np.testing.assert_allclose(load(path, offset_s=5, duration_s=4), whole[5 * RATE : 9 * RATE], atol=1e-4)
 
 
+def test_a_joined_flac_that_has_lost_its_beginning_is_decoded_on(tmp_path):
+    samples = [music(6), music(6, seed=1)]
+    whole, frames = flac(samples[0]), frames_of(flac(samples[1]))
+    second = frames[frames.index(frames[:4], 1000) :]
+    path = tmp_path / "song.flac"
+    n = 4096  # samples of a frame
+    joined = np.concatenate([samples[0], samples[1][n:]]).mean(axis=1)
+    np.testing.assert_allclose(load(path, whole + second), joined, atol=1e-4)
+    np.testing.assert_allclose(load(path, offset_s=5, duration_s=4), joined[5 * RATE : 9 * RATE], atol=1e-4)
+
+
 @pytest.mark.parametrize(("rate", "n_channels"), CHANGES)
 def test_joined_aac_that_changes_is_decoded_on(tmp_path, rate, n_channels):
     parts = [
