@@ -12,6 +12,8 @@ import soxr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from made_files import WAYS, written
+from made_music import music as made_music
 from musicrec import audio
 from musicrec.audio import libsndfile
 from musicrec.errors import DecodeError
@@ -126,17 +128,24 @@ def test_tags_and_zeros_in_any_order_are_no_music(songs, tmp_path, before):
     np.testing.assert_allclose(clip(path, 7), every_frame(songs["vbr"])[7 * RATE : 17 * RATE], atol=5e-5)
 
 
-@pytest.mark.parametrize("extra", [0, 35, 430])
-def test_damage_does_not_end_a_song_whose_tag_has_the_right_size(songs, tmp_path, extra):
-    """Two files cut and joined so that the bytes of the first one's tag are those of the file, to less than a frame."""
-    path, content = tmp_path / "song.mp3", songs["tagged"].read_bytes()
-    path.write_bytes(content[:16_634] + songs["vbr"].read_bytes()[16_634 - extra :])
+def test_damage_does_not_end_a_song_whose_tag_has_the_right_size(tmp_path):
+    """Two files cut and joined so that the tag of the first counts the bytes of the file, to less than a frame."""
+    rate, path = WAYS["mp3 low"].rate, tmp_path / "song.mp3"
+    first, second = (written(made_music(5, rate, 1, seed), WAYS["mp3 low"]) for seed in (0, 1))
+    path.write_bytes(first[:2520] + second[2485:])
     n = sum(frame.samples for frame in frames_of(path))
-    whole = clip(path, 0, 1000)
-    assert abs(len(whole) - n) <= 4 * 1152
-    np.testing.assert_allclose(clip(path, 12, 3), whole[12 * RATE : 15 * RATE], atol=5e-5)
-    stretch = np.concatenate(list(audio.stream(str(path), sample_rate=RATE)))
-    np.testing.assert_allclose(stretch[12 * RATE : 15 * RATE], whole[12 * RATE : 15 * RATE], atol=5e-5)
+    whole = clip(path, 0, 1000, rate)
+    assert n > 4.5 * rate
+    assert abs(len(whole) - n) <= 10 * 576  # FFmpeg leaves out frames that lack bits of lost ones
+    stretch = np.concatenate(list(audio.stream(str(path), sample_rate=rate)))
+    for ours in (whole, stretch):
+        lag = max(range(-4000, 4001), key=lambda i: float(ours[2 * rate + i :][:rate] @ of_second(2, rate)))
+        assert np.corrcoef(ours[3 * rate + lag :][:rate], of_second(3, rate))[0, 1] > 0.9
+
+
+def of_second(start_s: int, rate: int):
+    """A second of the music that the second of the two files holds."""
+    return made_music(5, rate, 1, 1)[:, 0][start_s * rate :][:rate]
 
 
 def test_a_true_tag_saves_the_scan(songs, monkeypatch):
