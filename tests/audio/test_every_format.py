@@ -25,6 +25,7 @@ LATE = {  # samples by which the music is late in what a file gives, and nothing
 }
 ENDS_WHERE_IT_SAYS = ("au", "au g721")  # FFmpeg reads on
 WHOLE = 10_000.0  # s
+FRAME = 1152  # samples of an MP3's frame, at most
 ADDED_S = 0.2  # what encoders add at both ends of each part, and a frame that was cut
 ANY_TAGS = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}  # PyAV 18 needs it
 LONG_FRAMES = {"flac variable": 0.4}  # s; FFmpeg decodes one that was cut, whose checksum is wrong
@@ -134,6 +135,9 @@ def check_no_less(path, name: str, content: bytes) -> None:
     assert len(clip) == stop - start
     if path.suffix == ".flac" and len(whole) < sf.info(path).frames:
         return  # frames are missing, and the others have the numbers by which the clip was sought
+    if path.suffix == ".mp3":  # one frame at the seam lacks bits: it sounds as what was decoded before it
+        assert (np.abs(clip - whole[start:stop]) > 3e-3).sum() <= 2 * FRAME
+        return
     check_equal(path, clip, whole[start:stop])
 
 
