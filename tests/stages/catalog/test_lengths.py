@@ -59,6 +59,7 @@ FORMS = {
     "aiff": ("aiff", "pcm_s16be", {}),
     "aiff of ADPCM": ("aiff", "adpcm_ima_qt", {}),
     "wav of ADPCM": ("wav", "adpcm_ima_wav", {}),
+    "wav of G.722": ("wav", "g722", {}),
     "w64": ("w64", "pcm_s16le", {}),
     "mp3 in wav": ("wav", "libmp3lame", {"global_quality": str(4 * 118), "flags": "+qscale"}),
 }

@@ -17,6 +17,7 @@ TAIL_BYTES = 1 << 16  # the longest page of Ogg
 MOST_PAGES = 2000  # of Ogg before the music
 LONGEST_OPUS = 5760  # samples of a packet: 120 ms
 PLAIN = frozenset((1, 3, 6, 7))  # formats of wav whose length in bytes says that in seconds
+IN_BLOCKS = frozenset((2, 0x11, 0x31))  # ADPCM and GSM, whose format says how many samples a block holds
 MPEG = frozenset((0x50, 0x55))
 WORTH_A_LOOK = 0.05, 1.2  # a FLAC that is smaller or larger than its samples by so much may lie about their number
 
@@ -91,13 +92,14 @@ def _wav_seconds(fmt: bytes, fact: int, music: int) -> float | None:
     if len(fmt) < 14:
         return None
     rate, byte_rate, block = struct.unpack("<4xIIH", fmt[:14])
-    if not (rate and block):
-        return None
-    if _wav_kind(fmt) in PLAIN:
-        return music / block / rate
-    if n_samples := int.from_bytes(fmt[18:20], "little"):  # of a block of ADPCM or GSM
+    kind = _wav_kind(fmt)
+    if kind in PLAIN:
+        return music / block / rate if block and rate else None
+    if kind in IN_BLOCKS and block and rate and (n_samples := int.from_bytes(fmt[18:20], "little")):
         n_blocks = -(-music // block)
         return (fact if (n_blocks - 1) * n_samples < fact <= n_blocks * n_samples else n_blocks * n_samples) / rate
+    if fact and rate:
+        return fact / rate
     return music / byte_rate if byte_rate else None
 
 
