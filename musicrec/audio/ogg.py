@@ -60,7 +60,7 @@ def is_one_link(path: Path) -> bool:
     files that FFmpeg has cut.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content[:4] == CAPTURE and len(_links(content)) == 1
+        return content[:4] == CAPTURE and len(_links(content, 0)) == 1
 
 
 class _Link(io.RawIOBase):
