@@ -76,12 +76,28 @@ def prepare(vectors: ArrayLike, metric: str) -> Vectors:
 
 def padded(vectors: ArrayLike) -> NDArray[Any]:
     """Return vectors as float32 or float64 [N, d], d a multiple of LANES; ValueError unless they are a matrix."""
+    matrix = as_matrix(vectors)
+    width = _padded_width(matrix)
+    return matrix if width == matrix.shape[1] else np.pad(matrix, ((0, 0), (0, width - matrix.shape[1])))
+
+
+def as_matrix(vectors: ArrayLike) -> NDArray[Any]:
+    """Return vectors as float32 or float64 [N, d]; ValueError unless they are a matrix."""
     matrix = np.asarray(vectors)
     matrix = np.ascontiguousarray(matrix, np.float32 if matrix.dtype == np.float32 else np.float64)
     if matrix.ndim != 2:
         raise ValueError(f"vectors of shape {matrix.shape}: expected a finite matrix [N, d]")
-    width = max(LANES, -(-matrix.shape[1] // LANES) * LANES)
-    return matrix if width == matrix.shape[1] else np.pad(matrix, ((0, 0), (0, width - matrix.shape[1])))
+    return matrix
+
+
+def fits_width(matrix: NDArray[Any], of_before: NDArray[Any]) -> bool:
+    """Return whether vectors would be as wide as padded ones, which hold nothing else where these are narrower."""
+    d, width = matrix.shape[1], of_before.shape[1]
+    return _padded_width(matrix) == width and not of_before[:, d:].any()
+
+
+def _padded_width(matrix: NDArray[Any]) -> int:
+    return max(LANES, -(-matrix.shape[1] // LANES) * LANES)
 
 
 def empty(rows: int, n: int) -> Lists:

@@ -264,12 +264,22 @@ def read_out(lists, songs, scores):
 
     Where a list ends early, -1 and -inf are written.
     """
-    n = songs.shape[1]
     for i in range(lists.counts.size):
-        if lists.songs[i] < 0:
-            continue
+        _read_out(lists, i, songs, scores)
+
+
+@kernel
+def read_out_some(lists, which, songs, scores):
+    """Write some sorted lists, as :func:`read_out` does."""
+    for i in which:
+        _read_out(lists, i, songs, scores)
+
+
+@inlined_kernel
+def _read_out(lists, i, songs, scores):
+    if lists.songs[i] >= 0:
         keys, of_songs, of_scores = lists.keys[i], songs[lists.songs[i]], scores[lists.songs[i]]
-        count = min(n, lists.counts[i])
+        count = min(songs.shape[1], lists.counts[i])
         for rank in range(count):  # no branch, so that it is vectorised
             of_songs[rank] = song_of(keys[rank])
             of_scores[rank] = score_of(keys[rank])
@@ -333,26 +343,32 @@ def renumber(lists, row_of, bound_of):
 
 
 @kernel
-def put_in_order_again(lists, counts, floors):
-    """Sort lists as :func:`put_in_order` does, where most are sorted or nearly so (insertion sort).
+def put_in_order_again(lists, counts, floors, songs, scores):
+    """Sort lists as :func:`put_in_order` does, where most are sorted or nearly so; write them as :func:`read_out` does.
 
-    `counts` and `floors` are those of the lists when they were sorted. A list with the same count and floor is skipped;
-    one with the same floor has only got new candidates at its end.
+    `counts` and `floors` are those of the lists when they were sorted. A list with the same count and floor stays as it
+    is; one with the same floor has only got new candidates at its end.
     """
-    for i in range(lists.counts.size):
-        count, is_as_it_was = lists.counts[i], lists.floors[i] == floors[i]
-        if is_as_it_was and count == counts[i]:
-            continue
-        keys = lists.keys[i]
-        for new in range(max(1, counts[i]) if is_as_it_was else 1, count):
-            key, at = keys[new], new
-            while at > 0 and keys[at - 1] < key:
-                keys[at] = keys[at - 1]
-                at -= 1
-            keys[at] = key
-        lists.counts[i] = min(count, lists.depth)
-        if count >= lists.depth > 0:
-            lists.floors[i] = max(lists.floors[i], keys[lists.depth - 1] - np.uint64(1))
+    for i in range(lists.counts.size):  # once, as reading all lists from memory takes longer than both
+        is_as_it_was = lists.floors[i] == floors[i]
+        if not is_as_it_was or lists.counts[i] != counts[i]:
+            _sort_again(lists, i, max(1, counts[i]) if is_as_it_was else 1)
+        _read_out(lists, i, songs, scores)
+
+
+@inlined_kernel
+def _sort_again(lists, i, n_sorted):
+    """Sort a list of which the first `n_sorted` are sorted (insertion sort), and cut it to its depth."""
+    keys, count = lists.keys[i], lists.counts[i]
+    for new in range(n_sorted, count):
+        key, at = keys[new], new
+        while at > 0 and keys[at - 1] < key:
+            keys[at] = keys[at - 1]
+            at -= 1
+        keys[at] = key
+    lists.counts[i] = min(count, lists.depth)
+    if count >= lists.depth > 0:
+        lists.floors[i] = max(lists.floors[i], keys[lists.depth - 1] - np.uint64(1))
 
 
 @kernel

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from musicrec.similarity.search import bounds, candidates, codes
-from musicrec.similarity.search.blocks import METRICS, Lists, as_lists, check, padded, prepare
+from musicrec.similarity.search.blocks import METRICS, Lists, as_lists, as_matrix, check, empty, fits_width, prepare
 from musicrec.similarity.search.bounds import Projection, Vectors
 from musicrec.similarity.search.candidates import CandidateLists, closed
 from musicrec.similarity.search.exact import all_pairs
@@ -87,8 +87,8 @@ def refresh(kept: Kept, vectors: ArrayLike, before: Rows, metric: str = "cosine"
         way: many songs changed, too few places are free, or the vectors do not fit the codes.
     """
     projection, lists, n = kept
-    matrix = padded(vectors)
-    if matrix.dtype != lists.vectors.dtype or matrix.shape[1] != lists.vectors.shape[1] or lists.depth >= len(matrix):
+    matrix = as_matrix(vectors)
+    if matrix.dtype != lists.vectors.dtype or not fits_width(matrix, lists.vectors) or lists.depth >= len(matrix):
         return None
     n_before = int(lists.songs.max(initial=-1)) + 1
     change = _changes(matrix, lists, before, n_before)
@@ -110,10 +110,11 @@ def refresh(kept: Kept, vectors: ArrayLike, before: Rows, metric: str = "cosine"
         floors_met, lists.floors[met] = lists.floors[met], candidates.CLOSED
         _make_lists(wide, on_all_axes, on_all_axes, given.rows(far), change.places[far])
         lists.floors[met] = floors_met
-    candidates.put_in_order_again(lists, counts, floors)
+    done = empty(len(matrix), n)
+    candidates.put_in_order_again(lists, counts, floors, *done)
     short = np.flatnonzero((lists.counts < n) & (lists.songs >= 0))
     _make_lists(projection, lists, closed(lists), _songs_of(projection, lists).rows(short), short)
-    done = as_lists(lists, len(matrix), n)
+    candidates.read_out_some(lists, short, *done)
     return Refreshed(done, Kept(projection, lists, n), len(change.rows), len(short))
 
 
