@@ -4,7 +4,6 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
-from functools import reduce
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -153,10 +152,12 @@ def rows_with_words(text: str, songs: pa.ChunkedArray, *, best_first: bool = Fal
     text, words = words_of(text)
     if not words:
         return np.zeros(0, np.int64)
-    found = reduce(pc.and_, (pc.match_substring(songs, word) for word in words))
-    rows = np.flatnonzero(found)
+    rows = np.arange(len(songs))
+    for word in sorted(words, key=len, reverse=True):  # the fewer songs are left, the faster
+        has_it = pc.match_substring(songs, word)
+        rows, songs = rows[np.asarray(has_it, bool)], songs.filter(has_it)
     if best_first:
-        begins = np.asarray(pc.match_substring(songs.filter(found), "\n" + text), bool)
+        begins = np.asarray(pc.match_substring(songs, "\n" + text), bool)
         rows = np.concatenate([rows[begins], rows[~begins]])
     return rows
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from musicrec.serve.song_names import rows_with_words, searchable, words_of
 
-MOST_SEEN = 3000  # songs that are looked at one by one; then all are, at once
+MOST_SEEN = 1500  # songs that are looked at one by one for each word; then all are, at once
 
 
 class SongSearch:
@@ -37,19 +37,25 @@ class SongSearch:
         text, words = words_of(text)
         if not words:
             return np.zeros(0, np.int64)
-        found: dict[int, None] = {}
-        seen = 0
-        for part in ("\n" + text, max(words, key=len)):
-            for row in self._rows_with(part.encode()):
-                own = self._data[self._offsets[row] : self._offsets[row + 1]]
-                if all(word.encode() in own for word in words):
-                    found[row] = None
-                seen += 1
-                if len(found) == n:
-                    return np.array(list(found), np.int64)
-                if seen == MOST_SEEN:
-                    return rows_with_words(text, self._texts, best_first=True)[:n]
-        return np.array(list(found), np.int64)
+        inner = [word.encode() for word in sorted(words, key=len, reverse=True)]
+        begin, is_enough = self._among(f"\n{text}".encode(), inner, n)
+        if len(begin) < n and is_enough:
+            for part in inner:  # one of them may be rare
+                found, is_enough = self._among(part, inner, n + len(begin))
+                if is_enough:
+                    return np.array(list(dict.fromkeys(begin + found))[:n], np.int64)
+        return np.array(begin, np.int64) if len(begin) == n else rows_with_words(text, self._texts, best_first=True)[:n]
+
+    def _among(self, part: bytes, words: list[bytes], n: int) -> tuple[list[int], bool]:
+        """Return the first `n` rows with every word among those with a part, and whether these are `n` or all."""
+        found: list[int] = []
+        for n_seen, row in enumerate(self._rows_with(part), 1):
+            own = self._data[self._offsets[row] : self._offsets[row + 1]]
+            if all(word in own for word in words):
+                found.append(row)
+            if len(found) == n or n_seen == MOST_SEEN:
+                return found, len(found) == n
+        return found, True
 
     def _rows_with(self, part: bytes) -> Iterator[int]:
         """Yield the rows of the texts that have some bytes in them."""
