@@ -30,7 +30,8 @@ def quantise(on_axes, rest, own, step, longest, codes, starts, offsets):
             error += (left * step) ** 2
             total += int(code - left)
             codes[i, p] = np.int8(code - left)
-        lost = (np.sqrt(error) + ROUNDING * longest) * longest
+        # A product of two songs, x and y, differs from that of their codes by x·e + y·d - d·e, with the errors d and e.
+        lost = (np.sqrt(error) + ROUNDING * longest) * longest + error / 2
         offsets[i] = np.int32(np.ceil((lost + own[i]) / (step * step)))
         starts[i] = offsets[i] - 128 * total
 
