@@ -10,7 +10,6 @@ A tag also says what the encoder added before and after the music. That is dropp
 files joined to one sound like one after the other.
 """
 
-import mmap
 import os
 from functools import partial
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from musicrec.audio import libsndfile
 from musicrec.audio.clip import PREROLL_S, Samples, mix_down
+from musicrec.audio.content import Content
 from musicrec.audio.mpeg_frames import Frames, Run, data_of_wav, first_frame, scan, true_tag
 from musicrec.audio.parts import Part
 from musicrec.errors import DecodeError
@@ -28,18 +28,18 @@ FEWEST_FRAMES = 2  # fewer may be anything
 ROOM = 1 << 12  # bytes for each frame of a file that says nothing of its length: libsndfile guesses one from its size
 
 
-def has_true_tag(content: mmap.mmap, start: int) -> bool:
+def has_true_tag(content: Content, start: int) -> bool:
     """Return whether the file that starts at `start` is an MPEG stream with a tag that states its length."""
     at = first_frame(content, start)
     return at is not None and true_tag(content, at) is not None
 
 
-def parts(content: mmap.mmap, start: int) -> list[Part] | None:
+def parts(content: Content, start: int) -> list[Part] | None:
     """Return the parts of a stream; None where the file is none.
 
     Parameters
     ----------
-    content : mmap.mmap
+    content : Content
         The file.
     start : int
         Where it starts, behind its tags.
@@ -63,7 +63,7 @@ def _part(run: Run, read_raw: "partial[Samples]") -> Part:
     return Part(length, run.header.rate, run.n_channels, lambda start, stop: read_raw(before + start, before + stop))
 
 
-def _decode(content: mmap.mmap, frames: Frames, run: Run, start: int, stop: int) -> Samples:
+def _decode(content: Content, frames: Frames, run: Run, start: int, stop: int) -> Samples:
     """Decode samples of a run: by libsndfile, which knows free format, or FFmpeg, which takes any frame before it."""
     is_free, samples = not run.header.size, np.zeros(0, np.float32)
     if is_free or len(frames.runs) == 1:
@@ -75,13 +75,13 @@ def _decode(content: mmap.mmap, frames: Frames, run: Run, start: int, stop: int)
     return _by_ffmpeg(content, frames, run, start, stop)
 
 
-def _by_libsndfile(content: mmap.mmap, frames: Frames, run: Run, start: int, stop: int) -> Samples:
+def _by_libsndfile(content: Content, frames: Frames, run: Run, start: int, stop: int) -> Samples:
     first, last = _needed(run, start, stop)
     skip = start - (first - run.first) * run.header.samples
     return libsndfile.decode_head(_copy(content, frames, first, last), skip + stop - start)[skip:]
 
 
-def _by_ffmpeg(content: mmap.mmap, frames: Frames, run: Run, start: int, stop: int) -> Samples:
+def _by_ffmpeg(content: Content, frames: Frames, run: Run, start: int, stop: int) -> Samples:
     """Decode samples of a run by FFmpeg, frame by frame; one that cannot be decoded is silent, as in libsndfile."""
     import av
 
@@ -112,7 +112,7 @@ def _needed(run: Run, start: int, stop: int) -> tuple[int, int]:
     return first, min(run.stop, run.first - -stop // run.header.samples)
 
 
-def _copy(content: mmap.mmap, frames: Frames, first: int, stop: int) -> int:
+def _copy(content: Content, frames: Frames, first: int, stop: int) -> int:
     """Return a file in memory that holds frames `first` … `stop` - 1, and looks long enough for them."""
     copy = os.memfd_create("frames")
     os.write(copy, b"".join(content[frames.starts[i] : frames.starts[i] + frames.sizes[i]] for i in range(first, stop)))

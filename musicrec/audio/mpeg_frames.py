@@ -5,13 +5,16 @@ frame, the tag counts its own frames only: of two files that were joined, it cou
 where the tag's bytes are the file's. Everywhere else it is the number of frames.
 """
 
-import mmap
 from array import array
 from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
 
+from musicrec.audio.content import Content
+
 HEAD = 4
+ZEROS_AT_ONCE = 1 << 12  # bytes
+MOST_CHUNKS = 1000  # of a WAV before its data
 LONGEST_FRAME = 4_608  # bytes; free format knows no other bound than the decoder's buffer
 BIT_RATES = {  # kbit/s by version (1, or 2 and 2.5) and layer
     (1, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -100,24 +103,32 @@ def header_of(second: int, third: int) -> Header | None:
     return Header(family, layer, hertz, samples, bits, size, padding)
 
 
-def first_frame(content: mmap.mmap, at: int) -> int | None:
+def first_frame(content: Content, at: int) -> int | None:
     """Return where the first frame starts, behind tags and zeros; None if no MPEG stream begins at `at`."""
     before = -1
     while at != before:
         before = at
         at = after_tags(content, at, len(content))
-        while at and content[at : at + 1] == b"\0":
-            at += 1
+        at = _after_zeros(content, at) if at else 0
     return at if _is_frame(content, at, len(content)) else None
 
 
-def data_of_wav(content: mmap.mmap, at: int) -> int | None:
+def _after_zeros(content: Content, at: int) -> int:
+    while block := content[at : at + ZEROS_AT_ONCE]:
+        n = len(block) - len(block.lstrip(b"\0"))
+        at += n
+        if n < len(block):
+            break
+    return at
+
+
+def data_of_wav(content: Content, at: int) -> int | None:
     """Return where the data of a WAV start that holds MPEG audio instead of samples; None for any other file."""
     is_mpeg = False
     if content[at : at + 4] not in (b"RIFF", b"RF64") or content[at + 8 : at + 12] != b"WAVE":
         return None
     at += 12
-    while at + 8 <= len(content):
+    for _ in range(MOST_CHUNKS):
         name, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8], "little")
         at += 8
         if name == b"fmt ":
@@ -128,7 +139,7 @@ def data_of_wav(content: mmap.mmap, at: int) -> int | None:
     return None
 
 
-def true_tag(content: mmap.mmap, at: int) -> Tag | None:
+def true_tag(content: Content, at: int) -> Tag | None:
     """Return the tag in place of the frame at `at` if it states the length of this very file."""
     header = header_of(content[at + 1], content[at + 2])
     tag = tag_of(content, at, header) if header else None
@@ -137,7 +148,7 @@ def true_tag(content: mmap.mmap, at: int) -> Tag | None:
     return tag if abs(end_of_audio(content, len(content)) - at - tag.bytes) < max(header.size, 1) else None
 
 
-def scan(content: mmap.mmap, at: int) -> Frames:
+def scan(content: Content, at: int) -> Frames:
     """Find all frames from the one at `at` on.
 
     Tags and other bytes between frames are passed over. A frame that the end of the file cuts is left out.
@@ -184,7 +195,7 @@ def _n_channels(head: bytes) -> int:
     return 1 if head[3] >> 6 == MONO else 2
 
 
-def _header_at(content: mmap.mmap, at: int, last: bytes) -> Header | None:
+def _header_at(content: Content, at: int, last: bytes) -> Header | None:
     """Return the header of the frame that starts here; after a frame with the header `last`, the header is enough."""
     head = content[at : at + HEAD]
     if not (last and _are_alike(last, head)) and not _is_frame(content, at, len(content)):
@@ -192,7 +203,7 @@ def _header_at(content: mmap.mmap, at: int, last: bytes) -> Header | None:
     return header_of(head[1], head[2])
 
 
-def _is_frame(content: mmap.mmap, at: int, end: int) -> bool:
+def _is_frame(content: Content, at: int, end: int) -> bool:
     """Return whether a frame starts here: a header, and where the frame ends, another like it, a tag or the end."""
     head = content[at : at + HEAD]
     if len(head) < HEAD or head[0] != 0xFF:
@@ -213,7 +224,7 @@ def _are_alike(head: bytes, other: bytes) -> bool:
     return header_of(other[1], other[2]) is not None and (head[2] < 0x10) == (other[2] < 0x10)
 
 
-def next_frame(content: mmap.mmap, at: int, end: int) -> int | None:
+def next_frame(content: Content, at: int, end: int) -> int | None:
     """Return where the next frame starts."""
     while (at := content.find(b"\xff", at, end)) >= 0:
         if content[at + 2 : at + 3] >= b"\x10" and _is_frame(content, at, end):  # free format may be anything
@@ -222,7 +233,7 @@ def next_frame(content: mmap.mmap, at: int, end: int) -> int | None:
     return None
 
 
-def _free_size(content: mmap.mmap, at: int, end: int) -> int:
+def _free_size(content: Content, at: int, end: int) -> int:
     """Return the bytes of a frame in free format, without padding: up to the next header. 0 if there is none."""
     head = content[at : at + HEAD]
     header = header_of(head[1], head[2])
@@ -237,7 +248,7 @@ def _free_size(content: mmap.mmap, at: int, end: int) -> int:
 # --- tags ---------------------------------------------------------------------------------------------------------
 
 
-def tag_of(content: mmap.mmap, at: int, header: Header) -> Tag | None:
+def tag_of(content: Content, at: int, header: Header) -> Tag | None:
     """Return the tag that stands in place of this frame, if one does."""
     if header.layer != 3:
         return None
@@ -275,7 +286,7 @@ def after_id3(head: bytes) -> int:
     return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True)) + footer
 
 
-def after_tags(content: mmap.mmap, at: int, end: int) -> int:
+def after_tags(content: Content, at: int, end: int) -> int:
     """Return where the ID3 and APE tags that stand here end, whatever follows them."""
     while True:
         head = content[at : at + 32]
@@ -290,7 +301,7 @@ def after_tags(content: mmap.mmap, at: int, end: int) -> int:
         at += size
 
 
-def end_of_audio(content: mmap.mmap, end: int) -> int:
+def end_of_audio(content: Content, end: int) -> int:
     """Return where the tags at the end of the file begin."""
     if content[max(end - 128, 0) : end][:3] == b"TAG":
         end -= 128

@@ -1,17 +1,39 @@
 """Lengths of songs whose headers only guess, beside the samples that FFmpeg decodes."""
 
+import io
+import subprocess
+import sys
+
 import av
 import numpy as np
 import pytest
 
 from made_files import WAYS, written
 from made_music import music as made_music
+from musicrec.stages.catalog.file_tags.chunks import read_aiff, read_caf, read_riff, read_w64
+from musicrec.stages.catalog.file_tags.lengths import length_s
 from musicrec.stages.catalog.file_tags.read import read_tags
 from tagged_files import id3, music, text_frame
 
 pytestmark = pytest.mark.thorough
 
 RATE = 44_100
+SHRINK = """
+import os, sys
+from pathlib import Path
+from musicrec.audio import mpeg_frames
+from musicrec.stages.catalog.file_tags.read import read_tags
+
+path, first_frame = Path(sys.argv[1]), mpeg_frames.first_frame
+
+def then_shrink(content, at):
+    found = first_frame(content, at)
+    os.truncate(path, 10_000)
+    return found
+
+mpeg_frames.first_frame = then_shrink
+read_tags(path)
+"""
 
 
 def song(form, path, codec, seconds=20.0, rate=RATE, **options):
@@ -107,6 +129,34 @@ def test_a_tag_that_counts_other_frames_is_not_believed(tmp_path):
     assert read_tags(tmp_path / "x.mp3").duration_s == pytest.approx(10.0, abs=0.06)
     (tmp_path / "x.mp3").write_bytes(one[: len(one) // 2])
     assert read_tags(tmp_path / "x.mp3").duration_s == pytest.approx(2.5, abs=0.1)
+
+
+@pytest.mark.parametrize("tag", ["0", "1"])
+def test_a_file_that_becomes_shorter_while_it_is_read_ends_no_process(tmp_path, tag):
+    path = song("mp3", tmp_path / "x.mp3", "libmp3lame", 20.0, b="128k", container={"write_xing": tag})
+    subprocess.run([sys.executable, "-c", SHRINK, str(path)], check=True)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"RIFF\0\0\0\0WAVE", b"FORM\0\0\0\0AIFF", b"caff\0\1\0\0", b"riff".ljust(24, b"\0") + b"wave".ljust(16, b"\0")],
+    ids=["wav", "aiff", "caf", "w64"],
+)
+def test_a_download_that_is_zeros_yet_is_not_read_to_its_end_chunk_by_chunk(tmp_path, head):
+    path = tmp_path / "x"
+    path.write_bytes(head.ljust(1 << 20, b"\0"))
+    n_reads = 0
+
+    class Counted(io.FileIO):
+        def read(self, *args):
+            nonlocal n_reads
+            n_reads += 1
+            return super().read(*args)
+
+    with Counted(path) as file:
+        assert length_s(file, 0) is None
+        read_riff(file), read_aiff(file), read_caf(file), read_w64(file)
+    assert n_reads < 60_000  # each 8 bytes would be 131 072
 
 
 def test_joined_aac_of_two_rates_is_as_long_as_both(tmp_path):

@@ -1,9 +1,9 @@
 """Frames of AAC, MPEG audio and FLAC, counted or looked at to know how long a song is."""
 
-import mmap
 from typing import BinaryIO
 
 from musicrec.audio import mpeg, mpeg_frames
+from musicrec.audio.content import Content, ReadContent
 
 AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
 MOST_BYTES = 1 << 26  # of a file whose frames are counted; what follows is taken to be like it
@@ -30,21 +30,22 @@ def mpeg_seconds(file: BinaryIO, start: int) -> float | None:
 
     The size tells it if the bit rate is the same wherever one looks.
     """
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        at = mpeg_frames.first_frame(content, start)
-        if at is None:
-            return None
-        header = mpeg_frames.header_of(content[at + 1], content[at + 2])
-        assert header  # of a frame
-        if tag := mpeg_frames.true_tag(content, at):
-            return max(0, tag.frames * header.samples - tag.before - tag.after) / header.rate
-        has_tag = mpeg_frames.tag_of(content, at, header) is not None
-        if header.bit_rate and not has_tag and _is_constant(content, at):
-            return (mpeg_frames.end_of_audio(content, len(content)) - at) * 8 / header.bit_rate
-        return sum(part.length / part.rate for part in mpeg.parts(content, start) or ()) or None
+    content = ReadContent(file)
+    at = mpeg_frames.first_frame(content, start)
+    if at is None:
+        return None
+    header = mpeg_frames.header_of(content[at + 1], content[at + 2])
+    if header is None:  # the file has changed since
+        return None
+    if tag := mpeg_frames.true_tag(content, at):
+        return max(0, tag.frames * header.samples - tag.before - tag.after) / header.rate
+    has_tag = mpeg_frames.tag_of(content, at, header) is not None
+    if header.bit_rate and not has_tag and _is_constant(content, at):
+        return (mpeg_frames.end_of_audio(content, len(content)) - at) * 8 / header.bit_rate
+    return sum(part.length / part.rate for part in mpeg.parts(content, start) or ()) or None
 
 
-def _is_constant(content: mmap.mmap, at: int) -> bool:
+def _is_constant(content: Content, at: int) -> bool:
     """Return whether frames in more than half of the places looked at, and all found there, are as the one at `at`."""
     step = (len(content) - at) // (PROBES + 1)
     places = [at + step * i for i in range(1, PROBES + 1)]

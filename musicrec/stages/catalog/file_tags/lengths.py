@@ -6,6 +6,7 @@ from typing import BinaryIO, NamedTuple
 
 from musicrec.audio import musepack
 from musicrec.audio.formats import HEAD_BYTES
+from musicrec.stages.catalog.file_tags.chunks import caf_chunks, riff_chunks, w64_chunks
 from musicrec.stages.catalog.file_tags.frames import adts_seconds, end_of_flac_frame, mpeg_seconds
 
 WAVPACK_RATES = (6000, 8000, 9600, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200,
@@ -50,35 +51,31 @@ def length_s(file: BinaryIO, start: int) -> float | None:
 
 def _wav(file: BinaryIO, start: int, size: int) -> float | None:
     """Return the length of a wav; if it comes from a pipe and does not know its size, up to the end of the file."""
-    place, fmt, fact = start + 12, b"", 0
-    while place + 8 <= size:
-        name, n_bytes = struct.unpack("<4sI", _read(file, place, 8))
+    fmt, fact = b"", 0
+    for name, place, n_bytes in riff_chunks(file, start + 12, "little"):
         if name == b"fmt ":
-            fmt = _read(file, place + 8, 40)
+            fmt = _read(file, place, 40)
         elif name == b"fact":
-            fact = int.from_bytes(_read(file, place + 8, 4), "little")
+            fact = int.from_bytes(_read(file, place, 4), "little")
         elif name == b"data":
             if _wav_kind(fmt) in MPEG:
-                return mpeg_seconds(file, place + 8)
-            is_whole = 0 < n_bytes <= size - place - 8
-            return _wav_seconds(fmt, fact if is_whole else 0, n_bytes if is_whole else size - place - 8)
-        place += 8 + n_bytes + n_bytes % 2
+                return mpeg_seconds(file, place)
+            is_whole = 0 < n_bytes <= size - place
+            return _wav_seconds(fmt, fact if is_whole else 0, n_bytes if is_whole else size - place)
     return None
 
 
 def _w64(file: BinaryIO, start: int, size: int) -> float | None:
     """Return the length of a Wave64 file: a wav with longer names and sizes, which count their own 24 bytes."""
-    place, fmt, fact = start + 40, b"", 0
-    while place + 24 <= size:
-        name, n_bytes = struct.unpack("<4s12xQ", _read(file, place, 24))
-        if name == b"fmt ":
-            fmt = _read(file, place + 24, 40)
-        elif name == b"fact":
-            fact = int.from_bytes(_read(file, place + 24, 8), "little")
-        elif name == b"data":
-            is_whole = 24 < n_bytes <= size - place
-            return _wav_seconds(fmt, fact if is_whole else 0, (n_bytes if is_whole else size - place) - 24)
-        place += max(24, (n_bytes + 7) // 8 * 8)
+    fmt, fact = b"", 0
+    for name, place, n_bytes in w64_chunks(file, start + 40):
+        if name[:4] == b"fmt ":
+            fmt = _read(file, place, 40)
+        elif name[:4] == b"fact":
+            fact = int.from_bytes(_read(file, place, 8), "little")
+        elif name[:4] == b"data":
+            is_whole = 0 < n_bytes <= size - place
+            return _wav_seconds(fmt, fact if is_whole else 0, n_bytes if is_whole else size - place)
     return None
 
 
@@ -105,16 +102,16 @@ def _wav_seconds(fmt: bytes, fact: int, music: int) -> float | None:
 
 def _aiff(file: BinaryIO, start: int, size: int) -> float | None:
     """Return the length of an AIFF; if it comes from a pipe, by what follows the head of its music."""
-    place, frames, rate, a_frame, scale = start + 12, 0, 0.0, 0.0, 1
-    while place + 8 <= size:
-        name, n_bytes = struct.unpack(">4sI", _read(file, place, 8))
+    frames, rate, a_frame, scale = 0, 0.0, 0.0, 1
+    for name, place, _ in riff_chunks(file, start + 12, "big"):
         if name == b"COMM":
-            channels, frames, bits, exponent, mantissa, kind = struct.unpack(">hIhHQ4s", _read(file, place + 8, 22))
+            channels, frames, bits, exponent, mantissa, kind = struct.unpack(
+                ">hIhHQ4s", _read(file, place, 22).ljust(22)
+            )
             rate, a_frame = mantissa * 2.0 ** ((exponent & 0x7FFF) - 16_446), channels * (bits + 7 >> 3)
             scale = IMA_PACKET if kind == b"ima4" else 1
         elif name == b"SSND" and not frames and scale == 1 and a_frame:
-            frames = int((size - place - 16) / a_frame)
-        place += 8 + n_bytes + n_bytes % 2
+            frames = int((size - place - 8) / a_frame)
     return frames * scale / rate if rate else None
 
 
@@ -165,18 +162,14 @@ def _au(file: BinaryIO, start: int, size: int) -> float | None:
 
 
 def _caf(file: BinaryIO, start: int, size: int) -> float | None:
-    place, rate, a_packet, a_frame, music, valid = start + 8, 0.0, 0, 0, 0, 0
-    while place + 12 <= size:
-        name, n_bytes = struct.unpack(">4sq", _read(file, place, 12))
+    rate, a_packet, a_frame, music, valid = 0.0, 0, 0, 0, 0
+    for name, place, n_bytes in caf_chunks(file, start + 8):
         if name == b"desc":
-            rate, a_packet, a_frame = struct.unpack(">d8xII", _read(file, place + 12, 24))
+            rate, a_packet, a_frame = struct.unpack(">d8xII", _read(file, place, 24))
         elif name == b"pakt":
-            valid = struct.unpack(">8xq", _read(file, place + 12, 16))[0]
+            valid = struct.unpack(">8xq", _read(file, place, 16))[0]
         elif name == b"data":
-            music = (size - place - 12 if n_bytes < 0 else n_bytes) - 4
-        if n_bytes < 0:
-            break
-        place += 12 + n_bytes
+            music = (size - place if n_bytes < 0 else n_bytes) - 4
     if not rate:
         return None
     return (valid or (music // a_packet * a_frame if a_packet else 0)) / rate or None
