@@ -1,5 +1,6 @@
 """Songs of before that a listing lacks, although nothing says that they are gone: they keep what they had."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -88,7 +89,8 @@ def _lost(path: Path) -> Path:
 
 def _is_empty(folder: Path) -> bool:
     try:
-        return not any(folder.iterdir())
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None  # a list of all would be made for each song that is missed
     except OSError:  # a file lies there now, or the folder may not be listed
         return False
 

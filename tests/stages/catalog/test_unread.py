@@ -218,6 +218,13 @@ def test_songs_that_a_manifest_names_on_a_disk_that_is_not_mounted_keep_their_ro
     assert table(store).content_hash.isna().to_dict() == {f"songs/{n}": n in ("pop/d.wav", "e.wav") for n in NAMES}
 
 
+def test_a_folder_is_not_listed_whole_for_each_song_that_is_missed_there(source, monkeypatch):
+    monkeypatch.setattr(os, "listdir", lambda folder: pytest.fail(f"{folder} is listed whole"))
+    assert unread.out_of_sight(str(source / "gone.wav"), is_named=True) is None
+    (source / "nas").mkdir()
+    assert "is empty" in (unread.out_of_sight(str(source / "nas/gone.wav"), is_named=True) or "")
+
+
 def test_a_folder_that_has_become_a_file_is_gone(store, source):
     song(source / "nas/a/x.wav", 30)
     run(store, source)
