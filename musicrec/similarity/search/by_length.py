@@ -22,7 +22,7 @@ from musicrec.similarity.search.queries import codes_of, length_of_longest, near
 
 Rows = NDArray[np.int64]
 
-APART = 8.0  # where the longest song is so many times as long as half of the songs, levels pay
+APART, SHORT = 8.0, 0.05  # where the longest song is so many times as long as this share of the songs, levels pay
 RATIO = 2.0  # of the longest and the shortest song of a level
 MANY = 8  # times the songs of all levels before: lists will change, and limits are guessed
 FEW = 64  # the longest songs are one level whatever their lengths: all pairs with them may be scored
@@ -40,7 +40,7 @@ class Level(NamedTuple):
 def differ_much(given: Vectors) -> bool:
     """Return whether the lengths of vectors differ so much that levels pay."""
     lengths = np.linalg.norm(given.values, axis=1)
-    return len(lengths) > FEW and float(lengths.max()) > APART * float(np.median(lengths))
+    return len(lengths) > FEW and float(lengths.max()) > APART * float(np.quantile(lengths, SHORT))
 
 
 def levels_of(given: Vectors, n: int, screen: str) -> list[Level]:

@@ -89,3 +89,11 @@ def test_nights_after_a_run_by_levels_are_full_runs():
         expected = top_n(songs, 10, "inner")
         assert last.lists.ids.tolist() == expected.ids.tolist()
         assert last.lists.scores.tobytes() == expected.scores.tobytes()
+
+
+@pytest.mark.parametrize(("share", "pays"), [(0.01, False), (0.1, True), (0.4, True)])
+def test_levels_pay_where_some_songs_are_short_too(share, pays):
+    songs = np.random.default_rng(0).normal(size=(1000, 8))
+    songs /= np.linalg.norm(songs, axis=1, keepdims=True)
+    songs[: round(share * len(songs))] /= 1000
+    assert by_length.differ_much(prepare(songs, "inner")) is pays
