@@ -62,8 +62,10 @@ def song_called(name: str, find: Callable[[str], "Song"]) -> "Song":
     except UnknownTrack as e:
         if len(e.maybe) != 1:
             raise
-        complain(f"no song is called {name!r}, but one has these words in its name: {e.maybe[0]}")
-        return find(e.maybe[0])
+        song = find(e.maybe[0])
+        if song.name.casefold() != name.casefold():  # it is called so in lists
+            complain(f"no song is called {name!r}, but one has these words in its name: {e.maybe[0]}")
+        return song
 
 
 def label(song: "Song", *, path: bool = False) -> str:

@@ -585,6 +585,7 @@ def test_words_that_one_song_has_are_enough_for_people_and_said(lookup):
     code, text, complaint = lookup("muddy hooch")
     assert (code, text.splitlines()[0]) == (0, "Similar songs to Muddy – Hoochie (blues):")
     assert complaint == f"musicrec: no song is called 'muddy hooch', but one has these words in its name: {IDS[0]}\n"
+    assert lookup("muddy – Hoochie")[2] == ""  # as lists show it
     code, text, complaint = lookup("the b")
     assert (code, text) == (1, "")
     assert complaint.endswith(f"; its words are in: {IDS[3]}, {IDS[4]}\n")
