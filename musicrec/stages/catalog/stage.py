@@ -3,6 +3,7 @@
 A remote song is not fetched: its hash comes from what its server says about it, not from its content.
 """
 
+import errno
 import hashlib
 import logging
 from collections.abc import Sequence, Sized
@@ -10,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from stat import S_ISREG
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -234,6 +236,8 @@ def _read(track: Track, before: dict[str, Any] | None, separators: Sequence[str]
     name = clean(track.path.stem) or None
     try:
         stat = track.path.stat()
+        if not S_ISREG(stat.st_mode):  # reading a pipe could block for ever
+            raise OSError(errno.EINVAL, "it is no regular file")
         row |= {"size_bytes": stat.st_size, "modified_ns": max(stat.st_mtime_ns, stat.st_ctime_ns)}
         known_hash = before["content_hash"] if before and all(before[k] == row[k] for k in UNCHANGED) else None
         if before and known_hash and alike and _said_before(before, track.facts):

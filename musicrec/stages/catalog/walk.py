@@ -91,12 +91,17 @@ def _objects(source: "UPath", exclude: AnyPath) -> Iterator[tuple["UPath", str, 
 
 def _why_not_audio(path: AnyPath) -> Reason | None:
     """Return why a file is not taken for audio; None if its name or its first bytes say that it is."""
-    if path.suffix.lower() in formats.EXTENSIONS:
-        return None
+    has_name = path.suffix.lower() in formats.EXTENSIONS
     try:
         if isinstance(path, Path) and not stat.S_ISREG(path.stat().st_mode):  # reading a pipe could block for ever
             return Reason.NOT_AUDIO
-        with path.open("rb") as f:
-            return None if formats.is_audio(f.read(formats.HEAD_BYTES)) else Reason.NOT_AUDIO
+        return None if has_name or _begins_as_audio(path) else Reason.NOT_AUDIO
     except OSError as e:
+        if has_name:  # a song that cannot be read
+            return None
         return Reason.NOT_AUDIO if is_gone(e) else Reason.UNREADABLE
+
+
+def _begins_as_audio(path: AnyPath) -> bool:
+    with path.open("rb") as f:
+        return formats.is_audio(f.read(formats.HEAD_BYTES))

@@ -225,6 +225,17 @@ def test_a_folder_is_not_listed_whole_for_each_song_that_is_missed_there(source,
     assert "is empty" in (unread.out_of_sight(str(source / "nas/gone.wav"), is_named=True) or "")
 
 
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_pipe_with_the_name_of_a_song_blocks_nothing(source, tmp_path, is_named):
+    os.mkfifo(source / "pipe.wav")
+    (tmp_path / "songs.csv").write_text("path\nsongs/e.wav\nsongs/pipe.wav\n")
+    command = "from musicrec.cli import main; main()"
+    given = tmp_path / "songs.csv" if is_named else source
+    catalog_it = [sys.executable, "-c", command, "catalog", tmp_path / "out", "--source", given]
+    done = subprocess.run(catalog_it, capture_output=True, text=True, timeout=60, check=False)
+    assert "1 failed = 2" in done.stdout if is_named else "1 skipped + 0 failed = 6" in done.stdout
+
+
 def test_a_folder_that_has_become_a_file_is_gone(store, source):
     song(source / "nas/a/x.wav", 30)
     run(store, source)
