@@ -58,7 +58,7 @@ def test_status_finds_every_table_whole_and_says_which_is_computed_otherwise_tod
     assert len(found.tables) == 6 + len(MODELS)
     assert [table for table in found.tables if table.version.damage] == []
     assert {table.version.name: table.why_not for table in found.tables if table.why_not} == {
-        "tracks": "made by catalog 1, and this musicrec has catalog 2"
+        "tracks": "made by catalog 1, and this musicrec has catalog 3"
     }
     assert {table.version.name for table in found.tables if table.is_up_to_date} >= {"features", "mel", "similar"}
     assert [(p["stage"], p["status"], p["tracks"]) for p in found.problems if p["stage"] == "extract"] == [

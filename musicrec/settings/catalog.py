@@ -15,7 +15,7 @@ class CatalogSettings(StageSettings):
     """Where the songs are."""
 
     stage: ClassVar[str] = "catalog"
-    code_version: ClassVar[int] = 2
+    code_version: ClassVar[int] = 3
     formerly: ClassVar[dict[str, Any]] = {"artist_separators": [], "genre_from": "folder"}
     source: str = Field(
         min_length=1,
