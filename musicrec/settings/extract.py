@@ -16,7 +16,7 @@ class ExtractSettings(StageSettings):
     """Which part of each song is decoded, and what is computed from it."""
 
     stage: ClassVar[str] = "extract"
-    code_version: ClassVar[int] = 2
+    code_version: ClassVar[int] = 3
     sample_rate: int = Field(22050, ge=16_000, le=192_000, description="Sample rate of the clip, in Hz.")
     offset_s: float = Field(30.0, ge=0, description="Where the clip starts, in seconds.")
     duration_s: float = Field(30.0, gt=0, le=600, description="Length of the clip, in seconds.")
