@@ -30,6 +30,7 @@ class PretrainedSettings(StageSettings):
     """Which pretrained model is run on which part of each song."""
 
     stage: ClassVar[str] = "pretrained"  # not of the chain: the table's footer holds its settings
+    code_version: ClassVar[int] = 2
     model: str = Field(min_length=1, description="Model on this machine: see musicrec models.")
     offset_s: float = Field(30.0, ge=0, description="Where the clip starts, in seconds.")
     duration_s: float = Field(
