@@ -37,8 +37,8 @@ def listener_summary(scores: pd.DataFrame, about: Mapping[str, Any]) -> str:
     scores : pandas.DataFrame
         Columns of ``musicrec.schemas.LISTENER_SCORES``, of one split.
     about : mapping
-        ``n_users``, ``n_songs``, ``n_cold_users``, ``settings``, and perhaps ``n_left_out`` and ``hybrid``, the
-        weights of its methods.
+        ``n_users``, ``n_songs``, ``n_cold_users``, ``settings``, and perhaps ``n_left_out``, ``hybrid``, the
+        weights of its methods, and ``left_out``, why some methods are not judged.
     """
     figures = by_metric(scores)
     methods = best_first(scores)
@@ -69,6 +69,7 @@ def _remarks(scores: pd.DataFrame, methods: list[str], about: Mapping[str, Any])
     if weights := about.get("hybrid"):
         shares = ", ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)
         lines.append(f"hybrid is {shares}; the weights fit {about['n_validation_users']:,} other listeners.")
+    lines += [f"{method} is not judged: {why}." for method, why in about.get("left_out", {}).items()]
     return lines
 
 

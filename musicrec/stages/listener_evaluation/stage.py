@@ -12,22 +12,21 @@ from scipy import sparse
 
 from musicrec.errors import ConfigError
 from musicrec.evaluate.listeners.judging import HeldOut, judge
-from musicrec.evaluate.listeners.like_splits import Likes, Split, leave_last_out, random_split, time_split
 from musicrec.evaluate.listeners.score_texts import listener_summary
 from musicrec.models.recommenders.by_content import MMR, Genre, Max, Mean, MultiInterest
 from musicrec.models.recommenders.collaborative import ALS, BM25, BPR, ItemKNN, Popularity, Random
-from musicrec.models.recommenders.fused import Hybrid
 from musicrec.models.recommenders.scored import Ids, Method
 from musicrec.schemas import LISTENER_SCORES
 from musicrec.settings import ListenerEvaluationSettings, ListenerMethod
+from musicrec.stages.listener_evaluation.held_out_likes import drawn, fused_for, held_out, matrices, split_likes
 from musicrec.stages.listener_evaluation.listening_data import ListeningData, read_listening
 from musicrec.stages.recommendations.genre_probabilities import genre_probabilities
 from musicrec.store.store import Store
 
 TABLE = "listener_scores"
 HYBRID = "hybrid"
-VALIDATION_SHARE = 0.2  # of the listeners with held-out likes; the weights of hybrid are fitted on them
 FUSED = ("popularity", "mean", "max")  # what hybrid fuses, beside the best collaborative method that is judged
+NOBODY_TO_FIT = "only one listener has held-out likes, and its weights are fitted on others"
 COLLABORATIVE = ("als", "bm25", "item_knn")  # the first of these
 
 Rows = NDArray[np.int64]
@@ -59,21 +58,22 @@ def evaluate_listeners(store: Store, settings: ListenerEvaluationSettings) -> Li
     Raises
     ------
     ConfigError
-        A table, times, a second like, or a library is missing.
+        A table, times, a second like, or a library is missing, or hybrid alone is asked for where one listener has
+        held-out likes; among others it is left out then.
     """
     data = read_listening(store)
     split = split_likes(data.likes, settings)
     learned, heard = matrices(data, split)
-    validation, judged = _drawn(np.unique(data.likes.user[split.test]), settings)
-    methods = fitted(store, data, settings, learned, heard)
-    lineage: dict[str, Any] = {}
-    if HYBRID in settings.methods:
-        hybrid = Hybrid({name: methods[name] for name in _fused_methods(settings)})
-        hybrid.fit_weights(validation, _held_out(data, split, validation), settings.n)
-        methods[HYBRID] = hybrid
+    validation, judged = drawn(data, split, settings)
+    asked, left_out = _that_can_be_judged(settings, validation)
+    methods = fitted(store, data, asked, learned, heard)
+    lineage: dict[str, Any] = {"left_out": left_out} if left_out else {}
+    if HYBRID in asked.methods:
+        own = {name: methods[name] for name in _fused_methods(asked)}
+        methods[HYBRID] = hybrid = fused_for(validation, own, data, split, settings.n)
         lineage["hybrid"] = dict(zip(hybrid.methods, hybrid.weights.tolist(), strict=True))
-    lists: dict[str, Ids] = {name: methods[name].recommend(judged, settings.n) for name in settings.methods}
-    scores = _scored(lists, data, learned, (judged, _held_out(data, split, judged)), settings)
+    lists: dict[str, Ids] = {name: methods[name].recommend(judged, settings.n) for name in asked.methods}
+    scores = _scored(lists, data, learned, (judged, held_out(data, split, judged)), settings)
     lineage |= {
         "n_users": len(judged),
         "n_validation_users": len(validation),
@@ -85,49 +85,22 @@ def evaluate_listeners(store: Store, settings: ListenerEvaluationSettings) -> Li
     return ListenerScores(scores, lineage | {"settings": settings.model_dump(mode="json")})
 
 
-def split_likes(likes: Likes, settings: ListenerEvaluationSettings) -> Split:
-    """Split likes into those that are learned from and those that are held out."""
-    if settings.split == "time":
-        return time_split(likes, settings.learn_share)
-    if settings.split == "last":
-        return leave_last_out(likes)
-    return random_split(likes, settings.learn_share, settings.seed)
+def _that_can_be_judged(
+    settings: ListenerEvaluationSettings, validation: Rows
+) -> tuple[ListenerEvaluationSettings, dict[str, str]]:
+    """Return the settings without hybrid if nobody is there to fit its weights on, and why it is left out.
 
-
-def matrices(data: ListeningData, split: Split) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """Return what is learned from, and what is known to have been heard beside it, [n_users, n_items]."""
-    learned = _matrix(data, data.likes.take(split.learn))
-    until = np.full(data.n_users, np.inf)
-    until[: len(split.until)] = split.until  # listeners after these like nothing
-    is_known = ~(data.heard.at >= until[data.heard.user])
-    heard = _matrix(data, data.heard.take(is_known))
-    liked = _matrix(data, data.likes)
-    return learned, (
-        heard - heard.multiply(liked)
-    ).tocsr()  # a file of what is liked later is no reason to leave it out
-
-
-def _matrix(data: ListeningData, likes: Likes) -> sparse.csr_array:
-    shape = data.n_users, len(data.items.track_ids)
-    matrix = sparse.csr_array((np.ones(len(likes.user), np.float32), (likes.user, likes.item)), shape=shape)
-    matrix.data[:] = 1
-    return matrix
-
-
-def _held_out(data: ListeningData, split: Split, users: Rows) -> sparse.csr_array:
-    return _matrix(data, data.likes.take(split.test))[users]
-
-
-def _drawn(users: Rows, settings: ListenerEvaluationSettings) -> tuple[Rows, Rows]:
-    """Draw listeners to fit weights on, and others to judge; both ascending."""
-    order = np.random.default_rng(settings.seed).permutation(users)
-    n_validation = max(1, round(VALIDATION_SHARE * len(order)))
-    if len(order) < 2 and HYBRID in settings.methods:
-        raise ConfigError("one listener has held-out likes; hybrid needs two, as its weights are fitted on others")
-    if len(order) < 2:
-        return order[:0], order
-    judged = order[n_validation:][: settings.max_users]
-    return np.sort(order[:n_validation][: settings.max_users]), np.sort(judged)
+    Raises
+    ------
+    ConfigError
+        No other method is asked for.
+    """
+    if HYBRID not in settings.methods or len(validation):
+        return settings, {}
+    others = tuple(name for name in settings.methods if name != HYBRID)
+    if not others:
+        raise ConfigError(f"{HYBRID} cannot be judged: {NOBODY_TO_FIT}; judge others, as by --methods max")
+    return settings.model_copy(update={"methods": others}), {HYBRID: NOBODY_TO_FIT}
 
 
 def _fused_methods(settings: ListenerEvaluationSettings) -> tuple[str, ...]:

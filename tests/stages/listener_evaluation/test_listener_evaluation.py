@@ -15,8 +15,9 @@ from musicrec.settings import (
     ListenerEvaluationSettings,
     SimilarSettings,
 )
+from musicrec.stages.listener_evaluation.held_out_likes import matrices, split_likes
 from musicrec.stages.listener_evaluation.listening_data import read_listening
-from musicrec.stages.listener_evaluation.stage import evaluate_listeners, matrices, split_likes
+from musicrec.stages.listener_evaluation.stage import evaluate_listeners
 
 N_SONGS, N_USERS, N_TASTES = 60, 120, 3
 QUICK = ("random", "popularity", "item_knn", "mean", "max", "hybrid")
@@ -214,12 +215,25 @@ def test_histories_without_a_song_of_the_lists_cannot_be_judged(store):
         run(store)
 
 
-def test_one_listener_is_enough_but_not_for_the_weights_of_hybrid(store):
+@pytest.mark.parametrize("split", ["time", "last", "random"])
+def test_one_listener_is_enough_but_for_hybrid_which_is_left_out_with_its_reason(store, split):
     publish_histories(store, only(simulated_histories(), lambda row: row["user_id"] == "user-000"))
-    with pytest.raises(ConfigError, match="hybrid needs two"):
-        run(store)
-    found = run(store, methods=("max", "mean"))
+    found = run(store, split=split)
     assert found.lineage["n_users"] == 1
+    assert set(found.scores["method"]) == {*QUICK} - {"hybrid"}
+    why = "hybrid is not judged: only one listener has held-out likes, and its weights are fitted on others."
+    assert str(found).splitlines()[-1] == why
+    assert store.footer("listener_scores")["lineage"]["listeners"]["left_out"].keys() == {"hybrid"}
+    assert store.footer("listener_scores")["settings"]["methods"] == list(QUICK)
+    with pytest.raises(ConfigError, match=r"hybrid cannot be judged: only one listener .*; judge others, as by --meth"):
+        run(store, split=split, methods=("hybrid",))
+
+
+def test_two_listeners_are_enough_for_hybrid(store):
+    publish_histories(store, only(simulated_histories(), lambda row: row["user_id"] in ("user-000", "user-001")))
+    found = run(store, split="last")
+    assert "hybrid" in set(found.scores["method"])
+    assert (found.lineage["n_users"], found.lineage["n_validation_users"]) == (1, 1)
 
 
 # --- the command ----------------------------------------------------------------------------------------------------
