@@ -1,14 +1,14 @@
 """Methods that know only who likes what; no item that nobody likes is ever recommended.
 
 ``BM25``, ``ALS`` and ``BPR`` are learned by the library implicit. Its own ``recommend`` fills short lists with liked
-items and with item 0, so scores are computed here from what it has learned. BPR runs on one thread: on several, each
-run gives other factors.
+items and with item 0, so scores are computed here from what it has learned. ALS and BPR run on one thread, and on no
+GPU: BPR gives other factors in each run on several, and both do on other hardware.
 """
 
 import warnings
-from importlib import import_module
+from importlib import import_module, metadata
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,10 @@ from musicrec.errors import ConfigError
 from musicrec.models.recommenders.scored import CELLS, Rows, Scored, Scores
 
 EXTRA = "collaborative"
+
+
+class NoLibraryError(ConfigError):
+    """The library implicit is not installed, or cannot be loaded."""
 
 
 class Popularity(Scored):
@@ -144,18 +148,42 @@ class BM25(_Neighbours):
         self._similarity = similarity
 
 
+class Factors(NamedTuple):
+    """Vectors of listeners and of items, whose products are scores.
+
+    Attributes
+    ----------
+    users : numpy.ndarray
+        float32 [n_users, n_factors].
+    items : numpy.ndarray
+        float64 [n_items, n_factors].
+    is_liked : numpy.ndarray
+        bool [n_items], whether anybody likes it; another is never recommended.
+    """
+
+    users: NDArray[np.float32]
+    items: NDArray[np.float64]
+    is_liked: NDArray[np.bool_]
+
+    def scores(self, users: Rows) -> Scores:
+        """Return the scores of all items for some listeners, float32 [n_users, n_items]; -inf for no candidate."""
+        products = (self.users[users] @ self.items.T).astype(np.float32)
+        return np.where(self.is_liked, products, np.float32(-np.inf))
+
+
 class _Factors(Scored):
     """Scores are products of factors of listeners and of items."""
+
+    factors: Factors
 
     def _learn(self, likes: sparse.csr_array) -> None:
         model = self._model()
         _fit(model, likes.astype(np.float32))
-        self._users, self._items = np.asarray(model.user_factors), np.asarray(model.item_factors)
-        self._is_liked = np.bincount(likes.indices, minlength=likes.shape[1]) > 0
+        is_liked = np.bincount(likes.indices, minlength=likes.shape[1]) > 0
+        self.factors = Factors(np.asarray(model.user_factors), np.asarray(model.item_factors, np.float64), is_liked)
 
     def _scores(self, users: Rows) -> Scores:
-        products: NDArray[np.float32] = self._users[users] @ self._items.T
-        return np.where(self._is_liked, products, np.float32(-np.inf))
+        return self.factors.scores(users)
 
     def _model(self) -> Any:  # noqa: ANN401 - a model of implicit
         raise NotImplementedError
@@ -189,7 +217,14 @@ class ALS(_Factors):
             "alpha": alpha,
             "iterations": iterations,
             "random_state": seed,
+            "num_threads": 1,
+            "use_gpu": False,  # by default it is used where there is one, and gives other factors
         }
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What the factors depend on beside the likes."""
+        return {"method": "als", "library": f"implicit {implicit_version()}", **self._how}
 
     def _model(self) -> Any:  # noqa: ANN401
         return _implicit("als", "als").AlternatingLeastSquares(**self._how)
@@ -222,10 +257,23 @@ class BPR(_Factors):
             "iterations": iterations,
             "random_state": seed,
             "num_threads": 1,
+            "use_gpu": False,
         }
 
     def _model(self) -> Any:  # noqa: ANN401
         return _implicit("bpr", "bpr").BayesianPersonalizedRanking(**self._how)
+
+
+def implicit_version(method: str = "als") -> str:
+    """Return the version of the library implicit, which a method needs.
+
+    Raises
+    ------
+    NoLibraryError
+        It is not installed, or cannot be loaded.
+    """
+    _implicit("als", method)
+    return metadata.version("implicit")
 
 
 def _implicit(module: str, method: str) -> ModuleType:
@@ -234,11 +282,11 @@ def _implicit(module: str, method: str) -> ModuleType:
             warnings.simplefilter("ignore")  # that several threads are slower: they are set to one
             return import_module(f"implicit.{module}")
     except ModuleNotFoundError as e:
-        raise ConfigError(
+        raise NoLibraryError(
             f"{method} needs the library implicit, which is not installed; run: pip install 'musicrec[{EXTRA}]'"
         ) from e
     except ImportError as e:  # it was built for a system that has libgomp
-        raise ConfigError(
+        raise NoLibraryError(
             f"{method} needs the library implicit, which cannot be loaded ({e}); install what it misses, "
             f"on Debian and Ubuntu: apt install libgomp1"
         ) from e

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from musicrec.evaluate.listeners.ranking_metrics import ndcg_at_k
-from musicrec.models.recommenders.scored import CELLS, Ids, Method, Rows, best_unheard
+from musicrec.models.recommenders.scored import Ids, Method, Rows
+from musicrec.similarity.search.blocks import Lists
 
 RANK_OFFSET = 60  # of Cormack, Clarke, Büttcher: SIGIR 2009
 DEPTH = 100  # length of the lists that are fused
@@ -82,18 +83,26 @@ def fuse(lists: Sequence[Ids], weights: NDArray[np.float64], n: int) -> Ids:
     >>> fuse([a, b], np.array([0.5, 0.5]), 3).tolist()
     [[7, 4, 2]]
     """
-    n_users, n_items = len(lists[0]), 1 + max(int(ids.max(initial=-1)) for ids in lists)
-    at_once = max(1, CELLS // max(1, n_items))
-    found = [np.empty((0, n), np.int32)]
-    for start in range(0, n_users, at_once):
-        some = [ids[start : start + at_once] for ids in lists]
-        scores = np.zeros((len(some[0]), n_items))
-        for ids, weight in zip(some, weights, strict=True):
-            user, place = np.nonzero(ids >= 0)
-            scores[user, ids[user, place]] += weight / (RANK_OFFSET + 1 + place)
-        nobody = sparse.csr_array(scores.shape)
-        found.append(best_unheard(np.where(scores > 0, scores, -np.inf).astype(np.float32), nobody, n))
-    return np.concatenate(found)
+    return fused_lists(lists, weights, n).ids
+
+
+def fused_lists(lists: Sequence[Ids], weights: NDArray[np.float64], n: int) -> Lists:
+    """Return what :func:`fuse` does, with the sums, float32 [n_users, n]; -inf after the end."""
+    n_items = 1 + max(int(ids.max(initial=-1)) for ids in lists)
+    places = [np.nonzero(ids >= 0) for ids in lists]
+    shares = [weight / (RANK_OFFSET + 1 + place) for (_, place), weight in zip(places, weights, strict=True)]
+    codes = [user * n_items + ids[user, place] for (user, place), ids in zip(places, lists, strict=True)]
+    pairs, number = np.unique(np.concatenate(codes), return_inverse=True)
+    scores = np.bincount(number, np.concatenate(shares), len(pairs)).astype(np.float32)
+    order = np.lexsort((pairs, -scores, pairs // max(1, n_items)))
+    order = order[scores[order] > 0]
+    user = pairs[order] // max(1, n_items)
+    place = np.arange(len(order)) - np.searchsorted(user, user)
+    user, place, order = user[place < n], place[place < n], order[place < n]
+    found = Lists(np.full((len(lists[0]), n), -1, np.int32), np.full((len(lists[0]), n), -np.inf, np.float32))
+    found.ids[user, place] = pairs[order] % max(1, n_items)
+    found.scores[user, place] = scores[order]
+    return found
 
 
 def simplex(n: int) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from musicrec.errors import ConfigError
-from musicrec.models.recommenders import by_content, collaborative, fused, scored
+from musicrec.models.recommenders import by_content, collaborative, scored
 from musicrec.models.recommenders.by_content import MMR, Genre, Max, Mean, MultiInterest, interests, interleaved
 from musicrec.models.recommenders.collaborative import ALS, BM25, BPR, ItemKNN, Popularity, Random, most_similar
 from musicrec.models.recommenders.fused import Hybrid, fuse
@@ -111,7 +111,6 @@ def test_lists_are_the_same_alone_in_any_order_in_small_blocks_and_fitted_again(
     assert [method.recommend(np.array([user]), N)[0].tolist() for user in users] == ids.tolist()
     monkeypatch.setattr(scored, "CELLS", 7 * N_ITEMS)
     monkeypatch.setattr(collaborative, "CELLS", 7 * N_ITEMS)
-    monkeypatch.setattr(fused, "CELLS", 7 * N_ITEMS)
     assert METHODS[name]().fit(likes, heard).recommend(users, N).tolist() == ids.tolist()
 
 
