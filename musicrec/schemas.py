@@ -333,7 +333,7 @@ RECOMMENDATIONS = pa.schema(
         ("rank", pa.int16()),  # 1 for the best song
         ("track_id", pa.string()),  # the recommended song
         ("score", pa.float32()),  # what the method ranks by; of popularity, how many listeners like the song
-        ("method", pa.string()),  # max, mean, multi_interest or genre; genre_centres or popularity without enough likes
+        ("method", pa.string()),  # that of the settings; genre_centres or popularity without enough likes
         ("because", pa.string()),  # the liked song that it is most similar to; null where no like led to it
     ]
 )

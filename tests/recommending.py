@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from listening_files import START
 from musicrec.schemas import RECOMMENDATIONS, TRACKS
@@ -11,6 +12,18 @@ from musicrec.stages.histories.stage import histories
 from musicrec.stages.recommendations.stage import recommend_to_all
 
 N_SONGS, N_USERS, N = 120, 60, 6
+
+
+def why_no_implicit():
+    """Why implicit cannot be used here; nothing if it can."""
+    try:
+        import implicit.als  # noqa: F401
+    except ImportError as e:
+        return str(e)
+    return ""
+
+
+needs_implicit = pytest.mark.skipif(bool(why_no_implicit()), reason=f"implicit: {why_no_implicit()}")
 
 
 def song(i):

@@ -43,6 +43,7 @@ class _Method(click.Choice[str]):
         "recommend OUT --genre jazz",
         "recommend OUT --histories -n 20 --max-per-artist 2",
         "recommend OUT --histories --method multi_interest",
+        "recommend OUT --histories --method hybrid",
     ),
 )
 @OUT
@@ -73,8 +74,9 @@ class _Method(click.Choice[str]):
     help="Score: the cosine alone, or the cosine plus --weight times the agreement of the genre probabilities (of "
     "embeddings, so not with --by knn or clustering). For songs that the model was trained on, these largely repeat "
     "the genres it was given. With --histories: the similarity to the most similar like (max), the mean similarity to "
-    "all likes (mean), that plus the agreement of genres (genre), or the songs most similar to the centre of each "
-    "interest, in turn (multi_interest).  [default: cosine; max with --histories]",
+    "all likes (mean), that plus the agreement of genres (genre), the songs most similar to the centre of each "
+    "interest, in turn (multi_interest), or the fused ranks of max and of what similar "
+    "listeners like (hybrid).  [default: cosine; max with --histories]",
 )
 @click.option(
     "--pool",

@@ -1,12 +1,12 @@
 """Settings of listening histories and of what is recommended to all listeners."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from musicrec.settings.base import StageSettings
 
-RecommendMethod = Literal["max", "mean", "multi_interest", "genre"]
+RecommendMethod = Literal["max", "mean", "multi_interest", "genre", "hybrid"]
 ListenerSplit = Literal["time", "last", "random"]
 ListenerMethod = Literal[
     "random", "popularity", "item_knn", "bm25", "als", "bpr", "mean", "max", "multi_interest", "mmr", "genre", "hybrid"
@@ -46,12 +46,14 @@ class RecommendSettings(StageSettings):
 
     stage: ClassVar[str] = "recommend"
     code_version: ClassVar[int] = 2
+    formerly: ClassVar[dict[str, Any]] = {"seed": 0}
     n: int = Field(20, ge=1, le=1000, description="Most songs for a listener.")
     method: RecommendMethod = Field(
         "max",
         description="Rank songs by the similarity to the most similar like (max), by the mean similarity to all likes "
-        "(mean), by that plus the agreement of genres (genre), or take the songs most similar to the centre of each "
-        "interest in turn (multi_interest).",
+        "(mean), by that plus the agreement of genres (genre), take the songs most similar to the centre of each "
+        "interest in turn (multi_interest), or fuse the ranks of max with those of what similar listeners like "
+        "(hybrid), which needs the extra collaborative.",
     )
     weight: float = Field(1.0, ge=0, description="With method genre: weight of the agreement of genres.")
     min_likes: int = Field(
@@ -63,6 +65,7 @@ class RecommendSettings(StageSettings):
     max_per_album: int = Field(
         0, ge=0, description="Most songs of one album; the next songs take the places. 0 for any number."
     )
+    seed: int = Field(0, ge=0, lt=2**32, description="With method hybrid: seed of what is drawn, and of the factors.")
 
 
 class ListenerEvaluationSettings(StageSettings):

@@ -16,7 +16,7 @@ from musicrec.stages.histories import tally
 from musicrec.stages.recommendations.stage import recommend_to_all
 from musicrec.stages.similar.stage import similar
 from musicrec.store.store import Store
-from recommending import N_SONGS, likes_and_heard, publish_histories, vectors
+from recommending import N_SONGS, likes_and_heard, needs_implicit, publish_histories, vectors
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -77,10 +77,17 @@ TABLES = [
         lambda store, n, **how: recommend_to_all(store, RecommendSettings(n=n), **how),
         ("recommend", "--histories"),
     ),
+    Published(
+        "recommendations",
+        "recommend",
+        lambda store, n, **how: recommend_to_all(store, RecommendSettings(n=n, method="hybrid"), **how),
+        ("recommend", "--histories", "--method", "hybrid"),
+    ),
 ]
+IDS = ("similar", "recommendations", "hybrid recommendations")
 
 
-@pytest.fixture(params=TABLES, ids=[table.name for table in TABLES])
+@pytest.fixture(params=[*TABLES[:-1], pytest.param(TABLES[-1], marks=needs_implicit)], ids=IDS)
 def table(request):
     return request.param
 

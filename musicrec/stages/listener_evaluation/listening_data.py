@@ -33,8 +33,13 @@ class ListeningData(NamedTuple):
     items: Items
     likes: Likes
     heard: Likes  # songs that listeners have heard and do not like
-    n_users: int
+    users: pa.Array  # ids of all listeners, ascending
     n_left_out: int  # rows of songs without a vector
+
+    @property
+    def n_users(self) -> int:
+        """How many listeners there are."""
+        return len(self.users)
 
 
 def read_listening(store: Store) -> ListeningData:
@@ -61,7 +66,7 @@ def read_listening(store: Store) -> ListeningData:
         raise ConfigError(
             f"no listener of {store.out}/histories likes a song that has a vector, so nobody can be judged"
         )
-    return ListeningData(items, likes, heard, len(users), int((item < 0).sum()))
+    return ListeningData(items, likes, heard, users, int((item < 0).sum()))
 
 
 def _read_items(store: Store) -> tuple[Items, dict[str, int]]:

@@ -10,9 +10,8 @@ from musicrec.similarity.listeners.in_turn import in_turn
 from musicrec.similarity.listeners.nearest_to_likes import Int32, Listeners, Recommended
 from musicrec.similarity.rules import score_range
 from musicrec.similarity.songs import CodeSets
-from musicrec.similarity.tag_rules import allowed
 from musicrec.stages.recommendations.history_blocks import Block
-from musicrec.stages.recommendations.methods import Given
+from musicrec.stages.recommendations.methods import Given, rows_that_pass
 from musicrec.stages.recommendations.song_numbers import SongNumbers
 
 GENRE_CENTRES, POPULARITY = "genre_centres", "popularity"  # methods
@@ -66,24 +65,18 @@ def cold_start(n_likes: Int64, songs: SongNumbers, given: Given) -> ColdStart:
     of_song[songs.row[songs.row >= 0]] = n_likes[n_recordings:][songs.row >= 0]
     of_recording = n_likes[given.catalog.recording]
     order = np.lexsort((-of_song, -of_recording))
-    order = order[np.isin(order, _rows(given)) & (of_recording[order] > 0)]
+    order = order[np.isin(order, rows_that_pass(given)) & (of_recording[order] > 0)]
     _, first = np.unique(given.catalog.recording[order], return_index=True)
     popular = order[np.sort(first)]
     centres = np.full(1 + int(songs.genre.max(initial=-1)), -1, np.int32)
     if given.vectors:
         genre = np.full(len(of_song), -1)
         genre[songs.row[songs.row >= 0]] = songs.genre[songs.row >= 0]
-        genre[~np.isin(np.arange(len(genre)), _rows(given))] = -1
+        genre[~np.isin(np.arange(len(genre)), rows_that_pass(given))] = -1
         for number in np.unique(genre[genre >= 0]):
             own = np.flatnonzero(genre == number)
             centres[number] = own[medoid(given.vectors.matrix[own])]
     return ColdStart(popular.astype(np.int32), of_recording[popular].astype(np.float32), centres)
-
-
-def _rows(given: Given) -> Int64:
-    """Return the songs that the rules for tags let pass."""
-    rows = None if given.facts is None else allowed(given.facts, given.of_lists)
-    return np.arange(len(given.catalog.recording)) if rows is None else rows
 
 
 def genres_of(block: Block, songs: SongNumbers) -> CodeSets:

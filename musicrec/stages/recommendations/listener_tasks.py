@@ -34,7 +34,9 @@ from musicrec.stages.recommendations.cold_listeners import (
     genres_of,
     recommend_cold,
 )
+from musicrec.stages.recommendations.collaborative_fit import Fusion
 from musicrec.stages.recommendations.history_blocks import COLUMNS, Block, blocks_of, read_block
+from musicrec.stages.recommendations.hybrid_lists import recommend_hybrid
 from musicrec.stages.recommendations.kept_listeners import LISTENERS, Before, Same, read_before, same_as_before
 from musicrec.stages.recommendations.listener_keys import SongKeys, listener_keys
 from musicrec.stages.recommendations.methods import Given, SongVectors, recommend
@@ -51,7 +53,7 @@ FEW_VALUES = ("user_id", "method", "because")  # columns for which a dictionary 
 LISTENERS_AT_ONCE = 8192
 MEMORY = 1200 * 2**20  # bytes per worker, with its libraries and a part of the table
 VECTOR_COPIES = 6  # what a worker holds of the vectors: as float64, beside listeners, and as codes
-METHODS = ("max", "mean", "multi_interest", "genre", GENRE_CENTRES, POPULARITY)
+METHODS = ("max", "mean", "multi_interest", "genre", "hybrid", GENRE_CENTRES, POPULARITY)
 ANEW = b"anew"  # in the footer of what is kept: how many listeners were computed
 
 
@@ -85,6 +87,7 @@ class Tonight(NamedTuple):
     cold: ColdStart
     keys: SongKeys
     same: Same | None  # None if nothing published can be used again
+    fusion: Fusion | None = None  # of the method hybrid
 
 
 def like_counts(store: Store, plan: Plan) -> NDArray[np.int64]:
@@ -118,7 +121,7 @@ def recommend_on_ray(
     vectors : SongVectors or None
         The vectors that the lists were made of; None if these are not published now.
     tonight : Tonight
-        What listeners without likes get, and what of the published table can be used again.
+        What listeners without likes get, what of the published table can be used again, and what is fused.
     fingerprint : str
         Of the table that is made.
 
@@ -207,7 +210,7 @@ def recommend_to(
     songs : SongNumbers
         The songs.
     tonight : Tonight
-        What listeners without likes get, and what of the published table can be used again.
+        What listeners without likes get, what of the published table can be used again, and what is fused.
     before : Before, optional
         The part of the published table in which these listeners may be.
     """
@@ -218,7 +221,7 @@ def recommend_to(
     todo = np.flatnonzero(old < 0)
     if len(todo) < len(old):
         block = read_block(histories.filter(pa.array(np.isin(block.user, todo))), songs)
-    rows, listeners = _recommend_anew(block, keys[todo], given, songs, tonight.cold)
+    rows, listeners = _recommend_anew(block, keys[todo], given, songs, tonight)
     if before is None or len(todo) == len(old):
         return rows, listeners, len(todo)
     stayed = np.flatnonzero(old >= 0)
@@ -229,18 +232,22 @@ def recommend_to(
 
 
 def _recommend_anew(
-    block: Block, keys: NDArray[np.uint64], given: Given, songs: SongNumbers, cold: ColdStart
+    block: Block, keys: NDArray[np.uint64], given: Given, songs: SongNumbers, tonight: Tonight
 ) -> tuple[pa.Table, pa.Table]:
     """Return the rows of some listeners, and what is kept of them."""
     listeners, n_likes = block.listeners, np.diff(block.listeners.likes.starts)
     has_few = n_likes < given.settings.min_likes
-    found = recommend(given, listeners._replace(likes=_without(listeners.likes, has_few)))
+    enough = listeners._replace(likes=_without(listeners.likes, has_few))
+    if fusion := tonight.fusion:
+        found = recommend_hybrid(given, fusion, fusion.numbers(block.users), enough)
+    else:
+        found = recommend(given, enough)
     _check(found.songs, listeners, given.catalog, is_ranked=given.settings.method != "multi_interest")
     methods = np.full(found.songs.ids.shape, METHODS.index(given.settings.method), np.int8)
     is_cold = found.songs.ids[:, 0] < 0
     if len(some := np.flatnonzero(is_cold)):
         own = Listeners(listeners.likes.take(some), listeners.heard.take(some))
-        instead, is_popular = recommend_cold(cold, given, genres_of(block, songs).take(some), own.heard)
+        instead, is_popular = recommend_cold(tonight.cold, given, genres_of(block, songs).take(some), own.heard)
         _check(instead, own, given.catalog, is_ranked=False, has_because=False)
         methods[some] = np.where(is_popular, METHODS.index(POPULARITY), METHODS.index(GENRE_CENTRES))
         for every, of_some in zip(found.songs, instead, strict=True):

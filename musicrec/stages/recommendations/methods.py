@@ -2,6 +2,7 @@
 
 ``max`` and ``multi_interest`` read lists of similar songs; ``mean`` and ``genre`` compare vectors. Tastes, interests
 and what the genres add are those of :mod:`musicrec.models.recommenders`, which ``musicrec evaluate`` judges.
+``hybrid`` fuses ``max`` with what similar listeners like: :mod:`musicrec.stages.recommendations.hybrid_lists` has it.
 """
 
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ from musicrec.similarity.tag_rules import allowed
 from musicrec.stages.recommendations.deeper_lists import ListSource, Merge, Rows, with_deeper_lists
 
 BY_LISTS, BY_VECTORS = ("max", "multi_interest"), ("mean", "genre")
-NEED_VECTORS = ("multi_interest", *BY_VECTORS)
+NEED_VECTORS = ("multi_interest", "hybrid", *BY_VECTORS)
 
 Flags = NDArray[np.bool_]
 
@@ -99,6 +100,12 @@ def recommend(given: Given, listeners: Listeners) -> Found:
         return _by_lists(given, centres, listeners.heard, CodeSets(centres.starts, sizes.astype(np.int32)))
     songs, nobody = _by_vectors(given, listeners._replace(likes=likes)), np.zeros(len(likes.starts) - 1, np.bool_)
     return Found(songs, nobody, nobody)
+
+
+def rows_that_pass(given: Given) -> Rows:
+    """Return the songs that the rules for tags let pass, ascending."""
+    rows = None if given.facts is None else allowed(given.facts, given.of_lists)
+    return np.arange(len(given.catalog.recording)) if rows is None else rows
 
 
 def one_of_each_recording(likes: CodeSets, recording: Int32) -> CodeSets:

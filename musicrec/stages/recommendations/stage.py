@@ -10,11 +10,13 @@ from musicrec.cluster.tasks import connect
 from musicrec.errors import ConfigError, PublishError
 from musicrec.files.parquet import read_parquet
 from musicrec.files.paths import AnyPath, link_or_copy, make_folder, replacing
+from musicrec.models.recommenders.collaborative import NoLibraryError, implicit_version
 from musicrec.schemas import RECOMMENDATIONS
 from musicrec.serve.sidecar import Sidecar
 from musicrec.serve.sidecar_cache import local_version
 from musicrec.settings import RecommendSettings, SimilarSettings, resolve
 from musicrec.stages.recommendations.cold_listeners import cold_start
+from musicrec.stages.recommendations.collaborative_fit import fit_on_ray
 from musicrec.stages.recommendations.kept_listeners import FOLDER, Same, figures_of
 from musicrec.stages.recommendations.listener_keys import song_keys
 from musicrec.stages.recommendations.listener_tasks import TABLE, Plan, Tonight, like_counts, n_anew, recommend_on_ray
@@ -24,7 +26,7 @@ from musicrec.stages.recommendations.song_vectors import NoVectorsError, read_so
 from musicrec.store.lineage import FOOTER_FILE, made_by, to_metadata
 from musicrec.store.store import Store
 
-FIGURES = "listeners"  # in the lineage of the table
+FIGURES, HYBRID = "listeners", "hybrid"  # in the lineage of the table
 VERSIONS_KEPT = 3  # older versions that stay on disk beside the published one
 SAID = {  # of the figures, what is worth a word when it is not 0
     "without_likes": "without a like that can be compared",
@@ -52,6 +54,7 @@ class RecommendCounts:
     by_lists_only: int  # the same, and the vectors of these lists are not published now
     unknown_songs: int  # rows of histories whose song is not in the catalog
     table: str
+    fused: str = ""  # of the method hybrid: its weights, or why content counts alone
     anew: int = 0  # for how many listeners songs were computed; those of all others are as they were
 
     @property
@@ -67,6 +70,7 @@ class RecommendCounts:
             f"recommend: {self.rows:,} songs for {self.listeners:,} listeners{now}",
             *([f"listeners: {', '.join(listeners)}"] if listeners else []),
             *unknown,
+            *([f"hybrid: {self.fused}"] if self.fused else []),
             self.table,
         ])  # fmt: skip
 
@@ -93,7 +97,8 @@ def recommend_to_all(
     Raises
     ------
     ConfigError
-        There is no table ``histories`` or ``similar``, or what the method compares is not published.
+        There is no table ``histories`` or ``similar``, what the method compares is not published, or it needs a
+        library that is not installed.
     PublishError
         The new table is not whole; the previous one stays published.
     """
@@ -103,7 +108,8 @@ def recommend_to_all(
     similar = store.path("similar")
     songs = read_song_numbers(store, Sidecar(local_version(similar)).songs["track_id"].combine_chunks())
     made_of = {table: store.footer(table)["fingerprint"] for table in read_by(settings)}
-    fingerprint = settings.fingerprint(*made_of.values(), songs.fingerprint)
+    libraries = (implicit_version(HYBRID),) if settings.method == HYBRID else ()
+    fingerprint = settings.fingerprint(*made_of.values(), songs.fingerprint, *libraries)
     versions = store.versions(TABLE)
     if store.exists(TABLE) and store.footer(TABLE)["fingerprint"] == fingerprint:
         versions.confirm()
@@ -124,20 +130,23 @@ def recommend_to_all(
     keys = song_keys(songs, given, cold)
     makes_lists = vectors is not None and vectors.makes_lists
     unchanged = {"songs": songs.fingerprint, "cold": f"{keys.cold:016x}", "makes_lists": makes_lists}
-    tonight = Tonight(cold, keys, _same_as_published(store, settings, made_of, unchanged))
+    fusion, card = fit_on_ray(store, settings) if settings.method == HYBRID else (None, None)
+    tonight = Tonight(cold, keys, _same_as_published(store, settings, made_of, unchanged), fusion)
     shards = recommend_on_ray(store, plan, vectors, tonight, fingerprint)
-    anew = _publish(store, settings, fingerprint, shards, {"made_of": made_of, **unchanged})
+    lineage = {"made_of": made_of, **unchanged, **({HYBRID: card} if card else {})}
+    anew = _publish(store, settings, fingerprint, shards, lineage)
     return _counts(store, anew=anew)
 
 
 def refresh_recommendations(store: Store, *, address: str | None = None) -> RecommendCounts:
     """Bring the published table up to date with histories and lists, by the settings that it was made with.
 
-    If the lists are of vectors that were replaced since, as after a rollback, and the method needs these, it stays.
+    If the lists are of vectors that were replaced since, as after a rollback, and the method needs these, it stays; so
+    it does if the method needs a library that this machine lacks.
     """
     try:
         return recommend_to_all(store, resolve(RecommendSettings, store.footer(TABLE)["settings"]), address=address)
-    except NoVectorsError as e:
+    except (NoVectorsError, NoLibraryError) as e:
         return _counts(store, note=str(e))
 
 
@@ -150,10 +159,10 @@ def _same_as_published(
     store: Store, settings: RecommendSettings, made_of: dict[str, str], unchanged: dict[str, Any]
 ) -> Same | None:
     """Return what has not changed since the published table was made; None if nothing of it can be used."""
-    if not store.exists(TABLE):
+    if not store.exists(TABLE) or settings.method == HYBRID:  # the factors of each listener depend on all others
         return None
     footer = store.footer(TABLE)
-    how = (footer["settings"], footer["algorithm"])
+    how = (settings.formerly | footer["settings"], footer["algorithm"])
     if how != (settings.model_dump(mode="json"), f"{settings.stage} {settings.code_version}"):
         return None
     before = footer["lineage"]
@@ -201,4 +210,15 @@ def _counts(store: Store, *, anew: int = 0, note: str = "") -> RecommendCounts:
     table = "; ".join(filter(None, [f"{store.versions(TABLE).published} is published", note]))
     figures: dict[str, int] = store.footer(TABLE)["lineage"][FIGURES]
     known = {name: figures.get(name, 0) for name in ("listeners", "rows", *SAID, "unknown_songs")}
-    return RecommendCounts(**known, table=table, anew=anew)
+    fused = _fused(store.footer(TABLE)["lineage"].get(HYBRID))
+    return RecommendCounts(**known, table=table, fused=fused, anew=anew)
+
+
+def _fused(card: dict[str, Any] | None) -> str:
+    """Return in words what the method hybrid has fused."""
+    if not card:
+        return ""
+    if why := card.get("content_alone"):
+        return f"by content alone, as {why}"
+    shares = " + ".join(f"{weight:g} {name}" for name, weight in card["weights"].items() if weight)
+    return f"{shares}; the weights fit {card['n_validation_users']:,} listeners"

@@ -11,22 +11,11 @@ from musicrec.models.recommenders import by_content, collaborative, scored
 from musicrec.models.recommenders.by_content import MMR, Genre, Max, Mean, MultiInterest, interests, interleaved
 from musicrec.models.recommenders.collaborative import ALS, BM25, BPR, ItemKNN, Popularity, Random, most_similar
 from musicrec.models.recommenders.fused import Hybrid, fuse
+from recommending import needs_implicit
 
 N_USERS, N_ITEMS, N = 40, 50, 6
 COLD = N_ITEMS - 3  # from this item on, nobody likes any
 NO_LIKES = N_USERS - 1  # a listener who likes nothing
-
-
-def why_no_implicit():
-    """Why implicit cannot be used here; nothing if it can."""
-    try:
-        import implicit.als  # noqa: F401
-    except ImportError as e:
-        return str(e)
-    return ""
-
-
-needs_implicit = pytest.mark.skipif(bool(why_no_implicit()), reason=f"implicit: {why_no_implicit()}")
 
 
 def vectors():

@@ -14,7 +14,18 @@ from musicrec.stages.recommendations.kept_listeners import FOLDER
 from musicrec.stages.recommendations.stage import recommend_to_all, refresh_recommendations
 from musicrec.stages.similar.stage import similar
 from musicrec.store.store import Store
-from recommending import N_SONGS, N_USERS, N, likes_and_heard, publish, publish_histories, publish_tracks, song, vectors
+from recommending import (
+    N_SONGS,
+    N_USERS,
+    N,
+    likes_and_heard,
+    needs_implicit,
+    publish,
+    publish_histories,
+    publish_tracks,
+    song,
+    vectors,
+)
 
 pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.thorough]
 
@@ -100,7 +111,14 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(
-    ("method", "more"), [("max", {}), ("max", CAPS | {"min_likes": 3}), ("multi_interest", CAPS), ("mean", CAPS)]
+    ("method", "more"),
+    [
+        ("max", {}),
+        ("max", CAPS | {"min_likes": 3}),
+        ("multi_interest", CAPS),
+        ("mean", CAPS),
+        pytest.param("hybrid", CAPS, marks=needs_implicit),
+    ],
 )
 def test_every_night_gives_the_bytes_of_a_full_run(tmp_path, publish_vectors, method, more):
     settings = RecommendSettings(n=N, method=method, **more)
@@ -113,6 +131,10 @@ def test_every_night_gives_the_bytes_of_a_full_run(tmp_path, publish_vectors, me
         store = collection.publish()
         anew.append(refresh_recommendations(store).anew)
         assert content(store) == full_run(store, tmp_path / "full", settings), changes
+    if method == "hybrid":  # the factors of each listener depend on all
+        assert [n > N_USERS - 2 for n in anew] == [n != 5 for n in range(len(anew))]
+        assert anew[5] == 0
+        return
     n_cold = 5 if not more.get("min_likes") else 30
     assert 1 <= anew[0] <= 1 + n_cold  # the one who likes another song, and those who get popular songs
     assert anew[5] == 0
