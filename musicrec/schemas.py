@@ -319,7 +319,7 @@ MAP = pa.schema(
 HISTORIES = pa.schema(
     [
         ("user_id", pa.string()),  # the listener
-        ("track_id", pa.string()),  # a song that the listener has heard
+        ("track_id", pa.string()),  # a song that the listener has heard; null for a listener of unknown songs only
         ("plays", pa.int64()),  # number of listens that count as likes; 0 if all were skipped or too short
         ("seconds", pa.float64()),  # length of all listens whose length is known; null if none is
         ("first_at", pa.timestamp("ms", "UTC")),  # when the first listen began; null if no time is known

@@ -20,6 +20,7 @@ class HistoriesSettings(StageSettings):
     """
 
     stage: ClassVar[str] = "histories"
+    code_version: ClassVar[int] = 2
     files: tuple[str, ...] = Field(min_length=1, description="Files and folders of listens, on this machine or on S3.")
     user: str = Field("", description="The listener, for files that name none, or instead of those they name.")
     min_seconds: float = Field(

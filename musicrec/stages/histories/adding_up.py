@@ -15,7 +15,7 @@ FUTURE_S = 86_400  # a clock, or a time without its zone, may be a day ahead
 MATCHED = pa.schema(
     [
         ("user_id", pa.string()),
-        ("row", pa.int64()),  # of the catalog
+        ("row", pa.int64()),  # of the catalog; NO_SONG where only the listener is known
         ("at_s", pa.int64()),  # null if unknown
         ("plays", pa.int64()),
         ("seconds", pa.float64()),  # null if unknown
@@ -23,7 +23,7 @@ MATCHED = pa.schema(
     ]
 )
 UNMATCHED = pa.schema([("name", pa.string()), ("plays", pa.int64())])
-UNKNOWN_TIME = -1
+UNKNOWN_TIME = NO_SONG = -1
 
 Int64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -86,6 +86,14 @@ def unmatched_names(listens: pa.Table) -> pa.Table:
     return pa.table([pc.coalesce(both, *others), listens["plays"]], schema=UNMATCHED)
 
 
+def only_listeners(listens: pa.Table) -> pa.Table:
+    """Return the listeners of listens of unknown songs, as :data:`MATCHED`: nothing that counts, and no song."""
+    users = pc.unique(listens["user_id"])
+    n = len(users)
+    nothing = [pa.nulls(n, pa.int64()), pa.array(np.zeros(n, np.int64)), pa.nulls(n, pa.float64())]
+    return pa.table([users, pa.array(np.full(n, NO_SONG)), *nothing, pa.array(np.zeros(n, bool))], schema=MATCHED)
+
+
 def histories_of(matched: pa.Table, track_ids: pa.Array) -> tuple[pa.Table, int, int]:
     """Add up the listens of some users.
 
@@ -101,7 +109,8 @@ def histories_of(matched: pa.Table, track_ids: pa.Array) -> tuple[pa.Table, int,
     Returns
     -------
     histories : pyarrow.Table
-        ``HISTORIES``, by ascending user and track.
+        ``HISTORIES``, by ascending user and track. A listener who has heard no song of the catalog has one row without
+        a song.
     n_likes, n_duplicates : int
         Number of listens that are likes, and of those that are the same as another.
     """
@@ -109,14 +118,14 @@ def histories_of(matched: pa.Table, track_ids: pa.Array) -> tuple[pa.Table, int,
     listens = _in_order(matched.append_column("user", pa.array(codes)))
     is_same = _is_same(listens)
     n_duplicates = int(listens["plays"].to_numpy()[is_same].sum())
-    listens = listens.filter(pa.array(~is_same))
+    listens = listens.filter(pa.array(~is_same & ~_is_needless(listens)))
     user, row = listens["user"].to_numpy(), listens["row"].to_numpy()
     first = np.flatnonzero(np.concatenate([[True], (np.diff(user) != 0) | (np.diff(row) != 0)]))
     liked = np.where(listens["is_like"].to_numpy(), listens["plays"].to_numpy(), 0)
     seconds = _floats(listens["seconds"])
     columns = [
         users.take(pa.array(user[first])),
-        track_ids.take(pa.array(row[first])),
+        track_ids.take(pa.array(row[first], mask=row[first] == NO_SONG)),
         pa.array(np.add.reduceat(liked, first)),
         _known(np.add.reduceat(np.nan_to_num(seconds), first), np.logical_or.reduceat(~np.isnan(seconds), first)),
         *_times(pc.fill_null(listens["at_s"], UNKNOWN_TIME).to_numpy(), first),
@@ -140,6 +149,12 @@ def _is_same(listens: pa.Table) -> Bools:
     for name in ("user", "row"):
         found[1:] &= np.diff(listens[name].to_numpy()) == 0
     return found
+
+
+def _is_needless(listens: pa.Table) -> Bools:
+    """Return which rows name no song of a listener of whom others do."""
+    user, has_song = listens["user"].to_numpy(), listens["row"].to_numpy() != NO_SONG
+    return np.asarray(~has_song & np.isin(user, user[has_song]))
 
 
 def _ranked(names: pa.Array) -> tuple[pa.Array, Int64]:

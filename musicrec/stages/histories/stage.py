@@ -42,13 +42,16 @@ class HistoriesCounts:
     matched_by: dict[str, int]
     unmatched: list[tuple[str, int]]  # the most-played names of songs that are not in the catalog
     min_likeness: float
+    without_songs: int = 0  # users none of whose songs is in the catalog; each has a row without a song
     fresh: bool = True
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         others = sum(self.left_out.values())
+        strangers = f" ({self.without_songs:,} without a song of the catalog)" if self.without_songs else ""
+        now = "" if self.fresh else " (none read now)"
         return "; ".join([
-            f"histories: {self.users:,} users, {self.rows:,} songs of users{'' if self.fresh else ' (none read now)'}",
+            f"histories: {self.users:,} users{strangers}, {self.rows:,} songs of users{now}",
             f"listens: {self.likes:,} likes + {self.no_likes:,} skipped or short + {others:,} left out = "
             f"{self.listens:,}",
             *([f"left out: {_named(self.left_out)}"] if others else []),

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from musicrec.errors import MusicrecError
 from musicrec.schemas import ListenReason
 from musicrec.settings import HistoriesSettings
-from musicrec.stages.histories.adding_up import MATCHED, histories_of, likes, reasons, unmatched_names, weigh
+from musicrec.stages.histories.adding_up import (
+    MATCHED,
+    histories_of,
+    likes,
+    only_listeners,
+    reasons,
+    unmatched_names,
+    weigh,
+)
 from musicrec.stages.histories.buckets import Buckets
 from musicrec.stages.histories.song_matching import By, Songs
 
@@ -49,6 +57,7 @@ class Tally:
     likes: int = 0
     no_likes: int = 0
     users: int = 0
+    without_songs: int = 0
     rows: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     matched_by: Counter[str] = field(default_factory=Counter)
@@ -60,7 +69,9 @@ class Tally:
         self.listens += pc.sum(listens["plays"]).as_py()
         self.left_out.update(weigh(reason, listens["plays"]))
         is_unknown = pc.fill_null(pc.equal(reason, ListenReason.UNKNOWN_SONG.value), False)
-        self.unmatched.add(unmatched_names(listens.filter(is_unknown)))
+        unknown = listens.filter(is_unknown)
+        self.unmatched.add(unmatched_names(unknown))
+        self.matched.add(only_listeners(unknown))
         kept = np.flatnonzero(reason.is_null().to_numpy(zero_copy_only=False))
         listens, rows = listens.take(pa.array(kept)), found.rows[kept]
         by = pa.array([by.value for by in By]).take(pa.array(found.by[kept]))
@@ -78,7 +89,8 @@ class Tally:
         """Add up what was matched: parts of the table ``histories``, with all songs of a user in one part."""
         for group in self.matched.groups(MOST_ROWS):
             part, n_likes, n_duplicates = histories_of(group, self.songs.track_ids)
-            self.rows += len(part)
+            self.rows += len(part) - part["track_id"].null_count
+            self.without_songs += part["track_id"].null_count
             self.users += pc.count_distinct(part["user_id"]).as_py()
             self.likes += n_likes
             self.no_likes += pc.sum(group["plays"]).as_py() - n_likes - n_duplicates
@@ -90,7 +102,9 @@ class Tally:
         """Return the counts for the footer, and the most-played names without a song."""
         by_number = dict(sorted(self.left_out.items(), key=lambda found: (-found[1], found[0])))
         ways = {by.value: self.matched_by[by.value] for by in By if self.matched_by[by.value]}
-        counts = {name: getattr(self, name) for name in ("users", "rows", "listens", "likes", "no_likes")}
+        counts = {
+            name: getattr(self, name) for name in ("users", "without_songs", "rows", "listens", "likes", "no_likes")
+        }
         return {**counts, "left_out": by_number, "matched_by": ways, "unmatched": self._most_played()}
 
     def check(self) -> None:

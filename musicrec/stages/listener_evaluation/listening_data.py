@@ -62,11 +62,12 @@ def read_listening(store: Store) -> ListeningData:
     is_like = rows["plays"].to_numpy() > 0
     likes = _earliest(Likes(user, item, at).take(is_like & (item >= 0)))
     heard = Likes(user, item, at).take(~is_like & (item >= 0))
+    n_left_out = int((item < 0).sum()) - rows["track_id"].null_count  # who has heard no song of the catalog has a null
     if not len(likes.user):
         raise ConfigError(
             f"no listener of {store.out}/histories likes a song that has a vector, so nobody can be judged"
         )
-    return ListeningData(items, likes, heard, users, int((item < 0).sum()))
+    return ListeningData(items, likes, heard, users, n_left_out)
 
 
 def _read_items(store: Store) -> tuple[Items, dict[str, int]]:

@@ -27,7 +27,9 @@ class Block(NamedTuple):
     user : numpy.ndarray
         int64 [n_rows], the listener of each row.
     song : numpy.ndarray
-        int64 [n_rows], number of the song; -1 for one that is not in the catalog.
+        int64 [n_rows], number of the song; -1 for one that is not in the catalog, or where no song is named.
+    is_unknown : numpy.ndarray
+        bool [n_rows], whether a song is named that is not in the catalog.
     is_like : numpy.ndarray
         bool [n_rows].
     listeners : Listeners
@@ -37,6 +39,7 @@ class Block(NamedTuple):
     users: pa.Array
     user: Rows
     song: Rows
+    is_unknown: NDArray[np.bool_]
     is_like: NDArray[np.bool_]
     listeners: Listeners
 
@@ -70,7 +73,8 @@ def read_block(histories: pa.Table, songs: SongNumbers) -> Block:
     liked = is_known & (plays > 0) & (row >= 0)
     likes = sets_of(user[liked], row[liked], len(users))
     heard = sets_of(user[is_known], songs.recording[song[is_known]], len(users))
-    return Block(users, user, song, is_known & (plays > 0), Listeners(likes, heard))
+    is_unknown = ~is_known & histories["track_id"].is_valid().to_numpy()
+    return Block(users, user, song, is_unknown, is_known & (plays > 0), Listeners(likes, heard))
 
 
 def sets_of(user: Rows, codes: NDArray[Any], n_users: int) -> CodeSets:

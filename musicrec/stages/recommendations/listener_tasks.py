@@ -253,7 +253,7 @@ def _recommend_anew(
         for every, of_some in zip(found.songs, instead, strict=True):
             every[some] = of_some
     n_songs = (found.songs.ids >= 0).sum(axis=1)
-    unknown = np.bincount(block.user[block.song < 0], minlength=len(block.users))
+    unknown = np.bincount(block.user[block.is_unknown], minlength=len(block.users))
     kept = [block.users, keys, n_songs.astype(np.int16), n_likes > 0, is_cold, _heard_all(n_songs, listeners, given)]
     kept += [found.deeper, found.by_lists_only, unknown.astype(np.int32)]
     rows = _to_table(block.users, found.songs, methods, songs)

@@ -22,11 +22,17 @@ LISTEN = st.fixed_dictionaries({
     "plays": st.integers(1, 3),
     "seconds": st.sampled_from([None, 5.0, 50.0]),
     "is_like": st.booleans(),
+}) | st.fixed_dictionaries({  # a listener of songs that are not in the catalog
+    "user_id": st.sampled_from(["ada", "夜", "y"]), "row": st.just(-1), "at_s": st.none(), "plays": st.just(0),
+    "seconds": st.none(), "is_like": st.just(False),
 })  # fmt: skip
 
 
 def slowly(listens):
     """The same by loops: of listens at the same second, the longest counts; of those as long, a like."""
+    users = {one["user_id"] for one in listens}
+    listens = [one for one in listens if one["row"] >= 0]
+    strangers = users - {one["user_id"] for one in listens}
     songs, n_duplicates = defaultdict(list), 0
     for one in listens:
         songs[one["user_id"].encode(), IDS[one["row"]].as_py()].append(one)
@@ -44,6 +50,8 @@ def slowly(listens):
         plays = sum(one["plays"] for one in kept if one["is_like"])
         ends = [times[0] * 1000, times[-1] * 1000] if times else [None, None]
         rows.append((user.decode(), track_id, plays, sum(known) if known else None, *ends))
+    rows += [(user, None, 0, None, None, None) for user in strangers]
+    rows.sort(key=lambda row: row[0].encode())
     return rows, sum(row[2] for row in rows), n_duplicates
 
 

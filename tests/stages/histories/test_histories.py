@@ -248,8 +248,23 @@ def test_a_listener_without_likes_and_two_that_differ_in_case_are_listeners(stor
         tmp_path / "x.csv", "ada,song-000,yes", "Ada,song-000,no", "eve,x,no", head="user_id,track_id,skipped"
     )
     counts = run(store, file)
-    assert table(store) == [("Ada", "song-000", 1), ("ada", "song-000", 0)]
-    assert counts.users == 2
+    assert table(store) == [("Ada", "song-000", 1), ("ada", "song-000", 0), ("eve", None, 0)]
+    assert (counts.users, counts.without_songs, counts.rows) == (3, 1, 2)
+
+
+def test_who_has_heard_no_song_of_the_catalog_has_one_row_without_a_song(store, tmp_path):
+    """Whatever else is unknown of them; not so where no song, or no listener, is named."""
+    listens = [
+        "ada,song-000", "ada,x", "eve,x", "eve,y", "eve,x", "Eve,x", ",x", "nobody,", "ben,song-001", "ben,song-001"
+    ]  # fmt: skip
+    counts = run(store, write_csv(tmp_path / "a.csv", *listens[:5]), write_csv(tmp_path / "b.csv", *listens[3:]))
+    assert table(store) == [
+        ("Eve", None, 0), ("ada", "song-000", 1), ("ben", "song-001", 2), ("eve", None, 0)
+    ]  # fmt: skip
+    assert table(store, "seconds", "first_at", "last_at")[0] == (None, None, None)
+    assert (counts.users, counts.without_songs, counts.rows) == (4, 2, 2)
+    assert counts.left_out == {"unknown_song": 7, "no_user": 1, "no_name": 1}
+    assert str(counts).startswith("histories: 4 users (2 without a song of the catalog), 2 songs of users; ")
 
 
 MEMORY = """

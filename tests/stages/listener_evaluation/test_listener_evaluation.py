@@ -139,9 +139,11 @@ def test_files_of_one_recording_are_one_song_and_songs_without_a_vector_are_coun
     rows = simulated_histories()
     rows += [rows[0] | {"user_id": "zoe", "track_id": track, "plays": 1} for track in ("gone", song(0), "twin")]
     publish_histories(store, rows)
+    rows += [rows[0] | {"user_id": "stranger", "track_id": None, "plays": 0}]  # who has heard no song of the catalog
+    publish_histories(store, rows)
     data = read_listening(store)
     assert data.n_left_out == 1
-    zoe = data.likes.user == data.n_users - 1
+    zoe = data.likes.user == data.users.index("zoe").as_py()
     assert zoe.sum() == 1
     assert len(data.items.track_ids) == N_SONGS
 

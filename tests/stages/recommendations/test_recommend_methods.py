@@ -263,6 +263,16 @@ def test_listeners_with_fewer_likes_than_asked_for_are_cold(store, tmp_path):
     assert (counts.cold, counts.without_likes) == (3, 1)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_who_has_heard_no_song_of_the_catalog_gets_what_most_listeners_like(store, tmp_path, method):
+    publish_histories(store, tmp_path, LISTENERS | {"stranger": ([700, 800], [900])})
+    counts = run(store, method=method)
+    found = rows_of(store)
+    assert found["stranger"] == [(song(2), "popularity", 3.0, None), *found["stranger"][1:]]
+    assert len(found["stranger"]) == 4  # all that anybody likes
+    assert (counts.listeners, counts.without_likes, counts.cold, counts.unknown_songs) == (6, 2, 2, 0)
+
+
 def test_every_listener_without_a_song_has_a_reason(store, tmp_path):
     everything = list(range(N_SONGS))
     publish_histories(store, tmp_path, {"all": ([0], everything), "nobody": ([], [1])})
