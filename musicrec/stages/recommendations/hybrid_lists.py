@@ -28,6 +28,8 @@ from musicrec.similarity.songs import CodeSets, as_sets
 from musicrec.stages.recommendations.collaborative_fit import Fusion, Rows
 from musicrec.stages.recommendations.methods import Found, Given, one_of_each_recording, recommend, rows_that_pass
 
+MOST_CELLS = 2_000_000  # places in the lists of some listeners at once
+
 
 class _Items(NamedTuple):
     """The recordings that can be recommended, by ascending number.
@@ -75,14 +77,17 @@ def recommend_hybrid(given: Given, fusion: Fusion, users: Rows, listeners: Liste
     found = nobody_yet(len(users), n)
     deeper, by_lists_only = (np.zeros(len(users), np.bool_) for _ in range(2))
     todo, depth = np.flatnonzero(np.diff(listeners.likes.starts)), max(n, DEPTH)
+    is_whole = np.zeros(len(users), np.bool_)
     while len(todo):
-        own = Listeners(listeners.likes.take(todo), listeners.heard.take(todo))
-        content = _by_content(given, own, depth)
-        songs, is_whole = _fused(how, users[todo], own, content.songs.ids)
-        for every, of_some in zip(found, songs, strict=True):
-            every[todo] = of_some
-        deeper[todo], by_lists_only[todo] = content.deeper, content.by_lists_only
-        todo, depth = todo[(songs.ids[:, -1] < 0) & ~is_whole], DEEPER * depth
+        for some in np.array_split(todo, -(-len(todo) * depth // MOST_CELLS)):
+            own = Listeners(listeners.likes.take(some), listeners.heard.take(some))
+            content = _by_content(given, own, depth)
+            songs, is_whole[some] = _fused(how, users[some], own, content.songs.ids)
+            for every, of_some in zip(found, songs, strict=True):
+                every[some] = of_some
+            deeper[some], by_lists_only[some] = content.deeper, content.by_lists_only
+        todo = todo[(found.ids[todo, -1] < 0) & ~is_whole[todo]]
+        depth = min(DEEPER * depth, max(depth, len(given.catalog.recording)))  # of all songs, some are likes
     assert given.vectors is not None
     most_similar_like(found, one_of_each_recording(listeners.likes, given.catalog.recording), given.vectors.unit)
     return Found(found, deeper, by_lists_only)

@@ -26,7 +26,7 @@ from musicrec.similarity.listeners.nearest_to_likes import caps_of
 from musicrec.stages.listener_evaluation.held_out_likes import drawn, fused_for, matrices, split_likes
 from musicrec.stages.listener_evaluation.listening_data import read_listening
 from musicrec.stages.listener_evaluation.stage import fitted
-from musicrec.stages.recommendations import collaborative_fit, hybrid_lists
+from musicrec.stages.recommendations import collaborative_fit, hybrid_lists, methods
 from musicrec.stages.recommendations.kept_listeners import FOLDER
 from musicrec.stages.recommendations.listener_tasks import recommend_to
 from musicrec.stages.recommendations.stage import recommend_to_all, refresh_recommendations
@@ -191,6 +191,7 @@ def test_where_caps_leave_too_few_songs_longer_lists_are_fused(store, weighed, m
     settings = given.settings.model_copy(update={"max_per_artist": 1})
     given = replace(given, settings=settings, caps=caps_of(given.catalog, 1))
     monkeypatch.setattr(hybrid_lists, "DEPTH", N)
+    monkeypatch.setattr(hybrid_lists, "MOST_CELLS", 7 * N)
     rows = store.read("histories").select(["user_id", "track_id", "plays"])
     found = recommend_to(rows, given, songs, tonight)[0].to_pylist()
     by_depth = {depth: plain_fusion(listeners(), (0.5, 0.5), depth, max_per_artist=1) for depth in (N, 4 * N, 16 * N)}
@@ -199,6 +200,26 @@ def test_where_caps_leave_too_few_songs_longer_lists_are_fused(store, weighed, m
         wanted = next(of[user] for of in by_depth.values() if len(of[user]) == N)
         mine = [row for row in found if row["user_id"] == user]
         assert [row["track_id"] for row in mine] == [track for track, _ in wanted], user
+
+
+def test_where_caps_leave_too_few_songs_in_the_whole_catalog_the_list_is_shorter(store, weighed):
+    weighed(0.5, 0.5)
+    counts = run(store, method="hybrid", n=12, max_per_artist=1)
+    assert {len(mine) for user, mine in table(store).items() if user != "cold"} == {9}  # one by each artist
+    assert counts.fewer_songs == counts.listeners
+
+
+def test_what_the_rules_for_tags_leave_out_is_not_recommended_for_its_listeners(store, weighed, monkeypatch):
+    similar(store, SimilarSettings(n=8, min_score=-1.0, max_churn=1.0))  # a rule
+    weighed(1.0, 0.0)
+    run(store)
+    given, songs, tonight = parts_of_a_run(store, monkeypatch, method="hybrid")
+    monkeypatch.setattr(methods, "allowed", lambda *_: np.arange(0, N_SONGS, 2))
+    rows = store.read("histories").select(["user_id", "track_id", "plays"])
+    found = recommend_to(rows, given, songs, tonight)[0].to_pylist()
+    assert len(found) > 60 * (N - 1)
+    numbers = {int(row["track_id"][-3:]) for row in found if row["method"] == "hybrid"}
+    assert all(i % 2 == 0 or i % 10 == 1 for i in numbers)  # of the copies, the lists by content may hold the second
 
 
 def test_songs_that_nobody_likes_yet_come_from_content(store, weighed):
@@ -220,8 +241,8 @@ def test_the_weights_are_those_that_evaluate_fits(store):
     data = read_listening(store)
     split = split_likes(data.likes, how)
     validation, _ = drawn(data, split, how)
-    methods = fitted(store, data, how, *matrices(data, split))
-    hybrid = fused_for(validation, methods, data, split, N)
+    own = fitted(store, data, how, *matrices(data, split))
+    hybrid = fused_for(validation, own, data, split, N)
     assert card(store)["weights"] == dict(zip(hybrid.methods, hybrid.weights.tolist(), strict=True))
     assert (card(store)["split"], card(store)["n_validation_users"]) == ("time", len(validation))
     about = card(store)["collaborative"]
