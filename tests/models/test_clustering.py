@@ -312,8 +312,8 @@ def test_a_clustering_is_trained_embedded_and_reported(undisturbed: Store, tmp_p
     assert json.loads((folder / "model.json").read_text(), parse_constant=pytest.fail)  # no NaN, which JSON lacks
     page = (store.out / "report.html").read_text(encoding="utf-8")
     assert "<h3>Clusters</h3>" in page
-    assert 'alt="Map of the songs by cluster"' in page
-    assert ('alt="Silhouette against the number of clusters"' in page) == bool(swept.silhouette.notna().any())
+    assert 'alt="Map of the songs by cluster of ' in page
+    assert ('alt="Silhouette against the number of clusters' in page) == bool(swept.silhouette.notna().any())
 
 
 def test_more_clusters_than_colours_are_one_colour_more():

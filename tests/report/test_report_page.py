@@ -269,7 +269,7 @@ def test_without_a_script_the_page_is_whole(browser, page, address):
 
 
 def test_a_box_stops_the_tab_key_only_where_it_scrolls(page, address):
-    boxes = "[...document.querySelectorAll('.scroll, figure')]"
+    boxes = "[...document.querySelectorAll('.scroll, figure')].filter(box => box.checkVisibility())"
     scrolls = "box.scrollWidth > box.clientWidth"
     page.set_viewport_size({"width": 360, "height": 800})
     page.goto(address)
@@ -277,3 +277,6 @@ def test_a_box_stops_the_tab_key_only_where_it_scrolls(page, address):
         page.set_viewport_size({"width": width, "height": 800})
         until(page, f"{boxes}.every(box => ({scrolls}) === (box.tabIndex === 0))")
         assert width > 360 or page.evaluate(f"{boxes}.some(box => {scrolls})")
+    page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+    assert page.evaluate(f"{boxes}.length === document.querySelectorAll('.scroll, figure').length")
+    until(page, f"{boxes}.every(box => ({scrolls}) === (box.tabIndex === 0))")
