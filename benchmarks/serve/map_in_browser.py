@@ -25,10 +25,13 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>map</title
 <meta name="viewport" content="width=device-width"><style>:root{color-scheme:light dark;font:16px/1.5 system-ui}
 body{margin:1rem}</style><main><h1>Map</h1><section id="map" hidden></section></main>
 <script type="module">
-if (location.search === "?flat") {
-  const get = HTMLCanvasElement.prototype.getContext;
+if (location.search) {  // else the page chooses
+  const get = HTMLCanvasElement.prototype.getContext, told = WebGL2RenderingContext.prototype.getParameter;
   HTMLCanvasElement.prototype.getContext = function (kind, how) {
-    return kind === "webgl2" ? null : get.call(this, kind, how);
+    return kind === "webgl2" && location.search === "?flat" ? null : get.call(this, kind, how);
+  };
+  WebGL2RenderingContext.prototype.getParameter = function (name) {
+    return name === 0x9246 ? "a graphics card" : told.call(this, name);  // UNMASKED_RENDERER_WEBGL
   };
 }
 const { start } = await import("/explorer/map.js");
@@ -81,7 +84,7 @@ def measure(store: Store, chromium: str) -> list[dict[str, Any]]:
     found = []
     with served(store) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        for painter, query in (("WebGL2", ""), ("canvas", "?flat")):
+        for painter, query in (("as it chooses", ""), ("WebGL2", "?gl"), ("canvas", "?flat")):
             page = browser.new_page(viewport=SIZE)
             ready = [opened(page, f"{address}/page{query}") for _ in range(3)]
             frames = page.evaluate(FRAMES, PANNING_S)

@@ -58,7 +58,7 @@ def address(out):
         yield address
 
 
-@pytest.fixture(params=["", "?flat"], ids=["WebGL2", "canvas"])
+@pytest.fixture(params=["?gl", "?flat"], ids=["WebGL2", "canvas"])
 def page(new_page, address, request):
     """The page with the map; an error of the browser fails the test."""
     page = new_page(address, "data:", viewport={"width": 900, "height": 800})
@@ -171,3 +171,10 @@ def test_without_a_map_the_page_says_which_command_draws_one(browser, tmp_path):
         page.wait_for_function("window.ready")
         assert page.inner_text("#map") == "OUT has no map; draw one: musicrec map OUT"
         page.close()
+
+
+def test_without_a_graphics_card_the_map_is_painted_without_webgl(new_page, address):
+    page = new_page(address, "data:", viewport={"width": 900, "height": 800})
+    page.goto(f"{address}/page")
+    page.wait_for_function("window.ready")
+    assert page.evaluate("document.querySelector('canvas').getContext('2d') !== null")  # null where it is WebGL's

@@ -50,9 +50,19 @@ function send(gl, { xy, genre, flags }) {
   gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
 }
 
-/** Return a painter by WebGL2; null if the browser has none. */
+/** Return whether WebGL2 is missing, or drawn by the processor: then the flat painter is faster. */
+function isSlow() {
+  const gl = document.createElement("canvas").getContext("webgl2", { failIfMajorPerformanceCaveat: true });
+  if (!gl) return true;
+  const known = gl.getExtension("WEBGL_debug_renderer_info");
+  const renderer = gl.getParameter(known ? known.UNMASKED_RENDERER_WEBGL : gl.RENDERER);
+  gl.getExtension("WEBGL_lose_context")?.loseContext();
+  return /swiftshader|llvmpipe|softpipe|software|basic render/i.test(renderer);
+}
+
+/** Return a painter by WebGL2; null if there is none that is fast. */
 export function glPainter(canvas, data) {
-  const gl = canvas.getContext("webgl2", { antialias: false, depth: false });
+  const gl = isSlow() ? null : canvas.getContext("webgl2", { antialias: false, depth: false });
   if (!gl) return null;
   const program = programOf(gl), its = (name) => gl.getUniformLocation(program, name);
   const [view, ink, palette, size, disc, kinds, asked] = ["view", "ink", "palette", "size", "disc", "kinds", "asked"].map(its);
