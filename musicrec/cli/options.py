@@ -5,6 +5,7 @@ The help lists them apart from the options that change no result, under the firs
 
 import datetime
 import inspect
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -69,7 +70,7 @@ class Range(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
         """Return the number, as click asks for it."""
         number = super().convert(value, param, ctx)
-        if number != number:  # noqa: PLR0124 - NaN
+        if math.isnan(number):
             self.fail(f"{value} is no number; expected {self._describe_range()}.", param, ctx)
         return number
 
