@@ -1,8 +1,10 @@
 """Benchmarks of recommendations: that simulated listeners are as said, and that a wrong list is seen."""
 
 import numpy as np
+import pytest
 
 from benchmarks.listeners import lastfm, recommend, simulated_tastes
+from benchmarks.listeners import recommend_peers as peers
 from musicrec.similarity import Lists
 from musicrec.similarity.listeners.nearest_to_likes import nearest_to_likes
 
@@ -25,6 +27,21 @@ def test_a_list_that_is_not_the_reference_is_seen():
     assert recommend.equals_reference(Lists(ids, scores), likes, found)
     found[3, [0, 1]] = found[3, [1, 0]]
     assert not recommend.equals_reference(Lists(ids, scores), likes, found)
+
+
+@pytest.mark.parametrize("module", ["implicit", "rectools"])
+def test_peers_add_up_the_scores_of_the_same_lists(module):
+    pytest.importorskip(module, reason=f"{module} is not installed")
+    rng = np.random.default_rng(2)
+    ids = np.stack([rng.permutation(np.delete(np.arange(30), i))[:8] for i in range(30)]).astype(np.int32)
+    lists = Lists(ids, -np.sort(-rng.random((30, 8)).astype(np.float32), axis=1))
+    likes = recommend.simulated_likes(10, 3, 30, seed=1)
+    table = np.zeros((30, 30))
+    table[np.arange(30)[:, None], ids] = lists.scores
+    for mine, found in zip(likes, getattr(peers, f"of_{module}")(lists, 30, 5)(likes)(), strict=True):
+        sums = table[mine].sum(axis=0)
+        sums[mine] = 0
+        assert found[found >= 0].tolist() == np.argsort(-sums, kind="stable")[:5].tolist()
 
 
 def test_simulated_likes_and_what_is_held_out_are_mostly_of_the_tastes():

@@ -6,7 +6,8 @@ kernel      CPU time a listener for the n best unheard songs, by `nearest_to_lik
             implicit with the same lists as its table, on one thread, in turns, medians. They do not compute the same:
             implicit adds up the scores of a song over the likes, and we take the largest. So the lists differ, and the
             column `in common` says by how much; ours are checked against a plain reference. The time of implicit is
-            that of its call for many users, which goes from user to user in Python.
+            that of its call for many users, which goes from user to user in Python. With ``--peers`` RecTools is asked
+            too, whose model of implicit's recommender gets the same table; its data set is made before.
 all in      reading the histories as Parquet twice, first to count likes, ids to numbers, the kernel, the checks, a key
             of what each listener's songs depend on, and writing both and n rows a listener; as
             `musicrec recommend --histories` does in each worker, without Ray. CPU time, and the peak memory of the
@@ -17,7 +18,6 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy import sparse
 
+from benchmarks.listeners.recommend_peers import Prepare, of_implicit, of_rectools
 from benchmarks.shared.common import cpu, one_thread, parser, print_machine, print_table, verdict
+from benchmarks.shared.peers import have
 from benchmarks.shared.synthetic_vectors import KINDS, clustered
 from musicrec.schemas import HISTORIES, RECOMMENDATIONS
 from musicrec.settings import RecommendSettings, SimilarSettings
@@ -45,6 +46,7 @@ from musicrec.store.table_spec import Table, writing
 
 PART_LISTENERS = 50_000  # a part of the table `histories`
 LEAST_SPEED, MOST_OF_IMPLICIT = 30_000, 0.4
+OURS, IMPLICIT, RECTOOLS = "nearest_to_likes (largest)", "implicit ItemItemRecommender (sum)", "RecTools (sum)"
 CHECKED = 20  # listeners whose lists are computed by a plain reference
 
 
@@ -70,59 +72,37 @@ def catalog_of(n_songs: int) -> Catalog:
 # --- kernel ---------------------------------------------------------------------------------------------------------
 
 
-def of_implicit(lists: Lists, n_songs: int, n: int) -> Callable[[np.ndarray], np.ndarray] | None:
-    """Return implicit's recommender with the same table; None if implicit is not installed."""
-    try:
-        from implicit.nearest_neighbours import ItemItemRecommender, NearestNeighboursScorer
-    except ModuleNotFoundError:
-        return None
-    model = ItemItemRecommender(K=lists.ids.shape[1], num_threads=1)
-    starts = np.arange(n_songs + 1, dtype=np.int32) * np.int32(lists.ids.shape[1])
-    table = lists.scores.ravel().astype(np.float64), lists.ids.ravel().copy(), starts
-    model.similarity = sparse.csr_matrix(table, shape=(n_songs, n_songs))
-    model.scorer = NearestNeighboursScorer(model.similarity)
-
-    def recommend(likes: np.ndarray) -> np.ndarray:
-        starts = np.arange(len(likes) + 1, dtype=np.int32) * np.int32(likes.shape[1])
-        ones = np.ones(likes.size)
-        users = sparse.csr_matrix((ones, likes.ravel(), starts), shape=(len(likes), n_songs))
-        return model.recommend(np.arange(len(likes)), users, N=n)[0]
-
-    return recommend
-
-
 def kernels(lists: Lists, asked: Any) -> bool:  # noqa: ANN401 - the options
     """Print the CPU time of each kernel; return whether ours is fast enough."""
     songs = catalog_of(asked.n_songs)
-    implicit = of_implicit(lists, asked.n_songs, asked.n)
-    ours: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "nearest_to_likes (largest)": lambda likes: nearest_to_likes(lists, as_listeners(likes), songs, asked.n).ids
+    methods: dict[str, Prepare] = {
+        OURS: lambda likes: lambda: nearest_to_likes(lists, as_listeners(likes), songs, asked.n).ids
     }
-    if implicit:
-        ours["implicit ItemItemRecommender (sum)"] = implicit
-    for recommend in ours.values():
-        recommend(simulated_likes(8, asked.n_likes, asked.n_songs, 0))  # compiles
-    times: dict[str, list[float]] = {name: [] for name in ours}
+    peers = {"implicit": (IMPLICIT, of_implicit), "rectools": (RECTOOLS, of_rectools)}
+    methods |= {name: of(lists, asked.n_songs, asked.n) for module, (name, of) in peers.items() if find_spec(module)}
+    for prepare in methods.values():
+        prepare(simulated_likes(8, asked.n_likes, asked.n_songs, 0))()  # compiles
+    times: dict[str, list[float]] = {name: [] for name in methods}
     found = {}
     for turn in range(asked.rounds):
         likes = simulated_likes(asked.kernel_users, asked.n_likes, asked.n_songs, turn)
-        for name, recommend in ours.items():
-            found[name], seconds = cpu(lambda recommend=recommend, likes=likes: recommend(likes))
+        for name, prepare in methods.items():
+            found[name], seconds = cpu(prepare(likes))
             times[name].append(1e6 * seconds / len(likes))
     medians = {name: median(values) for name, values in times.items()}
-    first = next(iter(found.values()))
     rows = []
     for name, ids in found.items():
-        in_common = np.mean([len(np.intersect1d(a, b)) / asked.n for a, b in zip(first, ids, strict=True)])
+        in_common = np.mean([len(np.intersect1d(a, b)) / asked.n for a, b in zip(found[OURS], ids, strict=True)])
         spread = f"{min(times[name]):.1f}–{max(times[name]):.1f}"
-        rows.append((name, f"{medians[name]:.1f}", spread, f"{100 * in_common:.0f} %"))
-    print_table(("kernel", "µs a listener", "of all rounds", "in common"), rows)
-    right = equals_reference(lists, likes[:CHECKED], first[:CHECKED])
+        ratio = f"{medians[OURS] / medians[name]:.2f}"
+        rows.append((name, f"{medians[name]:.1f}", spread, ratio, f"{100 * in_common:.0f} %"))
+    print_table(("kernel", "µs a listener", "of all rounds", "ours is … of it", "in common"), rows)
+    right = equals_reference(lists, likes[:CHECKED], found[OURS][:CHECKED])
     print(f"{CHECKED} lists are those of a plain reference: {verdict(right)}")
-    if not implicit:
+    if IMPLICIT not in medians:
         print("implicit is not installed: pip install 'musicrec[collaborative]'")
         return right
-    ratio = medians["nearest_to_likes (largest)"] / medians["implicit ItemItemRecommender (sum)"]
+    ratio = medians[OURS] / medians[IMPLICIT]
     print(f"{ratio:.2f} × implicit, which adds up where we take the largest, at most {MOST_OF_IMPLICIT}: "
           f"{verdict(ratio <= MOST_OF_IMPLICIT)}\n")  # fmt: skip
     return right and ratio <= MOST_OF_IMPLICIT
@@ -227,13 +207,17 @@ def main() -> None:
     made.add_argument("--length", type=int, default=50, help="length of the published lists (default: 50)")
     made.add_argument("--kernel-users", type=int, default=10_000, help="listeners in each round (default: 10000)")
     made.add_argument("--rounds", type=int, default=5, help="rounds of the kernels (default: 5)")
+    made.add_argument("--peers", type=Path, help="folder RecTools is installed into and kept in (default: none)")
     made.add_argument("--part", type=Path, nargs=2, metavar=("FOLDER", "LISTS"), help="used by the program itself")
     asked = made.parse_args()
     one_thread()
     if asked.part:
         print(json.dumps(recommend_all(*asked.part, asked)))
         return
-    print_machine("numpy", "numba", "pyarrow", *(["implicit"] if find_spec("implicit") else []))
+    if asked.peers:
+        have(asked.peers, "rectools", "--no-deps", "rectools", "typeguard", "tqdm")
+    peers = [package for package in ("implicit", "rectools") if find_spec(package)]
+    print_machine("numpy", "numba", "pyarrow", *peers)
     vectors = clustered(KINDS["low-dimensional"], asked.n_songs, 64)
     lists = top_n(vectors, asked.length)
     reached = [kernels(lists, asked), all_in(lists, asked)]

@@ -29,6 +29,7 @@ import pyarrow as pa
 
 from benchmarks.serve.lookup_peers import ALL, PEERS, Ask, Peer, write_forms
 from benchmarks.shared.common import print_machine, print_table, verdict, wall
+from benchmarks.shared.peers import have
 from benchmarks.shared.synthetic_tables import SHAPES, Lists, bytes_a_song, lists, sizes_by_id, songs_called, write
 from musicrec.serve.lookup import NAMED, SimilarTable
 from musicrec.serve.sidecar import SIDECAR
@@ -236,18 +237,10 @@ def main() -> None:
     p.add_argument("--peers", type=Path, help="folder Polars is installed into and kept in (default: a temporary one)")
     options = p.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
-        peers_at(options.peers or Path(temporary) / "peers")
+        for peer in ("polars", "lmdb"):
+            have(options.peers or Path(temporary) / "peers", peer)
         print_machine("pyarrow", "duckdb", "polars", "lmdb")
         report(Path(temporary) / "work", options.songs, options.n)
-
-
-def peers_at(folder: Path) -> None:
-    """Make Polars and LMDB importable, and install them if they are not there yet; they are no dependencies."""
-    for package in ("polars", "lmdb"):
-        if not (folder / package).is_dir():
-            command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), package]
-            subprocess.run(command, check=True)
-    sys.path.append(str(folder))  # last: numpy and the like stay those of musicrec
 
 
 def report(folder: Path, n_songs: int, n: int) -> None:

@@ -9,8 +9,6 @@ for the page to the first picture; then the map is moved by the arrow keys, a st
 """
 
 import shutil
-import subprocess
-import sys
 import tempfile
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
@@ -21,6 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.shared.common import cpu, one_thread, print_machine, print_table, verdict
+from benchmarks.shared.peers import have
 from benchmarks.shared.synthetic_vectors import KINDS, clustered
 from musicrec.schemas import TRACKS
 from musicrec.serve.sidecar import SIDECAR_COLUMNS
@@ -103,11 +102,7 @@ def browser(store: Store, peers: Path | None) -> None:
         print("no Chromium here: frames are not measured")
         return
     with tempfile.TemporaryDirectory() as temporary:
-        folder = peers or Path(temporary)
-        if not (folder / "playwright").is_dir():
-            command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), "playwright"]
-            subprocess.run(command, check=True)
-        sys.path.append(str(folder))
+        have(peers or Path(temporary), "playwright")
         from benchmarks.serve.map_in_browser import measure
 
         found: list[dict[str, Any]] = measure(store, chromium)

@@ -15,8 +15,6 @@ tables:
   million      1 000 000 songs: seconds, memory, the approximate regime, and what 10 and 100 million would take
 """
 
-import subprocess
-import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.shared.common import one_thread, print_machine, print_table, verdict
+from benchmarks.shared.peers import have
 from benchmarks.shared.synthetic_vectors import ADVERSARIAL, KINDS, Matrix, clustered
 from benchmarks.similar.million import million
 from benchmarks.similar.neighbours import (
@@ -188,7 +187,7 @@ def main() -> None:
         p.error(f"--n-songs {options.n_songs}: expected at least {FEWEST}")
     one_thread()
     if options.peers:
-        have_faiss(options.peers)
+        have(options.peers, "faiss", "--no-deps", "faiss-cpu")
     packages = ["numpy", "numba", "scikit-learn", "tensorflow", *["faiss-cpu"] * bool(find_spec("faiss"))]
     print_machine(*packages)
     print("one core: CPU time, one thread for each of OpenMP, OpenBLAS, MKL, numba, TensorFlow and faiss")
@@ -198,14 +197,6 @@ def main() -> None:
     for table in options.tables:
         show, n_songs = TABLES[table]
         show(options.n_songs or n_songs, options)
-
-
-def have_faiss(folder: Path) -> None:
-    """Make faiss importable, and install it if it is not there yet; it is not a dependency."""
-    if not (folder / "faiss").is_dir():
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), "faiss-cpu"]
-        subprocess.run(command, check=True)
-    sys.path.append(str(folder))  # last: numpy and the like stay those of musicrec
 
 
 if __name__ == "__main__":
