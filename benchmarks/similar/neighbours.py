@@ -16,6 +16,7 @@ from musicrec.similarity import Lists, top_n
 from musicrec.similarity.search.screens import available
 
 PROBE_S, PROBE_ROWS, PROBE_COLUMNS = 0.3, 512, 2048
+BRUTE_ROWS = 32_768
 BLOCK_ROWS = 512  # for peers that do not make blocks themselves
 SLOW_ROWS, SLOWEST_ROWS = 4096, 1024  # for peers that are too slow for all rows
 BY_ROWS = 25_000  # rows that we compute at once
@@ -211,18 +212,26 @@ def brute_force(vectors: Matrix, rows: NDArray[np.int64], n: int, metric: str = 
 
     The metric is ``cosine`` or ``inner``.
     """
-    songs = vectors.astype(np.float64)
-    norms = np.sqrt(np.einsum("ij,ij->i", songs, songs))
-    found = Lists(np.empty((len(rows), n), np.int32), np.empty((len(rows), n), np.float32))
-    for k, row in enumerate(rows):
-        products = songs @ songs[row]
-        exact = np.clip(products / (norms * norms[row]), -1, 1) if metric == "cosine" else products
-        scores = exact.astype(np.float32)
-        scores[row] = -np.inf
-        near = np.flatnonzero(scores >= np.partition(scores, -n)[-n])
-        found.ids[k] = near[np.argsort(-scores[near], kind="stable")[:n]]
-        found.scores[k] = scores[found.ids[k]]
+    of = as_compared(vectors[rows], metric)
+    found = Lists(np.full((len(rows), n), -1, np.int32), np.full((len(rows), n), -np.inf, np.float32))
+    for first in range(0, len(vectors), BRUTE_ROWS):
+        block = as_compared(vectors[first : first + BRUTE_ROWS], metric)
+        exact = of @ block.T
+        scores = (np.clip(exact, -1, 1) if metric == "cosine" else exact).astype(np.float32)
+        within = (rows >= first) & (rows < first + len(block))
+        scores[np.flatnonzero(within), rows[within] - first] = -np.inf
+        for ids, best, its in zip(*found, scores, strict=True):
+            better = np.flatnonzero(its > best[-1])  # among equals, the rows of an earlier block come first
+            together = np.concatenate([ids, first + better]), np.concatenate([best, its[better]])
+            order = np.lexsort((together[0], -together[1]))[:n]
+            ids[:], best[:] = together[0][order], together[1][order]
     return found
+
+
+def as_compared(vectors: Matrix, metric: str) -> NDArray[np.float64]:
+    """Return vectors in float64, for the cosine of length 1."""
+    songs = vectors.astype(np.float64)
+    return songs / np.linalg.norm(songs, axis=1, keepdims=True) if metric == "cosine" else songs
 
 
 def differing(a: Lists, b: Lists) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from musicrec.similarity.rules import is_asked, pool_depth, refine, score_range
     from musicrec.similarity.search.blocks import METRICS, Lists
     from musicrec.similarity.search.exact import top_n
+    from musicrec.similarity.search.on_disk import top_n_on_disk
     from musicrec.similarity.songs import Songs, songs_of
 
 __all__ = [
@@ -41,11 +42,13 @@ __all__ = [
     "songs_of",
     "statistics",
     "top_n",
+    "top_n_on_disk",
 ]
 
 COMPILED = {
     **dict.fromkeys(("METRICS", "Lists"), "search.blocks"),
     "top_n": "search.exact",
+    "top_n_on_disk": "search.on_disk",
     **dict.fromkeys(("Songs", "songs_of"), "songs"),
     **dict.fromkeys(("METHODS", "rerank", "statistics"), "hubness"),
     **dict.fromkeys(("is_asked", "pool_depth", "refine", "score_range"), "rules"),
