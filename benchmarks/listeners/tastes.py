@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.listeners.recommend import PART_LISTENERS, as_listeners, catalog_of, simulated_likes
 from benchmarks.shared.common import cpu, one_thread, parser, print_machine, print_table, verdict
 from benchmarks.shared.synthetic_vectors import KINDS, clustered
-from benchmarks.similar.neighbours import Product
+from benchmarks.similar.reference import Product
 from musicrec.models.recommenders.by_content import unit_rows
 from musicrec.similarity.listeners.nearest_to_tastes import most_similar_like, nearest_to_tastes
 from musicrec.similarity.search.queries import prepare_songs

@@ -13,7 +13,8 @@ import numpy as np
 
 from benchmarks.shared.common import cpu, print_table, verdict
 from benchmarks.shared.synthetic_vectors import KINDS, Matrix, clustered
-from benchmarks.similar.neighbours import Product, Run, in_common, measured, warm_up
+from benchmarks.similar.neighbours import Run, in_common, measured, warm_up
+from benchmarks.similar.reference import Product
 from musicrec.similarity import top_n
 
 SMALLER = (16, 4, 1)  # divisors of all songs, to see how times grow

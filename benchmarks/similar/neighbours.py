@@ -1,7 +1,6 @@
-"""Parts of the top-N benchmark: the unit of its times, the methods beside ours, and float64 brute force."""
+"""Parts of the top-N benchmark: runs beside the unit of its times, and the methods beside ours."""
 
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from statistics import median
@@ -12,11 +11,10 @@ from numpy.typing import NDArray
 
 from benchmarks.shared.common import cpu
 from benchmarks.shared.synthetic_vectors import Matrix
+from benchmarks.similar.reference import Product
 from musicrec.similarity import Lists, top_n
 from musicrec.similarity.search.screens import available
 
-PROBE_S, PROBE_ROWS, PROBE_COLUMNS = 0.3, 512, 2048
-BRUTE_ROWS = 32_768
 BLOCK_ROWS = 512  # for peers that do not make blocks themselves
 SLOW_ROWS, SLOWEST_ROWS = 4096, 1024  # for peers that are too slow for all rows
 BY_ROWS = 25_000  # rows that we compute at once
@@ -28,25 +26,6 @@ FAISS, SEED = "faiss IndexFlatIP", "cosine_similarity, argsort (the seed)"
 Ids = NDArray[Any]  # [rows, n]
 
 # --- the unit -----------------------------------------------------------------------------------------------------
-
-
-class Product:
-    """The float32 matrix product alone: a block of some vectors times block after block of the same vectors."""
-
-    def __init__(self, vectors: Matrix) -> None:
-        self._vectors, self._at = vectors, 0
-        self._rows, self._columns = vectors[:PROBE_ROWS], min(PROBE_COLUMNS, len(vectors))
-        self._out = np.empty((len(self._rows), self._columns), np.float32)
-
-    def ns_per_pair(self) -> float:
-        """Return the CPU nanoseconds of a pair at the present speed of this core."""
-        blocks, started = 0, time.process_time()
-        while (took := time.process_time() - started) < PROBE_S:
-            np.matmul(self._rows, self._vectors[self._at : self._at + self._columns].T, out=self._out)
-            following = self._at + self._columns
-            self._at = following if following + self._columns <= len(self._vectors) else 0
-            blocks += 1
-        return took * 1e9 / (blocks * self._out.size)
 
 
 class Run(NamedTuple):
@@ -205,36 +184,3 @@ def in_blocks(some: Callable[[Matrix], Ids], vectors: Matrix) -> Callable[[int],
 def in_common(ids: Ids, others: Ids) -> float:
     """Return the share of the ids of lists [rows, n] that others have too, in any order."""
     return float(np.mean([np.isin(a, b).mean() for a, b in zip(ids, others, strict=True)]))
-
-
-def brute_force(vectors: Matrix, rows: NDArray[np.int64], n: int, metric: str = "cosine") -> Lists:
-    """Return the lists of some rows: scores in float64, rounded to float32, sorted by score, then by row number.
-
-    The metric is ``cosine`` or ``inner``.
-    """
-    of = as_compared(vectors[rows], metric)
-    found = Lists(np.full((len(rows), n), -1, np.int32), np.full((len(rows), n), -np.inf, np.float32))
-    for first in range(0, len(vectors), BRUTE_ROWS):
-        block = as_compared(vectors[first : first + BRUTE_ROWS], metric)
-        exact = of @ block.T
-        scores = (np.clip(exact, -1, 1) if metric == "cosine" else exact).astype(np.float32)
-        within = (rows >= first) & (rows < first + len(block))
-        scores[np.flatnonzero(within), rows[within] - first] = -np.inf
-        for ids, best, its in zip(*found, scores, strict=True):
-            better = np.flatnonzero(its > best[-1])  # among equals, the rows of an earlier block come first
-            together = np.concatenate([ids, first + better]), np.concatenate([best, its[better]])
-            order = np.lexsort((together[0], -together[1]))[:n]
-            ids[:], best[:] = together[0][order], together[1][order]
-    return found
-
-
-def as_compared(vectors: Matrix, metric: str) -> NDArray[np.float64]:
-    """Return vectors in float64, for the cosine of length 1."""
-    songs = vectors.astype(np.float64)
-    return songs / np.linalg.norm(songs, axis=1, keepdims=True) if metric == "cosine" else songs
-
-
-def differing(a: Lists, b: Lists) -> int:
-    """Return how many lists differ: in an id, in the order, or in a bit of a score."""
-    same = (a.ids == b.ids) & (a.scores.view(np.int32) == b.scores.view(np.int32))
-    return int((~same.all(axis=1)).sum())

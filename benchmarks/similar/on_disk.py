@@ -23,7 +23,8 @@ import numpy as np
 
 from benchmarks.shared.common import cpu, one_thread, print_machine, print_table, verdict
 from benchmarks.shared.synthetic_vectors import KINDS, Matrix, clustered
-from benchmarks.similar.neighbours import Product, brute_force, differing, in_common
+from benchmarks.similar.neighbours import in_common
+from benchmarks.similar.reference import Product, brute_force, differing
 from musicrec.similarity import Lists, top_n
 from musicrec.similarity.search.on_disk import SONGS_PER_SHARD, WorkOnDisk, top_n_on_disk
 

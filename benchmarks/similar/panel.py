@@ -6,32 +6,35 @@ that differ by orders of magnitude, by inner product) and `dense genre` (60 % of
 
 A night changes 1 % of the songs: 0.6 % are new, 0.2 % have another vector, 0.2 % are gone. The columns beside it are
 nights on which that many new songs are of another catalog, which lies in other dimensions. Lists of every night are
-compared with those of a full run, to the byte; lists of a full run with float64 brute force in 1 000 rows.
+compared with those of a full run, to the byte; lists of a full run with float64 brute force in 1 000 rows. Five more
+nights in a row each bring songs of another catalog too. With more than 200 000 songs there is one full run, and the
+lists of nights are compared in 300 rows.
+
+With `--beside`, another version of musicrec measures the same vectors, kind by kind.
 """
 
+import json
+import os
+import subprocess
 import sys
+import tempfile
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.shared.common import cpu, one_thread, print_machine, print_table, verdict
+from benchmarks.shared.common import one_thread, print_machine, print_table, verdict
 from benchmarks.shared.real_vectors import REAL, grown, shape, source
 from benchmarks.shared.synthetic_vectors import KINDS, Matrix, clustered, unit
-from benchmarks.similar.neighbours import Product, brute_force, differing, measured, warm_up
-from musicrec.similarity import Lists, top_n
-from musicrec.similarity.search.refresh import Refreshed, full, refresh
+from benchmarks.similar.one_kind import CHECKED, IN_A_ROW, OTHER, Asked, Measured, n_fresh
 
 D = 128
-NEW, CHANGED, GONE = 0.006, 0.002, 0.002
-OTHER = (0.001, 0.01)  # shares of songs of another catalog
-CHECKED = 1000
 BARS = {"lists": 0.20, "night": 0.03, 0.001: 0.035, 0.01: 0.08}
+ROOT = Path(__file__).resolve().parents[2]
+MOST_SHOWN = 100_000  # songs whose shape is shown
 DENSE, TAIL = 0.6, 1.0  # share of the largest genre; deviation of the logarithm of lengths
 
 
@@ -68,80 +71,35 @@ def kinds(data: Path) -> dict[str, Kind]:
     }
 
 
-def other_catalog(n_songs: int, d: int, length: float) -> Matrix:
-    """Make vectors around another centre, in all dimensions alike."""
-    rng = np.random.default_rng(4)
-    return unit(rng.standard_normal((n_songs, d)) + 0.3 * rng.standard_normal(d)) * np.float32(length)
+class Version(NamedTuple):
+    """A musicrec that is measured: the Python it is installed for, and where its packages are looked for first."""
+
+    name: str
+    python: str
+    path: Path
 
 
-def night_of(vectors: Matrix, fresh: Matrix, rng: np.random.Generator) -> tuple[Matrix, NDArray[np.int64]]:
-    """Return the vectors after a night of new, changed and lost songs, and each song's row before."""
-    n = len(vectors)
-    n_changed, n_gone = int(CHANGED * n), int(GONE * n)
-    vectors = vectors.copy()
-    vectors[rng.choice(n, n_changed, replace=False)] = fresh[:n_changed]
-    return with_new(vectors, fresh[n_changed:], np.sort(rng.choice(n, n - n_gone, replace=False)), rng)
+def measure(kind: Kind, version: Version, folder: Path, limit_s: float | None) -> Measured | None:
+    """Measure vectors in a folder by one version; None if that takes too long."""
+    environment = os.environ | {"PYTHONPATH": str(version.path)}
+    command = [version.python, "-m", "benchmarks.similar.one_kind", str(folder)]
+    try:
+        done = subprocess.run(
+            command, env=environment, cwd=folder, timeout=limit_s, check=True, stdout=subprocess.PIPE, text=True
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    return Measured(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def with_new(
-    vectors: Matrix, fresh: Matrix, kept: NDArray[np.int64], rng: np.random.Generator
-) -> tuple[Matrix, NDArray[np.int64]]:
-    """Return the kept songs with new ones among them, and each song's row before."""
-    order = np.argsort(np.concatenate([kept, rng.uniform(0, len(vectors), len(fresh))]), kind="stable")
-    before = np.concatenate([kept, np.full(len(fresh), -1)])[order]
-    return np.concatenate([vectors[kept], fresh])[order], before
-
-
-class Measured(NamedTuple):
-    """What a kind takes."""
-
-    product: float  # a full run, as a multiple of the matrix product
-    full_s: float  # CPU seconds
-    nights: list[float]  # shares of a full run: median of the ordinary ones, then by `OTHER`
-    n_inexact: int  # lists of a full run that are not brute force's
-    n_unlike: int  # nights whose lists are not a full run's
-
-
-def measure(kind: Kind, n_songs: int, n: int, repeats: int, n_nights: int) -> Measured:
-    """Make lists anew some times, then go through the nights."""
-    n_fresh = int((NEW + CHANGED) * n_songs)
-    pool = kind.make(n_songs + n_nights * n_fresh)
-    rng = np.random.default_rng(5)
-    pool = pool[rng.permutation(len(pool))]
-    vectors, pool = np.ascontiguousarray(pool[:n_songs]), pool[n_songs:]
-    length = float(np.median(np.linalg.norm(vectors, axis=1)))
-    warm_up(vectors, n, metric=kind.metric)
-    compiled = full(vectors[:4000], n, kind.metric).kept
-    refresh(compiled, vectors[1:4001], np.append(np.arange(1, 4000), -1), kind.metric)
-    product = Product(vectors)
-    runs = [measured(lambda: top_n(vectors, n, kind.metric), product, n_songs**2) for _ in range(repeats)]
-    rows = np.sort(rng.choice(n_songs, min(CHECKED, n_songs), replace=False))
-    lists: Lists = runs[-1].result
-    exact = brute_force(vectors, rows, n, kind.metric)
-    n_inexact = differing(Lists(lists.ids[rows], lists.scores[rows]), exact)
-    full_s, n_unlike = median(run.seconds for run in runs), 0
-    last, shares = full(vectors, n, kind.metric), []
-    for night in range(n_nights + len(OTHER)):
-        if night < n_nights:
-            fresh = pool[night * n_fresh :][:n_fresh]
-            after, before = night_of(vectors, fresh, rng)
-        else:  # each after a full run, which leaves places for new songs
-            last = full(vectors, n, kind.metric)
-            fresh = other_catalog(int(OTHER[night - n_nights] * n_songs), vectors.shape[1], length)
-            after, before = with_new(vectors, fresh, np.arange(len(vectors)), rng)
-        last, took = cpu(partial(refreshed, last, after, before, n, kind.metric))
-        shares.append(took / full_s)
-        expected = top_n(after, n, kind.metric)
-        n_unlike += any(a.tobytes() != b.tobytes() for a, b in zip(last.lists, expected, strict=True))
-        if night < n_nights:
-            vectors = after
-    ordinary = median(shares[:n_nights])
-    return Measured(median(run.ratio for run in runs), full_s, [ordinary, *shares[n_nights:]], n_inexact, n_unlike)
-
-
-def refreshed(last: Refreshed, vectors: Matrix, before: NDArray[np.int64], n: int, metric: str) -> Refreshed:
-    """Return the lists after a night, by a full run where a refresh declines."""
-    return refresh(last.kept, vectors, before, metric) or full(vectors, n, metric)
+def write(kind: Kind, folder: Path, n_songs: int, asked: Asked) -> None:
+    """Write the vectors of a kind, in random order, and the songs that its nights bring."""
+    n_new = (asked.nights + IN_A_ROW) * n_fresh(n_songs)
+    made = kind.make(n_songs + n_new)
+    order = np.random.default_rng(5).permutation(len(made))
+    np.save(folder / "vectors.npy", made[order[:n_songs]])
+    np.save(folder / "pool.npy", made[order[n_songs:]])
+    (folder / "asked.json").write_text(json.dumps(asked._asdict()), encoding="utf-8")
 
 
 def main() -> None:
@@ -152,6 +110,8 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", help="kinds of vectors (default: all)")
     parser.add_argument("--repeats", type=int, default=3, help="full runs (default: %(default)s)")
     parser.add_argument("--nights", type=int, default=3, help="ordinary nights (default: %(default)s)")
+    parser.add_argument("--beside", metavar="PYTHON", help="Python of an environment with another version of musicrec")
+    parser.add_argument("--limit", type=float, default=900, help="seconds for the other (default: %(default)g)")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="real audio (default: %(default)s)")
     options = parser.parse_args()
     one_thread()
@@ -160,25 +120,34 @@ def main() -> None:
     chosen = options.kinds or list(all_kinds)
     if unknown := set(chosen) - set(all_kinds):
         parser.error(f"no kinds {sorted(unknown)}; there are {list(all_kinds)}")
-    print_shapes([name for name in chosen if name in REAL], options.data, options.n_songs)
-    found = {
-        name: measure(all_kinds[name], options.n_songs, options.n, options.repeats, options.nights) for name in chosen
-    }
+    print_shapes([name for name in chosen if name in REAL], options.data, min(options.n_songs, MOST_SHOWN))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "benchmarks").symlink_to(ROOT / "benchmarks")
+        versions = [Version("", sys.executable, ROOT)]
+        if options.beside:
+            versions.append(Version("before", options.beside, folder))
+        found: dict[tuple[str, str], Measured | None] = {}
+        for name in chosen:
+            kind = all_kinds[name]
+            write(kind, folder, options.n_songs, Asked(kind.metric, options.n, options.repeats, options.nights))
+            for version in versions:
+                found[name, version.name] = measure(kind, version, folder, options.limit if version.name else None)
     print(f"{options.n_songs} songs, n = {options.n}; a full run beside the matrix product, nights beside a full run\n")
-    head = ("kind", "× product", "full run, CPU s", "1 % changed", *(f"{share:.1%} of another" for share in OTHER))
-    rows = [
-        (
-            name,
-            f"{one.product:.3f}",
-            f"{one.full_s:.2f}",
-            *(f"{x:.2%}" for x in one.nights),
-            one.n_inexact,
-            one.n_unlike,
-        )
-        for name, one in found.items()
-    ]
-    print_table((*head, f"inexact of {CHECKED}", "nights unlike"), rows)
-    sys.exit(not judge(found))
+    print_table(HEAD, [row(name, version, one) for (name, version), one in found.items()])
+    sys.exit(not judge({name: one for (name, version), one in found.items() if one and not version}))
+
+
+HEAD = ("kind", "", "× product", "full run, CPU s", "1 % changed", *(f"{share:.1%} of another" for share in OTHER),
+        f"inexact of {CHECKED}", "nights unlike")  # fmt: skip
+
+
+def row(name: str, version: str, one: Measured | None) -> tuple[object, ...]:
+    """Return a row of the table."""
+    if one is None:
+        return (name, version, "did not end", *[""] * (len(HEAD) - 3))
+    nights = (f"{share:.2%}" for share in one.nights)
+    return (name, version, f"{one.product:.3f}", f"{one.full_s:.2f}", *nights, one.n_inexact, one.n_unlike)
 
 
 def print_shapes(names: list[str], data: Path, n_songs: int) -> None:

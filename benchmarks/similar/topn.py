@@ -33,14 +33,13 @@ from benchmarks.similar.neighbours import (
     SEED,
     Method,
     Runs,
-    brute_force,
-    differing,
     in_common,
     in_turns,
     ours,
     peers,
     warm_up,
 )
+from benchmarks.similar.reference import brute_force, differing
 from musicrec.similarity import Lists, top_n
 from musicrec.similarity.search.screens import available
 
