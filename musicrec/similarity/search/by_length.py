@@ -1,117 +1,299 @@
-"""Lists by inner product of songs whose lengths differ by orders of magnitude.
+"""Lists of songs whose lengths differ by orders of magnitude: by inner product, or by Euclidean distance.
 
 Codes of one step are fine for the longest songs alone. So songs are put into levels by length, each with codes of its
-own, and lists look for songs in one level after the other, the longest first. No inner product is larger than the
-product of both lengths. So a list whose worst song is better than that needs no shorter songs, and most lists are done
-after a few levels.
+own, and lists look for songs in one level after the other. For distances, lengths are those from the centre of all.
+
+inner product   No product is larger than that of both lengths. So a list looks among the longest songs first, and needs
+                none that are too short to be better than its worst.
+distance        No distance is shorter than the difference of both lengths. So a list looks among songs of its own
+                length first, and needs none that are too long or too short.
+
+Most lists are done after a few levels.
 
 Source: the levels are the buckets of Teflioudi, Gemulla and Mykytiuk, LEMP: Fast Retrieval of Large Entries in a Matrix
 Product, SIGMOD 2015.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from musicrec.similarity.search import candidates
+from musicrec.similarity.search import bounds, candidates
+from musicrec.similarity.search.blocks import new_lists
 from musicrec.similarity.search.bounds import Projection, Vectors
-from musicrec.similarity.search.candidates import CandidateLists, closed
-from musicrec.similarity.search.queries import codes_of, length_of_longest, nearest_to
+from musicrec.similarity.search.candidates import COSINE, EUCLIDEAN, INNER, CandidateLists, closed
+from musicrec.similarity.search.clusters import cluster
+from musicrec.similarity.search.queries import nearest_to
+from musicrec.similarity.search.within import compare_within
 
 Rows = NDArray[np.int64]
+Lengths = NDArray[np.float64]
 
 APART, SHORT = 8.0, 0.05  # where the longest song is so many times as long as this share of the songs, levels pay
 RATIO = 2.0  # of the longest and the shortest song of a level
 MANY = 8  # times the songs of all levels before: lists will change, and limits are guessed
 FEW = 64  # the longest songs are one level whatever their lengths: all pairs with them may be scored
-ROUNDING = 1e-6  # of scores, relative to the product of both lengths, with room to spare
+NEGLIGIBLE = 2.0**-40  # songs that are so short beside the longest are one level
+ROUNDING = 1e-6  # of lengths and scores, with room to spare
+AT_ONCE = 8192
+
+
+class Coded(NamedTuple):
+    """Songs of a level with their codes."""
+
+    projection: Projection  # it fits all songs no longer than these
+    starts: Rows  # where each cluster of them starts, and where the last one ends
+    songs: CandidateLists  # closed
 
 
 class Level(NamedTuple):
-    """Songs of about one length."""
+    """Songs of about one length; their codes are made when they are asked for, once."""
 
-    projection: Projection
-    lists: CandidateLists  # closed
-    longest: float  # length of the longest song
-
-
-def differ_much(given: Vectors) -> bool:
-    """Return whether the lengths of vectors differ so much that levels pay."""
-    lengths = np.linalg.norm(given.values, axis=1)
-    return len(lengths) > FEW and float(lengths.max()) > APART * float(np.quantile(lengths, SHORT))
+    shortest: float
+    longest: float
+    n_songs: int
+    coded: Callable[[], Coded]
 
 
-def levels_of(given: Vectors, n: int, screen: str) -> list[Level]:
-    """Put songs into levels, the longest first, and make their codes.
+class Levels(NamedTuple):
+    """All songs, the longest first; lengths are measured from a centre."""
+
+    centre: NDArray[np.float64]  # [d]
+    levels: Sequence[Level]
+
+
+def centre_of(given: Vectors, metric: int) -> NDArray[np.float64]:
+    """Return the point from which lengths are measured: the mean for distances, and the origin for inner products."""
+    if metric == EUCLIDEAN and len(given.values):
+        mean: NDArray[np.float64] = given.values.mean(axis=0, dtype=np.float64)
+        return mean
+    return np.zeros(given.values.shape[1])
+
+
+def lengths_of(given: Vectors, centre: NDArray[np.float64]) -> Lengths:
+    """Return the lengths [N] of vectors from a centre."""
+    blocks = (given.values[first : first + AT_ONCE] - centre for first in range(0, len(given.values), AT_ONCE))
+    return np.concatenate([*(np.linalg.norm(block, axis=1) for block in blocks), np.empty(0)])
+
+
+def differ_much(given: Vectors, metric: int) -> bool:
+    """Return whether the lengths of vectors differ so much that levels pay; for the cosine, they never do."""
+    if metric == COSINE or len(given.values) <= FEW:
+        return False
+    lengths = lengths_of(given, centre_of(given, metric))
+    return float(lengths.max()) > APART * float(np.quantile(lengths, SHORT))
+
+
+def levels_of(given: Vectors, numbers: Rows, n: int, metric: int, screen: str, *, most: int | None = None) -> Levels:
+    """Put songs into levels, and make their codes.
 
     Parameters
     ----------
     given : Vectors
-        [N, d] of all songs; the number of a song is its row.
+        [N, d].
+    numbers : numpy.ndarray
+        [N], number of each song in the lists.
     n : int
         Length of the lists that will be made.
+    metric : int
+        EUCLIDEAN or INNER.
     screen : str
         One of screens.available().
+    most : int, optional
+        Songs of a level, so that each can be held in memory; by default as many as are of its length.
     """
-    lengths = np.linalg.norm(given.values, axis=1)
-    order, levels = np.argsort(-lengths, kind="stable"), []
+    centre = centre_of(given, metric)
+    lengths = lengths_of(given, centre)
+    order, levels = np.argsort(-lengths, kind="stable"), list[Level]()
     start = 0
     while start < len(order):
         shortest = lengths[order[start]] / RATIO if start else np.inf
+        if lengths[order[start]] <= NEGLIGIBLE * lengths[order[0]]:
+            shortest = 0.0
         stop = max(start + FEW, int(np.searchsorted(-lengths[order], -shortest)))
+        stop = min(stop, start + (most or len(order)), len(order))
         rows = np.sort(order[start:stop])
-        level = given.rows(rows)
-        levels.append(Level(*codes_of(level, rows, n, screen), length_of_longest(level)))
+        ends = float(lengths[order[stop - 1]]), float(lengths[order[start]])
+        coded = cache(
+            partial(_coded, given.rows(rows), numbers[rows], (metric, min(n, len(rows)), screen), ends[1], centre)
+        )
+        levels.append(Level(*ends, len(rows), coded))
         start = stop
-    return levels
+    return Levels(centre, levels)
 
 
-def fill(lists: CandidateLists, given: Vectors, levels: Iterable[Level], scale: candidates.ScoreScale) -> None:
-    """Fill lists with the best songs of all levels.
+def _coded(
+    given: Vectors, numbers: Rows, how: tuple[int, int, str], longest: float, centre: NDArray[np.float64]
+) -> Coded:
+    """Return songs, the longest of which is so long from a centre, with their codes."""
+    metric, n, screen = how
+    projection = bounds.fit(given, metric, n, screen)
+    reach = longest * (1 + ROUNDING) + float(np.linalg.norm(projection.centre - centre))  # from its centre
+    projection = bounds.for_vectors_of(max(projection.longest, reach), projection)
+    _, order, starts = cluster(projection, given)
+    return Coded(projection, starts, closed(new_lists(projection, given.rows(order), numbers[order], 0)))
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+class _Seekers(NamedTuple):
+    """Lists that look for songs."""
+
+    lists: CandidateLists
+    given: Vectors  # the vectors of their songs
+    lengths: Lengths
+    scale: candidates.ScoreScale  # of the codes of the lists, which are not used here
+    levels: Sequence[Level]  # of all songs to look among
+
+    def may_enter(self, rows: Rows, level: Level) -> NDArray[np.bool_]:
+        """Return which lists in some rows a song of a level may enter, by its length alone."""
+        lengths, unit = self.lengths[rows], self.given.unit
+        if self.scale.metric == INNER:
+            best = lengths * level.longest * unit**2
+            slack = ROUNDING * best
+        else:
+            best = -np.maximum(0.0, np.maximum(lengths - level.longest, level.shortest - lengths)) * unit
+            slack = ROUNDING * (lengths + level.longest) * unit
+        may: NDArray[np.bool_] = best + slack >= _score_of_floors(self.lists.floors[rows])
+        return may
+
+    def look(self, rows: Rows, levels: Iterable[Level]) -> None:
+        """Look for songs for the lists in some rows, in one level after the other."""
+        n_seen, is_new = 0, not self.lists.floors[rows].any()
+        for level in levels:
+            if is_new:
+                candidates.tighten(self.scale, self.lists)
+            active = rows[self.may_enter(rows, level)]
+            if len(active):
+                self._look_in(level, active, may_guess=is_new and level.n_songs > MANY * n_seen)
+            n_seen += level.n_songs
+
+    def _look_in(self, level: Level, rows: Rows, *, may_guess: bool) -> None:
+        given, lengths, lists = self.given.rows(rows), self.lengths[rows], self.lists
+        look = partial(nearest_to, numbers=lists.songs[rows], depth=lists.depth, may_guess=may_guess)
+        if self.scale.metric == EUCLIDEAN:
+            projection, songs = _codes_for(level, self.levels, given, float(lengths.max()))
+            found, factors = look(projection, songs, given, floors=lists.floors[rows]), np.ones(len(rows))
+        else:
+            powers, (projection, _, songs) = _powers(level.longest, lengths), level.coded()
+            factors = np.ldexp(1.0, powers) if level.longest else np.zeros(len(rows))  # without it, all scores are 0
+            queries = given._replace(values=given.values * factors.astype(given.values.dtype)[:, None])
+            found = look(projection, songs, queries, floors=rescaled(lists.floors[rows], powers))
+            factors = np.ldexp(1.0, -powers)
+        candidates.offer(self.scale, lists, rows, found, factors)
+
+
+def fill(lists: CandidateLists, given: Vectors, all_songs: Levels, scale: candidates.ScoreScale) -> None:
+    """Offer to lists all songs that may enter them.
 
     Parameters
     ----------
     lists : CandidateLists
-        Empty lists of songs; those of free places stay empty.
+        Lists of songs, none of which hold a song of the levels; those of free places, without a song, stay as they are.
     given : Vectors
         [lists, d], the vectors of their songs.
-    levels : iterable of Level
-        All songs, the longest first.
+    all_songs : Levels
+        The songs to look among.
     scale : ScoreScale
         Of the codes of `lists`, which are not used here.
     """
-    lengths = np.linalg.norm(given.values, axis=1)
-    n_seen = 0
-    for level in levels:
-        candidates.tighten(scale, lists)
-        most = lengths * level.longest * given.unit**2
-        least = _score_of_floors(lists.floors) - ROUNDING * most
-        active = np.flatnonzero((lists.songs >= 0) & (most >= least))
-        if not len(active):
-            break
-        powers = _powers(level.longest, lengths[active])
-        values = np.ldexp(given.values[active], powers[:, None])
-        queries = given.rows(active)._replace(values=values if level.longest else 0 * values)  # all scores are 0
-        floors = rescaled(lists.floors[active], powers)
-        n_songs = len(level.lists.songs)
-        found = nearest_to(
-            level.projection, closed(level.lists), queries, lists.songs[active], lists.depth,
-            floors=floors, may_guess=n_songs > MANY * n_seen,
-        )  # fmt: skip
-        candidates.offer(scale, lists, active, found, np.ldexp(1.0, -powers))
-        n_seen += n_songs
+    seekers = _Seekers(lists, given, lengths_of(given, all_songs.centre), scale, all_songs.levels)
+    living, levels = np.flatnonzero(lists.songs >= 0), all_songs.levels
+    if scale.metric == INNER:
+        seekers.look(living, levels)
+        return
+    for rows, own in _by_own_level(seekers.lengths, living, levels):
+        seekers.look(rows, (levels[k] for k in _nearest_first(own, len(levels))))
 
 
-def _powers(longest: float, lengths: NDArray[np.float64]) -> Rows:
+def fill_all(lists: CandidateLists, given: Vectors, all_songs: Levels, scale: candidates.ScoreScale) -> None:
+    """Fill the lists of all songs, as :func:`fill` does; lists are in the order of :func:`places_of`."""
+    if scale.metric == INNER:
+        fill(lists, given, all_songs, scale)
+        return
+    levels = all_songs.levels
+    ends = np.cumsum([0, *(level.n_songs for level in levels)])
+    for level, (start, stop) in zip(levels, pairwise(ends), strict=True):
+        _meet(level, lists, slice(start, stop))
+    seekers = _Seekers(lists, given, lengths_of(given, all_songs.centre), scale, all_songs.levels)
+    for own, (start, stop) in enumerate(pairwise(ends)):
+        seekers.look(np.arange(start, stop), (levels[k] for k in _nearest_first(own, len(levels)) if k != own))
+
+
+def places_of(all_songs: Levels) -> Rows:
+    """Return the numbers of all songs, level by level, similar ones near each other."""
+    return np.concatenate([level.coded().songs.songs for level in all_songs.levels])
+
+
+def songs_in(all_songs: Levels, first: int, last: int, unit: float) -> tuple[Vectors, Rows]:
+    """Return the vectors, divided by a unit, and the numbers of the songs in some places of :func:`places_of`."""
+    ends = np.cumsum([0, *(level.n_songs for level in all_songs.levels)])
+    taken = [
+        (level.coded().songs, slice(max(first - start, 0), last - start))
+        for level, (start, stop) in zip(all_songs.levels, pairwise(ends), strict=True)
+        if start < last and first < stop
+    ]
+    columns = ("vectors", "inverse_norms", "songs")
+    values, norms, numbers = (np.concatenate([getattr(of, name)[rows] for of, rows in taken]) for name in columns)
+    return Vectors(values, norms, unit), numbers
+
+
+def _meet(level: Level, lists: CandidateLists, rows: slice) -> None:
+    """Compare the songs of a level with each other, each pair once; `rows` has their lists."""
+    projection, starts, songs = level.coded()
+    limits = np.full(len(songs.offsets), candidates.MOST, songs.offsets.dtype)
+    own = songs._replace(
+        limits=limits, floors=lists.floors[rows], counts=lists.counts[rows], keys=lists.keys[rows], depth=lists.depth
+    )
+    candidates.set_limits(projection.scale, own)
+    compare_within(projection, own, starts)
+
+
+def _nearest_first(own: int, n_levels: int) -> list[int]:
+    return sorted(range(n_levels), key=lambda k: (abs(k - own), k))
+
+
+def _by_own_level(lengths: Lengths, rows: Rows, levels: Sequence[Level]) -> Iterator[tuple[Rows, int]]:
+    """Yield rows with the number of the level that is nearest to their lengths."""
+    ends = np.array([level.shortest for level in levels])
+    own = np.minimum(np.searchsorted(-ends, -lengths[rows]), len(levels) - 1)
+    for k in np.unique(own):
+        yield rows[own == k], int(k)
+
+
+def _codes_for(
+    level: Level, levels: Sequence[Level], given: Vectors, longest: float
+) -> tuple[Projection, CandidateLists]:
+    """Return the songs of a level with codes that fit some others too, the longest of which is so long."""
+    own, _, songs = level.coded()
+    if longest <= level.longest:
+        return own, songs
+    of_songs = Vectors(songs.vectors, songs.inverse_norms, given.unit)
+    fitting = [longer for longer in levels if longer.longest >= longest]
+    projection = fitting[-1].coded().projection if fitting else _longer(own, given, of_songs)
+    return projection, closed(new_lists(projection, of_songs, songs.songs, 0))
+
+
+def _longer(projection: Projection, given: Vectors, of_songs: Vectors) -> Projection:
+    """Return a projection that fits vectors longer than all songs."""
+    n = min(len(given.values), len(of_songs.values))
+    longer = bounds.fit(given, projection.metric, n, projection.screen)
+    return bounds.for_vectors_of(max(longer.longest, bounds.longest(longer, of_songs)), longer)
+
+
+def _powers(longest: float, lengths: Lengths) -> Rows:
     """Return the powers of two that bring vectors to between half a length and all of it; 0 where there are none."""
     known = (lengths > 0) & (longest > 0)
     ratios = np.divide(longest, lengths, out=np.ones(len(lengths)), where=known)
     return np.floor(np.log2(ratios)).astype(np.int64)
 
 
-def _score_of_floors(floors: NDArray[np.uint64]) -> NDArray[np.float64]:
+def _score_of_floors(floors: NDArray[np.uint64]) -> Lengths:
     """Return the scores in floors; minus infinity where there is no floor."""
     scores = np.empty(len(floors))
     candidates.read_scores(floors, scores)

@@ -7,7 +7,6 @@ split of the rows and either order of a pair.
 """
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,8 +31,8 @@ from musicrec.similarity.search.candidates import CandidateLists
 from musicrec.similarity.search.clusters import cluster
 from musicrec.similarity.search.screens import PANEL
 from musicrec.similarity.search.starting_limits import start_from_clusters
+from musicrec.similarity.search.within import compare_within
 
-WINDOWS = (128, 512, 2048)  # similar songs are compared first: a list that starts with good candidates takes few others
 FEW_ROWS, NEAR = 2048, 512  # with fewer rows, clustering does not pay; so many places before and after come first
 ROOM_TO_GROW, SHARE_OF_PLACES = 1.25, 0.02  # times the length of the longest vector; share of places for new songs
 
@@ -117,32 +116,20 @@ def all_pairs(
     With `can_grow`, there is room for new songs: free places, and codes that fit longer vectors.
     """
     projection = bounds.fit(given, metric, n, screen)
-    clusters = cluster(projection, given)
-    order = clusters.order
+    levels, starts = None, np.empty(0, np.int64)
+    if by_length.differ_much(given, metric):
+        levels = by_length.levels_of(given, np.arange(len(given.values)), n, metric, screen)
+        order = by_length.places_of(levels)
+    else:
+        _, order, starts = cluster(projection, given)
     if can_grow:
         projection, order = with_room(projection, order)
     lists = new_lists(projection, given.rows(order), order, n)
-    if metric == candidates.INNER and by_length.differ_much(given):
-        by_length.fill(lists, given.rows(order), by_length.levels_of(given, n, screen), projection.scale)
-        return projection, lists
-    start_from_clusters(projection, lists, clusters.starts)
-    for blocks in triangle(len(order)):
-        candidates.tighten(projection.scale, lists)
-        compare_blocks(projection, lists, lists, blocks, is_same=True)
+    if levels:
+        by_length.fill_all(lists, given.rows(order), levels, projection.scale)
+    else:
+        compare_within(projection, lists, starts)
     return projection, lists
-
-
-def triangle(n_songs: int) -> Iterator[Iterator[Block]]:
-    """Iterate over blocks that cover each pair once: within small windows, then within larger ones, then all others."""
-    sizes = [0, *(size for size in WINDOWS if size < n_songs), n_songs]
-    for inner, size in pairwise(sizes):
-        yield (
-            Block(*rows, last if inner else first, stop)
-            for start, stop in slices(0, n_songs, size)
-            for first, last in slices(start, stop, inner or size)
-            for rows in slices(first, last, BLOCK_ROWS)
-            if (last if inner else first) < stop
-        )
 
 
 def _some_rows(
@@ -163,8 +150,9 @@ def _some_rows(
     by_place = np.argsort(place, kind="stable")
     places = place[by_place]
     a = new_lists(projection, given.rows(rows[by_place]), rows[by_place], n)
-    if metric == candidates.INNER and among is None and by_length.differ_much(given):
-        by_length.fill(a, given.rows(rows[by_place]), by_length.levels_of(given, n, screen), projection.scale)
+    if among is None and by_length.differ_much(given, metric):
+        levels = by_length.levels_of(given, np.arange(len(given.values)), n, metric, screen)
+        by_length.fill(a, given.rows(rows[by_place]), levels, projection.scale)
         return finish(projection, a._replace(songs=by_place), len(rows), n)
     if among is not None:
         chosen = np.flatnonzero(np.isin(order, among))

@@ -42,9 +42,9 @@ def top_n_on_disk(
     folder: str | os.PathLike[str],
     metric: str = "cosine",
     *,
+    screen: str | None = None,
     probes: int | None = None,
     threads: int = 1,
-    screen: str | None = None,
     progress: Callable[[int], None] = lambda n_songs: None,
 ) -> Lists:
     """Return the lists of :func:`top_n`, made in bounded memory.

@@ -11,8 +11,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from musicrec.similarity.search import bounds, candidates, codes
-from musicrec.similarity.search.blocks import METRICS, Lists, as_lists, as_matrix, check, empty, fits_width, prepare
+from musicrec.similarity.search import bounds, by_length, candidates, codes
+from musicrec.similarity.search.blocks import (
+    METRICS,
+    Lists,
+    as_lists,
+    as_matrix,
+    check,
+    empty,
+    fits_width,
+    new_lists,
+    prepare,
+)
 from musicrec.similarity.search.bounds import Projection, Vectors
 from musicrec.similarity.search.candidates import CandidateLists, closed
 from musicrec.similarity.search.exact import all_pairs
@@ -101,15 +111,11 @@ def refresh(kept: Kept, vectors: ArrayLike, before: Rows, metric: str = "cosine"
     to_come = np.concatenate([change.places, change.free])
     lists.limits[to_come], lists.floors[to_come], lists.counts[to_come] = candidates.MOST, candidates.CLOSED, 0
     counts, floors = lists.counts.copy(), lists.floors.copy()
-    outside = bounds.lie_outside(projection, given, _songs_of(projection, lists))
-    near, far = np.flatnonzero(~outside), np.flatnonzero(outside)
-    _make_lists(projection, lists, lists, given.rows(near), change.places[near])
-    if len(far):
-        wide, on_all_axes = _on_all_axes(projection, lists, to_come)
-        met = change.places[near]  # their lists have met all songs, and a song must not enter twice
-        floors_met, lists.floors[met] = lists.floors[met], candidates.CLOSED
-        _make_lists(wide, on_all_axes, on_all_axes, given.rows(far), change.places[far])
-        lists.floors[met] = floors_met
+    living = np.flatnonzero(lists.songs >= 0)
+    if by_length.differ_much(_songs_of(projection, lists).rows(living), projection.metric):
+        _make_by_length(projection, lists, given, change.places, living)
+    else:
+        _make_by_codes(projection, lists, given, change)
     done = empty(len(matrix), n)
     candidates.put_in_order_again(lists, counts, floors, *done)
     short = np.flatnonzero((lists.counts < n) & (lists.songs >= 0))
@@ -186,6 +192,32 @@ def _write_songs(projection: Projection, lists: CandidateLists, given: Vectors, 
 def _songs_of(projection: Projection, lists: CandidateLists) -> Vectors:
     """Return the vectors of the songs in all places."""
     return Vectors(lists.vectors, lists.inverse_norms, projection.unit)
+
+
+def _make_by_codes(projection: Projection, lists: CandidateLists, given: Vectors, change: _Change) -> None:
+    """Compute the lists of songs that are new or have changed, and offer these songs to all other lists."""
+    to_come = np.concatenate([change.places, change.free])
+    outside = bounds.lie_outside(projection, given, _songs_of(projection, lists))
+    near, far = np.flatnonzero(~outside), np.flatnonzero(outside)
+    _make_lists(projection, lists, lists, given.rows(near), change.places[near])
+    if len(far):
+        wide, on_all_axes = _on_all_axes(projection, lists, to_come)
+        met = change.places[near]  # their lists have met all songs, and a song must not enter twice
+        floors_met, lists.floors[met] = lists.floors[met], candidates.CLOSED
+        _make_lists(wide, on_all_axes, on_all_axes, given.rows(far), change.places[far])
+        lists.floors[met] = floors_met
+
+
+def _make_by_length(projection: Projection, lists: CandidateLists, given: Vectors, places: Rows, living: Rows) -> None:
+    """Do the same by levels of length."""
+    songs, numbers, how = _songs_of(projection, lists), lists.songs[places], (projection.metric, projection.screen)
+    new = new_lists(projection, given, numbers, lists.depth)
+    levels = by_length.levels_of(songs.rows(living), lists.songs[living], lists.depth, *how)
+    by_length.fill(new, given, levels, projection.scale)
+    candidates.put_in_order(projection.scale, new)
+    by_length.fill(lists, songs, by_length.levels_of(given, numbers, lists.depth, *how), projection.scale)
+    lists.keys[places, : lists.depth] = new.keys[:, : lists.depth]
+    lists.counts[places], lists.floors[places] = new.counts, new.floors
 
 
 def _on_all_axes(projection: Projection, lists: CandidateLists, to_come: Rows) -> tuple[Projection, CandidateLists]:

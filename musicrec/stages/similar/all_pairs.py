@@ -29,18 +29,21 @@ from musicrec.settings import SimilarSettings
 from musicrec.simd.lanes import LANES
 from musicrec.similarity.hubness import Statistics
 from musicrec.similarity.rules import is_asked, pool_depth, refine, statistics_of
-from musicrec.similarity.search import bounds, candidates
+from musicrec.similarity.search import bounds, by_length, candidates
 from musicrec.similarity.search.approximate import n_clusters, recall
 from musicrec.similarity.search.blocks import METRICS, Lists, as_lists, check, new_lists, prepare, slices
 from musicrec.similarity.search.bounds import Projection
-from musicrec.similarity.search.candidates import CandidateLists, as_read
+from musicrec.similarity.search.by_length import Levels
+from musicrec.similarity.search.candidates import COSINE, CandidateLists, as_read
 from musicrec.similarity.search.clusters import Clusters, cluster
 from musicrec.similarity.search.exact import with_room
 from musicrec.similarity.search.refresh import SPARES, Kept, full, refresh
 from musicrec.similarity.search.screens import DEVICE
 from musicrec.similarity.search.shards import Part, lists_of_places, take_places
 from musicrec.similarity.songs import Songs, songs_of
+from musicrec.stages.similar import levels_on_ray
 from musicrec.stages.similar.kept_lists import FOLDER, Compared, load
+from musicrec.stages.similar.levels_on_ray import StoredLevels
 from musicrec.stages.staged_tasks import run_staged
 from musicrec.store.lineage import digest
 from musicrec.store.store import Store
@@ -104,6 +107,9 @@ def _compile(settings: SimilarSettings, screen: str | None = None) -> None:
         lists_of_places(
             projection, cluster(projection, given), [Part(0, lists)], take_places(lists, 0, len(noise), n), 0
         )
+        if METRICS[settings.metric] != COSINE:
+            levels = by_length.levels_of(given, rows, n, projection.metric, projection.screen)
+            by_length.fill(new_lists(projection, given, rows, n), given, levels, projection.scale)
         if is_asked(settings):
             songs = songs_of({"artist_id": [None] * len(noise)})
             refine(noise, songs, settings.model_copy(update={"n": n, "require_tag": (), "exclude_tag": ()}))
@@ -117,7 +123,7 @@ class Plan(NamedTuple):
 
     settings: SimilarSettings
     projection: Projection
-    clusters: Clusters
+    clusters: Clusters | None  # None: the songs are in levels by length
     n_songs: int
     depth: int  # length of a list, with its spare songs
     probes: int | None
@@ -128,13 +134,19 @@ class Plan(NamedTuple):
 def _exact(store: Store, settings: SimilarSettings, vectors: Vectors, depth: int, screen: str) -> Compared:
     given = prepare(vectors.matrix, settings.metric)
     n_songs = len(given.values)
-    projection = bounds.fit(given, METRICS[settings.metric], depth, screen)
-    clusters = cluster(projection, given)
-    projection, places = with_room(projection, clusters.order)
-    plan = Plan(
-        settings, projection, clusters, n_songs, min(depth + SPARES, n_songs - 1), None, SONGS_PER_SHARD, SONGS_PER_PART
-    )
-    lists = _lists_on_ray(store, settings, vectors, plan, new_lists(projection, given.rows(places), places, 0))
+    metric, longest = METRICS[settings.metric], min(depth + SPARES, n_songs - 1)
+    projection = bounds.fit(given, metric, depth, screen)
+    clusters, levels = None, None
+    if by_length.differ_much(given, metric):
+        levels = by_length.levels_of(given, np.arange(n_songs), longest, metric, screen, most=SONGS_PER_PART)
+        order = by_length.places_of(levels)
+    else:
+        clusters = cluster(projection, given)
+        order = clusters.order
+    projection, places = with_room(projection, order)
+    plan = Plan(settings, projection, clusters, n_songs, longest, None, SONGS_PER_SHARD, SONGS_PER_PART)
+    lists = new_lists(projection, given.rows(places), places, 0)
+    lists = _lists_on_ray(store, settings, vectors, plan, lists, levels=levels)
     how = {"exact": True, "screen": screen}
     cpu_screen = "product" if screen == DEVICE else screen  # a refresh reads the same codes on a CPU
     return Compared(as_lists(lists, n_songs, depth), how, Kept(projection._replace(screen=cpu_screen), lists, depth))
@@ -166,7 +178,13 @@ def _recall(matrix: Array, ids: Array, settings: SimilarSettings) -> float:
 
 
 def _lists_on_ray(
-    store: Store, settings: SimilarSettings, vectors: Vectors, plan: Plan, lists: CandidateLists
+    store: Store,
+    settings: SimilarSettings,
+    vectors: Vectors,
+    plan: Plan,
+    lists: CandidateLists,
+    *,
+    levels: Levels | None = None,
 ) -> CandidateLists:
     """Fill the lists in tasks on Ray; return them sorted."""
     made_of = [vectors.origin.fingerprint, digest(vectors.names["track_id"].to_pylist())]
@@ -174,14 +192,17 @@ def _lists_on_ray(
         settings.metric,
         plan.projection.screen,
         *map(str, (plan.depth, plan.probes, plan.songs_per_shard, settings.code_version)),
+        *(["by length"] if levels else []),  # in another order of places
     ]
     name = digest([*made_of, *how])  # titles and limits are left out, as they change no list
     shared = ray.put(plan)
     firsts = range(0, plan.n_songs, plan.songs_per_shard)
-    parts = [
+    parts: StoredLevels | list[Any] = [
         ray.put(take_places(lists, start, stop, 0, with_panels=True))
-        for start, stop in slices(0, len(lists.songs), plan.songs_per_part)
+        for start, stop in slices(0, 0 if levels else len(lists.songs), plan.songs_per_part)
     ]
+    if levels:
+        parts = levels_on_ray.put(levels)
     gpu = plan.projection.screen == DEVICE
     task = _stage_lists.options(**task_options(MEMORY_ON_DEVICE if gpu else MEMORY, gpu=gpu))
     with Progress("similar", plan.n_songs) as progress:
@@ -204,18 +225,27 @@ def _lists_on_ray(
 
 
 @remote(num_cpus=1)
-def _stage_lists(out: AnyPath, name: str, plan: Plan, parts: list[Any], first: int) -> None:
+def _stage_lists(out: AnyPath, name: str, plan: Plan, parts: list[Any] | StoredLevels, first: int) -> None:
     """Stage the lists of one shard: the songs in the places from `first` on."""
     _compile(plan.settings, plan.projection.screen)
-    n, own = plan.depth, first // plan.songs_per_part
-    start = first - own * plan.songs_per_part
-    new = take_places(ray.get(parts[own]), start, start + min(plan.songs_per_shard, plan.n_songs - first), n)
-    own_first = [own, *(k for k in range(len(parts)) if k != own)]
-    every_part = (Part(k * plan.songs_per_part, ray.get(parts[k])) for k in own_first)
-    new = lists_of_places(plan.projection, plan.clusters, every_part, new, first, probes=plan.probes)
+    n, last = plan.depth, min(first + plan.songs_per_shard, plan.n_songs)
+    if isinstance(parts, StoredLevels):
+        new = levels_on_ray.lists_of_places(plan.projection, parts, first, last, n)
+    else:
+        new = _from_parts(plan, parts, first, last)
     keys = pa.FixedSizeListArray.from_arrays(pa.array(new.keys[:, :n].ravel()), n)
     Store(out).work.stage(SimilarSettings.stage, name, pa.table({"keys": keys, "count": new.counts}))
     prometheus.count_tracks(SimilarSettings.stage, OK, n=len(new.counts))
+
+
+def _from_parts(plan: Plan, parts: list[Any], first: int, last: int) -> CandidateLists:
+    assert plan.clusters
+    own = first // plan.songs_per_part
+    before = own * plan.songs_per_part
+    new = take_places(ray.get(parts[own]), first - before, last - before, plan.depth)
+    own_first = [own, *(k for k in range(len(parts)) if k != own)]
+    every_part = (Part(k * plan.songs_per_part, ray.get(parts[k])) for k in own_first)
+    return lists_of_places(plan.projection, plan.clusters, every_part, new, first, probes=plan.probes)
 
 
 # --- songs that changed -----------------------------------------------------------------------------------------------

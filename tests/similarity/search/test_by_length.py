@@ -8,15 +8,20 @@ from hypothesis.extra import numpy as arrays
 
 from musicrec.similarity import top_n
 from musicrec.similarity.search import by_length
+from musicrec.similarity.search.blocks import METRICS as METRIC_NUMBERS
 from musicrec.similarity.search.blocks import prepare
 from musicrec.similarity.search.refresh import full, refresh
 from musicrec.similarity.search.screens import available
 
+WHOLE = st.integers(-9, 9).map(float)
+METRICS = pytest.mark.parametrize("metric", ["inner", "euclidean"])
 
-def ranked(songs, n):
+
+def ranked(songs, n, metric):
     """Rows and scores by a plain ranking in long doubles."""
     x = np.asarray(songs, np.longdouble)
-    scores = (x @ x.T).astype(np.float32) + np.float32(0)
+    exact = x @ x.T if metric == "inner" else -np.sqrt(np.square(x[:, None] - x).sum(axis=-1))
+    scores = exact.astype(np.float32) + np.float32(0)
     scores[np.arange(len(x)), np.arange(len(x))] = -np.inf
     best = np.argsort(-scores, axis=1, kind="stable")[:, :n]
     return best, np.take_along_axis(scores, best, axis=1)
@@ -31,62 +36,76 @@ def heavy(n_songs, rng, d=24):
     return vectors.astype(np.float32)
 
 
-@settings(max_examples=80, deadline=None)
+@METRICS
+@settings(max_examples=60, deadline=None)
 @given(
-    arrays.arrays(np.float64, st.tuples(st.integers(6, 40), st.integers(1, 7)), elements=st.integers(-9, 9).map(float)),
-    st.data(),
-    st.integers(1, 45),
-    st.integers(1, 5),
+    songs=arrays.arrays(
+        np.float64, st.tuples(st.integers(6, 40), st.integers(1, 7)), elements=st.integers(-9, 9).map(float)
+    ),
+    data=st.data(),
+    n=st.integers(1, 45),
+    few=st.integers(1, 5),
 )
-def test_lists_are_those_of_a_plain_ranking_whatever_the_levels(songs, data, n, few):
+def test_lists_are_those_of_a_plain_ranking_whatever_the_levels(metric, songs, data, n, few):
     powers = data.draw(arrays.arrays(np.int64, len(songs), elements=st.integers(-9, 9)))
     songs = np.ldexp(songs, powers[:, None])  # sums of products are exact, so ties are ties
     rows = data.draw(st.lists(st.integers(0, len(songs) - 1), unique=True, min_size=1).map(np.array))
-    ids, scores = ranked(songs, n)
+    ids, scores = ranked(songs, n, metric)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(by_length, "FEW", few)
         patch.setattr(by_length, "APART", 0.0)
         for screen in available():
-            found = top_n(songs, n, "inner", screen=screen)
+            found = top_n(songs, n, metric, screen=screen)
             assert found.ids.tolist() == ids[:, : found.ids.shape[1]].tolist()
             np.testing.assert_array_equal(found.scores, scores[:, : found.ids.shape[1]])
-            assert top_n(songs, n, "inner", rows=rows, screen=screen).ids.tolist() == found.ids[rows].tolist()
+            assert top_n(songs, n, metric, rows=rows, screen=screen).ids.tolist() == found.ids[rows].tolist()
 
 
+@METRICS
 @pytest.mark.parametrize("screen", available())
-def test_songs_of_all_lengths_are_put_into_levels_and_compared_once_each(screen, monkeypatch):
-    songs = heavy(4000, np.random.default_rng(0))
-    levels = by_length.levels_of(prepare(songs, "inner"), 20, screen)
-    assert sorted(np.concatenate([level.lists.songs for level in levels])) == list(range(4000))
-    lengths = np.linalg.norm(songs, axis=1)
+def test_songs_of_all_lengths_are_put_into_levels_and_compared_once_each(metric, screen, monkeypatch):
+    songs = heavy(900, np.random.default_rng(0))
+    of = prepare(songs, metric)
+    centre, levels = by_length.levels_of(of, np.arange(900), 20, METRIC_NUMBERS[metric], screen)
+    assert sorted(np.concatenate([level.coded().songs.songs for level in levels])) == list(range(900))
+    lengths = np.linalg.norm(songs - centre[:24], axis=1)
     for level in levels[1:]:
-        within = lengths[level.lists.songs]
+        within = lengths[level.coded().songs.songs]
         assert len(within) <= by_length.FEW or within.min() >= within.max() / by_length.RATIO * (1 - 1e-6)
-    seen, fill = [], by_length.fill
-    monkeypatch.setattr(by_length, "fill", lambda *a: (seen.append(1), fill(*a)))
-    ids, scores = top_n(songs, 20, "inner", screen=screen)
+        assert (level.shortest, level.longest) == (pytest.approx(within.min()), pytest.approx(within.max()))
+    seen, fill_all = [], by_length.fill_all
+    monkeypatch.setattr(by_length, "fill_all", lambda *a: (seen.append(1), fill_all(*a)))
+    ids, scores = top_n(songs, 20, metric, screen=screen)
     assert seen
-    expected = ranked(songs, 20)
+    expected = ranked(songs, 20, metric)
     assert (ids == expected[0]).mean() > 0.999  # others are ties of float32 that sums in another order break
     np.testing.assert_allclose(scores, expected[1], rtol=1e-5, atol=1e-6 * np.abs(scores).max())
 
 
-def test_lengths_that_hardly_differ_make_no_levels():
+@METRICS
+def test_lengths_that_hardly_differ_make_no_levels(metric):
     songs = heavy(3000, np.random.default_rng(0))
     lengths = np.linalg.norm(songs, axis=1, keepdims=True)
-    assert by_length.differ_much(prepare(songs, "inner"))
-    assert not by_length.differ_much(prepare(songs / np.where(lengths > 0, lengths, 1), "inner"))
+    assert by_length.differ_much(prepare(songs, metric), METRIC_NUMBERS[metric])
+    same = songs / np.where(lengths > 0, lengths, 1)
+    assert not by_length.differ_much(prepare(same[lengths[:, 0] > 0], metric), METRIC_NUMBERS[metric])
 
 
-def test_nights_after_a_run_by_levels_are_full_runs():
+@METRICS
+def test_nights_after_a_run_by_levels_are_full_runs(metric):
     rng = np.random.default_rng(3)
     songs = heavy(3000, rng)
-    last = full(songs, 10, "inner")
-    for _ in range(3):
-        songs = songs.copy()
+    last = full(songs, 10, metric)
+    for night in range(4):
+        songs, before = songs.copy(), np.arange(3000)
         songs[rng.choice(3000, 20, replace=False)] = heavy(200, rng)[rng.choice(200, 20)].clip(-5, 5)
-        last = refresh(last.kept, songs, np.arange(3000), "inner")
-        expected = top_n(songs, 10, "inner")
+        if night == 1:
+            songs[[5, 70]] = songs[[70, 5]]  # one of a long song and a short one
+        gone = rng.choice(3000, 15, replace=False)  # and as many are new
+        songs = np.concatenate([np.delete(songs, gone, axis=0), heavy(200, rng)[:15].clip(-5, 5)])
+        before = np.concatenate([np.delete(before, gone), np.full(15, -1)])
+        last = refresh(last.kept, songs, before, metric)
+        expected = top_n(songs, 10, metric)
         assert last.lists.ids.tolist() == expected.ids.tolist()
         assert last.lists.scores.tobytes() == expected.scores.tobytes()
 
@@ -96,4 +115,28 @@ def test_levels_pay_where_some_songs_are_short_too(share, pays):
     songs = np.random.default_rng(0).normal(size=(1000, 8))
     songs /= np.linalg.norm(songs, axis=1, keepdims=True)
     songs[: round(share * len(songs))] /= 1000
-    assert by_length.differ_much(prepare(songs, "inner")) is pays
+    assert by_length.differ_much(prepare(songs, "inner"), METRIC_NUMBERS["inner"]) is pays
+
+
+@METRICS
+@pytest.mark.parametrize(
+    "songs",
+    [
+        np.zeros((300, 5)),
+        np.concatenate([np.zeros((200, 5)), np.full((100, 5), 1e3)]),
+        np.concatenate([np.full((299, 5), 7.0), np.full((1, 5), 1e12)]),
+        1e6 + np.random.default_rng(0).normal(size=(300, 5)) * np.logspace(-4, 3, 300)[:, None],
+        np.ldexp(np.random.default_rng(1).normal(size=(300, 5)), np.repeat([-60, 0, 60], 100)[:, None]),
+    ],
+    ids=["zeros", "two points", "one far away", "far from the origin", "apart by powers"],
+)
+def test_odd_spreads_of_lengths_give_the_lists_of_a_plain_ranking(metric, songs, monkeypatch):
+    monkeypatch.setattr(by_length, "APART", 0.0)
+    for given_as in (np.float64, np.float32):
+        x = songs.astype(given_as)
+        ids, scores = top_n(x, 9, metric)
+        expected = ranked(x, 9, metric)
+        np.testing.assert_allclose(scores, expected[1], rtol=1e-6)
+        ties = scores != expected[1]  # rounded the other way, from sums in another order
+        assert (ids == expected[0])[~ties.any(axis=1)].all()
+        assert ties.mean() < 0.01

@@ -19,7 +19,7 @@ from musicrec.settings import SimilarSettings
 from musicrec.similarity import refine, songs_of, top_n
 from musicrec.similarity.search.blocks import Lists
 from musicrec.similarity.search.refresh import full
-from musicrec.stages.similar import all_pairs
+from musicrec.stages.similar import all_pairs, levels_on_ray
 from musicrec.stages.similar.kept_lists import load, save
 from musicrec.stages.similar.stage import similar
 from musicrec.store.lineage import read_footer
@@ -74,6 +74,33 @@ def test_the_table_is_the_kernels_however_songs_are_shared_out(
     store = publish_vectors(tmp_path, clumps())
     similar(store, SimilarSettings(n=12, metric=metric))
     assert_same(published(store), top_n(clumps(), 12, metric))
+
+
+def stretched(n_songs=N_SONGS, seed=0):
+    """Clumps whose distances from the centre differ by orders of magnitude."""
+    return clumps(n_songs, seed) * np.exp(2 * np.random.default_rng(seed).normal(size=(n_songs, 1))).astype(np.float32)
+
+
+@pytest.mark.parametrize(("shard", "part"), [(8192, 131_072), (192, 384)])
+def test_the_table_is_the_kernels_where_lengths_differ_by_orders_of_magnitude(
+    tmp_path, monkeypatch, publish_vectors, shard, part
+):
+    monkeypatch.setattr(all_pairs, "SONGS_PER_SHARD", shard)
+    monkeypatch.setattr(all_pairs, "SONGS_PER_PART", part)
+    stored, put = [], levels_on_ray.put
+    monkeypatch.setattr(levels_on_ray, "put", lambda levels: stored.append(levels) or put(levels))
+    store, settings = publish_vectors(tmp_path, stretched()), SimilarSettings(n=12, metric="euclidean")
+    similar(store, settings)
+    (levels,) = stored
+    assert len(levels.levels) > 3
+    assert max(level.n_songs for level in levels.levels) <= part
+    assert_same(published(store), top_n(stretched(), 12, "euclidean"))
+    vectors = stretched()
+    vectors[::90] += 0.1
+    publish_vectors(tmp_path, vectors)
+    similar(store, settings)
+    assert how(store)["changed"] == 8
+    assert_same(published(store), top_n(vectors, 12, "euclidean"))
 
 
 def test_nights_of_refreshing_give_the_table_of_a_full_run(tmp_path, publish_vectors):
@@ -155,7 +182,7 @@ def test_tasks_rank_against_hubs_by_what_is_known_of_all_songs(tmp_path, monkeyp
 CHAIN = """
 import sys
 import ray
-from musicrec.stages.similar import all_pairs
+from musicrec.stages.similar import all_pairs, levels_on_ray
 from musicrec.settings import SimilarSettings
 from musicrec.stages.similar.stage import similar
 from musicrec.store.store import Store
