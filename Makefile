@@ -9,7 +9,7 @@ FILES ?= 1000
 SEED ?= 0
 ARGS ?=
 
-.PHONY: setup python demo test test-slow test-readers test-players test-debian13 plugin lint docs bench bench-peers bench-scaling bench-memory bench-train bench-lookup \
+.PHONY: setup python demo test test-slow test-readers test-players test-ray-serve test-debian13 plugin lint docs bench bench-peers bench-scaling bench-memory bench-train bench-lookup \
 	bench-topn bench-nightly bench-kills fuzz lock clean
 
 setup:
@@ -41,6 +41,10 @@ test-readers: setup .readers/installed  # reads every table by every tool of doc
 
 test-players: setup .venv/players-installed plugin  # plays songs by a client that others wrote, and runs the plug-in for Navidrome
 	$(BIN)/pytest tests/serve/test_opensonic.py tests/serve/test_navidrome_plugin.py tests/serve/test_playlists_in_players.py
+
+test-ray-serve: setup  # the deployment for Ray Serve; what that needs beside the rest is fetched into .ray-serve
+	$(BIN)/python -m benchmarks.serve.ray_serve .ray-serve
+	PYTHONPATH=$(CURDIR)/.ray-serve $(BIN)/pytest -m slow -k ray_serve tests/test_jobs.py
 
 plugin: setup .venv/players-installed  # for Navidrome, into deploy/navidrome/musicrec.ndp
 	$(BIN)/python deploy/navidrome/build.py deploy/navidrome/musicrec.ndp
@@ -84,4 +88,4 @@ lock: setup  # of this package, of its documentation, and of the S3 server of it
 	echo swift | $(COMPILE) - --output-file tests/s3/requirements.lock
 
 clean:
-	rm -rf .venv .readers docs/_build .s3-server demo-out demo-out-synthetic-catalog
+	rm -rf .venv .readers .ray-serve docs/_build .s3-server demo-out demo-out-synthetic-catalog

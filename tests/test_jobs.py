@@ -1,4 +1,4 @@
-"""The jobs run under `ray job submit`, and the cluster file is one that Ray accepts."""
+"""The jobs run under `ray job submit`, Ray Serve serves, and the cluster file is one that Ray accepts."""
 
 import json
 import os
@@ -6,15 +6,19 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import pandas as pd
 import pytest
 import yaml
 
 from musicrec.stages.catalog.synthetic import write_catalog
+from player_catalog import ALL, make_out, publish_lists
+from serving import ask, serving
 
 ROOT = Path(__file__).parent.parent
 # On the cluster, `python` is the one that runs the tests.
@@ -97,7 +101,7 @@ def head(tmp_path: Path) -> Iterator[Head]:
     )
     yield Head(f"127.0.0.1:{gcs}", f"http://127.0.0.1:{board}", environment)
     process.terminate()
-    process.wait(30)
+    process.wait(60)
 
 
 @pytest.mark.slow
@@ -175,3 +179,60 @@ def test_the_nightly_job_is_submitted_from_the_checkout_and_ray_knows_its_exit_c
     assert again.returncode == 1
     assert "already exists" in again.stdout + again.stderr
     assert len(list((out / "_runs").iterdir())) == 1
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_ray_serve_answers_what_the_service_answers_and_follows_the_table(head, tmp_path):
+    pytest.importorskip("ray.serve", reason="needs ray[serve]; make test-ray-serve fetches it", exc_type=ImportError)
+    store, port = make_out(tmp_path), free_port()
+
+    def serve(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).with_name("serve")), *words[:1], "--address", head.address, *words[1:]]
+        environment = head.environment | {"RAY_AUTH_MODE": "token"} | variables
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    for _ in range(60):  # until the cluster answers
+        started = serve("start", f"--http-port={port}")
+        if started.returncode == 0:
+            break
+    assert started.returncode == 0, started.stderr
+    run = ("run", "--non-blocking", "deploy.ray_serve:app", f"out={store.out}")
+    untold = serve(*run)
+    assert untold.returncode != 0
+    assert "set MUSICREC_TOKEN" in untold.stderr
+    told = serve(*run, MUSICREC_TOKEN="secret")
+    assert told.returncode == 0, told.stderr
+    known = {"Authorization": "Bearer secret"}
+    paths = [f"/songs/{quote(song)}{of}" for song in (*ALL, "nobody") for of in ("", "/similar", "/similar?n=1")]
+    paths += [
+        "/songs?q=vibe",
+        "/songs?n=x",
+        "/recommend?like=plain",
+        "/users/eve/recommendations",
+        "/openapi.json",
+        "/x",
+    ]
+
+    def answers(port: int) -> list[tuple[int, bytes, str | None]]:
+        found = [ask(port, path, **known) for path in paths]
+        found.append(ask(port, "/navidrome/similar", "POST", {"song": {"name": "Zeta"}, "count": 2}, **known))
+        return [(status, content, headers["etag"]) for status, content, headers in found]
+
+    assert ask(port, paths[0])[0] == 401
+    with serving(store.out, "secret") as ours:
+        assert answers(port) == answers(ours)
+    publish_lists(store, store.read("tracks").to_pylist(), n=1)
+    for _ in range(100):  # it follows within a second
+        if ask(port, paths[1], **known)[2]["etag"] == f'"{store.path("similar").name}"':
+            break
+        time.sleep(0.1)
+    with serving(store.out, "secret") as ours:
+        assert answers(port) == answers(ours)
+    assert serve("shutdown", "--yes").returncode == 0
