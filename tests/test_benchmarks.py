@@ -19,7 +19,8 @@ from benchmarks.similar import one_kind, panel, reference, refresh
 from musicrec.similarity import top_n
 
 
-def test_what_a_benchmark_prints_is_kept_with_its_machine(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("kept_as", "file"), [("", "room.name.json"), ("million", "room.name.million.json")])
+def test_what_a_benchmark_prints_is_kept_with_its_machine(tmp_path, monkeypatch, capsys, kept_as, file):
     saved = []
     monkeypatch.setattr(results, "FOLDER", tmp_path / "results")
     monkeypatch.setattr(results.atexit, "register", saved.append)
@@ -27,12 +28,12 @@ def test_what_a_benchmark_prints_is_kept_with_its_machine(tmp_path, monkeypatch,
     monkeypatch.setattr(sys, "argv", ["name.py", "--n", "5", "--out", "/home/somebody/out"])
     monkeypatch.setattr(sys, "stdout", sys.stdout)  # which `record` replaces
     monkeypatch.setattr(results, "_recorder", None)
-    results.record({"processor": "a chip", "versions": {"numpy": "2"}})
+    results.record({"processor": "a chip", "versions": {"numpy": "2"}}, kept_as)
     results.add_table(("what", "×"), [("fast", 2.5)])
     print("2.5 × faster: reached")
     (save,) = saved
     save()
-    kept = json.loads((tmp_path / "results" / "room.name.json").read_text())
+    kept = json.loads((tmp_path / "results" / file).read_text())
     assert kept.pop("date")[:2] == "20"
     assert kept == {
         "benchmark": "benchmarks.room.name",
@@ -108,7 +109,7 @@ def test_a_kernel_for_older_processors_prints_no_ratio_whatever_chose_it(monkeyp
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(common, "kernels", lambda: [kernel])
     monkeypatch.setattr(common, "cpu_flags", lambda: flags)
-    monkeypatch.setattr(common, "record", lambda machine: None)
+    monkeypatch.setattr(common, "record", lambda machine, kept_as: None)
     with pytest.raises(SystemExit, match=f"NumPy multiplies by {kernel}") if foreign else nullcontext():
         common.print_machine()
 
@@ -116,7 +117,7 @@ def test_a_kernel_for_older_processors_prints_no_ratio_whatever_chose_it(monkeyp
 def test_the_kernel_and_what_sets_threads_are_printed(monkeypatch, capsys):
     for name in common.FOREIGN_KERNEL:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(common, "record", lambda machine: None)
+    monkeypatch.setattr(common, "record", lambda machine, kept_as: None)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
     common.print_machine()
     printed = capsys.readouterr().out

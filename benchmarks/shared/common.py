@@ -105,8 +105,10 @@ def wall(call: Callable[[], Result]) -> tuple[Result, float]:
     return result, time.perf_counter() - started
 
 
-def print_machine(*packages: str) -> None:
+def print_machine(*packages: str, kept_as: str = "") -> None:
     """Print where this runs, and on which versions; what is printed after it is kept as JSON.
+
+    `kept_as` is added to the name of that file, so that another size or table does not take the place of the usual one.
 
     The program ends if the environment gives NumPy's product the kernel of another processor: all that is measured
     beside that product would be wrong.
@@ -121,7 +123,7 @@ def print_machine(*packages: str) -> None:
     listed = "  ".join(f"{package} {installed}" for package, installed in versions.items())
     print(f"{machine['processor']}, {machine['cpus']} CPUs, Python {machine['python']}; {machine['blas']}")
     print(f"{said or 'no variable sets threads'}\n{listed}\n")
-    record({**machine, "versions": versions})
+    record({**machine, "versions": versions}, kept_as)
 
 
 def blas() -> str:

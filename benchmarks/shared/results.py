@@ -40,13 +40,15 @@ class _Recorder:
 _recorder: _Recorder | None = None
 
 
-def record(machine: Mapping[str, Any]) -> None:
+def record(machine: Mapping[str, Any], kept_as: str = "") -> None:
     """Keep all that the program prints from now on, once it ends.
 
     Parameters
     ----------
     machine : mapping
         Where it runs, and on which versions.
+    kept_as : str
+        What is added to the name of the file: "million" for ``serve.service.million.json``.
     """
     global _recorder  # noqa: PLW0603 - one program, one output
     spec = sys.modules["__main__"].__spec__
@@ -55,7 +57,8 @@ def record(machine: Mapping[str, Any]) -> None:
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     arguments = [Path(text).name if Path(text).is_absolute() else text for text in sys.argv[1:]]  # not where it ran
     head = {"benchmark": spec.name, "arguments": arguments, "date": today, **machine}
-    _recorder = _Recorder(sys.stdout, head, FOLDER / f"{spec.name.removeprefix('benchmarks.')}.json")
+    name = spec.name.removeprefix("benchmarks.") + (f".{kept_as}" if kept_as else "")
+    _recorder = _Recorder(sys.stdout, head, FOLDER / f"{name}.json")
     sys.stdout = _recorder  # type: ignore[assignment]
     atexit.register(_recorder.save)
 
