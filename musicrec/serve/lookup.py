@@ -120,6 +120,10 @@ class SimilarTable:
     def __len__(self) -> int:
         return len(self._ids)
 
+    def __contains__(self, track_id: str) -> bool:
+        """Whether a song has an id."""
+        return self._sidecar.row(track_id) is not None
+
     # --- by id: for services ------------------------------------------------------------------------------------
 
     def neighbours(self, track_id: str, n: int = 10) -> tuple[Int32, Float32]:

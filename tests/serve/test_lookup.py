@@ -374,6 +374,8 @@ def test_what_is_no_id_is_unknown_at_once_though_a_song_goes_by_that_name(table,
         with pytest.raises(UnknownTrack, match="no song has the id") as e:
             table.neighbours(name)
         assert str(out) in str(e.value)
+        assert name not in table
+    assert all(track_id in table for track_id in IDS)
 
 
 def sidecar_of(folder, ids, titles=None):

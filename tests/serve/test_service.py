@@ -13,11 +13,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import uvicorn
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.responses import JSONResponse
 
 from musicrec.schemas import RECOMMENDATIONS, TRACKS
-from musicrec.serve.lookup import SimilarTable
-from musicrec.serve.service import quick_lists
+from musicrec.serve.lookup import Similar, SimilarTable, Song
 from musicrec.serve.service.application import application
+from musicrec.serve.service.quick_lists import list_json
 from musicrec.serve.sidecar import SIDECAR_COLUMNS
 from musicrec.serve.table_writer import write_table
 from musicrec.settings import CatalogSettings, SimilarSettings
@@ -133,15 +136,11 @@ def test_lists_are_answered_quickly_and_to_the_byte_as_all_else_is(out, serve, t
     assert float(*counted) > 2 * len(IDS) * 4  # by both ways
 
 
-def test_what_is_kept_of_songs_is_bounded(out, monkeypatch):
-    monkeypatch.setattr(quick_lists, "MOST_KEPT", 5)
-    table = SimilarTable(out.out)
-    texts = quick_lists.ListTexts(table)
-    for _ in range(2):
-        for track_id in IDS:
-            found = json.loads(texts.json(track_id, 4))
-            assert [song["track_id"] for song in found] == [song.track_id for _, song, _ in table.similar(track_id, 4)]
-            assert len(texts._songs) <= 5
+@given(text=st.text(st.characters(codec="utf-8")) | st.none(), score=st.floats(-1, 1, width=32))
+def test_a_list_is_written_as_the_application_writes_it(text, score):
+    found = [Similar(1, Song("an id", text, None, text), score), Similar(2, Song(text or "", "", "two", None), score)]
+    lines = [{"rank": rank, **song._asdict(), "score": score} for rank, song, score in found]
+    assert list_json(found) == JSONResponse(lines).body
 
 
 def test_answers_are_what_the_table_says(out, serve):

@@ -1,63 +1,50 @@
 """Lists of similar songs, answered before anything else looks at the request: it is what services ask for most."""
 
-import json
 import time
+from collections.abc import Iterable
+from json.encoder import encode_basestring
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from musicrec.errors import UnknownTrack
-from musicrec.serve.lookup import SimilarTable
+from musicrec.serve.lookup import Similar
 from musicrec.serve.service.access import brings_token
 from musicrec.serve.service.followed_table import FollowedTable, OpenVersion
 from musicrec.serve.service.request_counts import RequestCounts
 
 BEFORE, AFTER = "/songs/", "/similar"  # an id
 KIND = "/songs/{id}/similar"
-MOST_KEPT = 200_000  # songs whose texts are kept, some 200 bytes each
 USUAL, MOST = 10, 1000  # songs in an answer
 
 
-class ListTexts:
-    """Lists of one version of the table as JSON. What is written of a song is kept for other lists.
+def list_json(found: Iterable[Similar]) -> bytes:
+    """Return a list as the application writes it, in a fifth of the time of a general encoder.
 
     Parameters
     ----------
-    table : SimilarTable
-        The version.
+    found : iterable of Similar
+        Rank, song and score of each.
+
+    Returns
+    -------
+    bytes
+        JSON in UTF-8.
+
+    Examples
+    --------
+    >>> from musicrec.serve.lookup import Similar, Song
+    >>> print(list_json([Similar(1, Song("b.mp3", "Bells", None, None), 0.5)]).decode())
+    [{"rank":1,"track_id":"b.mp3","title":"Bells","artist":null,"genre":null,"score":0.5}]
     """
+    lines = [
+        f'{{"rank":{rank},"track_id":{_written(track_id)},"title":{_written(title)},"artist":{_written(artist)},'
+        f'"genre":{_written(genre)},"score":{score!r}}}'
+        for rank, (track_id, title, artist, genre), score in found
+    ]
+    return f"[{','.join(lines)}]".encode()
 
-    def __init__(self, table: SimilarTable) -> None:
-        self._table = table
-        self._songs: dict[int, str] = {}  # by row
 
-    def json(self, track_id: str, n: int) -> bytes:
-        """Return the `n` songs that are most similar to the song with an id.
-
-        Raises
-        ------
-        UnknownTrack
-            No song has that id.
-        """
-        rows, scores = self._table.neighbours(track_id, n)
-        found = rows.tolist()
-        try:
-            songs = [self._songs[row] for row in found]
-        except KeyError:
-            self._write(track_id, found)
-            return self.json(track_id, n)
-        lines = [
-            f'{{"rank":{rank},{song},"score":{score!r}}}'
-            for rank, (song, score) in enumerate(zip(songs, scores.tolist(), strict=True), 1)
-        ]
-        return f"[{','.join(lines)}]".encode()
-
-    def _write(self, track_id: str, rows: list[int]) -> None:
-        """Keep what is written of the songs of a list."""
-        if len(self._songs) + len(rows) > MOST_KEPT:
-            self._songs = {}
-        for row, (_, song, _) in zip(rows, self._table.similar(track_id, len(rows)), strict=True):
-            text = json.dumps(song._asdict(), ensure_ascii=False, separators=(",", ":"))
-            self._songs[row] = text[1:-1]
+def _written(text: str | None) -> str:
+    return "null" if text is None else encode_basestring(text)
 
 
 class QuickLists:
@@ -79,7 +66,6 @@ class QuickLists:
 
     def __init__(self, app: ASGIApp, followed: FollowedTable, counts: RequestCounts, token: str | None) -> None:
         self._app, self._followed, self._counts, self._token = app, followed, counts, token
-        self._texts: tuple[OpenVersion, ListTexts] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or hand it on."""
@@ -105,12 +91,8 @@ class QuickLists:
         n = _number(scope["query_string"])
         if n is None or not self._is_plain(dict(scope["headers"])):
             return None
-        if self._texts is None or self._texts[0] is not opened:
-            self._texts = opened, ListTexts(opened.table)
-        try:
-            return self._texts[1].json(path[len(BEFORE) : -len(AFTER)], n)
-        except UnknownTrack:
-            return None
+        track_id = path[len(BEFORE) : -len(AFTER)]
+        return list_json(opened.table.similar(track_id, n)) if track_id in opened.table else None
 
     def _is_plain(self, headers: dict[bytes, bytes]) -> bool:
         """Return whether a request brings what it must, and names no version that it has."""
