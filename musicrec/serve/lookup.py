@@ -214,6 +214,21 @@ class SimilarTable:
         rows[own_rows < 0], scores[own_rows < 0] = -1, -np.inf
         return rows, scores
 
+    def rows(self, track_ids: Sequence[str]) -> Int32:
+        """Return the rows of songs.
+
+        Parameters
+        ----------
+        track_ids : sequence of str
+            Ids, any number of them and in any order.
+
+        Returns
+        -------
+        numpy.ndarray
+            int32 [len(track_ids)], row numbers; -1 for an unknown id.
+        """
+        return self._sidecar.rows(track_ids)
+
     def similar_many(self, track_ids: Sequence[str], n: int = 10, names: bool = False) -> pa.Table:
         """Return the lists of many songs as rows of the published table, in the order of `track_ids`.
 

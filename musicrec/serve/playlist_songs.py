@@ -231,7 +231,7 @@ class Playlists:
         user : str
             Id of the listener.
         n : int
-            Number of songs; fewer come back if the table has fewer.
+            Number of songs; fewer come back if the table has fewer, or songs that `similar` does not have.
 
         Returns
         -------
@@ -249,8 +249,8 @@ class Playlists:
         found = self._store.read("recommendations", ["rank", "track_id", "score"], filter=is_theirs).sort_by("rank")
         if not found.num_rows:
             raise UnknownListener(f"nothing is recommended to {user!r} in {self._store.out / 'recommendations'}")
-        songs = map(self._table.song, found["track_id"].to_pylist())
-        return [Listed(song, score) for song, score in zip(songs, found["score"].to_pylist(), strict=True)]
+        lines = zip(found["track_id"].to_pylist(), found["score"].to_pylist(), strict=True)
+        return [Listed(self._table.song(track_id), score) for track_id, score in lines if track_id in self._table]
 
     def between(self, first: str, last: str, n: int = 50, *, is_cut: bool = False) -> list[Listed]:
         """Return a path from one song to another, in small steps.
@@ -319,7 +319,12 @@ class Playlists:
 
     @cached_property
     def _vectors(self) -> Vectors:
-        return read_vectors(self._store, tuple(self._store.footer("similar")["settings"].get("space", ())))
+        """The vectors of today of the songs in the table; a new song has its vector before the table has it."""
+        found = read_vectors(self._store, tuple(self._store.footer("similar")["settings"].get("space", ())))
+        is_listed = self._table.rows(found.names["track_id"].to_pylist()) >= 0
+        if is_listed.all():
+            return found
+        return found._replace(names=found.names.filter(pa.array(is_listed)), matrix=found.matrix[is_listed])
 
     @cached_property
     def _unit(self) -> Scores:

@@ -232,47 +232,8 @@ def test_answers_are_counted_for_prometheus(out, serve):
 
 
 @pytest.mark.parametrize("n_requests", [100, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_no_request_fails_or_mixes_versions_while_tables_are_published_and_rolled_back(out, serve, n_requests):
-    port, asked, stop = serve(out), [0], threading.Event()
-    wrong, seen = [], set()
-
-    def ask():
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-            while not stop.is_set():
-                connection.request("GET", "/songs/blues.00002/similar?n=4")
-                response = connection.getresponse()
-                found, version = json.loads(response.read()), response.headers["etag"]
-                ends = {song["title"].rpartition(" ")[2] if "-" in version else "" for song in found}
-                seen.add((version, *sorted(ends)))
-                if response.status != 200 or len(found) != 4:
-                    wrong.append((response.status, found))
-                asked[0] += 1
-
-    clients = [threading.Thread(target=ask) for _ in range(2)]
-    for client in clients:
-        client.start()
-    for seed in (1, 2, 3):
-        publish_table(out, seed)
-        time.sleep(0.6)
-        while asked[0] < seed * n_requests / 4:
-            time.sleep(0.1)
-    out.rollback("similar")
-    time.sleep(0.6)
-    while asked[0] < n_requests:
-        time.sleep(0.1)
-    stop.set()
-    for client in clients:
-        client.join()
-    assert wrong == []
-    assert asked[0] >= n_requests
-    numbered = {(version[-9:-1].lstrip("0"), end) for version, end, *more in seen if version[-9:-1] != "00000000"}
-    assert numbered == {("1", "1"), ("2", "2"), ("3", "3")}
-    assert get(port, "/status")[1]["version"] == Store(out.out).path("similar").name
-
-
-@pytest.mark.parametrize("n_requests", [100, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_every_kind_of_request_is_answered_from_one_version_meanwhile(out, serve, n_requests):
-    """Searches, songs and the songs of the map; `similar` has answers of its own, see above."""
+    """Searches, songs and the songs of the map; what has scores is asked in test_load.py."""
     port, asked, stop = serve(out), [0], threading.Event()
     paths = (
         "/songs?q=vibe",
