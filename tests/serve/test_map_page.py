@@ -19,7 +19,7 @@ SIDE = 5  # songs stand on a grid of so many by so many
 N = SIDE * SIDE
 
 
-def publish(store):
+def publish(store, on_map=range(N)):
     songs = [
         {
             "track_id": f"a/song {i:02d}",
@@ -32,7 +32,7 @@ def publish(store):
     names = pa.Table.from_pylist(songs, pa.schema([TRACKS.field(name) for name in SIDECAR_COLUMNS]))
     lists = np.array([[0 if i else 1, (i + 1) % N or 1] for i in range(N)], np.int32)  # song 0 is in all lists: a hub
     places = [{"track_id": s["track_id"], "x": float(i % SIDE), "y": float(i // SIDE), "is_added": False}
-              for i, s in enumerate(songs)]  # fmt: skip
+              for i, s in enumerate(songs) if i in on_map]  # fmt: skip
     with store.new_version("similar", SimilarSettings(), "1" * 16) as version:
         write_table(version, names, lists, np.full(lists.shape, 0.5, np.float32))
         store.publish(version)
@@ -155,6 +155,37 @@ def test_a_song_that_the_page_chooses_is_brought_into_the_picture(page):
     page.keyboard.press("Enter")
     page.wait_for_function("chosen.length == 2")
     assert page.evaluate("chosen[1]") == "a/song 24"
+
+
+@pytest.mark.parametrize("gone", [[], [3], [0, 1, 4]], ids=str)
+def test_what_is_counted_is_what_is_drawn_and_songs_without_a_place_are_told(browser, tmp_path, gone):
+    from benchmarks.serve.map_in_browser import served
+
+    store = Store(tmp_path / "out")
+    store.create()
+    store.settings.record(CatalogSettings(source="/music"))
+    on_map = [i for i in range(N) if i not in gone]
+    publish(store, on_map)
+    with served(store) as address:
+        page = browser.new_page()
+        page.goto(f"{address}/page")
+        page.wait_for_function("window.ready")
+        said, keys = (
+            page.inner_text("#map"),
+            page.eval_on_selector_all(".map-keys button", "all => all.map((b) => b.innerText)"),
+        )
+        drawn = page.get_attribute("canvas", "aria-label").partition(".")[0]
+        page.close()
+    counts = [sum(i % 3 == g for i in on_map) for g in range(3)]
+    assert keys == [*(f"g{g} {n}" for g, n in enumerate(counts)), *(["only hubs: 1"] if 0 in on_map else [])]
+    assert drawn == f"Map of {len(on_map)} songs"
+    told = {
+        0: None,
+        1: "1 song is not on the map; musicrec map OUT adds it.",
+        3: "3 songs are not on the map; musicrec map OUT adds them.",
+    }
+    assert ("not on the map" in said) == bool(gone)
+    assert (told[len(gone)] or "") in said
 
 
 def test_without_a_map_the_page_says_which_command_draws_one(browser, tmp_path):

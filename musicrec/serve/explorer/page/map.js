@@ -39,12 +39,12 @@ class SongMap {
     this.asked = 0; // flags of which a song must have one to be shown; 0: all songs are shown
     this.marked = []; // the chosen song, and those near it
     this.view = new View(data, () => this.redraw());
-    this.canvas = make("canvas", { tabindex: 0, role: "img", "aria-label": `Map of ${data.n.toLocaleString("en")} songs. ${HOW}` });
+    this.canvas = make("canvas", { tabindex: 0, role: "img", "aria-label": `Map of ${data.count(() => true).toLocaleString("en")} songs. ${HOW}` });
     this.tip = make("div", { class: "map-tip" });
     this.tip.hidden = true;
     this.said = make("p", { class: "quiet", "aria-live": "polite", dir: "auto" });
     this.box = make("div", { class: "map-box" }, this.canvas, this.tip, this.zoomButtons());
-    section.append(make("link", { rel: "stylesheet", href: new URL("map.css", import.meta.url) }), this.box, this.legend(), this.filters(), this.said);
+    section.append(make("link", { rel: "stylesheet", href: new URL("map.css", import.meta.url) }), this.box, this.legend(), this.filters(), this.left(), this.said);
     this.paint = glPainter(this.canvas, data) ?? flatPainter(this.canvas, data);
     this.listen();
   }
@@ -138,7 +138,8 @@ class SongMap {
 
   legend() {
     const swatches = [], paint = () => swatches.forEach(([swatch, code]) => { swatch.style.background = colours()[code]; });
-    const genres = this.data.genres.flatMap(({ name, songs }, code) => {
+    const genres = this.data.genres.flatMap(({ name }, code) => {
+      const songs = this.data.count((row) => this.data.genre[row] === code);
       if (!songs) return [];
       const swatch = make("i");
       swatches.push([swatch, code]);
@@ -150,10 +151,16 @@ class SongMap {
   }
 
   filters() {
-    const { flags } = this.data, count = (flag) => flags.reduce((sum, own) => sum + (own & flag ? 1 : 0), 0);
-    const found = FILTERS.map(([name, flag]) => [name, flag, count(flag)]).filter(([, , n]) => n);
+    const { flags, count } = this.data;
+    const found = FILTERS.map(([name, flag]) => [name, flag, count((row) => flags[row] & flag)]).filter(([, , n]) => n);
     return make("div", { class: "map-keys only", role: "group", "aria-label": "Show only" },
       ...found.map(([name, flag, n]) => this.toggle("asked", flag, {}, `only ${name}: ${n.toLocaleString("en")}`)));
+  }
+
+  /** Say how many songs have no place yet: lists are published before the map is. */
+  left() {
+    const n = this.data.n - this.data.count(() => true), text = `${n.toLocaleString("en")} ${n === 1 ? "song is" : "songs are"} not on the map; musicrec map OUT adds ${n === 1 ? "it" : "them"}.`;
+    return n ? make("p", { class: "quiet" }, text) : "";
   }
 
   toggle(which, bit, attributes, ...content) {

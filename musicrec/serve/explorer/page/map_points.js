@@ -17,9 +17,14 @@ export function unpack(buffer) {
     }
   }
   const [genre, flags] = [8, 9].map((width) => new Uint8Array(buffer, at + width * n, n));
+  const count = (isIt) => { // songs that are on the map
+    let found = 0;
+    for (let row = 0; row < n; row++) if (xy[2 * row] !== NOWHERE && isIt(row)) found++;
+    return found;
+  };
   const centre = low.map((least, axis) => (least + high[axis]) / 2 || 0);
   const wide = low.map((least, axis) => Math.max(0, high[axis] - least) * MARGIN), extent = Math.max(...wide) || 1;
-  return { ...head, n, xy, genre, flags, low, centre, wide, extent };
+  return { ...head, n, xy, genre, flags, count, low, centre, wide, extent };
 }
 
 /** Return a function that finds the row nearest to a place, within a radius; -1 if there is none. */
