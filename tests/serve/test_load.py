@@ -144,13 +144,16 @@ def test_no_list_fails_or_mixes_nights_while_tables_are_published_and_rolled_bac
         clients = [threading.Thread(target=ask, args=(port,)) for _ in range(2)]
         for client in clients:
             client.start()
-        for turn in range(6):
-            if turn % 3 == 2:
-                nightly.rollback("similar")
+        for turn, night in enumerate((2, 3, None, 3, 4, None), 1):
+            if night:
+                publish_night(nightly, night)
             else:
-                publish_night(nightly, 2 + turn % 3 + turn // 3)
+                nightly.rollback("similar")
             time.sleep(0.6)
-            while asked[0] < (turn + 1) * n_requests / 6 and any(client.is_alive() for client in clients):
+            while any(client.is_alive() for client in clients):
+                is_seen = night is None or night in [titled for titled, _ in list(seen)]
+                if is_seen and asked[0] >= turn * n_requests / 6:
+                    break
                 time.sleep(0.1)
         stop.set()
         for client in clients:
