@@ -22,7 +22,7 @@ def accuracy_intervals(accuracies: pd.DataFrame, chance: float | None) -> Figure
     accuracies : pandas.DataFrame
         Columns ``model``, ``split``, ``value``, ``low`` and ``high``; one row per model and split.
     chance : float or None
-        Accuracy of always predicting the commonest genre.
+        Accuracy of always predicting the commonest genre, on the hardest of the splits.
     """
     models = list(accuracies["model"].unique())
     splits = sorted(accuracies["split"].unique(), reverse=True)
@@ -43,7 +43,10 @@ def accuracy_intervals(accuracies: pd.DataFrame, chance: float | None) -> Figure
             label=SPLITS.get(split, split),
         )
     if chance is not None:
-        ax.axvline(chance, color=SECOND, linewidth=1, linestyle=DASHES[1], label="always the commonest genre")
+        of_split = f" ({SPLITS.get(splits[-1], splits[-1])})" if len(splits) > 1 else ""
+        ax.axvline(
+            chance, color=SECOND, linewidth=1, linestyle=DASHES[1], label=f"always the commonest genre{of_split}"
+        )
     ax.set_yticks(range(len(models)), [label(model, 30) for model in models])
     ax.set_ylim(len(models) - 0.5, -0.5)
     ax.set_xlim(0, 1)

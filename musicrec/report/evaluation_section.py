@@ -72,6 +72,7 @@ def _table_of_models(scores: pd.DataFrame, models: list[str], split: str) -> Con
         "extremes": [(model, found) for model in models if (found := best_and_worst(scores, model, split))],
         "intervals": data_uri(pictures.accuracy_intervals(accuracies, chance.iloc[0] if len(chance) else None)),
         "songs": int(accuracies["n_songs"].max()),
+        "several_seeds": bool((accuracies["n_seeds"] > 1).any()),
     }
 
 

@@ -235,6 +235,18 @@ def test_curves_of_several_networks_are_their_mean_in_a_band():
     assert len(single.collections) == 0
 
 
+def labels(ax):
+    return {text.get_text() for text in ax.get_legend().get_texts()}
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("seeds", "said"), [(1, "which takes several seeds"), (2, "± shows that")])
+def test_the_spread_over_seeds_is_spoken_of_where_it_is_shown(tmp_path, seeds, said):
+    page = page_of(write(tmp_path, synthetic({"cnn": 1.0}, seeds=seeds)))
+    assert said in page.text
+    assert any("±" in cell for row in page.rows for cell in row) == (seeds > 1)
+
+
 def test_roc_curves_and_intervals_draw_what_they_are_given():
     rates = np.linspace(0, 1, 201)
     ax = evaluation_figures.roc_curves({"_pop": rates**0.5, "jazz": rates}, {"_pop": 2 / 3, "jazz": 0.5}).axes[0]
@@ -246,6 +258,11 @@ def test_roc_curves_and_intervals_draw_what_they_are_given():
     ax = evaluation_figures.accuracy_intervals(rows, chance=0.1).axes[0]
     reach = ax.collections[0].get_segments()
     assert [segment[:, 0].tolist() for segment in reach] == [pytest.approx([0.3, 0.6]), pytest.approx([0.3, 0.6])]
+    assert labels(ax) == {"no artist on both sides", "always the commonest genre"}
+    both = pd.concat([rows, rows.assign(split="random")])
+    ax = evaluation_figures.accuracy_intervals(both, chance=0.1).axes[0]
+    chance = "always the commonest genre (no artist on both sides)"  # on the random split, it is another one
+    assert labels(ax) == {"no artist on both sides", "random split", chance}
 
 
 @pytest.mark.parametrize(
