@@ -80,8 +80,8 @@ def _by_musicnn(clips: list[Path]) -> Iterator[NDArray[np.float32]]:
             yield output.vector
 
 
-def grown(vectors: Matrix, n_songs: int, seed: int = 0) -> Matrix:
-    """Return `n_songs` unit vectors that are spread as some real ones are."""
+def grown(vectors: Matrix, n_songs: int, seed: int = 0, *, as_unit: bool = True) -> Matrix:
+    """Return `n_songs` vectors that are spread as some real ones are, as unit vectors or as long as those are."""
     rng = np.random.default_rng(seed)
     near = top_n(vectors, NEIGHBOURS).ids
     _, spread, axes = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
@@ -95,4 +95,4 @@ def grown(vectors: Matrix, n_songs: int, seed: int = 0) -> Matrix:
         made[first : first + len(parents)] = (
             block + rng.standard_normal((len(parents), len(noise.T)), np.float32) @ noise.T
         )
-    return unit(made)
+    return unit(made) if as_unit else made

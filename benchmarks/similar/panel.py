@@ -1,8 +1,9 @@
 """Lists and nights on vectors as they really are: every kind, as shares of the matrix product and of a full run.
 
 Real kinds are windows of GTZAN's clips, grown to the number of songs; a table shows their spectrum, hubs and nearness
-beside those of the source. The others are synthetic: `harder`, `low-dimensional`, `heavy tails` (`harder` with lengths
-that differ by orders of magnitude, by inner product) and `dense genre` (60 % of the songs in one cluster).
+beside those of the source. `gtzan57 by distance` are not scaled to length 1, and compared by Euclidean distance. The
+others are synthetic: `harder`, `low-dimensional`, `heavy tails` (`harder` with lengths that differ by orders of
+magnitude, by inner product) and `dense genre` (60 % of the songs in one cluster).
 
 A night changes 1 % of the songs: 0.6 % are new, 0.2 % have another vector, 0.2 % are gone. The columns beside it are
 nights on which that many new songs are of another catalog, which lies in other dimensions. Lists of every night are
@@ -35,6 +36,7 @@ D = 128
 BARS = {"lists": 0.20, "night": 0.03, 0.001: 0.035, 0.01: 0.08}
 ROOT = Path(__file__).resolve().parents[2]
 MOST_SHOWN = 100_000  # songs whose shape is shown
+BY_DISTANCE = "gtzan57 by distance"
 DENSE, TAIL = 0.6, 1.0  # share of the largest genre; deviation of the logarithm of lengths
 
 
@@ -63,7 +65,9 @@ def heavy_tails(n_songs: int) -> Matrix:
 def kinds(data: Path) -> dict[str, Kind]:
     """Return all kinds by name."""
     real = {name: Kind(lambda n, name=name: grown(source(name, data), n)) for name in REAL}
+    by_distance = Kind(lambda n: grown(source("gtzan57", data), n, as_unit=False), "euclidean")
     return real | {
+        BY_DISTANCE: by_distance,
         "harder": Kind(partial(clustered, KINDS["harder"], d=D)),
         "low-dimensional": Kind(partial(clustered, KINDS["low-dimensional"], d=D)),
         "dense genre": Kind(dense_genre),
@@ -132,7 +136,9 @@ def main() -> None:
             kind = all_kinds[name]
             write(kind, folder, options.n_songs, Asked(kind.metric, options.n, options.repeats, options.nights))
             for version in versions:
-                found[name, version.name] = measure(kind, version, folder, options.limit if version.name else None)
+                limit = options.limit if version.name else None
+                found[name, version.name] = one = measure(kind, version, folder, limit)
+                print(*row(name, version.name, one), sep="  ", flush=True)
     print(f"{options.n_songs} songs, n = {options.n}; a full run beside the matrix product, nights beside a full run\n")
     print_table(HEAD, [row(name, version, one) for (name, version), one in found.items()])
     sys.exit(not judge({name: one for (name, version), one in found.items() if one and not version}))
