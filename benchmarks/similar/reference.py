@@ -58,7 +58,7 @@ def brute_force(vectors: Matrix, rows: NDArray[np.int64], n: int, metric: str = 
 def exact_scores(a: NDArray[np.float64], b: NDArray[np.float64], metric: str) -> NDArray[np.float64]:
     """Return the scores of all pairs [len(a), len(b)] of vectors as :func:`as_compared` gives them."""
     if metric == "euclidean":
-        return np.stack([-np.sqrt(np.square(row - b).sum(axis=1)) for row in a])
+        return np.stack([0 - np.sqrt(np.square(row - b).sum(axis=1)) for row in a])  # 0 for copies, not -0
     products: NDArray[np.float64] = a @ b.T
     return np.clip(products, -1, 1) if metric == "cosine" else products
 
