@@ -30,7 +30,7 @@ import numpy as np
 from benchmarks.shared.common import one_thread, print_machine, print_table, verdict
 from benchmarks.shared.real_vectors import REAL, grown, shape, source
 from benchmarks.shared.synthetic_vectors import KINDS, Matrix, clustered, unit
-from benchmarks.similar.one_kind import CHECKED, IN_A_ROW, OTHER, Asked, Measured, n_fresh
+from benchmarks.similar.one_kind import CHECKED, EXHAUSTIVE, IN_A_ROW, OTHER, Asked, Measured, n_fresh
 
 D = 128
 BARS = {"lists": 0.20, "night": 0.03, 0.001: 0.035, 0.01: 0.08}
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="real audio (default: %(default)s)")
     options = parser.parse_args()
     one_thread()
-    print_machine()
+    print_machine(kept_as="" if options.n_songs <= EXHAUSTIVE else "million")
     all_kinds = kinds(options.data)
     chosen = options.kinds or list(all_kinds)
     if unknown := set(chosen) - set(all_kinds):
