@@ -41,7 +41,7 @@ CANDIDATES: dict[str, tuple[Callable[..., Method], dict[str, tuple[float, ...]]]
     "item_knn": (ItemKNN, {"k": (20, 50, 100, 200)}),
     "bm25": (BM25, {"k": (20, 50, 100, 200), "b": (0.25, 0.75)}),
     "als": (ALS, {"regularization": (1.0, 10.0), "alpha": (1.0, 5.0)}),
-    "bpr": (BPR, {"learning_rate": (0.02, 0.05), "iterations": (100, 200)}),
+    "bpr": (BPR, {"learning_rate": (0.02, 0.05), "regularization": (0.01, 0.02), "iterations": (100, 200)}),
 }
 FUSED = ("item_knn", "bm25", "als", "bpr")
 

@@ -233,6 +233,10 @@ class ALS(_Factors):
 class BPR(_Factors):
     """Factors that rank what is liked above what is not (Rendle et al.: UAI 2009).
 
+    The paper draws what is not liked from all items alike. implicit draws it from all likes, so often from popular
+    items, and learns how much more likely a listener is to like an item than others are. The logarithm of the number of
+    an item's likes is therefore added to its scores: they then rank as those of the paper do.
+
     Parameters
     ----------
     factors, iterations, seed : int
@@ -259,6 +263,11 @@ class BPR(_Factors):
             "num_threads": 1,
             "use_gpu": False,
         }
+
+    def _learn(self, likes: sparse.csr_array) -> None:
+        super()._learn(likes)
+        n_likes = np.bincount(likes.indices, minlength=likes.shape[1])
+        self.factors.items[:, -1] += np.log(np.maximum(n_likes, 1))  # the factor that is 1 for every listener
 
     def _model(self) -> Any:  # noqa: ANN401
         return _implicit("bpr", "bpr").BayesianPersonalizedRanking(**self._how)

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from scipy import sparse
+from scipy import sparse, stats
 
 from musicrec.errors import ConfigError
 from musicrec.models.recommenders import by_content, collaborative, scored
@@ -169,6 +169,8 @@ def test_factors_give_the_list_that_implicit_recommends_where_it_fills_nothing(k
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(sparse.csr_matrix(likes), show_progress=False)
+        if kind == "bpr":  # which draws what is not liked by popularity
+            model.item_factors[:, -1] += np.log(np.maximum(np.bincount(likes.indices, minlength=N_ITEMS), 1))
         users = np.arange(1, likes.shape[0])
         theirs, _ = model.recommend(users, sparse.csr_matrix(likes)[users], N=N, filter_already_liked_items=True)
     n_likes = np.bincount(likes.indices, minlength=N_ITEMS)
@@ -179,6 +181,18 @@ def test_factors_give_the_list_that_implicit_recommends_where_it_fills_nothing(k
     ]
     assert len(same) > 10
     assert all(same)
+
+
+@needs_implicit
+def test_bpr_ranks_by_popularity_where_nobody_has_a_taste():
+    rng = np.random.default_rng(0)
+    share = 1 / np.arange(1, 101)
+    likes = np.zeros((1500, 100), np.float32)
+    for row in likes:
+        row[rng.choice(100, 10, replace=False, p=share / share.sum())] = 1
+    method = BPR(factors=8, iterations=50).fit(sparse.csr_array(likes))
+    scores = method.factors.scores(np.arange(len(likes))).mean(axis=0)
+    assert stats.spearmanr(scores, likes.sum(axis=0)).statistic > 0.95
 
 
 @pytest.mark.parametrize(
