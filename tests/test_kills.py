@@ -194,6 +194,7 @@ def test_the_place_with_the_fewest_kills_is_told():
     rows = list(aims.by_place(found))
     assert rows[0] == ("at _extract", 9, 0, 0, 0, 0, 9, 9, 9)
     assert rows[1] == ("driver", 8, 8, 8, 8, 8, 0, 0, 40)
+    assert rows[2:] == [("all", 17, 8, 8, 8, 8, 9, 9, 49)]
 
 
 @pytest.mark.parametrize(

@@ -25,16 +25,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.chain.kills_command import Command
+from benchmarks.chain.kills_command import SONGS_PER_LIST, Command
 from benchmarks.chain.kills_reader import WAYS, watch
 from benchmarks.chain.kills_tables import KEYS, Accounts, accounts, differences, digest, leftovers, read
 from benchmarks.chain.kills_targets import PLACES, Kill, Target, by_place, fewest, strike, targets, version_of
 from benchmarks.shared.common import print_machine, print_table, verdict
 from musicrec.stages.catalog.synthetic import write_catalog
 
-RUN_EVERY = 10  # runs: the others are a refresh, which trains nothing
+REFRESH_EVERY = 4  # runs: a refresh trains nothing
 MOST_RESTARTS = 3  # without a kill in between
-LEAST_KILLS = 8  # in each place
+LEAST_KILLS = 8  # in each place, then no more runs are needed
 LIMIT_S = 400.0  # a command that takes longer hangs
 ENDING_S = 5.0  # Ray has so long to end by itself
 
@@ -190,8 +190,8 @@ class Runs:
         """Do one run."""
         rng = np.random.default_rng((self.seed, number))
         changes = change(self.source, self.pool, number, rng) if number else "new"
-        options = ["-n", "10", "--epochs", "8", "--space", "embeddings"] if number % RUN_EVERY == 0 else []
-        name = "run" if options else "refresh"
+        name = "refresh" if number % REFRESH_EVERY == REFRESH_EVERY - 1 else "run"
+        options = ["-n", str(SONGS_PER_LIST), "--epochs", "8", "--space", "embeddings"] if name == "run" else []
 
         def arguments(out: str) -> list[str]:
             return [name, out, "--source", str(self.source), *options]
@@ -222,7 +222,9 @@ class Runs:
 def main() -> None:
     """Kill, compare, and print what came of it; exit code 1 if anything that must hold does not."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=50, help="each with some processes killed")
+    parser.add_argument(
+        "--runs", type=int, default=20, help=f"at most; fewer do if each place has met {LEAST_KILLS} kills"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--songs-per-style", type=int, default=5, help="of twelve styles, and nine files more")
     parser.add_argument("--out", type=Path, required=True, help="new folder for songs, tables and logs")
@@ -231,18 +233,23 @@ def main() -> None:
     folder = options.out.absolute()
     runs, done = Runs(folder, options.seed, options.songs_per_style), []
     with ray_of_its_own(), watched(runs.out, folder) as seen_file:
-        while len(done) < options.runs:
+        while len(done) < options.runs and fewest(all_kills(done))[1] < LEAST_KILLS:
             done.append(runs(len(done)))
             print(*done[-1].row(), *done[-1].faults, sep="  ", flush=True)
     seen = json.loads(seen_file.read_text(encoding="utf-8"))
     sys.exit(report(done, seen, runs.reader_faults(seen)))
 
 
+def all_kills(done: list[Run]) -> list[Kill]:
+    """Return the kills of all runs."""
+    return [kill for run in done for kill in run.kills]
+
+
 def report(done: list[Run], seen: dict[str, Any], reader_faults: list[str]) -> int:
     """Print the tables and the verdict; return the exit code."""
     print()
     print_table(HEAD, [run.row() for run in done])
-    kills = [kill for run in done for kill in run.kills]
+    kills = all_kills(done)
     print_table(("killed", *PLACES, "of a refresh", "of a restart", "all"), by_place(kills))
     print_table(
         ("reader", "looks", "contents seen", "swapped while listing", "faults"),

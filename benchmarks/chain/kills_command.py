@@ -9,11 +9,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-SONGS_PER_SHARD = 16  # so that few songs make several shards of lists
+SONGS_PER_SHARD = 16  # so that few songs make several shards of lists, and several files of the published table
+SONGS_PER_LIST = 10
 PROGRAM = f"""
 from musicrec.cli import main
+from musicrec.serve import table_writer
 from musicrec.stages.similar import all_pairs
 all_pairs.SONGS_PER_SHARD = {SONGS_PER_SHARD}
+table_writer.ROWS_PER_GROUP = {SONGS_PER_SHARD * SONGS_PER_LIST}
+table_writer.GROUPS_PER_PART = 1
 main()
 """
 STAGES = ("catalog", "extract", "train", "embed", "similar", "report")

@@ -60,7 +60,8 @@ def targets(command: str, number: int, stage_s: dict[str, float], rng: np.random
     found = []
     for place in places:
         kind = KINDS[(number + PLACES.index(place)) % len(KINDS)] if place != PUBLISH else "driver"
-        most = {PUBLISH: SECONDS_OF_WRITING}.get(place, SECONDS_OF_WORK if kind == WORK else stage_s.get(place, 0.0))
+        stage = stage_s.get(place, 0.0)
+        most = SECONDS_OF_WRITING if place == PUBLISH else min(stage, SECONDS_OF_WORK) if kind == WORK else stage
         found.append(Target(place, kind, float(rng.uniform(0, most))))
     return found
 
@@ -112,9 +113,9 @@ def version_of(out: Path, name: str) -> str:
 
 
 def by_place(kills: list[Kill]) -> Iterator[tuple[Any, ...]]:
-    """Yield a row for each activity: kills by place, in restarts, and in all."""
-    for activity in sorted({kill.activity for kill in kills}):
-        its = [kill for kill in kills if kill.activity == activity]
+    """Yield a row for each activity, and one for all: kills by place, of a refresh, in restarts, and in all."""
+    for activity in (*sorted({kill.activity for kill in kills}), "all"):
+        its = [kill for kill in kills if activity in (kill.activity, "all")]
         counts = [sum(kill.place == place for kill in its) for place in PLACES]
         of_refresh, restarts = sum(kill.command == "refresh" for kill in its), sum(kill.is_restart for kill in its)
         yield activity, *counts, of_refresh, restarts, len(its)
