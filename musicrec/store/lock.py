@@ -176,15 +176,36 @@ class Lease:
 
 def _is_dead(by: dict[str, Any]) -> bool:
     """Return whether the holder ran on this machine and has ended: then nobody needs to wait for its lease to end."""
-    if by.get("host") != socket.gethostname():
+    if by.get("host") != socket.gethostname() or by.get("pids") != _pids():
         return False
     try:
-        os.kill(int(by["pid"]), 0)
+        pid = int(by["pid"])
+        os.kill(pid, 0)
     except ProcessLookupError:
         return True
     except (PermissionError, KeyError, ValueError):  # another user's, or not known: it may be alive
         return False
-    return False
+    return bool(by.get("started") != _started(pid))  # another process has its number now, or nobody has reaped it
+
+
+def _pids() -> str | None:
+    """Return among which processes a number names one; None away from Linux.
+
+    Machines and containers may share a name, and not see each other's processes.
+    """
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return None
+
+
+def _started(pid: int) -> str | None:
+    """Return when a process started, in ticks since the boot; None if it has ended, and away from Linux."""
+    try:
+        state, *words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state in "ZX" else words[18]
 
 
 def _in_use(out: AnyPath, by: dict[str, Any]) -> InUse:
@@ -201,5 +222,7 @@ def _myself() -> dict[str, Any]:
         "command": command,
         "pid": os.getpid(),
         "host": socket.gethostname(),
+        "pids": _pids(),
+        "started": _started(os.getpid()),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 
@@ -257,7 +258,8 @@ def test_of_many_runs_that_start_at_once_one_at_a_time_holds_a_bucket(out):
 
 
 @pytest.mark.thorough
-def test_a_bucket_is_free_at_once_when_its_holder_was_killed_here(out):
+@pytest.mark.parametrize("is_reaped", [True, False])
+def test_a_bucket_is_free_at_once_when_its_holder_was_killed_here(out, is_reaped):
     program = (
         "import sys; from musicrec.store.store import Store\n"
         "with Store(sys.argv[1]).lock(): print('held', flush=True); sys.stdin.read()"
@@ -267,9 +269,23 @@ def test_a_bucket_is_free_at_once_when_its_holder_was_killed_here(out):
     ) as holder:
         assert holder.stdout.readline() == "held\n"
         holder.kill()
-        holder.wait()
-    assert len(children(to_path(out) / ".lock")) == 1
-    with Store(out).lock():
+        os.waitid(os.P_PID, holder.pid, os.WEXITED | (0 if is_reaped else os.WNOWAIT))
+        assert len(children(to_path(out) / ".lock")) == 1
+        with Store(out).lock():
+            pass
+
+
+@pytest.mark.parametrize(
+    ("another", "is_free"),
+    [({}, False), ({"started": "1"}, True), ({"pids": "another"}, False), ({"pids": "another", "pid": 2**22}, False)],
+    ids=["a run", "its number is now ours", "of another container", "of another, where it is not ours"],
+)
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells when a process has started")
+def test_a_number_of_a_process_is_not_taken_for_the_process(out, monkeypatch, another, is_free):
+    claim = {**lock._myself(), "holds": True, **another}
+    write_atomic(to_path(out) / ".lock" / "claim.json", json.dumps(claim).encode())
+    monkeypatch.setattr(lock, "ATTEMPTS", 1)
+    with nullcontext() if is_free else pytest.raises(InUse), Store(out).lock():
         pass
 
 
