@@ -1,12 +1,15 @@
 """The chain under kill -9: in each stage in turn a process is killed, and the same command is given again.
 
 A synthetic catalog changes from run to run. Each run is done twice: left alone into one OUT, and into another OUT with
-processes killed: one in each stage, and one while a version of the lists is published. It may be the driver, the
+processes killed: two in each stage, and two while a version of the lists is published. It may be the driver, the
 raylet, the gcs_server, an idle worker, or a worker at one of its tasks, at a random moment of the stage or task. The
 command is given again until it ends with 0, at once or, every other time, when what was left of Ray has ended; what was
-given again is killed in its next stage. Then all tables must equal those of the OUT that was left alone, value by
-value, with each song once. A reader looks at the published tables several times a second. It must only see whole ones,
-each equal to one of the other OUT; a file may be gone for it only while another version is published.
+given again is killed there again, or in its next stage. Then all tables must equal those of the OUT that was left
+alone, value by value, with each song once. A reader looks at the published tables several times a second. It must only
+see whole ones, each equal to one of the other OUT; a file may be gone for it only while another version is published.
+
+With --s3, the OUT of the killed runs lies in a bucket of a real S3-compatible server, which they reach through a proxy
+that breaks requests, and cuts uploads. The reader, and the checks, reach it past the proxy.
 """
 
 import json
@@ -17,26 +20,30 @@ import sys
 import tempfile
 import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.chain.kills_bucket import HEAD as REQUESTS
+from benchmarks.chain.kills_bucket import Bucket, bucket_behind_faults
 from benchmarks.chain.kills_command import SONGS_PER_LIST, Command
+from benchmarks.chain.kills_pointers import version_of
 from benchmarks.chain.kills_reader import WAYS, watch
 from benchmarks.chain.kills_tables import KEYS, Accounts, accounts, differences, digest, leftovers, read
-from benchmarks.chain.kills_targets import PLACES, Kill, Target, by_place, fewest, strike, targets, version_of
+from benchmarks.chain.kills_targets import PLACES, PUBLISH, Kill, Target, by_place, fewest, strike, targets
 from benchmarks.shared.common import print_machine, print_table, verdict
 from musicrec.stages.catalog.synthetic import write_catalog
 
-REFRESH_EVERY = 4  # runs: a refresh trains nothing
 MOST_RESTARTS = 3  # without a kill in between
 LEAST_KILLS = 8  # in each place, then no more runs are needed
 LIMIT_S = 400.0  # a command that takes longer hangs
 ENDING_S = 5.0  # Ray has so long to end by itself
+PUBLISH_S = 0.03  # a version of the lists is written, and swapped in, in about so long
+PUBLISH_TO_BUCKET_S = 1.0
 
 
 # --- the catalog --------------------------------------------------------------------------------------------------
@@ -93,14 +100,13 @@ HEAD = ("run", "command", "alone s", "took s", "killed", "missed", "codes", "at 
         "doubled", "faults")  # fmt: skip
 
 
-def disturbed(arguments: list[str], run: Run, wanted: list[Target], log: Path, rng: np.random.Generator) -> None:
+def disturbed(arguments: list[str], run: Run, wanted: list[Target], log: Path, environment: Mapping[str, str]) -> None:
     """Give a command, kill its processes one after the other, and give it again until it ends with 0."""
-    started, run.at_once = time.monotonic(), bool(rng.random() < 0.5)
-    wanted, before, in_vain = list(wanted), list[Command](), 0
+    started, wanted, before, in_vain = time.monotonic(), list(wanted), list[Command](), 0
     while True:
-        before.append(command := Command(arguments, log.with_name(f"{log.name}-{len(before)}")))
+        before.append(command := Command(arguments, log.with_name(f"{log.name}-{len(before)}"), environment))
         n_kills = len(run.kills)
-        kill_all(command, run, wanted, Path(arguments[1]))
+        kill_all(command, run, wanted, arguments[1])
         code = command.wait(LIMIT_S)
         run.codes.append(code)
         if code == 0:
@@ -119,7 +125,7 @@ def disturbed(arguments: list[str], run: Run, wanted: list[Target], log: Path, r
     run.left_running += sum(one.clean_up(0) for one in before)
 
 
-def kill_all(command: Command, run: Run, wanted: list[Target], out: Path) -> None:
+def kill_all(command: Command, run: Run, wanted: list[Target], out: str) -> None:
     """Kill one process after the other as long as the command runs; leave those wanted that it did not come to."""
     while wanted and command.wait(0) is None:
         target = wanted[0]
@@ -176,21 +182,34 @@ def ray_of_its_own() -> Iterator[None]:
 
 
 class Runs:
-    """Runs on a changing catalog, and the tables of each run in which nothing was killed."""
+    """Runs on a changing catalog, and the tables of each run in which nothing was killed.
 
-    def __init__(self, folder: Path, seed: int, songs_per_style: int) -> None:
+    Parameters
+    ----------
+    folder : pathlib.Path
+        New folder for songs, tables and logs.
+    seed : int
+        Another seed changes and kills others.
+    songs_per_style : int
+        How many songs the catalog has at first, of each style.
+    bucket : Bucket, optional
+        Where the tables of the killed runs are; in the folder by default.
+    """
+
+    def __init__(self, folder: Path, seed: int, songs_per_style: int, bucket: Bucket | None = None) -> None:
         self.source, self.pool, self.logs = (folder / name for name in ("songs", "pool", "logs"))
-        self.out, self.control, self.seed = str(folder / "out"), str(folder / "control"), seed
+        self.control, self.seed = str(folder / "control"), seed
+        self.out, self.environment = (bucket.out, bucket.environment) if bucket else (str(folder / "out"), {})
+        self.publish_s = PUBLISH_TO_BUCKET_S if bucket else PUBLISH_S
         self.contents: dict[str, list[str]] = {"similar": [], "features": []}
         self.logs.mkdir(parents=True)
         write_catalog(self.source, songs_per_style=songs_per_style, seconds=1.5, seed=seed)
         write_catalog(self.pool, songs_per_style=songs_per_style, seconds=1.5, seed=seed + 1)
 
-    def __call__(self, number: int) -> Run:
-        """Do one run."""
+    def __call__(self, number: int, name: str) -> Run:
+        """Do one run: ``run``, or ``refresh``, which trains nothing."""
         rng = np.random.default_rng((self.seed, number))
         changes = change(self.source, self.pool, number, rng) if number else "new"
-        name = "refresh" if number % REFRESH_EVERY == REFRESH_EVERY - 1 else "run"
         options = ["-n", str(SONGS_PER_LIST), "--epochs", "8", "--space", "embeddings"] if name == "run" else []
 
         def arguments(out: str) -> list[str]:
@@ -199,8 +218,9 @@ class Runs:
         alone_s, stage_s = undisturbed(arguments(self.control), self.logs / f"{number:03d}-control")
         for table, contents in self.contents.items():
             contents.append(digest(read(self.control, table), KEYS[table]))
-        run = Run(number, f"{name} {changes}", alone_s)
-        disturbed(arguments(self.out), run, targets(name, number, stage_s, rng), self.logs / f"{number:03d}", rng)
+        wanted = targets(name, number, {**stage_s, PUBLISH: self.publish_s}, rng)
+        run = Run(number, f"{name} {changes}", alone_s, at_once=bool(rng.random() < 0.5))
+        disturbed(arguments(self.out), run, wanted, self.logs / f"{number:03d}", self.environment)
         run.found = accounts(self.out, self.source)
         run.faults += [*differences(self.out, self.control), *leftovers(self.out)]
         return run
@@ -213,7 +233,7 @@ class Runs:
             strange = [content for content in contents if content not in rest]
             faults += [f"reader {way}: a table that no undisturbed run has published" for _ in strange]
         for way, swapped in seen["swapped"].items():
-            published = int(version_of(Path(self.out), WAYS[way][0]).partition("-")[0] or 0)
+            published = int(version_of(self.out, WAYS[way][0]).partition("-")[0] or 0)
             if swapped > published:
                 faults.append(f"reader {way}: {swapped} looks met a swap, and {published} versions were published")
         return faults
@@ -228,16 +248,22 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--songs-per-style", type=int, default=5, help="of twelve styles, and nine files more")
     parser.add_argument("--out", type=Path, required=True, help="new folder for songs, tables and logs")
+    parser.add_argument("--s3", action="store_true", help="let the OUT of the killed runs lie in a bucket")
+    parser.add_argument("--broken", type=float, default=0.05, help="share of the requests to the bucket to break")
     options = parser.parse_args()
     print_machine("ray")
     folder = options.out.absolute()
-    runs, done = Runs(folder, options.seed, options.songs_per_style), []
-    with ray_of_its_own(), watched(runs.out, folder) as seen_file:
-        while len(done) < options.runs and fewest(all_kills(done))[1] < LEAST_KILLS:
-            done.append(runs(len(done)))
-            print(*done[-1].row(), *done[-1].faults, sep="  ", flush=True)
-    seen = json.loads(seen_file.read_text(encoding="utf-8"))
-    sys.exit(report(done, seen, runs.reader_faults(seen)))
+    where = bucket_behind_faults(folder / "s3", options.broken, options.seed) if options.s3 else nullcontext()
+    with ray_of_its_own(), where as bucket:
+        runs, done = Runs(folder, options.seed, options.songs_per_style, bucket), list[Run]()
+        with watched(runs.out, folder) as seen_file:
+            while len(done) < options.runs and fewest(all_kills(done))[1] < LEAST_KILLS:
+                wanted = fewest(all_kills(done))[0]
+                done.append(runs(len(done), "refresh" if wanted == "refresh" else "run"))
+                print(*done[-1].row(), *done[-1].faults, sep="  ", flush=True)
+        seen = json.loads(seen_file.read_text(encoding="utf-8"))
+        code = report(done, seen, runs.reader_faults(seen), bucket)
+    sys.exit(code)
 
 
 def all_kills(done: list[Run]) -> list[Kill]:
@@ -245,9 +271,11 @@ def all_kills(done: list[Run]) -> list[Kill]:
     return [kill for run in done for kill in run.kills]
 
 
-def report(done: list[Run], seen: dict[str, Any], reader_faults: list[str]) -> int:
+def report(done: list[Run], seen: dict[str, Any], reader_faults: list[str], bucket: Bucket | None = None) -> int:
     """Print the tables and the verdict; return the exit code."""
     print()
+    if bucket:
+        print_table(REQUESTS, [bucket.row()])
     print_table(HEAD, [run.row() for run in done])
     kills = all_kills(done)
     print_table(("killed", *PLACES, "of a refresh", "of a restart", "all"), by_place(kills))

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,13 +28,25 @@ class Command:
     """A musicrec command in a session of its own, which all processes of its Ray belong to.
 
     Until :meth:`clean_up` it stays a zombie when it has ended, so that no other session is given its number.
+
+    Parameters
+    ----------
+    arguments : list of str
+        What stands behind ``musicrec``.
+    log : pathlib.Path
+        What it prints is kept beside that name.
+    environment : mapping of str to str, optional
+        Variables that it is given besides those of this process.
     """
 
-    def __init__(self, arguments: list[str], log: Path) -> None:
+    def __init__(self, arguments: list[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
         self._told, self._complaints = log.with_suffix(".out"), log.with_suffix(".err")
         with self._told.open("w") as told, self._complaints.open("w") as complaints:
             command = [sys.executable, "-c", PROGRAM, *arguments]
-            self._process = subprocess.Popen(command, stdout=told, stderr=complaints, start_new_session=True)
+            variables = {**os.environ, **(environment or {})}
+            self._process = subprocess.Popen(
+                command, env=variables, stdout=told, stderr=complaints, start_new_session=True
+            )
         self._started = time.monotonic()
 
     def wait(self, seconds: float) -> int | None:

@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as pads
 
+from benchmarks.chain.kills_pointers import folder_of, version_of
 from benchmarks.chain.kills_tables import KEYS, digest
-from benchmarks.chain.kills_targets import version_of
 from musicrec.errors import ConfigError, SchemaError
 from musicrec.schemas import SIMILAR
 from musicrec.serve.lookup import SimilarTable
@@ -43,7 +43,7 @@ def read_with_musicrec(out: str) -> pa.Table:
 
 def read_with_arrow(out: str) -> pa.Table:
     """Read all rows; check that the files are of one version, and its footer."""
-    dataset = pads.dataset(f"{out}/similar", format="parquet")
+    dataset = pads.dataset(folder_of(out, "similar"), format="parquet")
     rows = dataset.to_table()
     versions = {Path(file).stem.split("-", 2)[2] for file in dataset.files}
     _require(len(versions) == 1, f"files of {len(versions)} versions")
@@ -56,14 +56,14 @@ def read_with_arrow(out: str) -> pa.Table:
 
 def read_with_pandas(out: str) -> pa.Table:
     """Read all rows."""
-    rows = pa.Table.from_pandas(pd.read_parquet(f"{out}/similar"), SIMILAR, preserve_index=False)
+    rows = pa.Table.from_pandas(pd.read_parquet(folder_of(out, "similar")), SIMILAR, preserve_index=False)
     _require_lists(rows)
     return rows
 
 
 def read_features(out: str) -> pa.Table:
     """Read all rows of another table."""
-    rows = pa.Table.from_pandas(pd.read_parquet(f"{out}/features"), preserve_index=False)
+    rows = pa.Table.from_pandas(pd.read_parquet(folder_of(out, "features")), preserve_index=False)
     _require(len(set(rows["track_id"].to_pylist())) == rows.num_rows, "a song stands twice")
     return rows
 
@@ -118,13 +118,13 @@ def watch(out: str, is_over: Event, seen: Path) -> None:
     parent = multiprocessing.parent_process()
     while not is_over.is_set() and (parent is None or parent.is_alive()):
         for way, (name, read) in WAYS.items():
-            before = version_of(Path(out), name)
+            before = version_of(out, name)
             try:
                 content = digest(read(out), KEYS[name])
             except Exception as e:  # whatever a reader may meet
                 if not contents[way] and isinstance(e, FileNotFoundError | ConfigError | SchemaError):
                     continue  # nothing is published yet
-                if is_swap(e, way, before, version_of(Path(out), name)):
+                if is_swap(e, way, before, version_of(out, name)):
                     swapped[way] += 1
                 else:
                     faults[way].append(f"{time.strftime('%H:%M:%S')} {type(e).__name__}: {e}")

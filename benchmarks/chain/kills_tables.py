@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks.chain.kills_pointers import file_system, folder_of
 from musicrec.audio.formats import EXTENSIONS
 from musicrec.serve.lookup import SimilarTable
 from musicrec.serve.status import versions_of
@@ -24,7 +24,7 @@ KEYS = {
     "embeddings": ["track_id"],
     "similar": ["track_id", "rank"],
 }
-FILES = ("models/mlp/history.parquet", "models/mlp/predictions.parquet")
+FILES = (("models/mlp", "history.parquet"), ("models/mlp", "predictions.parquet"))  # beside the published model
 MADE_BY = {"features": "extract", "mel": "extract", "embeddings": "embed", "similar": "similar"}
 STAGES = ("catalog", "extract", "train", "embed", "similar")
 TIMES = ["seconds"]
@@ -40,7 +40,7 @@ class Accounts(NamedTuple):
 
 def read(out: str, name: str) -> pa.Table:
     """Read a published table as a tool does that knows nothing of musicrec."""
-    return pq.read_table(f"{out}/{name}")
+    return pq.read_table(folder_of(out, name))
 
 
 def content(table: pa.Table, keys: list[str]) -> pa.Table:
@@ -82,10 +82,10 @@ def differences(out: str, control: str) -> Iterator[str]:
         ours, theirs = content(read(out, name), keys), content(read(control, name), keys)
         if not ours.equals(theirs):
             yield f"{name} differs: {_describe(ours, theirs)}"
-    for file in FILES:
-        ours, theirs = read(out, file), read(control, file)
+    for name, file in FILES:
+        ours, theirs = (pq.read_table(f"{folder_of(where, name)}/{file}") for where in (out, control))
         if not ours.equals(theirs):
-            yield f"{file} differs: {_describe(ours, theirs)}"
+            yield f"{name}/{file} differs: {_describe(ours, theirs)}"
 
 
 def _describe(ours: pa.Table, theirs: pa.Table) -> str:
@@ -98,12 +98,14 @@ def _describe(ours: pa.Table, theirs: pa.Table) -> str:
 
 def leftovers(out: str) -> Iterator[str]:
     """Yield what a successful run should not have left: temporary files, work, too many versions, damaged ones."""
-    fs, root = fsspec.core.url_to_fs(out)
+    fs, root = file_system(out)
     names = [name.removeprefix(root).strip("/") for name in fs.find(root, withdirs=True)]
     for name in names:
         parts = name.split("/")
         if parts[-1].startswith(".") and name != ".lock":
             yield f"temporary {name}"
+        elif parts[0] == ".lock" and len(parts) > 1:
+            yield f"claim {name}"
         elif parts[0] == "_work" and len(parts) > 1:
             yield f"work {name}"
     store = Store(out)

@@ -1,7 +1,7 @@
 """Which process to kill, and when: in every stage in turn, whatever its processes do then.
 
-A run has one target for each stage that it goes through. After a kill the command, given again where it has ended, is
-killed in the next stage, so that restarts are killed too.
+A run has two targets for each stage that it goes through. After a kill the command, given again where it has ended, is
+killed there again, and then in the next stage, so that restarts are killed too.
 """
 
 import os
@@ -9,19 +9,21 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.chain.kills_command import STAGES, Command
+from benchmarks.chain.kills_pointers import is_publishing
 
-PUBLISH = "publish"  # the part of the stage similar in which a version is written and swapped in
+PUBLISH = "publish"  # the part of the stage similar in which a version is written and swapped in, and older ones go
 PLACES = ("extract", "train", "embed", "similar", PUBLISH)
 WORK = "busy worker"
 KINDS = (WORK, "driver", "raylet", "gcs_server", "idle worker")
+KILLS_IN_A_PLACE = 2  # of one run: the second is often that of a restart
 SECONDS_OF_WORK = 0.5  # a worker is killed within so many seconds after it was first seen at work
-SECONDS_OF_WRITING = 0.03
 SECONDS_BETWEEN_LOOKS = 0.005
 
 
@@ -43,7 +45,7 @@ class Kill(NamedTuple):
 
 
 def targets(command: str, number: int, stage_s: dict[str, float], rng: np.random.Generator) -> list[Target]:
-    """Return the targets of a run, in order; over five runs each kind of process is killed in each place.
+    """Return the targets of a run, in order; over three runs each kind of process is killed in each place.
 
     Parameters
     ----------
@@ -52,25 +54,25 @@ def targets(command: str, number: int, stage_s: dict[str, float], rng: np.random
     number : int
         Number of the run.
     stage_s : dict
-        Seconds of each stage in a run that was left alone.
+        Seconds of each stage in a run that was left alone, and of ``PUBLISH``.
     rng : numpy.random.Generator
         Draws the moments.
     """
     places = [place for place in PLACES if command == "run" or place != "train"]
     found = []
-    for place in places:
-        kind = KINDS[(number + PLACES.index(place)) % len(KINDS)] if place != PUBLISH else "driver"
-        stage = stage_s.get(place, 0.0)
-        most = SECONDS_OF_WRITING if place == PUBLISH else min(stage, SECONDS_OF_WORK) if kind == WORK else stage
+    for place, i in product(places, range(KILLS_IN_A_PLACE)):
+        turn = KILLS_IN_A_PLACE * number + i + PLACES.index(place)
+        kind = KINDS[turn % len(KINDS)] if place != PUBLISH else "driver"
+        most = min(stage_s.get(place, 0.0), SECONDS_OF_WORK if kind == WORK else float("inf"))
         found.append(Target(place, kind, float(rng.uniform(0, most))))
     return found
 
 
-def strike(command: Command, target: Target, out: Path) -> str | None:
+def strike(command: Command, target: Target, out: str) -> str | None:
     """Kill a process of a kind where it is wanted; return what it did, or None if the command has passed that place."""
     first_seen = None
     while command.wait(0) is None and not _has_passed(command.stage, target.place):
-        if _is_at(command.stage, target.place, out):
+        if first_seen or _is_at(command.stage, target.place, out):  # what tidies up after the swap is killed too
             pids = command.processes().get(target.kind, [])
             first_seen = first_seen or (time.monotonic() if pids else None)
             if pids and first_seen and time.monotonic() >= first_seen + target.delay_s:
@@ -92,24 +94,8 @@ def _has_passed(stage: str, place: str) -> bool:
     return order.index(stage) > order.index("similar" if place == PUBLISH else place)
 
 
-def _is_at(stage: str, place: str, out: Path) -> bool:
+def _is_at(stage: str, place: str, out: str) -> bool:
     return stage == "similar" and is_publishing(out) if place == PUBLISH else stage == place
-
-
-def is_publishing(out: Path) -> bool:
-    """Return whether a version of the lists is there that is newer than the published one."""
-    with suppress(OSError):
-        newest = max((f.name for f in (out / "_versions" / "similar").iterdir() if f.is_dir()), default="")
-        return newest > version_of(out, "similar")
-    return False
-
-
-def version_of(out: Path, name: str) -> str:
-    """Return the name of the published version of a table, which begins with its number; empty if there is none."""
-    with suppress(OSError):
-        link = (out / name).readlink()
-        return link.parent.name if link.name == "parts" else link.name
-    return ""
 
 
 def by_place(kills: list[Kill]) -> Iterator[tuple[Any, ...]]:
