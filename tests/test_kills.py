@@ -1,6 +1,7 @@
 """The benchmark that kills processes of the chain would see a lost song, a doubled one, half a table."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from benchmarks.chain import kills
+from benchmarks.chain import kills, kills_bucket
 from benchmarks.chain import kills_reader as reader
 from benchmarks.chain import kills_tables as tables
 from benchmarks.chain import kills_targets as aims
-from benchmarks.chain.kills_pointers import is_publishing
+from benchmarks.chain.kills_pointers import file_system, folder_of, is_publishing, version_of
 from musicrec.cluster.tasks import run_bounded
 from musicrec.errors import MusicrecError
 
@@ -32,11 +33,28 @@ def out(chain, tmp_path):
     return tmp_path / "out"
 
 
+@pytest.fixture
+def out_in_bucket(chain, s3):
+    """The same OUT in a bucket, where a link is an object that says where it leads."""
+    where = f"s3://{s3.bucket()}/out"
+    fs, root = file_system(where)
+    for path in chain.out.rglob("*"):
+        name = path.relative_to(chain.out).as_posix()
+        if path.is_symlink():
+            fs.pipe_file(f"{root}/{name}", str(path.resolve().relative_to(chain.out.resolve())).encode())
+        elif path.is_file() and name[0] != ".":
+            fs.put_file(str(path), f"{root}/{name}")
+    return where
+
+
 def edit(out, name, change):
     """Write another content into the first part of a table."""
-    part = min((out / name).glob("*.parquet"))
-    table = pq.read_table(part)
-    pq.write_table(change(table).replace_schema_metadata(table.schema.metadata), part)
+    fs, folder = file_system(folder_of(str(out), name))
+    part = min(fs.glob(f"{folder}/*.parquet"))
+    with fs.open(part) as file:
+        table = pq.read_table(file)
+    with fs.open(part, "wb") as file:
+        pq.write_table(change(table).replace_schema_metadata(table.schema.metadata), file)
 
 
 def without_first_song(table):
@@ -83,6 +101,63 @@ def test_the_reader_refuses_half_a_table(out, change):
     for way in ("pyarrow", "pandas"):
         with pytest.raises(reader.BrokenError):
             reader.WAYS[way][1](str(out))
+
+
+def test_a_whole_out_in_a_bucket_passes(chain, out_in_bucket, synthetic):
+    assert tables.accounts(out_in_bucket, synthetic) == ([], [])
+    assert list(tables.differences(out_in_bucket, str(chain.out))) == []
+    assert list(tables.leftovers(out_in_bucket)) == []
+    for name, read in reader.WAYS.values():
+        keys = tables.KEYS[name]
+        assert tables.digest(read(out_in_bucket), keys) == tables.digest(chain.read(name), keys)
+    assert version_of(out_in_bucket, "similar") == chain.versions("similar").published
+    assert version_of(out_in_bucket, "none") == ""
+    assert not is_publishing(out_in_bucket)
+
+
+def test_a_lost_song_a_doubled_one_and_half_a_table_are_found_in_a_bucket(chain, out_in_bucket, synthetic):
+    edit(out_in_bucket, "similar", without_first_song)
+    edit(out_in_bucket, "features", with_first_row_twice)
+    found = tables.accounts(out_in_bucket, synthetic)
+    assert [line.split(":")[0] for line in found.lost] == ["similar"]
+    assert [line.split(":")[0] for line in found.doubled] == ["features"]
+    different = [line.split()[0] for line in tables.differences(out_in_bucket, str(chain.out))]
+    assert different == ["features", "similar"]
+    for way in ("pyarrow", "pandas", "features"):
+        with pytest.raises(reader.BrokenError):
+            reader.WAYS[way][1](out_in_bucket)
+
+
+def test_what_killed_runs_leave_in_a_bucket_is_found(out_in_bucket):
+    fs, root = file_system(out_in_bucket)
+    fs.pipe_file(f"{root}/.lock/0123.json", b"{}")
+    fs.pipe_file(f"{root}/_work/embed/shard.parquet", b"")
+    fs.pipe_file(f"{root}/_versions/similar/00007-ffffffff/parts/part-00000.parquet", b"")
+    assert is_publishing(out_in_bucket)
+    fs.rm_file(min(fs.find(f"{root}/_versions/similar/{version_of(out_in_bucket, 'similar')}/_sidecar")))
+    found = "\n".join(tables.leftovers(out_in_bucket))
+    for told in ("claim .lock/0123.json", "work _work/embed", "no version of similar: 00007", "version 00001"):
+        assert told in found
+
+
+@pytest.mark.thorough
+def test_a_killed_run_reaches_its_bucket_through_faults_that_are_counted_and_its_checks_reach_it_past_them(tmp_path):
+    with kills_bucket.bucket_behind_faults(tmp_path, share=0.3, seed=0) as bucket:
+        program = (
+            "from musicrec.files.paths import *; import sys\n"
+            "for i in range(40): path = to_path(sys.argv[1]) / str(i); write_atomic(path, bytes(9)); read_bytes(path)"
+        )
+        subprocess.run(
+            [sys.executable, "-c", program, bucket.out], env={**os.environ, **bucket.environment}, cwd=ROOT, check=True
+        )
+        counted = dict(zip(kills_bucket.HEAD, bucket.row(), strict=True))
+        fs, root = file_system(bucket.out)
+        assert len(fs.find(root)) == 40
+        assert bucket.row() == list(counted.values())
+    assert counted["requests"] > counted["uploads"] >= 40
+    assert counted["broken"] == bucket.proxy.faults.total() >= 10
+    assert counted["cut upload"] >= 3
+    assert "AWS_ENDPOINT_URL" not in os.environ
 
 
 @pytest.mark.thorough
@@ -216,6 +291,17 @@ def test_the_report_tells_kills_by_place_and_what_was_broken(capsys, lost, reade
     assert "≥ 8 kills in each place: NOT reached; 0 in embed" in printed
 
 
+def test_the_report_tells_how_many_requests_were_broken_and_uploads_cut(capsys):
+    proxy = kills_bucket.Proxy("http://127.0.0.1:1", 0.05)
+    proxy.requests.update({("GET", "/kills/out/a"): 70, ("PUT", "/kills/out/a"): 9, ("PUT", "/kills/out/b"): 21})
+    proxy.faults.update({"cut upload": 3, "internal": 2})
+    seen = {"looks": dict.fromkeys(reader.WAYS, 9), "contents": {}, "swapped": {}, "faults": {}}
+    kills.report([kills.Run(0, "run new", 10.0)], seen, [], kills_bucket.Bucket("s3://kills/out", {}, proxy))
+    head, row = (re.split(" {2,}", line.strip()) for line in capsys.readouterr().out.strip().splitlines()[:2])
+    counted = dict(zip(head, row, strict=True))
+    assert [counted[name] for name in ("requests", "uploads", "broken", "cut upload")] == ["100", "30", "5", "3"]
+
+
 @pytest.mark.parametrize(("published", "newest", "writes"), [(1, 1, False), (1, 2, True), (0, 1, True), (2, 1, False)])
 def test_a_version_is_being_published_while_one_is_newer_than_the_link(tmp_path, published, newest, writes):
     for number in range(1, newest + 1):
@@ -235,10 +321,12 @@ def test_a_ray_that_died_under_a_run_is_told_in_a_line(ray_session, monkeypatch)
 
 
 @pytest.mark.slow
-def test_a_few_kills_cost_no_song_and_no_reader_sees_half_a_table(tmp_path):
-    options = ["--runs", "2", "--seed", "1", "--out", tmp_path / "k"]
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("where", [[], ["--s3"]], ids=["folder", "bucket"])
+def test_a_few_kills_cost_no_song_and_no_reader_sees_half_a_table(tmp_path, where):
+    options = ["--runs", "2", "--seed", "1", "--out", tmp_path / "k", *where]
     command = [sys.executable, "-m", "benchmarks.chain.kills", *map(str, options)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    held = r"^\d kills, .*: 0 songs lost, 0 doubled, 0 other faults, 0 tables not whole in \d{3,} looks: held$"
+    held = r"^\d+ kills, .*: 0 songs lost, 0 doubled, 0 other faults, 0 tables not whole in \d{3,} looks: held$"
     assert re.search(held, ended.stdout, re.MULTILINE), ended.stdout
