@@ -22,6 +22,7 @@ METRICS = {"cosine": candidates.COSINE, "euclidean": candidates.EUCLIDEAN, "inne
 BLOCK_ROWS = 768  # the codes of so many rows stay in a core's cache while they are compared with all columns
 PRODUCT_COLUMNS = 2048
 LARGE = 2.0**40
+MOST_EXPONENT = 1023  # of a finite power of two
 
 
 class Lists(NamedTuple):
@@ -63,7 +64,7 @@ def prepare(vectors: ArrayLike, metric: str) -> Vectors:
     largest = candidates.largest_magnitude(matrix)
     if np.isinf(largest):
         raise ValueError(f"vectors of shape {np.shape(vectors)}: expected a finite matrix [N, d]")
-    unit = float(np.ldexp(1.0, np.frexp(largest)[1]))  # a power of two
+    unit = float(np.ldexp(1.0, min(np.frexp(largest)[1], MOST_EXPONENT)))  # a power of two
     if not 1 / LARGE < unit < LARGE:
         matrix = matrix.astype(np.float64) / unit  # no square overflows or underflows, and no score changes
     else:

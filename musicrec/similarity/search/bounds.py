@@ -37,7 +37,7 @@ class Vectors(NamedTuple):
     """Vectors as the kernels read them."""
 
     values: NDArray[Any]  # [N, d], float32 or float64, d a multiple of LANES
-    inverse_norms: NDArray[np.float64]  # [N]; all ones unless the metric is cosine
+    inverse_norms: NDArray[np.float64]  # [N]; ones for distances; for inner products, powers of two for codes alone
     unit: float  # the values were divided by it
 
     def rows(self, which: Any) -> "Vectors":  # noqa: ANN401 - as an index of NumPy

@@ -112,9 +112,9 @@ def levels_of(given: Vectors, numbers: Rows, n: int, metric: int, screen: str, *
     start = 0
     while start < len(order):
         shortest = lengths[order[start]] / RATIO if start else np.inf
-        if lengths[order[start]] <= NEGLIGIBLE * lengths[order[0]]:
-            shortest = 0.0
         stop = max(start + FEW, int(np.searchsorted(-lengths[order], -shortest)))
+        if lengths[order[start]] <= NEGLIGIBLE * lengths[order[0]]:
+            stop = len(order)
         stop = min(stop, start + (most or len(order)), len(order))
         rows = np.sort(order[start:stop])
         ends = float(lengths[order[stop - 1]]), float(lengths[order[start]])
@@ -153,13 +153,15 @@ class _Seekers(NamedTuple):
     def may_enter(self, rows: Rows, level: Level) -> NDArray[np.bool_]:
         """Return which lists in some rows a song of a level may enter, by its length alone."""
         lengths, unit = self.lengths[rows], self.given.unit
-        if self.scale.metric == INNER:
-            best = lengths * level.longest * unit**2
-            slack = ROUNDING * best
-        else:
-            best = -np.maximum(0.0, np.maximum(lengths - level.longest, level.shortest - lengths)) * unit
-            slack = ROUNDING * (lengths + level.longest) * unit
-        may: NDArray[np.bool_] = best + slack >= _score_of_floors(self.lists.floors[rows])
+        with np.errstate(over="ignore", under="ignore"):
+            if self.scale.metric == INNER:
+                best = lengths * unit * level.longest * unit
+                slack = ROUNDING * best
+            else:
+                best = -np.maximum(0.0, np.maximum(lengths - level.longest, level.shortest - lengths)) * unit
+                slack = ROUNDING * (lengths + level.longest) * unit
+            as_scores = (best + slack).astype(np.float32)  # infinite where scores are
+        may: NDArray[np.bool_] = as_scores >= _score_of_floors(self.lists.floors[rows])
         return may
 
     def look(self, rows: Rows, levels: Iterable[Level]) -> None:
@@ -175,17 +177,15 @@ class _Seekers(NamedTuple):
 
     def _look_in(self, level: Level, rows: Rows, *, may_guess: bool) -> None:
         given, lengths, lists = self.given.rows(rows), self.lengths[rows], self.lists
-        look = partial(nearest_to, numbers=lists.songs[rows], depth=lists.depth, may_guess=may_guess)
         if self.scale.metric == EUCLIDEAN:
             projection, songs = _codes_for(level, self.levels, given, float(lengths.max()))
-            found, factors = look(projection, songs, given, floors=lists.floors[rows]), np.ones(len(rows))
         else:
-            powers, (projection, _, songs) = _powers(level.longest, lengths), level.coded()
-            factors = np.ldexp(1.0, powers) if level.longest else np.zeros(len(rows))  # without it, all scores are 0
-            queries = given._replace(values=given.values * factors.astype(given.values.dtype)[:, None])
-            found = look(projection, songs, queries, floors=rescaled(lists.floors[rows], powers))
-            factors = np.ldexp(1.0, -powers)
-        candidates.offer(self.scale, lists, rows, found, factors)
+            projection, _, songs = level.coded()
+            given = given._replace(inverse_norms=_factors(level.longest, lengths))
+        found = nearest_to(
+            projection, songs, given, lists.songs[rows], lists.depth, floors=lists.floors[rows], may_guess=may_guess
+        )
+        candidates.offer(self.scale, lists, rows, found)
 
 
 def fill(lists: CandidateLists, given: Vectors, all_songs: Levels, scale: candidates.ScoreScale) -> None:
@@ -286,11 +286,12 @@ def _longer(projection: Projection, given: Vectors, of_songs: Vectors) -> Projec
     return bounds.for_vectors_of(max(longer.longest, bounds.longest(longer, of_songs)), longer)
 
 
-def _powers(longest: float, lengths: Lengths) -> Rows:
-    """Return the powers of two that bring vectors to between half a length and all of it; 0 where there are none."""
-    known = (lengths > 0) & (longest > 0)
-    ratios = np.divide(longest, lengths, out=np.ones(len(lengths)), where=known)
-    return np.floor(np.log2(ratios)).astype(np.int64)
+def _factors(longest: float, lengths: Lengths) -> Lengths:
+    """Return the powers of two that bring vectors to between half a length and all of it; 0 for a length of 0."""
+    if not longest:
+        return np.zeros(len(lengths))  # all scores are 0
+    ratios = np.divide(longest, lengths, out=np.ones(len(lengths)), where=lengths > 0)
+    return np.ldexp(1.0, np.floor(np.log2(ratios)).astype(np.int64))
 
 
 def _score_of_floors(floors: NDArray[np.uint64]) -> Lengths:
@@ -298,10 +299,3 @@ def _score_of_floors(floors: NDArray[np.uint64]) -> Lengths:
     scores = np.empty(len(floors))
     candidates.read_scores(floors, scores)
     return scores
-
-
-def rescaled(keys: NDArray[np.uint64], powers: Rows) -> NDArray[np.uint64]:
-    """Return keys of scores times powers of two; no key stays none."""
-    new = np.zeros_like(keys)
-    candidates.rescale(keys, np.ldexp(1.0, powers), new)
-    return new

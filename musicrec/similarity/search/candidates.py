@@ -36,7 +36,7 @@ class CandidateLists(NamedTuple):
     """Songs encoded for the screen, and the candidate list of each."""
 
     vectors: NDArray[Any]  # [N, d], d a multiple of LANES
-    inverse_norms: NDArray[np.float64]  # [N]
+    inverse_norms: NDArray[np.float64]  # [N]; the codes are those of the vectors times these
     songs: NDArray[np.int64]  # [N]: the number of each song in the lists
     codes: NDArray[Any]  # [N + padding, K]
     starts: NDArray[Any]  # [N + padding]: the offset, less what unsigned columns add to the product
@@ -50,6 +50,7 @@ class CandidateLists(NamedTuple):
 
 
 FINITE = np.finfo(np.float64).max
+LARGEST_SCORE, SMALLEST_SCORE = float(np.finfo(np.float32).max), float(np.finfo(np.float32).smallest_subnormal)
 LEAST_ROOM = 32  # least room for candidates beyond the length of a finished list
 
 
@@ -133,21 +134,40 @@ def score_of(key):
 
 
 @inlined_kernel
-def _limit(scale, key):
-    """Return a lower bound on the screen's sum of any pair whose key is larger."""
+def _limit(scale, key, factor):
+    """Return a lower bound on the screen's sum of any pair whose key is larger; its codes have this factor."""
     s = np.float64(score_of(key))
     if scale.metric == EUCLIDEAN:
         s = -0.5 * (s / scale.unit) ** 2
     elif scale.metric == INNER:
-        s /= scale.unit * scale.unit
-    return least_sum(scale, s)
+        s = s / scale.unit / scale.unit * factor
+    return _least_sum(scale, s, factor)
 
 
 @inlined_kernel
-def least_sum(scale, similarity):
-    """Return a lower bound on the screen's sum of any pair at least as similar, even if only after float32 rounding."""
-    s = similarity - (scale.slack + SCORE_ROUNDING * np.abs(similarity) + scale.shift)
-    return np.minimum(np.float64(MOST), np.maximum(-np.float64(MOST), np.floor(s / scale.step) - 1))
+def _least_sum(scale, similarity, factor):
+    """Return a lower bound on the screen's sum of any pair at least as similar, even if only after float32 rounding.
+
+    Scores beyond the range of float32 are infinite, and ties; near its smallest number, they are rounded to that.
+    """
+    s, worst = similarity, -np.inf
+    if scale.metric == EUCLIDEAN:
+        worst = -0.5 * (LARGEST_SCORE / scale.unit) ** 2
+        s = -0.5 * (np.sqrt(max(0.0, -2.0 * s)) + SMALLEST_SCORE / scale.unit) ** 2
+    elif scale.metric == INNER:
+        worst = -LARGEST_SCORE / scale.unit / scale.unit * factor
+        s = min(s, -worst) - SMALLEST_SCORE / scale.unit / scale.unit * factor
+    if not s > worst:
+        return -np.float64(MOST)
+    s -= scale.slack + SCORE_ROUNDING * abs(s) + scale.shift
+    return min(np.float64(MOST), max(-np.float64(MOST), np.floor(s / scale.step) - 1))
+
+
+@kernel
+def least_sums(scale, similarities, factors, sums):
+    """Write a lower bound on the screen's sum of any pair at least as similar, for lists whose codes have factors."""
+    for i in range(similarities.size):
+        sums[i] = _least_sum(scale, similarities[i], factors[i])
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------
@@ -163,7 +183,7 @@ def keep_best(scale, lists, i):
     lists.counts[i] = n
     if worst > lists.floors[i]:
         lists.floors[i] = worst
-        lists.limits[i] = _limit(scale, worst)
+        lists.limits[i] = _limit(scale, worst, lists.inverse_norms[i])
 
 
 @inlined_kernel
@@ -226,7 +246,8 @@ def inverse_norms(vectors, inverse):
 def set_limits(scale, lists):
     """Bring the limits of the screen in line with the floors of the lists."""
     for i in range(lists.floors.size):
-        lists.limits[i] = _limit(scale, lists.floors[i]) if lists.floors[i] else NO_LIMIT
+        floor = lists.floors[i]
+        lists.limits[i] = _limit(scale, floor, lists.inverse_norms[i]) if floor else NO_LIMIT
 
 
 @kernel
@@ -294,21 +315,12 @@ def read_scores(keys, scores):
 
 
 @kernel
-def rescale(keys, factors, new):
-    """Write keys of the same songs with scores times factors, powers of two."""
-    for i in range(keys.size):
-        if keys[i]:
-            new[i] = key_of(np.float32(score_of(keys[i]) * factors[i]), song_of(keys[i]))
-
-
-@kernel
-def offer(scale, lists, rows, found, factors):
-    """Offer to the lists in some rows what other lists hold, with scores times factors, powers of two."""
+def offer(scale, lists, rows, found):
+    """Offer to the lists in some rows what other lists hold."""
     for k in range(rows.size):
         i = rows[k]
         for rank in range(found.counts[k]):
             key = found.keys[k, rank]
-            key = key_of(np.float32(score_of(key) * factors[k]), song_of(key))
             if key > lists.floors[i]:
                 lists.keys[i, lists.counts[i]] = key
                 lists.counts[i] += 1

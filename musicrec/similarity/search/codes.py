@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicrec.simd.lanes import LANES, as_in, kernel, lane_sum, load_at, spread, store_at
-from musicrec.similarity.search.candidates import COSINE, EUCLIDEAN
+from musicrec.similarity.search.candidates import EUCLIDEAN
 from musicrec.similarity.search.screens import PANEL
 
 ROUNDING = 4e-6  # bound on the rounding of float32 sums, relative to the longest vector, with room to spare
@@ -54,7 +54,7 @@ def about_centre(vectors, inverse_norms, metric, centre, about, own):
     """Subtract the centre in float64, so that the difference stays precise even where the centre is far from zero."""
     width = vectors.shape[1]
     for i in range(vectors.shape[0]):
-        length = inverse_norms[i] if metric == COSINE else 1.0
+        length = 1.0 if metric == EUCLIDEAN else inverse_norms[i]
         total = spread(0.0)
         for at in range(0, width, LANES):
             middle = as_in(own, load_at(centre, at))
@@ -69,7 +69,7 @@ def largest_square(vectors, inverse_norms, metric, centre):
     """Return the squared length of the longest vector, measured from the centre."""
     width, largest = vectors.shape[1], 0.0
     for i in range(vectors.shape[0]):
-        length = inverse_norms[i] if metric == COSINE else 1.0
+        length = 1.0 if metric == EUCLIDEAN else inverse_norms[i]
         total = spread(0.0)
         for at in range(0, width, LANES):
             left = as_in(inverse_norms, load_at(vectors, i * width + at)) * length

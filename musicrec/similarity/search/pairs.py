@@ -43,7 +43,9 @@ def _score(scale, total, inverse_norms):
     """Return the score from the sum of squared differences or of products, and the product of the inverse norms."""
     if scale.metric == EUCLIDEAN:
         return np.float32(-np.sqrt(total) * scale.unit)
-    return np.float32(min(1.0, max(-1.0, total * inverse_norms)) if scale.metric == COSINE else total * scale.unit**2)
+    if scale.metric == COSINE:
+        return np.float32(min(1.0, max(-1.0, total * inverse_norms)))
+    return np.float32(total * scale.unit * scale.unit)  # the square of the unit may be infinite
 
 
 @kernel

@@ -38,7 +38,8 @@ def start_from_clusters(projection: Projection, lists: CandidateLists, starts: N
         for first in range(start, stop, AT_ONCE):
             rows = slice(first, min(first + AT_ONCE, stop))
             centred, own = _about_centre(projection, lists, rows)
-            lists.limits[rows] = _limits(projection, centred @ centred.T + own.astype(np.float32), own, lists.depth + 1)
+            similar = centred @ centred.T + own.astype(np.float32)
+            lists.limits[rows] = _limits(projection, similar, own, lists.inverse_norms[rows], lists.depth + 1)
 
 
 def guess_from_sample(projection: Projection, new: CandidateLists, lists: CandidateLists) -> NDArray[Any]:
@@ -67,7 +68,8 @@ def guess_from_sample(projection: Projection, new: CandidateLists, lists: Candid
     for first in range(0, len(new.songs), AT_ONCE):
         rows = slice(first, min(first + AT_ONCE, len(new.songs)))
         ours, own = _about_centre(projection, new, rows)
-        new.limits[rows] = _limits(projection, ours @ theirs.T + offsets.astype(np.float32), own, nth)
+        similar = ours @ theirs.T + offsets.astype(np.float32)
+        new.limits[rows] = _limits(projection, similar, own, new.inverse_norms[rows], nth)
     return new.limits.copy()
 
 
@@ -77,10 +79,18 @@ def _about_centre(
     return projection.about_centre(Vectors(lists.vectors, lists.inverse_norms, projection.unit).rows(which))
 
 
-def _limits(projection: Projection, similarity: NDArray[Any], own: NDArray[np.float64], nth: int) -> NDArray[Any]:
+def _limits(
+    projection: Projection,
+    similarity: NDArray[Any],
+    own: NDArray[np.float64],
+    factors: NDArray[np.float64],
+    nth: int,
+) -> NDArray[Any]:
     """Return limits from the n-th largest of similarities [rows, songs], which lack each row's `own` term."""
     if similarity.shape[1] < nth:
         return np.full(len(own), candidates.NO_LIMIT)
     similarity.partition(-nth, axis=1)
-    limits: NDArray[Any] = candidates.least_sum(projection.scale, similarity[:, -nth] + own + projection.scale.shift)
+    limits = np.empty(len(own))
+    nth_best = similarity[:, -nth] + own + projection.scale.shift
+    candidates.least_sums(projection.scale, nth_best, factors, limits)
     return limits

@@ -140,3 +140,35 @@ def test_odd_spreads_of_lengths_give_the_lists_of_a_plain_ranking(metric, songs,
         ties = scores != expected[1]  # rounded the other way, from sums in another order
         assert (ids == expected[0])[~ties.any(axis=1)].all()
         assert ties.mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        np.repeat([1.0, 1e-20], [5, 395]),  # few long ones, so lists hold short ones
+        np.repeat([1.0, 1e-30], [5, 395]),
+        np.repeat([1.0, 1e-40], [200, 200]),  # float32 has fewer digits there
+        np.logspace(-40, 0, 400),
+        np.logspace(0, 30, 400),  # products are infinite as float32
+        np.logspace(0, 100, 400),
+    ],
+    ids=["short", "very short", "denormal", "down to denormal", "up to infinite", "float64 alone"],
+)
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("screen", available())
+def test_levels_change_no_list_by_inner_product_however_far_apart_lengths_are(lengths, kind, screen, monkeypatch):
+    if lengths.max() > np.finfo(kind).max:
+        pytest.skip("float32 holds no such number")
+    songs = (np.random.default_rng(5).normal(size=(400, 16)) * lengths[:, None]).astype(kind)
+    found = top_n(songs, 20, "inner", screen=screen)
+    monkeypatch.setattr(by_length, "APART", np.inf)
+    expected = top_n(songs, 20, "inner", screen=screen)
+    assert found.ids.tolist() == expected.ids.tolist()
+    assert found.scores.tobytes() == expected.scores.tobytes()
+
+
+def test_songs_of_no_length_are_one_level():
+    songs = heavy(900, np.random.default_rng(0))
+    songs[300:] = 0
+    levels = by_length.levels_of(prepare(songs, "inner"), np.arange(900), 5, METRIC_NUMBERS["inner"], "product").levels
+    assert [level.n_songs for level in levels if not level.longest] == [levels[-1].n_songs]
