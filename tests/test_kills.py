@@ -325,7 +325,7 @@ def test_a_ray_that_died_under_a_run_is_told_in_a_line(ray_session, monkeypatch)
 @pytest.mark.parametrize("where", [[], ["--s3"]], ids=["folder", "bucket"])
 def test_a_few_kills_cost_no_song_and_no_reader_sees_half_a_table(tmp_path, where):
     options = ["--runs", "1", "--seed", "1", "--out", tmp_path / "k", *where]
-    program = "from benchmarks.chain.kills import main; main()"  # with -m, its result would take the place of the kept one
+    program = "from benchmarks.chain.kills import main; main()"  # with -m, its result would replace the kept one
     command = [sys.executable, "-c", program, *map(str, options)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
