@@ -15,7 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 from musicrec.errors import ConfigError, PublishError
 from musicrec.similarity import METRICS, Lists, check_lists, churn, list_quality, quality, top_n
 from musicrec.similarity.list_quality import SCORE_RANGE
-from musicrec.similarity.search import exact
+from musicrec.similarity.search import within
 from musicrec.similarity.search.screens import DEVICE, available
 
 metrics = pytest.mark.parametrize("metric", sorted(METRICS))
@@ -99,7 +99,7 @@ def test_top_n_is_brute_force_for_any_split_and_screen(metric, vectors, n, windo
     cut = data.draw(st.integers(0, len(vectors)))
     for screen in SCREENS:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(exact, "WINDOWS", windows)
+            patch.setattr(within, "WINDOWS", windows)
             assert_same(top_n(vectors, n, metric, screen=screen), expected)
         halves = [top_n(vectors, n, metric, rows=rows, screen=screen) for rows in ((0, cut), (cut, len(vectors)))]
         assert_same([np.concatenate(part) for part in zip(*halves, strict=True)], expected)
