@@ -5,11 +5,14 @@ lists are made shard by shard. A process holds one part of the songs at a time, 
 stays when the process ends early, and is not made again.
 """
 
+import errno
+import fcntl
 import hashlib
 import mmap
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +35,8 @@ SONGS_PER_PART = 131_072  # a multiple of PANEL; 100 MB at 128 coordinates
 SONGS_PER_SHARD = 32_768  # divides SONGS_PER_PART
 AT_ONCE = 65_536  # rows
 SMALL = 4096  # bytes of a file that is read rather than mapped
-PLAN = "plan.npz"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+MARK, PLAN = "top_n_on_disk", "plan.npz"  # the mark is there before all other files, and is locked
 PADDED = ("codes", "starts", "offsets")
 
 
@@ -57,7 +61,8 @@ def top_n_on_disk(
         Length of the lists.
     folder : path
         A new folder for the work and the lists, or that of an earlier call with the same vectors and options, which is
-        then gone on with. It takes about twice the bytes of the vectors, and 8 N n bytes for the lists.
+        then gone on with; several processes may do so at once. It takes about twice the bytes of the vectors, and
+        8 N n bytes for the lists.
     metric, screen
         As in :func:`top_n`.
     probes : int, optional
@@ -75,7 +80,8 @@ def top_n_on_disk(
     Raises
     ------
     ConfigError
-        The metric or the screen is unknown, `n` is below 1, or `folder` holds work on other vectors.
+        The metric or the screen is unknown, `n` is below 1, or `folder` holds other files or work on other vectors, or
+        has no room.
     ValueError
         `vectors` is not a matrix of at least two rows, or it holds NaN or infinite values.
 
@@ -120,21 +126,16 @@ class WorkOnDisk:
         screen: str | None = None,
         probes: int | None = None,
     ) -> None:
+        vectors = vectors if isinstance(vectors, np.ndarray) else np.asarray(vectors)
         if np.ndim(vectors) != 2 or len(vectors) < 2:
             raise ValueError(f"vectors of shape {np.shape(vectors)}: expected a finite matrix [N, d] of 2 rows or more")
         screen = check(n, metric, screen)
         self._folder, self._n, self._n_songs, self.probes = folder, min(n, len(vectors) - 1), len(vectors), probes
         self.n_shards = -(-self._n_songs // SONGS_PER_SHARD)
         made_of = f"{_digest(vectors)} {self._n} {metric} {screen} {probes}"
-        if not (folder / PLAN).exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            given = prepare(_as_wide(vectors, folder / "padded.npy"), metric)
-            projection = bounds.fit(given, METRICS[metric], self._n, screen)
-            clusters = cluster(projection, given, None if probes is None else n_clusters(self._n_songs))
-            _write_songs(folder, given, projection, clusters)
-            with replacing(folder / PLAN) as path, path.open("wb") as file:
-                plan: dict[str, Any] = {"made_of": made_of, **projection._asdict(), **clusters._asdict()}
-                np.savez(file, **plan)
+        with _alone(folder):
+            if not (folder / PLAN).exists():
+                self._plan(vectors, metric, screen, made_of)
         with np.load(folder / PLAN) as of:
             if str(of["made_of"]) != made_of:
                 raise ConfigError(f"{folder} holds lists of other vectors or with other options: give a new folder")
@@ -149,6 +150,16 @@ class WorkOnDisk:
             **arrays, limits=limits, floors=floors, counts=counts, keys=candidates.room(0, 0), depth=0
         )
 
+    def _plan(self, vectors: NDArray[Any], metric: str, screen: str, made_of: str) -> None:
+        """Write the songs with their codes, and then how they were made."""
+        given = prepare(_as_wide(vectors, self._folder / "padded.npy"), metric)
+        projection = bounds.fit(given, METRICS[metric], self._n, screen)
+        clusters = cluster(projection, given, None if self.probes is None else n_clusters(self._n_songs))
+        _write_songs(self._folder, given, projection, clusters)
+        with _room(self._folder), replacing(self._folder / PLAN) as path, path.open("wb") as file:
+            plan: dict[str, Any] = {"made_of": made_of, **projection._asdict(), **clusters._asdict()}
+            np.savez(file, **plan)
+
     def places(self, shard: int) -> range:
         """Return the places of the songs of a shard."""
         return range(shard * SONGS_PER_SHARD, min((shard + 1) * SONGS_PER_SHARD, self._n_songs))
@@ -162,7 +173,7 @@ class WorkOnDisk:
         parts = self._parts(places.start // SONGS_PER_PART * SONGS_PER_PART)
         new = lists_of_places(self._projection, self._clusters, parts, new, places.start, probes=self.probes)
         found = as_lists(new._replace(songs=np.arange(len(places))), len(places), self._n)
-        with replacing(done) as path, path.open("wb") as file:
+        with _room(done), replacing(done) as path, path.open("wb") as file:
             np.savez(file, **found._asdict())
 
     def songs(self, shard: int) -> NDArray[np.int64]:
@@ -178,19 +189,24 @@ class WorkOnDisk:
     def lists(self) -> Lists:
         """Return the lists of all shards, which must be made, in the order of the vectors."""
         files = [self._folder / f"{name}.npy" for name in Lists._fields]
-        if not all(file.exists() for file in files):
-            unready = [file.with_suffix(".unready") for file in files]
-            shape = self._n_songs, self._n
-            found = [_new_map(file, shape, kind) for file, kind in zip(unready, (np.int32, np.float32), strict=True)]
-            for shard in range(self.n_shards):
-                for array, of_shard in zip(found, self.shard(shard), strict=True):
-                    array[self.songs(shard)] = of_shard
-                    _let_go(array)
-            for array, before, file in zip(found, unready, files, strict=True):
-                if isinstance(array, np.memmap):
-                    array.flush()
-                before.rename(file)
+        with _alone(self._folder):
+            if not all(file.exists() for file in files):
+                self._put_together(files)
         return Lists(*(np.load(file, mmap_mode="r") for file in files))
+
+    def _put_together(self, files: list[Path]) -> None:
+        """Write the lists of all shards into one file of songs and one of scores."""
+        unready = [file.with_suffix(".unready") for file in files]
+        shape = self._n_songs, self._n
+        found = [_new_map(file, shape, kind) for file, kind in zip(unready, (np.int32, np.float32), strict=True)]
+        for shard in range(self.n_shards):
+            for array, of_shard in zip(found, self.shard(shard), strict=True):
+                array[self.songs(shard)] = of_shard
+                _let_go(array)
+        for array, before, file in zip(found, unready, files, strict=True):
+            if isinstance(array, np.memmap):
+                array.flush()
+            before.rename(file)
 
     def _shard(self, shard: int) -> Path:
         return self._folder / f"shard-{shard:06d}.npz"
@@ -248,14 +264,45 @@ def _digest(vectors: NDArray[Any]) -> str:
     return found.hexdigest()
 
 
-# --- mapped files -----------------------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process plans work in a folder or puts lists together; ConfigError if it is not for work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = {file.name for file in folder.iterdir()}
+    except (FileExistsError, NotADirectoryError):
+        raise ConfigError(f"{folder} is, or lies below, a file: give a new folder") from None
+    if names and MARK not in names:
+        raise ConfigError(f"{folder} holds other files, which work could overwrite: give a new folder")
+    with (folder / MARK).open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
+        yield
+
+
+@contextmanager
+def _room(file: Path) -> Iterator[None]:
+    """Say so where the disk has no room for a file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        advice = "free some, or give a folder on another disk"
+        raise ConfigError(f"{file}: there is no room for it ({error.strerror}); {advice}") from error
 
 
 def _new_map(file: Path, shape: tuple[int, ...], kind: Any) -> NDArray[Any]:  # noqa: ANN401 - as NumPy takes it
     if 0 in shape:  # nothing cannot be mapped
         np.save(file, np.empty(shape, kind))
         return np.empty(shape, kind)
-    return open_memmap(file, "w+", np.dtype(kind), shape)
+    with _room(file):
+        new = open_memmap(file, "w+", np.dtype(kind), shape)
+        with file.open("r+b") as written:  # a process that writes to a map beyond what the disk holds is killed
+            os.posix_fallocate(written.fileno(), 0, file.stat().st_size)
+    return new
 
 
 def _mapped(file: Path) -> Any:  # noqa: ANN401 - an array
@@ -265,5 +312,6 @@ def _mapped(file: Path) -> Any:  # noqa: ANN401 - an array
 def _let_go(*arrays: NDArray[Any]) -> None:
     """Take the pages of mapped arrays out of the memory of this process; they are read again where they are needed."""
     for array in arrays:
-        if isinstance(pages := getattr(array, "base", None), mmap.mmap):
+        is_in_file = isinstance(array, np.memmap) and array.mode != "c"  # what was changed in a copy is in memory alone
+        if is_in_file and isinstance(pages := getattr(array, "base", None), mmap.mmap):
             pages.madvise(mmap.MADV_DONTNEED)

@@ -1,10 +1,14 @@
 """Lists made from files are those made in memory, also where the work was cut short and went on."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,3 +129,86 @@ def test_a_folder_of_other_work_is_refused_and_left_alone(tmp_path, how):
 def test_what_is_no_finite_matrix_is_refused(tmp_path, wrong):
     with pytest.raises(ValueError, match="expected a finite matrix"):
         top_n_on_disk(wrong, 5, tmp_path / "work")
+
+
+@pytest.mark.parametrize("name", ["vectors.npy", "ids.npy", "notes.txt"])
+def test_a_folder_with_files_of_others_is_refused_and_left_alone(tmp_path, name):
+    given = vectors(600, 16)
+    np.save(tmp_path / "saved.npy", given)
+    (tmp_path / "saved.npy").rename(tmp_path / name)
+    with pytest.raises(ConfigError, match="holds other files"):
+        top_n_on_disk(np.load(tmp_path / name, mmap_mode="r"), 5, tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    np.testing.assert_array_equal(np.load(tmp_path / name), given)
+
+
+@pytest.mark.parametrize("below", ["", "work"])
+def test_a_file_is_no_folder(tmp_path, below):
+    (tmp_path / "file").write_text("mine", encoding="ascii")
+    with pytest.raises(ConfigError, match="give a new folder"):
+        top_n_on_disk(vectors(600, 8), 5, tmp_path / "file" / below)
+    assert (tmp_path / "file").read_text(encoding="ascii") == "mine"
+
+
+def test_changes_of_a_private_map_stay(tmp_path):
+    mapped(tmp_path, vectors(2000, 16))
+    given = np.load(tmp_path / "vectors.npy", mmap_mode="c")
+    given *= np.linspace(-1, 1, 2000, dtype=np.float32)[:, None]
+    changed = np.array(given)
+    found = top_n_on_disk(given, 5, tmp_path / "work")
+    np.testing.assert_array_equal(given, changed)
+    np.testing.assert_array_equal(found.ids, top_n(changed, 5).ids)
+
+
+def test_a_list_of_vectors_is_taken_too(tmp_path):
+    assert top_n_on_disk([[1.0, 0.0], [3.0, 4.0], [0.0, 1.0]], 1, tmp_path).ids.ravel().tolist() == [1, 2, 1]
+
+
+@pytest.mark.parametrize("at", ["padded.npy", "codes.npy", "shard-000001.npz", "ids.unready"])
+def test_a_full_disk_is_an_error_and_work_goes_on_when_there_is_room(tmp_path, monkeypatch, at):
+    given, reserve, save = vectors(2000, 12), os.posix_fallocate, np.savez
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def no_map(handle, offset, size):
+        if Path(f"/proc/self/fd/{handle}").readlink().name == at:
+            raise full
+        reserve(handle, offset, size)
+
+    def no_file(file, **arrays):
+        if at in file.name:
+            raise full
+        save(file, **arrays)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", no_map)
+        patch.setattr(np, "savez", no_file)
+        with pytest.raises(ConfigError, match=rf"{at}: there is no room for it \(No space left"):
+            top_n_on_disk(given, 5, tmp_path / "work")
+    found = top_n_on_disk(given, 5, tmp_path / "work")
+    np.testing.assert_array_equal(found.ids, top_n(given, 5).ids)
+
+
+def test_what_is_written_to_a_map_has_room_on_the_disk(tmp_path):
+    on_disk._new_map(tmp_path / "new", (300, 4096), np.float32)
+    assert (tmp_path / "new").stat().st_blocks * 512 >= 300 * 4096 * 4
+
+
+def test_two_at_once_in_a_folder_wait_for_each_other(tmp_path, monkeypatch):
+    given, begun, ended = vectors(2000, 16), [], []
+    for name in ("_write_songs", "_put_together"):
+        of = on_disk if name == "_write_songs" else WorkOnDisk
+        write = getattr(of, name)
+
+        def slowly(*arguments, write=write):
+            assert len(begun) == len(ended)
+            begun.append(1)
+            time.sleep(0.2)
+            write(*arguments)
+            ended.append(1)
+
+        monkeypatch.setattr(of, name, slowly)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: top_n_on_disk(given, 5, tmp_path / "work"), range(3)))
+    assert len(begun) == 2
+    for lists in found:
+        np.testing.assert_array_equal(lists.ids, top_n(given, 5).ids)
