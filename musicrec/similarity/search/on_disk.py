@@ -66,7 +66,7 @@ def top_n_on_disk(
     metric, screen
         As in :func:`top_n`.
     probes : int, optional
-        Compare each song only with so many clusters, as :func:`top_n_approximate` does; by default with all songs.
+        Compare each song only with the songs of so many clusters, those nearest to its own; by default with all songs.
     threads : int
         Shards that are made at the same time.
     progress : callable
