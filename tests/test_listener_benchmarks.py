@@ -7,6 +7,7 @@ from benchmarks.listeners import lastfm, recommend, simulated_tastes
 from benchmarks.listeners import recommend_peers as peers
 from musicrec.similarity import Lists
 from musicrec.similarity.listeners.nearest_to_likes import nearest_to_likes
+from recommending import needs_implicit
 
 GENRES = np.repeat(np.arange(5), 30)
 
@@ -29,6 +30,7 @@ def test_a_list_that_is_not_the_reference_is_seen():
     assert not recommend.equals_reference(Lists(ids, scores), likes, found)
 
 
+@needs_implicit
 @pytest.mark.parametrize("module", ["implicit", "rectools"])
 def test_peers_add_up_the_scores_of_the_same_lists(module):
     pytest.importorskip(module, reason=f"{module} is not installed")
