@@ -30,7 +30,10 @@ BLOCK_ROWS = 8192
 NS_PER_SCORE = 105.0  # for each pair that passes one list's limit; pairs that pass only the other's are included
 # Per pair, on a 2 GHz Xeon; only the ratios matter. The GPU's is assumed from 50 TFLOP/s, never measured.
 NS_PER_COORDINATE = {"amx": 0.0005, "vnni": 0.0028, "product": 0.0165, DEVICE: 0.00004}
-WIDTH_UNIT = {"amx": 64, "vnni": 32, "product": 16, DEVICE: 16}
+WIDTH_UNIT = {"amx": 64, "vnni": 8, "product": 16, DEVICE: 16}
+WIDTHS = (16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 256, 384)
+COARSER = 1.5  # times the step: codes of coordinates as they are are made sooner than rotated ones
+NO_LONGER_BEST = 1.2  # times the least expected: wider codes take longer still
 
 
 class Vectors(NamedTuple):
@@ -101,8 +104,7 @@ def fit(given: Vectors, metric: int, n: int, screen: str, *, typical: Vectors | 
     axes = np.linalg.eigh(sample.T @ sample.astype(np.float64))[1][:, ::-1].astype(np.float32)
     lists = sample if typical is None else projection.about_centre(typical)[0]
     expected = _Expected(sample, lists, axes, own if metric == EUCLIDEAN else np.zeros(len(own)), n / n_songs)
-    width = min(_widths(d, screen), key=lambda width: expected.ns_per_pair(width, screen))
-    return _with_step(projection._replace(axes=axes, width=width), sample)
+    return _with_step(_turned(projection._replace(axes=axes, width=_best_width(d, screen, expected))), sample)
 
 
 def longest(projection: Projection, given: Vectors) -> float:
@@ -110,23 +112,39 @@ def longest(projection: Projection, given: Vectors) -> float:
     return float(np.sqrt(codes.largest_square(*given[:2], projection.metric, projection.centre)))
 
 
+def _best_width(d: int, screen: str, expected: "_Expected") -> int:
+    """Return the width with the least expected time: fewer pairs pass wider codes, whose products take longer."""
+    best, least = 0, np.inf
+    for width in _widths(d, screen):
+        ns = expected.ns_per_pair(width, screen)
+        if ns < least:
+            best, least = width, ns
+        if ns > NO_LONGER_BEST * least:
+            break
+    return best
+
+
 def _widths(d: int, screen: str) -> list[int]:
     unit = WIDTH_UNIT[screen]
     widest = -(-d // unit) * unit
-    return [*(w for w in (16, 32, 48, 64, 96, 128, 192, 256, 384) if w < widest and w % unit == 0), widest]
+    return [*(width for width in WIDTHS if width < widest and width % unit == 0), widest]
+
+
+def _turned(projection: Projection) -> Projection:
+    """Return the projection with its leading axes alone, rotated so that no coordinate is large."""
+    p = projection.width - 1 if projection.width < len(projection.axes) else len(projection.axes)
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((p, p)))[0]
+    return projection._replace(axes=np.ascontiguousarray(projection.axes[:, :p] @ turn.astype(np.float32)))
 
 
 def _with_step(projection: Projection, sample: Matrix) -> Projection:
-    """Return the projection with its step, and with its leading axes rotated so that no coordinate is large."""
-    p = projection.width - 1 if projection.width < len(projection.axes) else len(projection.axes)
-    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((p, p)))[0]
-    axes = np.ascontiguousarray(projection.axes[:, :p] @ turn.astype(np.float32))
+    """Return the projection with a step that is fine enough for the coordinates of a sample."""
     if projection.screen in OF_FLOATS:
         step = projection.longest / PRODUCT_STEPS
     else:
-        on_axes, rest = project(sample, axes)
+        on_axes, rest = project(sample, projection.axes)
         step = max(float(np.quantile(np.abs(on_axes), 1 - CLIPPED)), float(rest.max())) / LARGEST_CODE
-    return for_vectors_of(projection.longest, projection._replace(axes=axes, step=step))
+    return for_vectors_of(projection.longest, projection._replace(step=step))
 
 
 def for_vectors_of(longest: float, projection: Projection) -> Projection:
@@ -151,15 +169,20 @@ def widened(projection: Projection, given: Vectors) -> Projection:
     """Return a projection whose codes leave out no axis, fitted to some songs."""
     d = len(projection.axes)
     sample = given.rows(np.linspace(0, len(given.values) - 1, min(len(given.values), SAMPLE_ROWS)).astype(np.int64))
-    wide = projection._replace(axes=np.eye(d, dtype=np.float32), width=_widths(d, projection.screen)[-1])
-    return _with_step(wide, wide.about_centre(sample)[0])
+    as_they_are = projection._replace(axes=np.eye(d, dtype=np.float32), width=_widths(d, projection.screen)[-1])
+    centred = as_they_are.about_centre(sample)[0]
+    wide, turned = _with_step(as_they_are, centred), _with_step(_turned(as_they_are), centred)
+    return wide if wide.step <= COARSER * turned.step else turned
 
 
 def project(vectors: Matrix, axes: Matrix) -> tuple[Matrix, Matrix]:
     """Return coordinates [N, p] of centred vectors on the axes, and the lengths [N] of their residuals, rounded up."""
+    no_rest = np.zeros(len(vectors), np.float32)
+    if np.array_equal(axes, np.eye(len(axes))):
+        return vectors, no_rest
     on_axes = vectors @ axes
     if axes.shape[1] == axes.shape[0]:
-        return on_axes, np.zeros(len(vectors), np.float32)
+        return on_axes, no_rest
     squares = np.einsum("ij,ij->i", vectors, vectors)
     left = squares - np.einsum("ij,ij->i", on_axes, on_axes)
     return on_axes, np.sqrt(np.maximum(left, 0) + ROUNDING * squares)

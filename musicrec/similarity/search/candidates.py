@@ -136,17 +136,31 @@ def score_of(key):
 @inlined_kernel
 def _limit(scale, key, factor):
     """Return a lower bound on the screen's sum of any pair whose key is larger; its codes have this factor."""
+    return _sum_of(scale, least_similarity(scale, key, factor))
+
+
+@inlined_kernel
+def least_similarity(scale, key, factor):
+    """Return a lower bound on the similarity of any pair whose key is larger; infinite for a list that is closed.
+
+    A similarity is a score before its units, roots and factors: a cosine, an inner product times the factor of the
+    list, or minus half the squared distance.
+    """
+    if key == CLOSED:
+        return np.inf
+    if key == 0:
+        return -np.inf
     s = np.float64(score_of(key))
     if scale.metric == EUCLIDEAN:
         s = -0.5 * (s / scale.unit) ** 2
     elif scale.metric == INNER:
         s = s / scale.unit / scale.unit * factor
-    return _least_sum(scale, s, factor)
+    return _least(scale, s, factor)
 
 
 @inlined_kernel
-def _least_sum(scale, similarity, factor):
-    """Return a lower bound on the screen's sum of any pair at least as similar, even if only after float32 rounding.
+def _least(scale, similarity, factor):
+    """Return a lower bound on the similarity of any pair at least as similar, even if only after float32 rounding.
 
     Scores beyond the range of float32 are infinite, and ties; near its smallest number, they are rounded to that.
     """
@@ -157,17 +171,28 @@ def _least_sum(scale, similarity, factor):
     elif scale.metric == INNER:
         worst = -LARGEST_SCORE / scale.unit / scale.unit * factor
         s = min(s, -worst) - SMALLEST_SCORE / scale.unit / scale.unit * factor
-    if not s > worst:
-        return -np.float64(MOST)
-    s -= scale.slack + SCORE_ROUNDING * abs(s) + scale.shift
-    return min(np.float64(MOST), max(-np.float64(MOST), np.floor(s / scale.step) - 1))
+    return s - SCORE_ROUNDING * abs(s) if s > worst else -np.inf
+
+
+@inlined_kernel
+def _sum_of(scale, least):
+    """Return a lower bound on the screen's sum of any pair that is at least so similar."""
+    in_steps = np.floor((least - scale.slack - scale.shift) / scale.step) - 1
+    return min(np.float64(MOST), max(-np.float64(MOST), in_steps))
 
 
 @kernel
 def least_sums(scale, similarities, factors, sums):
     """Write a lower bound on the screen's sum of any pair at least as similar, for lists whose codes have factors."""
     for i in range(similarities.size):
-        sums[i] = _least_sum(scale, similarities[i], factors[i])
+        sums[i] = _sum_of(scale, _least(scale, similarities[i], factors[i]))
+
+
+@kernel
+def least_similarities(scale, floors, factors, similarities):
+    """Write a lower bound on the similarity of any pair that may enter lists with these floors."""
+    for i in range(floors.size):
+        similarities[i] = least_similarity(scale, floors[i], factors[i])
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------

@@ -3,10 +3,13 @@
 A pair is scored once, in float64.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 from musicrec.simd.lanes import (
     LANES,
@@ -21,7 +24,7 @@ from musicrec.simd.lanes import (
     prefetch,
     spread,
 )
-from musicrec.similarity.search.candidates import COSINE, EUCLIDEAN, keep_best, key_of
+from musicrec.similarity.search.candidates import COSINE, EUCLIDEAN, keep_best, key_of, least_similarity
 from musicrec.similarity.search.screens import (
     PANEL,
     TILE_ROWS,
@@ -185,6 +188,49 @@ def compare_products(scale, a, b, products, first, column, is_same):
                 mask |= np.uint64(passes) << np.uint64(at)
             if mask:
                 mask &= _after(i, column + panel) if is_same else mask
+                n_pairs = _collect(pairs, n_pairs, i, column + panel, mask)
+                if n_pairs > PAIRS - PANEL:
+                    score_pairs(scale, a, b, pairs, n_pairs)
+                    n_pairs = 0
+    score_pairs(scale, a, b, pairs, n_pairs)
+
+
+# --- without codes ----------------------------------------------------------------------------------------------------
+
+LOWEST = float(np.finfo(np.float32).min)  # above the minus infinity of free places
+
+
+class Terms(NamedTuple):
+    """Songs as plain products need them. Two are no more similar than x·y + own x + own y + slack x · length y."""
+
+    vectors: NDArray[np.float32]  # [songs, d], about a centre
+    own: NDArray[np.float32]  # [songs]; minus infinity for a free place
+    lengths: NDArray[np.float32]  # [songs]
+    slacks: NDArray[np.float32]  # [songs]
+    limits: NDArray[np.float32]  # [songs]: a pair that is less similar cannot enter the list
+
+
+@kernel
+def compare_plain_products(scale, a, b, products, first, column, rows, columns):
+    """Compare rows of `a` from `first` on with places of `b` from `column` on, by the products of their vectors.
+
+    `products` are float32 [rows, columns], whole panels. `rows` has the terms of all of `a`, `columns` those of the
+    columns alone.
+    """
+    pairs, n_pairs, width = np.empty((PAIRS, 2), np.int32), 0, products.shape[1]
+    their_own, their_lengths, their_limits = columns.own, columns.lengths, columns.limits
+    for row in range(products.shape[0]):
+        i = first + row
+        own, slack = rows.own[i], rows.slacks[i]
+        limit = np.float32(max(LOWEST, least_similarity(scale, a.floors[i], a.inverse_norms[i])))
+        for panel in range(0, width, PANEL):
+            mask = np.uint64(0)
+            for at in range(panel, panel + PANEL, LANES):
+                most = load_at(products, row * width + at) + load_at(their_own, at) + load_at(their_lengths, at) * slack
+                needed = minimum(load_at(their_limits, at), limit)
+                passes = (1 << LANES) - 1 - bits(less(most + own, needed))
+                mask |= np.uint64(passes) << np.uint64(at - panel)
+            if mask:
                 n_pairs = _collect(pairs, n_pairs, i, column + panel, mask)
                 if n_pairs > PAIRS - PANEL:
                     score_pairs(scale, a, b, pairs, n_pairs)

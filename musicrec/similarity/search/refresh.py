@@ -6,12 +6,13 @@ have changed. Only a list that is left with fewer than n songs is computed again
 as a full run, bit for bit, and only pairs with a changed song are compared.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from musicrec.similarity.search import bounds, by_length, candidates, codes
+from musicrec.similarity.search import bounds, by_length, by_products, candidates, codes
 from musicrec.similarity.search.blocks import (
     METRICS,
     Lists,
@@ -29,9 +30,13 @@ from musicrec.similarity.search.exact import all_pairs
 from musicrec.similarity.search.queries import nearest_to
 
 Rows = NDArray[np.int64]
+Find = Callable[[Projection, CandidateLists, Vectors, Rows, int], CandidateLists]
 
 SPARES = 25
 LARGEST_SHARE = 0.2  # where more songs changed, a full run is as cheap
+# Plain products of up to so many songs with all take less time than it takes to make codes of all songs,
+FEW_FAR = 512  # on all axes
+FEW_OF_ALL_LENGTHS = 4096  # by levels of length
 
 
 class Kept(NamedTuple):
@@ -111,15 +116,18 @@ def refresh(kept: Kept, vectors: ArrayLike, before: Rows, metric: str = "cosine"
     to_come = np.concatenate([change.places, change.free])
     lists.limits[to_come], lists.floors[to_come], lists.counts[to_come] = candidates.MOST, candidates.CLOSED, 0
     counts, floors = lists.counts.copy(), lists.floors.copy()
-    living = np.flatnonzero(lists.songs >= 0)
-    if by_length.differ_much(_songs_of(projection, lists).rows(living), projection.metric):
-        _make_by_length(projection, lists, given, change.places, living)
-    else:
+    find: Find = nearest_to
+    if not _lengths_differ(projection, lists):
         _make_by_codes(projection, lists, given, change)
+    elif len(change.rows) <= FEW_OF_ALL_LENGTHS:
+        find = by_products.nearest_to
+        _make_lists(projection, lists, lists, given, change.places, find=find)
+    else:
+        _make_by_length(projection, lists, given, change.places)
     done = empty(len(matrix), n)
     candidates.put_in_order_again(lists, counts, floors, *done)
     short = np.flatnonzero((lists.counts < n) & (lists.songs >= 0))
-    _make_lists(projection, lists, closed(lists), _songs_of(projection, lists).rows(short), short)
+    _make_lists(projection, lists, closed(lists), _songs_of(projection, lists).rows(short), short, find=find)
     candidates.read_out_some(lists, short, *done)
     return Refreshed(done, Kept(projection, lists, n), len(change.rows), len(short))
 
@@ -194,23 +202,35 @@ def _songs_of(projection: Projection, lists: CandidateLists) -> Vectors:
     return Vectors(lists.vectors, lists.inverse_norms, projection.unit)
 
 
+def _lengths_differ(projection: Projection, lists: CandidateLists) -> bool:
+    """Return whether lists are made by levels of length."""
+    if projection.metric == candidates.COSINE:
+        return False
+    living = np.flatnonzero(lists.songs >= 0)
+    return by_length.differ_much(_songs_of(projection, lists).rows(living), projection.metric)
+
+
 def _make_by_codes(projection: Projection, lists: CandidateLists, given: Vectors, change: _Change) -> None:
     """Compute the lists of songs that are new or have changed, and offer these songs to all other lists."""
-    to_come = np.concatenate([change.places, change.free])
     outside = bounds.lie_outside(projection, given, _songs_of(projection, lists))
     near, far = np.flatnonzero(~outside), np.flatnonzero(outside)
     _make_lists(projection, lists, lists, given.rows(near), change.places[near])
-    if len(far):
-        wide, on_all_axes = _on_all_axes(projection, lists, to_come)
-        met = change.places[near]  # their lists have met all songs, and a song must not enter twice
-        floors_met, lists.floors[met] = lists.floors[met], candidates.CLOSED
-        _make_lists(wide, on_all_axes, on_all_axes, given.rows(far), change.places[far])
-        lists.floors[met] = floors_met
+    if not len(far):
+        return
+    met = change.places[near]  # their lists have met all songs, and a song must not enter twice
+    floors_met, lists.floors[met] = lists.floors[met], candidates.CLOSED
+    if len(far) <= FEW_FAR:
+        _make_lists(projection, lists, lists, given.rows(far), change.places[far], find=by_products.nearest_to)
+    else:
+        wide, others = _on_all_axes(projection, lists, np.concatenate([change.places, change.free]))
+        _make_lists(wide, lists, others, given.rows(far), change.places[far])
+    lists.floors[met] = floors_met
 
 
-def _make_by_length(projection: Projection, lists: CandidateLists, given: Vectors, places: Rows, living: Rows) -> None:
+def _make_by_length(projection: Projection, lists: CandidateLists, given: Vectors, places: Rows) -> None:
     """Do the same by levels of length."""
     songs, numbers, how = _songs_of(projection, lists), lists.songs[places], (projection.metric, projection.screen)
+    living = np.flatnonzero(lists.songs >= 0)
     new = new_lists(projection, given, numbers, lists.depth)
     levels = by_length.levels_of(songs.rows(living), lists.songs[living], lists.depth, *how)
     by_length.fill(new, given, levels, projection.scale)
@@ -240,10 +260,16 @@ def _on_all_axes(projection: Projection, lists: CandidateLists, to_come: Rows) -
 
 
 def _make_lists(
-    projection: Projection, lists: CandidateLists, others: CandidateLists, given: Vectors, places: Rows
+    projection: Projection,
+    lists: CandidateLists,
+    others: CandidateLists,
+    given: Vectors,
+    places: Rows,
+    *,
+    find: Find = nearest_to,
 ) -> None:
     """Compute the lists of the songs in some places again from all `others`, and offer these songs to their lists."""
     if len(places):
-        new = nearest_to(projection, others, given, lists.songs[places], lists.depth)
+        new = find(projection, others, given, lists.songs[places], lists.depth)
         lists.keys[places, : lists.depth] = new.keys[:, : lists.depth]
         lists.counts[places], lists.floors[places] = new.counts, new.floors

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from musicrec.similarity import top_n
-from musicrec.similarity.search import by_length
+from musicrec.similarity.search import by_length, by_products
+from musicrec.similarity.search import refresh as refreshing
 from musicrec.similarity.search.blocks import METRICS as METRIC_NUMBERS
 from musicrec.similarity.search.blocks import prepare
 from musicrec.similarity.search.refresh import full, refresh
@@ -92,10 +93,14 @@ def test_lengths_that_hardly_differ_make_no_levels(metric):
 
 
 @METRICS
-def test_nights_after_a_run_by_levels_are_full_runs(metric):
-    rng = np.random.default_rng(3)
+@pytest.mark.parametrize(("few", "way"), [(0, (by_length, "fill")), (4096, (by_products, "nearest_to"))])
+def test_nights_after_a_run_by_levels_are_full_runs(few, way, metric, monkeypatch):
+    (module, name), seen, rng = way, [], np.random.default_rng(3)
+    called = getattr(module, name)
+    monkeypatch.setattr(refreshing, "FEW_OF_ALL_LENGTHS", few)
     songs = heavy(3000, rng)
     last = full(songs, 10, metric)
+    monkeypatch.setattr(module, name, lambda *a: (seen.append(1), called(*a))[1])
     for night in range(4):
         songs, before = songs.copy(), np.arange(3000)
         songs[rng.choice(3000, 20, replace=False)] = heavy(200, rng)[rng.choice(200, 20)].clip(-5, 5)
@@ -105,6 +110,8 @@ def test_nights_after_a_run_by_levels_are_full_runs(metric):
         songs = np.concatenate([np.delete(songs, gone, axis=0), heavy(200, rng)[:15].clip(-5, 5)])
         before = np.concatenate([np.delete(before, gone), np.full(15, -1)])
         last = refresh(last.kept, songs, before, metric)
+        assert seen
+        seen.clear()
         expected = top_n(songs, 10, metric)
         assert last.lists.ids.tolist() == expected.ids.tolist()
         assert last.lists.scores.tobytes() == expected.scores.tobytes()

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musicrec.similarity import top_n
-from musicrec.similarity.search import bounds, queries, starting_limits
+from musicrec.similarity.search import bounds, by_products, queries, starting_limits
+from musicrec.similarity.search import refresh as refreshing
 from musicrec.similarity.search.approximate import recall, top_n_approximate
 from musicrec.similarity.search.blocks import BLOCK_ROWS
 from musicrec.similarity.search.refresh import full, refresh
@@ -55,13 +56,17 @@ def test_five_nights_of_refreshing_are_five_full_runs(metric):
 @pytest.mark.parametrize("screen", available())
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize(("n_songs", "n"), [(3000, 10), (400, 300)])
-def test_songs_of_another_catalog_come_and_change_and_go(n_songs, n, metric, screen, monkeypatch):
+@pytest.mark.parametrize(("few", "way"), [(0, (bounds, "widened")), (512, (by_products, "nearest_to"))])
+def test_songs_of_another_catalog_come_and_change_and_go(few, way, n_songs, n, metric, screen, monkeypatch):
     """They lie on axes on which no other song does, and which the codes leave out.
 
-    Where lists are nearly as long as the catalog, they hold songs of both.
+    Few of them are compared with all songs by products, many by codes of all axes. Where lists are nearly as long as
+    the catalog, they hold songs of both.
     """
-    widened, seen = bounds.widened, []
-    monkeypatch.setattr(bounds, "widened", lambda *a: (seen.append(1), widened(*a))[1])
+    (module, name), seen = way, []
+    called = getattr(module, name)
+    monkeypatch.setattr(refreshing, "FEW_FAR", few)
+    monkeypatch.setattr(module, name, lambda *a: (seen.append(1), called(*a))[1])
     rng = np.random.default_rng(1)
     d = 200
 
