@@ -251,7 +251,7 @@ def main() -> None:
     parser.add_argument("--s3", action="store_true", help="let the OUT of the killed runs lie in a bucket")
     parser.add_argument("--broken", type=float, default=0.05, help="share of the requests to the bucket to break")
     options = parser.parse_args()
-    print_machine("ray")
+    print_machine("ray", kept_as="s3" if options.s3 else "")
     folder = options.out.absolute()
     where = bucket_behind_faults(folder / "s3", options.broken, options.seed) if options.s3 else nullcontext()
     with ray_of_its_own(), where as bucket:

@@ -1,7 +1,6 @@
 """Where a song is: its URI names a file on this machine, or one that is fetched for as long as it is read."""
 
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -9,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from musicrec.audio.limits import Limits
 from musicrec.errors import DecodeError
+from musicrec.files.scratch import scratch_folder
 from musicrec.schemas import Reason
 
 REMOTE_SCHEMES = frozenset({"http", "https", "s3"})
@@ -97,9 +97,9 @@ def local_file(uri: str, limits: Limits) -> Iterator[Path]:
         return
     from musicrec.audio.download import fetch
 
-    with tempfile.TemporaryDirectory(prefix="musicrec-") as folder:
+    with scratch_folder() as folder:
         suffix = re.fullmatch(r"\.\w{1,8}", PurePosixPath(re.split("[?#]", uri)[0]).suffix)
-        path = Path(folder) / f"song{suffix[0] if suffix else ''}"
+        path = folder / f"song{suffix[0] if suffix else ''}"
         fetch(uri, path, limits)
         check_file(path, limits)
         yield path

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from musicrec.errors import ConfigError
+from musicrec.files.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -108,9 +109,9 @@ def read_bytes(path: AnyPath) -> bytes:
 def replacing(path: AnyPath) -> Iterator[Path]:
     """Yield a temporary name; the file appears as `path`, complete, if nothing fails."""
     if not isinstance(path, Path):
-        with tempfile.TemporaryDirectory(prefix="musicrec-") as folder:
-            yield Path(folder) / path.name
-            path.fs.put_file(str(Path(folder) / path.name), path.path)
+        with scratch_folder() as folder:
+            yield folder / path.name
+            path.fs.put_file(str(folder / path.name), path.path)
         return
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
@@ -215,9 +216,9 @@ def local_copy(folder: AnyPath) -> Iterator[Path]:
     if isinstance(folder, Path):
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="musicrec-") as copy:
-        fetch(folder, Path(copy))
-        yield Path(copy)
+    with scratch_folder() as copy:
+        fetch(folder, copy)
+        yield copy
 
 
 @contextmanager
@@ -227,11 +228,11 @@ def write_folder(folder: AnyPath) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="musicrec-") as copy:
-        yield Path(copy)
-        names = list(files_below(Path(copy)))
+    with scratch_folder() as copy:
+        yield copy
+        names = list(files_below(copy))
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(lambda name: link_or_copy(Path(copy) / name, folder / name), names))
+            list(pool.map(lambda name: link_or_copy(copy / name, folder / name), names))
 
 
 def fetch(folder: "UPath", target: Path) -> None:

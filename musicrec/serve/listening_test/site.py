@@ -16,6 +16,7 @@ import jinja2
 import numpy as np
 
 from musicrec.errors import ConfigError
+from musicrec.files.scratch import scratch_folder
 from musicrec.monitor.progress import Progress
 from musicrec.serve.listening_test import answer_files
 from musicrec.serve.listening_test.chosen_songs import Chooser, Chosen, Plan, with_repeats
@@ -81,10 +82,10 @@ def build_test(
     uris = dict(zip(tracks["track_id"], tracks["uri"], strict=True))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(prefix="musicrec-") as clips,
+        scratch_folder() as clips,
         tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as unfinished,
     ):
-        files = ClipFiles(Path(clips), uris, seconds)
+        files = ClipFiles(clips, uris, seconds)
         try:
             names, chosen = _chosen(Chooser(store, plan, seed, files.make), likes, plan.n_repeats)
         except ConfigError as e:

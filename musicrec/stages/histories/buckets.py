@@ -1,13 +1,13 @@
 """Rows of any number, sorted into files by a hash of a key, to be read key by key in bounded memory."""
 
-import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+
+from musicrec.files.scratch import scratch_folder
 
 N_BUCKETS = 64
 
@@ -38,7 +38,7 @@ class Buckets:
 
     def __enter__(self) -> "Buckets":
         self._stack = ExitStack()
-        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="musicrec-")))
+        self._folder = self._stack.enter_context(scratch_folder())
         self._writers: dict[int, pa.RecordBatchStreamWriter] = {}
         return self
 

@@ -7,7 +7,6 @@ continues from its last checkpoint. The driver never imports TensorFlow.
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -21,6 +20,7 @@ from musicrec.cluster.lazy_ray import ray
 from musicrec.errors import ConfigError, MusicrecError
 from musicrec.files.parquet import arrow_file_system
 from musicrec.files.paths import AnyPath, path_string, read_bytes, write_atomic
+from musicrec.files.scratch import scratch_folder
 from musicrec.monitor.progress import Progress
 from musicrec.settings import TrainSettings
 from musicrec.store.store import Store
@@ -163,13 +163,13 @@ def _on_worker(config: dict[str, Any]) -> None:
         if not due or metrics["epoch"] == settings.epochs:  # the finished model is the last checkpoint
             return  # nothing else is reported either, as Ray takes one report every two seconds
         last_checkpoint = time.monotonic()
-        with tempfile.TemporaryDirectory() as folder:
-            is_written = rank == 0 and _written(Path(folder), snapshot())
+        with scratch_folder() as folder:
+            is_written = rank == 0 and _written(folder, snapshot())
             report(metrics, checkpoint=Checkpoint.from_directory(folder) if is_written else None)
 
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         config["work"](
-            Store(config["out"]), settings, config["model_id"], Path(folder),
+            Store(config["out"]), settings, config["model_id"], folder,
             rank=rank, world=world, start=_snapshot(get_checkpoint()), on_epoch=on_epoch,
         )  # fmt: skip
         report(reported, checkpoint=Checkpoint.from_directory(folder) if rank == 0 else None)
