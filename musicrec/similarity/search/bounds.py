@@ -26,8 +26,10 @@ MOST_STEPS = 2.0**12  # in steps, no vector is longer in any screen: sums stay b
 SAMPLE_ROWS, SAMPLE_LISTS = 8192, 128
 CLIPPED = 1e-4  # share of coordinates that may be clipped to 8 bits, so that the step is finer for all others
 BLOCK_ROWS = 8192
+MUCH = 0.3  # of its length
 
 NS_PER_SCORE = 105.0  # for each pair that passes one list's limit; pairs that pass only the other's are included
+NS_IN_VAIN = 15.0  # for each pair that passes and enters no list
 # Per pair, on a 2 GHz Xeon; only the ratios matter. The GPU's is assumed from 50 TFLOP/s, never measured.
 NS_PER_COORDINATE = {"amx": 0.0005, "vnni": 0.0028, "product": 0.0165, DEVICE: 0.00004}
 WIDTH_UNIT = {"amx": 64, "vnni": 8, "product": 16, DEVICE: 16}
@@ -95,7 +97,7 @@ def fit(given: Vectors, metric: int, n: int, screen: str, *, typical: Vectors | 
         Some vectors like those whose lists are to be found; by default those are the lists of the vectors themselves.
     """
     n_songs, d = given.values.shape
-    chosen = given.rows(np.linspace(0, n_songs - 1, min(n_songs, SAMPLE_ROWS)).astype(np.int64))
+    chosen = _sample(given, SAMPLE_ROWS)
     lengths = chosen.inverse_norms[:, None] if metric == COSINE else 1.0
     centre = (chosen.values * lengths).mean(axis=0, dtype=np.float64).astype(np.float32)
     projection = Projection(screen, metric, given.unit, centre, np.eye(d, dtype=np.float32), d, 0.0, 0.0)
@@ -154,23 +156,39 @@ def for_vectors_of(longest: float, projection: Projection) -> Projection:
 
 
 def lie_outside(projection: Projection, some: Vectors, given: Vectors) -> NDArray[np.bool_]:
-    """Return which of some songs lie mostly on axes that the codes leave out, unlike the songs `given`."""
-    sample = given.rows(
-        np.linspace(0, len(given.values) - 1, min(len(given.values), SAMPLE_ROWS // 4)).astype(np.int64)
-    )
-    typical = float(np.sqrt(np.square(project(projection.about_centre(sample)[0], projection.axes)[1]).mean()))
+    """Return which of some songs the codes leave much more out of than of the songs `given`."""
+    sample = projection.about_centre(_sample(given, SAMPLE_ROWS // 4))[0]
+    typical = float(np.sqrt(np.square(project(sample, projection.axes)[1]).mean()))
     centred, _ = projection.about_centre(some)
     _, left = project(centred, projection.axes)
-    outside: NDArray[np.bool_] = left > np.maximum(0.5 * np.linalg.norm(centred, axis=1), 2 * typical)
+    outside: NDArray[np.bool_] = left > np.maximum(MUCH * np.linalg.norm(centred, axis=1), 1.5 * typical)
     return outside
+
+
+def ns_by_codes(projection: Projection, some: Vectors, given: Vectors, n: int) -> NDArray[np.float64]:
+    """Return the expected nanoseconds of a pair by codes, for each of some songs beside the songs `given`."""
+    songs, own = projection.about_centre(_sample(given, SAMPLE_ROWS // 4))
+    centred, _ = projection.about_centre(some)
+    (on_axes, rest), (their_on_axes, their_rest) = (project(x, projection.axes) for x in (centred, songs))
+    kept = min(len(songs), max(2, round(n * len(songs) / len(given.values)) + 1))
+    limits = np.partition(centred @ songs.T + own, -kept, axis=1)[:, -kept]
+    bound = on_axes @ their_on_axes.T + np.outer(rest, their_rest) + own
+    if projection.screen not in OF_FLOATS:  # what of a rest does not fit into 8 bits
+        bound += projection.longest * np.maximum(0.0, rest - LARGEST_CODE * projection.step)[:, None]
+    in_vain = (bound >= limits[:, None]).mean(axis=1) - kept / len(songs)  # others would pass any screen
+    return NS_PER_COORDINATE[projection.screen] * projection.width + NS_IN_VAIN * in_vain
+
+
+def _sample(given: Vectors, n: int) -> Vectors:
+    """Return about `n` of the songs, evenly."""
+    return given.rows(np.linspace(0, len(given.values) - 1, min(len(given.values), n)).astype(np.int64))
 
 
 def widened(projection: Projection, given: Vectors) -> Projection:
     """Return a projection whose codes leave out no axis, fitted to some songs."""
     d = len(projection.axes)
-    sample = given.rows(np.linspace(0, len(given.values) - 1, min(len(given.values), SAMPLE_ROWS)).astype(np.int64))
     as_they_are = projection._replace(axes=np.eye(d, dtype=np.float32), width=_widths(d, projection.screen)[-1])
-    centred = as_they_are.about_centre(sample)[0]
+    centred = as_they_are.about_centre(_sample(given, SAMPLE_ROWS))[0]
     wide, turned = _with_step(as_they_are, centred), _with_step(_turned(as_they_are), centred)
     return wide if wide.step <= COARSER * turned.step else turned
 

@@ -34,9 +34,9 @@ Find = Callable[[Projection, CandidateLists, Vectors, Rows, int], CandidateLists
 
 SPARES = 25
 LARGEST_SHARE = 0.2  # where more songs changed, a full run is as cheap
-# Plain products of up to so many songs with all take less time than it takes to make codes of all songs,
-FEW_FAR = 512  # on all axes
-FEW_OF_ALL_LENGTHS = 4096  # by levels of length
+FEW_OF_ALL_LENGTHS = 4096  # so many songs meet all others sooner by products than by new codes for levels of length
+TRIED = 128  # songs from which it is estimated how long others take
+NS_PER_NUMBER_READ, NS_PER_NUMBER_CODED = 0.9, 4.0  # of a vector; as the nanoseconds of `bounds`, only ratios matter
 
 
 class Kept(NamedTuple):
@@ -212,19 +212,39 @@ def _lengths_differ(projection: Projection, lists: CandidateLists) -> bool:
 
 def _make_by_codes(projection: Projection, lists: CandidateLists, given: Vectors, change: _Change) -> None:
     """Compute the lists of songs that are new or have changed, and offer these songs to all other lists."""
-    outside = bounds.lie_outside(projection, given, _songs_of(projection, lists))
-    near, far = np.flatnonzero(~outside), np.flatnonzero(outside)
+    way, far = _sooner_without(projection, given, _songs_of(projection, lists), lists.depth)
+    near = np.setdiff1d(np.arange(len(change.rows)), far)
     _make_lists(projection, lists, lists, given.rows(near), change.places[near])
     if not len(far):
         return
     met = change.places[near]  # their lists have met all songs, and a song must not enter twice
     floors_met, lists.floors[met] = lists.floors[met], candidates.CLOSED
-    if len(far) <= FEW_FAR:
+    if way == "products":
         _make_lists(projection, lists, lists, given.rows(far), change.places[far], find=by_products.nearest_to)
     else:
         wide, others = _on_all_axes(projection, lists, np.concatenate([change.places, change.free]))
         _make_lists(wide, lists, others, given.rows(far), change.places[far])
     lists.floors[met] = floors_met
+
+
+def _sooner_without(projection: Projection, given: Vectors, songs: Vectors, n: int) -> tuple[str, Rows]:
+    """Return the songs of which the codes leave much out, if another way to compare them takes less time, and that way.
+
+    A song of another catalog may lie on axes on which no other song does. Codes leave these out, and then hardly any
+    pair is below its bound. Plain products need no codes; codes of all axes have to be made for all songs first.
+    """
+    outside, d = np.flatnonzero(bounds.lie_outside(projection, given, songs)), songs.values.shape[1]
+    if not len(outside):
+        return "", outside
+    some = outside[:: -(-len(outside) // TRIED)]
+    by_code, by_product = (bounds.NS_PER_COORDINATE[screen] * d for screen in (projection.screen, "product"))
+    ns = {  # for each song of the catalog
+        "codes": len(outside) * float(bounds.ns_by_codes(projection, given.rows(some), songs, n).mean()),
+        "products": by_product * len(outside) + NS_PER_NUMBER_READ * d,
+        "codes of all axes": by_code * len(outside) + NS_PER_NUMBER_CODED * d,
+    }
+    way = min(ns, key=lambda way: ns[way])
+    return way, outside if way != "codes" else outside[:0]
 
 
 def _make_by_length(projection: Projection, lists: CandidateLists, given: Vectors, places: Rows) -> None:
@@ -241,11 +261,7 @@ def _make_by_length(projection: Projection, lists: CandidateLists, given: Vector
 
 
 def _on_all_axes(projection: Projection, lists: CandidateLists, to_come: Rows) -> tuple[Projection, CandidateLists]:
-    """Return the same lists with codes that leave out no axis; those in the places `to_come` take nothing.
-
-    A song of another catalog may lie on axes on which no other song does. Codes leave these out, and then hardly any
-    pair is below its bound.
-    """
+    """Return the same lists with codes that leave out no axis; those in the places `to_come` take nothing."""
     songs = _songs_of(projection, lists)
     wide = bounds.widened(projection, songs)
     encoded = bounds.encode(wide, songs)

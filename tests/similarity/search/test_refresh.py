@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musicrec.similarity import top_n
-from musicrec.similarity.search import bounds, by_products, queries, starting_limits
+from musicrec.similarity.search import bounds, by_products, candidates, queries, starting_limits
 from musicrec.similarity.search import refresh as refreshing
 from musicrec.similarity.search.approximate import recall, top_n_approximate
-from musicrec.similarity.search.blocks import BLOCK_ROWS
+from musicrec.similarity.search.blocks import BLOCK_ROWS, prepare
 from musicrec.similarity.search.refresh import full, refresh
 from musicrec.similarity.search.screens import available
 
@@ -56,16 +56,22 @@ def test_five_nights_of_refreshing_are_five_full_runs(metric):
 @pytest.mark.parametrize("screen", available())
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize(("n_songs", "n"), [(3000, 10), (400, 300)])
-@pytest.mark.parametrize(("few", "way"), [(0, (bounds, "widened")), (512, (by_products, "nearest_to"))])
-def test_songs_of_another_catalog_come_and_change_and_go(few, way, n_songs, n, metric, screen, monkeypatch):
+@pytest.mark.parametrize(
+    ("dear", "way"),
+    [("NS_PER_NUMBER_READ", (bounds, "widened")), ("NS_PER_NUMBER_CODED", (by_products, "nearest_to"))],
+)
+def test_songs_of_another_catalog_come_and_change_and_go(dear, way, n_songs, n, metric, screen, monkeypatch):
     """They lie on axes on which no other song does, and which the codes leave out.
 
-    Few of them are compared with all songs by products, many by codes of all axes. Where lists are nearly as long as
-    the catalog, they hold songs of both.
+    They meet all songs by products, or by codes of all axes, whichever is expected to take less time. Where lists are
+    nearly as long as the catalog, they hold songs of both.
     """
     (module, name), seen = way, []
     called = getattr(module, name)
-    monkeypatch.setattr(refreshing, "FEW_FAR", few)
+    monkeypatch.setattr(refreshing, "NS_PER_NUMBER_READ", 0.0)
+    monkeypatch.setattr(refreshing, "NS_PER_NUMBER_CODED", 0.0)
+    monkeypatch.setattr(refreshing, dear, np.inf)
+    monkeypatch.setattr(bounds, "ns_by_codes", lambda _, some, *__: np.full(len(some.values), np.inf))
     monkeypatch.setattr(module, name, lambda *a: (seen.append(1), called(*a))[1])
     rng = np.random.default_rng(1)
     d = 200
@@ -86,6 +92,21 @@ def test_songs_of_another_catalog_come_and_change_and_go(few, way, n_songs, n, m
         assert_same(last.lists, top_n(vectors, n, metric))
         assert 19 <= last.n_changed <= 21  # one that has changed may be gone the same night
         assert len(seen) == (0, 1, 2, 2)[night]
+
+
+@pytest.mark.parametrize(("n_others", "way"), [(0, ""), (5, "codes"), (60, "products"), (900, "codes of all axes")])
+def test_the_way_that_is_expected_to_take_the_least_time_is_taken(n_others, way):
+    rng = np.random.default_rng(1)
+    songs, new = clumps(4000, rng), clumps(200, rng)
+    others = rng.normal(size=(n_others, 180)).astype(np.float32)
+    given, every = (
+        prepare(np.concatenate([np.pad(own, ((0, 0), (0, 180))), np.pad(of_others, ((0, 0), (20, 0)))]), "cosine")
+        for own, of_others in ((new, others), (songs, others))
+    )
+    projection = bounds.fit(prepare(np.pad(songs, ((0, 0), (0, 180))), "cosine"), candidates.COSINE, 10, "vnni")
+    chosen, far = refreshing._sooner_without(projection, given, every, 10)
+    assert chosen == way
+    assert far.tolist() == (list(range(200, 200 + n_others)) if n_others > 5 else [])
 
 
 @pytest.mark.parametrize("n", [300, 700])
