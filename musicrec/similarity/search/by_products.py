@@ -18,6 +18,7 @@ from musicrec.similarity.search.pairs import LOWEST, Terms, compare_plain_produc
 from musicrec.similarity.search.screens import PANEL
 
 FIRST_COLUMNS, MOST_COLUMNS, ROWS = 256, 2048, 512  # of a block; the first are few, as nearly all of them enter a list
+HALF_ULP = 2.0**-24  # most that one float32 sum is off, relative; where vectors are alike, all err the same way
 OWN_ROUNDING = 1e-6  # of a song's own term of a similarity, and of sums with it
 UNDERFLOW = 1e-35  # more than is lost where products are too small for float32
 
@@ -94,11 +95,8 @@ def _terms(projection: Projection, given: Vectors, lists: CandidateLists, rows: 
     padded = -(-n // PANEL) * PANEL
     vectors = np.zeros((padded, d), np.float32)
     terms = Terms(vectors, *(np.full(padded, x, np.float32) for x in (-np.inf, 0, 0, np.inf)))
-    terms.vectors[:n], terms.lengths[:n], terms.limits[:n] = (
-        centred,
-        np.linalg.norm(centred, axis=1),
-        np.maximum(limits, LOWEST),
-    )
-    terms.slacks[:n] = ROUNDING * terms.lengths[:n]
+    terms.vectors[:n], terms.limits[:n] = centred, np.maximum(limits, LOWEST)
+    terms.lengths[:n] = np.sqrt(np.einsum("ij,ij->i", centred, centred, dtype=np.float64))  # float32 squares underflow
+    terms.slacks[:n] = (ROUNDING + d * HALF_ULP) * terms.lengths[:n]
     terms.own[:n] = np.where(lists.songs[rows] < 0, -np.inf, own + OWN_ROUNDING * np.abs(own) + UNDERFLOW)
     return terms

@@ -94,6 +94,27 @@ def test_lists_are_those_by_codes_wherever_songs_lie(metric, n, apart, offset, k
         assert found.scores.tobytes() == expected.scores.tobytes()
 
 
+def of_equal_coordinates(rng, n, d=384):
+    """Synthetic vectors that differ in the last bits of their coordinates: the sums of their products err one way."""
+    bits = np.float32(0.71561337).view(np.int32) + (16 * rng.random(n) ** 4).astype(np.int32)
+    return np.repeat(bits.view(np.float32)[:, None], d, axis=1), np.full((4, d), 0.5, np.float32)
+
+
+def beside_short_songs(rng, n, d=384):
+    """Synthetic vectors nearly alike, and short ones: the squares of their lengths are no float32."""
+    alike = 3 + rng.normal(size=d) + 1e-6 * rng.normal(size=(n, d))
+    return alike.astype(np.float32), (1e-28 * (3 + rng.normal(size=(24, d)))).astype(np.float32)
+
+
+@pytest.mark.parametrize("songs", [of_equal_coordinates, beside_short_songs])
+def test_rounding_of_products_hides_no_song(songs):
+    many, few = songs(np.random.default_rng(2), 1600)
+    ours, _ = met(few, many, 40, "inner", "product")
+    ids, scores = ranked(few, many, 40, "inner")
+    np.testing.assert_array_equal(ours.ids, ids)
+    np.testing.assert_array_equal(ours.scores, scores)
+
+
 @pytest.mark.parametrize("screen", available())
 def test_free_places_take_nothing_and_enter_no_list(screen):
     rng = np.random.default_rng(2)
