@@ -201,8 +201,8 @@ def project(vectors: Matrix, axes: Matrix) -> tuple[Matrix, Matrix]:
     on_axes = vectors @ axes
     if axes.shape[1] == axes.shape[0]:
         return on_axes, no_rest
-    squares = np.einsum("ij,ij->i", vectors, vectors)
-    left = squares - np.einsum("ij,ij->i", on_axes, on_axes)
+    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)  # those of short vectors are no float32
+    left = squares - np.einsum("ij,ij->i", on_axes, on_axes, dtype=np.float64)
     return on_axes, np.sqrt(np.maximum(left, 0) + ROUNDING * squares)
 
 
