@@ -13,14 +13,13 @@ from musicrec.similarity.search import candidates
 from musicrec.similarity.search.blocks import slices
 from musicrec.similarity.search.bounds import Projection, Vectors
 from musicrec.similarity.search.candidates import EUCLIDEAN, CandidateLists, as_read
-from musicrec.similarity.search.codes import ROUNDING
+from musicrec.similarity.search.codes import ROUNDING, UNDERFLOW
 from musicrec.similarity.search.pairs import LOWEST, Terms, compare_plain_products
 from musicrec.similarity.search.screens import PANEL
 
 FIRST_COLUMNS, MOST_COLUMNS, ROWS = 256, 2048, 512  # of a block; the first are few, as nearly all of them enter a list
 HALF_ULP = 2.0**-24  # most that one float32 sum is off, relative; where vectors are alike, all err the same way
 OWN_ROUNDING = 1e-6  # of a song's own term of a similarity, and of sums with it
-UNDERFLOW = 1e-35  # more than is lost where products are too small for float32
 
 
 def nearest_to(

@@ -10,6 +10,7 @@ from musicrec.similarity.search.candidates import EUCLIDEAN
 from musicrec.similarity.search.screens import PANEL
 
 ROUNDING = 4e-6  # bound on the rounding of float32 sums, relative to the longest vector, with room to spare
+UNDERFLOW = 1e-35  # more than float32 sums lose where products are too small for float32
 
 
 @kernel

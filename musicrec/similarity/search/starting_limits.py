@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from musicrec.similarity.search import candidates
 from musicrec.similarity.search.bounds import Projection, Vectors
 from musicrec.similarity.search.candidates import CandidateLists
+from musicrec.similarity.search.codes import UNDERFLOW
 
 Rows: TypeAlias = slice | NDArray[np.int64]
 
@@ -91,6 +92,6 @@ def _limits(
         return np.full(len(own), candidates.NO_LIMIT)
     similarity.partition(-nth, axis=1)
     limits = np.empty(len(own))
-    nth_best = similarity[:, -nth] + own + projection.scale.shift
+    nth_best = similarity[:, -nth] + own + projection.scale.shift - UNDERFLOW
     candidates.least_sums(projection.scale, nth_best, factors, limits)
     return limits

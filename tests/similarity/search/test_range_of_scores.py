@@ -21,3 +21,15 @@ def test_scores_beyond_float32_are_ties_at_its_ends(metric, size, screen):
     found = top_n(songs, 12, metric, screen=screen)
     np.testing.assert_array_equal(found.scores, np.take_along_axis(scores, order, axis=1))
     np.testing.assert_array_equal(found.ids, order)
+
+
+@pytest.mark.parametrize("screen", available())
+def test_short_songs_whose_squares_are_no_float32_have_exact_lists(screen):
+    whole = np.random.default_rng(0).integers(-9, 10, (600, 8)).astype(float)
+    whole[300:] *= 2.0**-75
+    songs = np.concatenate([whole, -whole])  # about zero, from which short songs are no farther than their lengths
+    short = np.r_[300:600, 900:1200]
+    exact = -np.sqrt(np.square((songs[short, None] - songs[short]) * 2.0**75).sum(axis=-1))
+    order = np.argsort(-np.where(np.eye(600, dtype=bool), np.nan, exact), axis=1, kind="stable")[:, :10]
+    found = top_n(songs, 10, "euclidean", screen=screen)
+    np.testing.assert_array_equal(found.ids[short], short[order])
