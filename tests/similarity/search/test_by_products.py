@@ -115,6 +115,16 @@ def test_rounding_of_products_hides_no_song(songs):
     np.testing.assert_array_equal(ours.scores, scores)
 
 
+def test_products_too_small_for_float32_hide_no_song():
+    rng = np.random.default_rng(0)
+    long, short, few = rng.integers(-9, 10, (300, 8)), rng.integers(-9, 10, (300, 8)), rng.integers(-9, 10, (40, 8))
+    tiny = 2.0**-78
+    many = np.concatenate([short * tiny, -short * tiny, long, -long])  # about zero, so that they are about their centre
+    ours, _ = met(few * tiny, many, 10, "euclidean", "product")
+    ids, _ = ranked(few, np.concatenate([short, -short]), 10, "euclidean")
+    np.testing.assert_array_equal(ours.ids, ids)
+
+
 @pytest.mark.parametrize("screen", available())
 def test_free_places_take_nothing_and_enter_no_list(screen):
     rng = np.random.default_rng(2)
