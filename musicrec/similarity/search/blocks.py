@@ -15,9 +15,10 @@ from musicrec.simd.lanes import LANES
 from musicrec.similarity.search import bounds, candidates, codes, pairs
 from musicrec.similarity.search.bounds import Projection, Vectors
 from musicrec.similarity.search.candidates import CandidateLists
+from musicrec.similarity.search.score_keys import CLOSED, COSINE, EUCLIDEAN, INNER, MOST, NO_LIMIT
 from musicrec.similarity.search.screens import DEVICE, PANEL, available
 
-METRICS = {"cosine": candidates.COSINE, "euclidean": candidates.EUCLIDEAN, "inner": candidates.INNER}
+METRICS = {"cosine": COSINE, "euclidean": EUCLIDEAN, "inner": INNER}
 
 BLOCK_ROWS = 768  # the codes of so many rows stay in a core's cache while they are compared with all columns
 PRODUCT_COLUMNS = 2048
@@ -115,14 +116,14 @@ def new_lists(projection: Projection, given: Vectors, songs: NDArray[np.int64], 
     With `n` = 0 the songs get no lists of their own, and are only compared with others.
     """
     encoded = bounds.encode(projection, given)
-    limits = np.full(len(encoded.offsets), candidates.MOST, encoded.offsets.dtype)
+    limits = np.full(len(encoded.offsets), MOST, encoded.offsets.dtype)
     lists = CandidateLists(
         *given[:2],
         songs,
         *encoded,
         codes.panels_of(encoded.codes, len(songs)),
         limits,
-        np.full(len(songs), 0 if n else candidates.CLOSED, np.uint64),
+        np.full(len(songs), 0 if n else CLOSED, np.uint64),
         np.zeros(len(songs), np.int32),
         candidates.room(len(songs), n),
         n,
@@ -130,8 +131,8 @@ def new_lists(projection: Projection, given: Vectors, songs: NDArray[np.int64], 
     if n:
         candidates.set_limits(projection.scale, lists)
     vacant = np.flatnonzero(songs < 0)
-    lists.offsets[vacant] = lists.starts[vacant] = 2 * candidates.NO_LIMIT
-    lists.limits[vacant], lists.floors[vacant] = candidates.MOST, candidates.CLOSED
+    lists.offsets[vacant] = lists.starts[vacant] = 2 * NO_LIMIT
+    lists.limits[vacant], lists.floors[vacant] = MOST, CLOSED
     return lists
 
 

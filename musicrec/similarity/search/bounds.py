@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicrec.similarity.search import codes
-from musicrec.similarity.search.candidates import COSINE, EUCLIDEAN, NO_LIMIT, ScoreScale
 from musicrec.similarity.search.codes import ROUNDING
+from musicrec.similarity.search.score_keys import COSINE, EUCLIDEAN, NO_LIMIT, ScoreScale
 from musicrec.similarity.search.screens import DEVICE, OF_FLOATS, PANEL, TILE_ROWS
 
 Matrix = NDArray[np.float32]
@@ -88,7 +88,7 @@ def fit(given: Vectors, metric: int, n: int, screen: str, *, typical: Vectors | 
     given : Vectors
         All vectors, because the longest one matters.
     metric : int
-        One of candidates.COSINE, EUCLIDEAN, INNER.
+        One of COSINE, EUCLIDEAN, INNER.
     n : int
         Length of the lists that are to be found.
     screen : str

@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 from musicrec.similarity.search import bounds, candidates
 from musicrec.similarity.search.blocks import new_lists
 from musicrec.similarity.search.bounds import Projection, Vectors
-from musicrec.similarity.search.candidates import COSINE, EUCLIDEAN, INNER, CandidateLists, closed
+from musicrec.similarity.search.candidates import CandidateLists, closed
 from musicrec.similarity.search.clusters import cluster
 from musicrec.similarity.search.queries import nearest_to
+from musicrec.similarity.search.score_keys import COSINE, EUCLIDEAN, INNER, MOST, ScoreScale
 from musicrec.similarity.search.within import compare_within
 
 Rows = NDArray[np.int64]
@@ -147,7 +148,7 @@ class _Seekers(NamedTuple):
     lists: CandidateLists
     given: Vectors  # the vectors of their songs
     lengths: Lengths
-    scale: candidates.ScoreScale  # of the codes of the lists, which are not used here
+    scale: ScoreScale  # of the codes of the lists, which are not used here
     levels: Sequence[Level]  # of all songs to look among
 
     def may_enter(self, rows: Rows, level: Level) -> NDArray[np.bool_]:
@@ -188,7 +189,7 @@ class _Seekers(NamedTuple):
         candidates.offer(self.scale, lists, rows, found)
 
 
-def fill(lists: CandidateLists, given: Vectors, all_songs: Levels, scale: candidates.ScoreScale) -> None:
+def fill(lists: CandidateLists, given: Vectors, all_songs: Levels, scale: ScoreScale) -> None:
     """Offer to lists all songs that may enter them.
 
     Parameters
@@ -211,7 +212,7 @@ def fill(lists: CandidateLists, given: Vectors, all_songs: Levels, scale: candid
         seekers.look(rows, (levels[k] for k in _nearest_first(own, len(levels))))
 
 
-def fill_all(lists: CandidateLists, given: Vectors, all_songs: Levels, scale: candidates.ScoreScale) -> None:
+def fill_all(lists: CandidateLists, given: Vectors, all_songs: Levels, scale: ScoreScale) -> None:
     """Fill the lists of all songs, as :func:`fill` does; lists are in the order of :func:`places_of`."""
     if scale.metric == INNER:
         fill(lists, given, all_songs, scale)
@@ -246,7 +247,7 @@ def songs_in(all_songs: Levels, first: int, last: int, unit: float) -> tuple[Vec
 def _meet(level: Level, lists: CandidateLists, rows: slice) -> None:
     """Compare the songs of a level with each other, each pair once; `rows` has their lists."""
     projection, starts, songs = level.coded()
-    limits = np.full(len(songs.offsets), candidates.MOST, songs.offsets.dtype)
+    limits = np.full(len(songs.offsets), MOST, songs.offsets.dtype)
     own = songs._replace(
         limits=limits, floors=lists.floors[rows], counts=lists.counts[rows], keys=lists.keys[rows], depth=lists.depth
     )

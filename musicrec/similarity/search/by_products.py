@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from musicrec.similarity.search import candidates
 from musicrec.similarity.search.blocks import slices
 from musicrec.similarity.search.bounds import Projection, Vectors
-from musicrec.similarity.search.candidates import EUCLIDEAN, CandidateLists, as_read
+from musicrec.similarity.search.candidates import CandidateLists, as_read
 from musicrec.similarity.search.codes import ROUNDING, UNDERFLOW
 from musicrec.similarity.search.pairs import LOWEST, Terms, compare_plain_products
+from musicrec.similarity.search.score_keys import EUCLIDEAN, least_similarities
 from musicrec.similarity.search.screens import PANEL
 
 FIRST_COLUMNS, MOST_COLUMNS, ROWS = 256, 2048, 512  # of a block; the first are few, as nearly all of them enter a list
@@ -90,7 +91,7 @@ def _terms(projection: Projection, given: Vectors, lists: CandidateLists, rows: 
     n, d = given.values.shape
     centred, own = projection.about_centre(given)
     limits = np.empty(n)
-    candidates.least_similarities(projection.scale, lists.floors[rows], lists.inverse_norms[rows], limits)
+    least_similarities(projection.scale, lists.floors[rows], lists.inverse_norms[rows], limits)
     padded = -(-n // PANEL) * PANEL
     vectors = np.zeros((padded, d), np.float32)
     terms = Terms(vectors, *(np.full(padded, x, np.float32) for x in (-np.inf, 0, 0, np.inf)))

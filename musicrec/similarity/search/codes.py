@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicrec.simd.lanes import LANES, as_in, kernel, lane_sum, load_at, spread, store_at
-from musicrec.similarity.search.candidates import EUCLIDEAN
+from musicrec.similarity.search.score_keys import EUCLIDEAN
 from musicrec.similarity.search.screens import PANEL
 
 ROUNDING = 4e-6  # bound on the rounding of float32 sums, relative to the longest vector, with room to spare

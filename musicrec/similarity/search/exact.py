@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from musicrec.similarity.search import bounds, by_length, candidates
+from musicrec.similarity.search import bounds, by_length
 from musicrec.similarity.search.blocks import (
     BLOCK_ROWS,
     METRICS,
@@ -29,6 +29,7 @@ from musicrec.similarity.search.blocks import (
 from musicrec.similarity.search.bounds import Projection, Vectors
 from musicrec.similarity.search.candidates import CandidateLists
 from musicrec.similarity.search.clusters import cluster
+from musicrec.similarity.search.score_keys import COSINE
 from musicrec.similarity.search.screens import PANEL
 from musicrec.similarity.search.starting_limits import start_from_clusters
 from musicrec.similarity.search.within import compare_within
@@ -102,7 +103,7 @@ def top_n(
 def with_room(projection: Projection, order: NDArray[np.int64]) -> tuple[Projection, NDArray[np.int64]]:
     """Make room for new songs: a projection that fits longer vectors, and free places with the number -1."""
     longest = projection.longest * ROOM_TO_GROW
-    if projection.metric == candidates.COSINE:  # bound for unit vectors minus the centre
+    if projection.metric == COSINE:  # bound for unit vectors minus the centre
         longest = max(projection.longest, min(longest, 1.0 + float(np.linalg.norm(projection.centre))))
     vacant = np.full(int(len(order) * SHARE_OF_PLACES) + PANEL, -1)
     return projection._replace(longest=longest), np.concatenate([order, vacant])

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from musicrec.similarity.search.candidates import NO_LIMIT, CandidateLists, ScoreScale
+from musicrec.similarity.search.candidates import CandidateLists
 from musicrec.similarity.search.pairs import score_pairs
+from musicrec.similarity.search.score_keys import NO_LIMIT, ScoreScale
 
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # or one worker would take all memory of the GPU
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

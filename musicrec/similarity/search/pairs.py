@@ -24,7 +24,8 @@ from musicrec.simd.lanes import (
     prefetch,
     spread,
 )
-from musicrec.similarity.search.candidates import COSINE, EUCLIDEAN, keep_best, key_of, least_similarity
+from musicrec.similarity.search.candidates import keep_best
+from musicrec.similarity.search.score_keys import COSINE, EUCLIDEAN, key_of, least_similarity
 from musicrec.similarity.search.screens import (
     PANEL,
     TILE_ROWS,

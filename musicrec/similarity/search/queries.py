@@ -25,6 +25,7 @@ from musicrec.similarity.search.blocks import (
 from musicrec.similarity.search.bounds import Projection, Vectors
 from musicrec.similarity.search.candidates import CandidateLists, closed
 from musicrec.similarity.search.clusters import cluster
+from musicrec.similarity.search.score_keys import INNER
 from musicrec.similarity.search.starting_limits import guess_from_sample
 
 ROWS_AT_ONCE = 4 * BLOCK_ROWS  # their codes fit into the L2 cache, and the catalog's codes are read less often
@@ -97,7 +98,7 @@ def codes_of(
         Some of the queries, by default the songs.
     """
     fitted = given if len(numbers) else Vectors(np.zeros((1, given.values.shape[1]), np.float32), np.ones(1), 1.0)
-    projection = bounds.fit(fitted, candidates.INNER, min(n, len(fitted.values)), screen, typical=typical)
+    projection = bounds.fit(fitted, INNER, min(n, len(fitted.values)), screen, typical=typical)
     reach = length_of_longest(given) + float(np.linalg.norm(projection.centre))  # of a query from the centre
     projection = bounds.for_vectors_of(max(projection.longest, reach), projection)
     order = cluster(projection, given).order if len(numbers) else numbers

@@ -28,6 +28,7 @@ from musicrec.similarity.search.bounds import Projection, Vectors
 from musicrec.similarity.search.candidates import CandidateLists, closed
 from musicrec.similarity.search.exact import all_pairs
 from musicrec.similarity.search.queries import nearest_to
+from musicrec.similarity.search.score_keys import CLOSED, COSINE, MOST, NO_LIMIT
 
 Rows = NDArray[np.int64]
 Find = Callable[[Projection, CandidateLists, Vectors, Rows, int], CandidateLists]
@@ -114,7 +115,7 @@ def refresh(kept: Kept, vectors: ArrayLike, before: Rows, metric: str = "cosine"
     _write_songs(projection, lists, given, change)
     candidates.set_limits(projection.scale, lists)
     to_come = np.concatenate([change.places, change.free])
-    lists.limits[to_come], lists.floors[to_come], lists.counts[to_come] = candidates.MOST, candidates.CLOSED, 0
+    lists.limits[to_come], lists.floors[to_come], lists.counts[to_come] = MOST, CLOSED, 0
     counts, floors = lists.counts.copy(), lists.floors.copy()
     find: Find = nearest_to
     if not _lengths_differ(projection, lists):
@@ -189,7 +190,7 @@ def _write_songs(projection: Projection, lists: CandidateLists, given: Vectors, 
     lists.vectors[change.places], lists.inverse_norms[change.places] = given[:2]
     for kept, new in zip((lists.codes, lists.starts, lists.offsets), encoded, strict=True):
         kept[change.places] = new[:n]
-    lists.offsets[change.free] = lists.starts[change.free] = 2 * candidates.NO_LIMIT
+    lists.offsets[change.free] = lists.starts[change.free] = 2 * NO_LIMIT
     if len(lists.panels):
         codes.write_in_panels(encoded.codes, change.places, lists.panels)
 
@@ -204,7 +205,7 @@ def _songs_of(projection: Projection, lists: CandidateLists) -> Vectors:
 
 def _lengths_differ(projection: Projection, lists: CandidateLists) -> bool:
     """Return whether lists are made by levels of length."""
-    if projection.metric == candidates.COSINE:
+    if projection.metric == COSINE:
         return False
     living = np.flatnonzero(lists.songs >= 0)
     return by_length.differ_much(_songs_of(projection, lists).rows(living), projection.metric)
@@ -218,7 +219,7 @@ def _make_by_codes(projection: Projection, lists: CandidateLists, given: Vectors
     if not len(far):
         return
     met = change.places[near]  # their lists have met all songs, and a song must not enter twice
-    floors_met, lists.floors[met] = lists.floors[met], candidates.CLOSED
+    floors_met, lists.floors[met] = lists.floors[met], CLOSED
     if way == "products":
         _make_lists(projection, lists, lists, given.rows(far), change.places[far], find=by_products.nearest_to)
     else:
@@ -268,10 +269,10 @@ def _on_all_axes(projection: Projection, lists: CandidateLists, to_come: Rows) -
     panels, limits = codes.panels_of(encoded.codes, len(lists.songs)), lists.limits.copy()
     on_all_axes = lists._replace(**encoded._asdict(), panels=panels, limits=limits)
     candidates.set_limits(wide.scale, on_all_axes)
-    limits[to_come] = candidates.MOST  # of a list that is closed: a kernel must not find room in it
+    limits[to_come] = MOST  # of a list that is closed: a kernel must not find room in it
     vacant = np.flatnonzero(lists.songs < 0)
-    encoded.offsets[vacant] = encoded.starts[vacant] = 2 * candidates.NO_LIMIT
-    limits[vacant] = candidates.MOST
+    encoded.offsets[vacant] = encoded.starts[vacant] = 2 * NO_LIMIT
+    limits[vacant] = MOST
     return wide, on_all_axes
 
 

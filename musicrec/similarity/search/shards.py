@@ -14,6 +14,7 @@ from musicrec.similarity.search.blocks import BLOCK_ROWS, Block, compare_blocks,
 from musicrec.similarity.search.bounds import Projection
 from musicrec.similarity.search.candidates import CandidateLists
 from musicrec.similarity.search.clusters import Clusters
+from musicrec.similarity.search.score_keys import NO_LIMIT
 from musicrec.similarity.search.screens import PANEL, TILE_ROWS
 from musicrec.similarity.search.starting_limits import start_from_clusters
 
@@ -71,7 +72,7 @@ def take_places(lists: CandidateLists, first: int, last: int, n: int, *, with_pa
         panels=panels,
         **{name: getattr(lists, name)[first:last] for name in ("vectors", "inverse_norms", "songs")},
         **{name: getattr(lists, name)[padded] for name in ("codes", "starts", "offsets")},
-        limits=np.full(len(lists.offsets[padded]), candidates.NO_LIMIT, kind),
+        limits=np.full(len(lists.offsets[padded]), NO_LIMIT, kind),
         floors=np.zeros(last - first, np.uint64),
         counts=np.zeros(last - first, np.int32),
         keys=candidates.room(last - first, n),
@@ -80,7 +81,7 @@ def take_places(lists: CandidateLists, first: int, last: int, n: int, *, with_pa
     if with_panels:  # the padding holds songs of the next part: none of them may pass
         for name in ("starts", "offsets"):
             array = getattr(taken, name).copy()
-            array[last - first :] = 2 * candidates.NO_LIMIT
+            array[last - first :] = 2 * NO_LIMIT
             taken = taken._replace(**{name: array})
     return taken
 

@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from musicrec.similarity.search import candidates
 from musicrec.similarity.search.bounds import Projection, Vectors
 from musicrec.similarity.search.candidates import CandidateLists
 from musicrec.similarity.search.codes import UNDERFLOW
+from musicrec.similarity.search.score_keys import NO_LIMIT, least_sums
 
 Rows: TypeAlias = slice | NDArray[np.int64]
 
@@ -89,9 +89,9 @@ def _limits(
 ) -> NDArray[Any]:
     """Return limits from the n-th largest of similarities [rows, songs], which lack each row's `own` term."""
     if similarity.shape[1] < nth:
-        return np.full(len(own), candidates.NO_LIMIT)
+        return np.full(len(own), NO_LIMIT)
     similarity.partition(-nth, axis=1)
     limits = np.empty(len(own))
     nth_best = similarity[:, -nth] + own + projection.scale.shift - UNDERFLOW
-    candidates.least_sums(projection.scale, nth_best, factors, limits)
+    least_sums(projection.scale, nth_best, factors, limits)
     return limits

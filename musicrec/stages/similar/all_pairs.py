@@ -34,10 +34,11 @@ from musicrec.similarity.search.approximate import n_clusters, recall
 from musicrec.similarity.search.blocks import METRICS, Lists, as_lists, check, new_lists, prepare, slices
 from musicrec.similarity.search.bounds import Projection
 from musicrec.similarity.search.by_length import Levels
-from musicrec.similarity.search.candidates import COSINE, CandidateLists, as_read
+from musicrec.similarity.search.candidates import CandidateLists, as_read
 from musicrec.similarity.search.clusters import Clusters, cluster
 from musicrec.similarity.search.exact import with_room
 from musicrec.similarity.search.refresh import SPARES, Kept, full, refresh
+from musicrec.similarity.search.score_keys import COSINE
 from musicrec.similarity.search.screens import DEVICE
 from musicrec.similarity.search.shards import Part, lists_of_places, take_places
 from musicrec.similarity.songs import Songs, songs_of

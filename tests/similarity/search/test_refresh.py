@@ -6,11 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musicrec.similarity import top_n
-from musicrec.similarity.search import bounds, by_products, candidates, queries, starting_limits
+from musicrec.similarity.search import bounds, by_products, queries, starting_limits
 from musicrec.similarity.search import refresh as refreshing
 from musicrec.similarity.search.approximate import recall, top_n_approximate
 from musicrec.similarity.search.blocks import BLOCK_ROWS, prepare
 from musicrec.similarity.search.refresh import full, refresh
+from musicrec.similarity.search.score_keys import COSINE
 from musicrec.similarity.search.screens import available
 
 METRICS = ["cosine", "euclidean", "inner"]
@@ -103,7 +104,7 @@ def test_the_way_that_is_expected_to_take_the_least_time_is_taken(n_others, way)
         prepare(np.concatenate([np.pad(own, ((0, 0), (0, 180))), np.pad(of_others, ((0, 0), (20, 0)))]), "cosine")
         for own, of_others in ((new, others), (songs, others))
     )
-    projection = bounds.fit(prepare(np.pad(songs, ((0, 0), (0, 180))), "cosine"), candidates.COSINE, 10, "vnni")
+    projection = bounds.fit(prepare(np.pad(songs, ((0, 0), (0, 180))), "cosine"), COSINE, 10, "vnni")
     chosen, far = refreshing._sooner_without(projection, given, every, 10)
     assert chosen == way
     assert far.tolist() == (list(range(200, 200 + n_others)) if n_others > 5 else [])
