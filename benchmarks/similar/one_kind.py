@@ -90,8 +90,8 @@ class Lists:
         self._top_n(vectors[: 4 * self._n], self._n, self._metric)
         compiled = self.kept(vectors[:4000])[0]
         compiled = self.night(compiled, vectors[1:4001], np.append(np.arange(1, 4000), -1))[0]
-        other = other_catalog(1, vectors.shape[1], float(np.linalg.norm(vectors[0])))
-        self.night(compiled, np.concatenate([vectors[2:4001], other]), np.append(np.arange(1, 4000), -1))
+        other = other_catalog(100, vectors.shape[1], float(np.linalg.norm(vectors[0])))
+        self.night(compiled, np.concatenate([vectors[2:4001], other]), np.append(np.arange(1, 4000), [-1] * 100))
 
     def all(self, vectors: Matrix) -> tuple[Any, float]:
         """Return the lists of all songs."""
