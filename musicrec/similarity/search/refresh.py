@@ -35,7 +35,7 @@ Find = Callable[[Projection, CandidateLists, Vectors, Rows, int], CandidateLists
 
 SPARES = 25
 LARGEST_SHARE = 0.2  # where more songs changed, a full run is as cheap
-FEW_OF_ALL_LENGTHS = 4096  # so many songs meet all others sooner by products than by new codes for levels of length
+FEW_OF_ALL_LENGTHS = 2048  # so many songs meet all others sooner by products than by new codes for levels of length
 TRIED = 128  # songs from which it is estimated how long others take
 NS_PER_NUMBER_READ, NS_PER_NUMBER_CODED = 0.9, 4.0  # of a vector; as the nanoseconds of `bounds`, only ratios matter
 
