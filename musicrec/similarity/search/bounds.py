@@ -203,7 +203,7 @@ def project(vectors: Matrix, axes: Matrix) -> tuple[Matrix, Matrix]:
         return on_axes, no_rest
     squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)  # those of short vectors are no float32
     left = squares - np.einsum("ij,ij->i", on_axes, on_axes, dtype=np.float64)
-    return on_axes, np.sqrt(np.maximum(left, 0) + ROUNDING * squares)
+    return on_axes, np.sqrt(np.maximum(left, 0) + ROUNDING * squares).astype(np.float32)
 
 
 class _Expected:
