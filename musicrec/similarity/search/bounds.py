@@ -104,7 +104,7 @@ def fit(given: Vectors, metric: int, n: int, screen: str, *, typical: Vectors | 
     projection = projection._replace(longest=max(longest(projection, given), float(np.finfo(np.float32).tiny)))
     sample, own = projection.about_centre(chosen)
     axes = np.linalg.eigh(sample.T @ sample.astype(np.float64))[1][:, ::-1].astype(np.float32)
-    lists = sample if typical is None else projection.about_centre(typical)[0]
+    lists = projection.about_centre(typical)[0] if typical is not None and len(typical.values) else sample
     expected = _Expected(sample, lists, axes, own if metric == EUCLIDEAN else np.zeros(len(own)), n / n_songs)
     return _with_step(_turned(projection._replace(axes=axes, width=_best_width(d, screen, expected))), sample)
 
@@ -116,8 +116,9 @@ def longest(projection: Projection, given: Vectors) -> float:
 
 def _best_width(d: int, screen: str, expected: "_Expected") -> int:
     """Return the width with the least expected time: fewer pairs pass wider codes, whose products take longer."""
-    best, least = 0, np.inf
-    for width in _widths(d, screen):
+    widths = _widths(d, screen)
+    best, least = widths[0], np.inf
+    for width in widths:
         ns = expected.ns_per_pair(width, screen)
         if ns < least:
             best, least = width, ns

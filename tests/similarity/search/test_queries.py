@@ -75,6 +75,13 @@ def test_no_songs_give_empty_lists():
     assert nearest(prepare_songs(np.ones((3, 2)), 4), np.ones((0, 2)), 4).ids.shape == (0, 3)
 
 
+@pytest.mark.parametrize("screen", available())
+def test_without_a_typical_query_songs_are_prepared_too(screen):
+    songs = np.random.default_rng(0).normal(size=(90, 12))
+    prepared = prepare_songs(songs, 5, typical=songs[:0], screen=screen)
+    assert_ranked(nearest(prepared, songs[:7], 5), songs, songs[:7], 5)
+
+
 def test_a_list_whose_limit_was_guessed_too_high_is_made_without(monkeypatch):
     rng = np.random.default_rng(1)
     songs, asked = rng.integers(-9, 9, (500, 8)).astype(float), rng.integers(-9, 9, (40, 8)).astype(float)
