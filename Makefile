@@ -10,7 +10,7 @@ SEED ?= 0
 ARGS ?=
 
 .PHONY: setup python demo test test-slow test-readers test-players test-ray-serve test-debian13 plugin lint docs bench bench-peers bench-scaling bench-memory bench-train bench-lookup \
-	bench-topn bench-nightly bench-kills fuzz lock clean
+	bench-topn bench-panel bench-nightly bench-kills fuzz lock clean
 
 setup:
 	@WEIGHTS="$(WEIGHTS)" ./setup.sh "$(PYTHON)"
@@ -73,7 +73,7 @@ bench: setup  # the quick ones; each also runs alone, see benchmarks/README.md
 	$(BIN)/python -m benchmarks.extract.extract
 	$(BIN)/python -m benchmarks.similar.topn
 
-bench-peers bench-scaling bench-memory bench-train bench-lookup bench-topn bench-nightly bench-kills: bench-%: setup
+bench-peers bench-scaling bench-memory bench-train bench-lookup bench-topn bench-panel bench-nightly bench-kills: bench-%: setup
 	$(BIN)/python -m $(subst /,.,$(basename $(wildcard benchmarks/*/$*.py))) $(ARGS)
 
 fuzz: setup  # FILES damaged files by SEED, then the torture set
