@@ -223,7 +223,7 @@ def _make_by_codes(projection: Projection, lists: CandidateLists, given: Vectors
     if way == "products":
         _make_lists(projection, lists, lists, given.rows(far), change.places[far], find=by_products.nearest_to)
     else:
-        wide, others = _on_all_axes(projection, lists, np.concatenate([change.places, change.free]))
+        wide, others = _on_all_axes(projection, lists)
         _make_lists(wide, lists, others, given.rows(far), change.places[far])
     lists.floors[met] = floors_met
 
@@ -261,18 +261,16 @@ def _make_by_length(projection: Projection, lists: CandidateLists, given: Vector
     lists.counts[places], lists.floors[places] = new.counts, new.floors
 
 
-def _on_all_axes(projection: Projection, lists: CandidateLists, to_come: Rows) -> tuple[Projection, CandidateLists]:
-    """Return the same lists with codes that leave out no axis; those in the places `to_come` take nothing."""
+def _on_all_axes(projection: Projection, lists: CandidateLists) -> tuple[Projection, CandidateLists]:
+    """Return the same lists with codes that leave out no axis."""
     songs = _songs_of(projection, lists)
     wide = bounds.widened(projection, songs)
     encoded = bounds.encode(wide, songs)
     panels, limits = codes.panels_of(encoded.codes, len(lists.songs)), lists.limits.copy()
     on_all_axes = lists._replace(**encoded._asdict(), panels=panels, limits=limits)
     candidates.set_limits(wide.scale, on_all_axes)
-    limits[to_come] = MOST  # of a list that is closed: a kernel must not find room in it
     vacant = np.flatnonzero(lists.songs < 0)
     encoded.offsets[vacant] = encoded.starts[vacant] = 2 * NO_LIMIT
-    limits[vacant] = MOST
     return wide, on_all_axes
 
 
